@@ -1,0 +1,32 @@
+# The tools of .venv come first on PATH, so that the crane built by `setup` is the one that is used.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+SOURCES = lib ocidriver.py tests $(if $(wildcard scripts/*.py),scripts)
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+setup: ## install what the load test and the demo need
+	@scripts/setup.sh run
+
+setup-dev: ## install what the tests need as well
+	@scripts/setup.sh dev
+
+demo: setup ## load-test a cache on this machine for half a minute
+	@.venv/bin/python -m lib.lab.demo
+
+test: check ## set up, check and run every test
+	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: setup-dev ## lint and check the types
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/mypy $(SOURCES)
+
+clean: ## remove everything that was made here, the virtual environment too
+	rm -rf .venv demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,219 @@
+"""The Authorization header for one registry: Basic (RFC 7617), or tokens (distribution, token authentication)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from yarl import URL
+
+from .credentials import Credentials, CredentialsError, Login
+from .exchange import Answer, RegistryError, TransientError
+from .headers import Challenge, challenges, retry_after
+
+# A token that names no lifetime lasts so many seconds (distribution, token specification).
+TOKEN_SECONDS: Final = 60.0
+# A token is renewed so long before its end, so that it does not expire on its way.
+_MARGIN_SECONDS: Final = 5.0
+_LONGEST_SECONDS: Final = 86400.0
+# Tokens can be several KB long, and a registry may want one for each repository.
+_KEPT: Final = 256
+_TOKEN_BYTES: Final = 1 << 20
+_TOKEN_LENGTH: Final = 65536
+
+Fetch = Callable[[str, URL, Mapping[str, str], Mapping[str, str] | None, int], Coroutine[Any, Any, Answer]]
+V = TypeVar("V")
+
+
+class Recent(OrderedDict[str, V], Generic[V]):
+    """The last few values, by key."""
+
+    def put(self, key: str, value: V) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > _KEPT:
+            self.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    header: str
+    ends: float
+
+
+class Authorizer:
+    """Answers a registry's challenges with the user's login, or anonymously. For one event loop.
+
+    `fetch(method, url, headers, form, max_bytes)` is one HTTP exchange, for the token service.
+    """
+
+    def __init__(self, url: URL, credentials: Credentials, fetch: Fetch) -> None:
+        self._url = url
+        self._credentials = credentials
+        self._fetch = fetch
+        self._basic: str | None = None
+        self._tokens: Recent[_Token] = Recent()
+        self._needed: Recent[str] = Recent()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.login_used = False
+
+    def known(self, path: str) -> str | None:
+        """The header to send with a request for this path, from what was learnt so far."""
+        key = self._needed.get(_space(path))
+        token = self._tokens.get(key) if key else None
+        if token is not None and token.ends > monotonic():
+            return token.header
+        return self._basic
+
+    async def answer(self, refusal: Answer, path: str, refused: str | None) -> str | None:
+        """The header that a 401 asks for; None when there is none but `refused`, which brought the 401."""
+        for challenge in _by_strength(challenges(refusal.headers.getall("WWW-Authenticate", []))):
+            header = await (
+                self._token(challenge, path, refused)
+                if challenge.scheme == "bearer"
+                else self._basic_header()
+            )
+            if header is not None and header != refused:
+                return header
+        return None
+
+    async def _basic_header(self) -> str | None:
+        login = await self._login()
+        if login is not None and (login.username or login.password):
+            self._basic = _basic(login)
+        return self._basic
+
+    async def _token(self, challenge: Challenge, path: str, refused: str | None) -> str | None:
+        """From the store, unless it was refused; else from the token service, one request at a time a scope."""
+        key = "\n".join((challenge.realm, challenge.service, challenge.scope))
+        self._needed.put(_space(path), key)
+        lock = self._locks.get(key) or asyncio.Lock()
+        self._locks[key] = lock
+        async with lock:
+            token = self._tokens.get(key)
+            if token is None or token.ends <= monotonic() or token.header == refused:
+                token = await self._new_token(challenge)
+            if token is None:
+                self._tokens.pop(key, None)
+                return None
+            self._tokens.put(key, token)
+            return token.header
+
+    async def _new_token(self, challenge: Challenge) -> _Token | None:
+        login = await self._login()
+        if login is not None and login.registry_token:
+            return _Token(f"Bearer {login.registry_token}", monotonic() + _LONGEST_SECONDS)
+        answer = await self._ask(self._realm(challenge, login), challenge, login)
+        if answer.status in (400, 401, 403, 404):
+            return None
+        if answer.status != 200:
+            raise _service_fault(answer)
+        return _token_of(answer)
+
+    def _realm(self, challenge: Challenge, login: Login | None) -> URL:
+        """Where tokens are had; a login that came over TLS is not sent on in the clear."""
+        try:
+            realm = self._url.join(URL(challenge.realm)).with_user(None).with_fragment(None)
+        except ValueError:
+            realm = URL()
+        host = f"{self._url.host}:{self._url.port}"
+        if realm.scheme not in ("http", "https") or not realm.host or not challenge.realm:
+            raise RegistryError(
+                f"{host} names no valid token service (realm): check the registry's auth settings", 401
+            )
+        if login is not None and self._url.scheme == "https" and realm.scheme == "http":
+            raise RegistryError(
+                f"{host} wants the login sent to {realm.host} without TLS: not done; correct its realm", 401
+            )
+        return realm
+
+    async def _ask(self, realm: URL, challenge: Challenge, login: Login | None) -> Answer:
+        """Docker's token protocol: GET with the login; for an identity token, OAuth2's refresh by POST."""
+        scopes = challenge.scope.split()
+        if login is not None and login.identity_token:
+            form = {
+                "grant_type": "refresh_token",
+                "service": challenge.service,
+                "client_id": "ocidriver",
+                "scope": challenge.scope,
+                "refresh_token": login.identity_token,
+            }
+            return await self._fetch("POST", realm, {}, form, _TOKEN_BYTES)
+        query = [*realm.query.items(), *[("scope", scope) for scope in scopes]]
+        if challenge.service:
+            query.append(("service", challenge.service))
+        headers = {"Authorization": _basic(login)} if login is not None else {}
+        return await self._fetch("GET", realm.with_query(query), headers, None, _TOKEN_BYTES)
+
+    async def _login(self) -> Login | None:
+        """The user's login for this registry; a helper runs in a thread, and ends when this task is cancelled."""
+        host = self._url.host or ""
+        name = host if self._url.is_default_port() else f"{host}:{self._url.port}"
+        try:
+            login = await asyncio.to_thread(self._credentials.lookup, name)
+        except asyncio.CancelledError:
+            self._credentials.abandon()
+            raise
+        except CredentialsError as error:
+            raise RegistryError(str(error), 401) from error
+        self.login_used = login is not None
+        return login
+
+
+def _by_strength(offered: list[Challenge]) -> list[Challenge]:
+    """Those that can be answered, tokens first."""
+    return [each for scheme in ("bearer", "basic") for each in offered if each.scheme == scheme]
+
+
+def _space(path: str) -> str:
+    """The part of a path that one token is good for: the repository, else the path itself."""
+    for end in ("/tags/", "/manifests/", "/blobs/"):
+        before, found, _ = path.rpartition(end)
+        if found:
+            return before
+    return path
+
+
+def _basic(login: Login) -> str:
+    pair = f"{login.username}:{login.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _service_fault(answer: Answer) -> Exception:
+    url = URL(answer.url)
+    error = RegistryError(
+        f"the token service {url.host}:{url.port} answers {answer.status}: try later", answer.status
+    )
+    if answer.status == 429 or answer.status >= 500:
+        return TransientError(
+            error, retry_after(answer.headers.get("Retry-After"), answer.headers.get("Date"))
+        )
+    return error
+
+
+def _token_of(answer: Answer) -> _Token:
+    """`token`, else `access_token`, good for `expires_in` seconds."""
+    value = answer.json()
+    fields = value if isinstance(value, dict) else {}
+    token = fields.get("token") or fields.get("access_token")
+    if (
+        not isinstance(token, str)
+        or not token.isascii()
+        or not token.isprintable()
+        or len(token) > _TOKEN_LENGTH
+    ):
+        host = URL(answer.url).host
+        raise RegistryError(
+            f"the token service {host} gives no valid token: check the registry's auth settings", 401
+        )
+    lasts = fields.get("expires_in")
+    seconds = (
+        float(lasts) if isinstance(lasts, (int, float)) and 0 < lasts < _LONGEST_SECONDS else TOKEN_SECONDS
+    )
+    return _Token(f"Bearer {token}", monotonic() + max(1.0, seconds - _MARGIN_SECONDS))

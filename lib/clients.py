@@ -1,0 +1,200 @@
+"""The clients: argv for pull and delete, finding them, their version. Pure but for `find_client`.
+
+Pulled bytes are not kept: crane writes its tarball to /dev/null, skopeo a docker-archive to the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import RunError, UsageError
+from .failures import ErrorClass, Failure, classify, clean
+from .launch import Outcome
+
+NAMES = ("crane", "skopeo")
+_INSTALL = "install it (crane: 'go install github.com/google/go-containerregistry/cmd/crane@latest', skopeo: its package) or give a path with --client"
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
+
+
+class Client(Protocol):
+    """What the driver needs of a tool. `scratch` is a folder of the worker's own, emptied after a failure."""
+
+    name: str
+    path: str
+    version: str
+
+    def pull(self, reference: str, scratch: Path) -> list[str]: ...
+
+    def delete(self, reference: str, scratch: Path) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Crane:
+    path: str
+    version: str
+    platform: str
+    plain_http: bool
+    name: str = "crane"
+
+    def pull(self, reference: str, scratch: Path) -> list[str]:
+        return [*self._command("pull"), "--platform", self.platform, reference, os.devnull]
+
+    def delete(self, reference: str, scratch: Path) -> list[str]:
+        return [*self._command("delete"), reference]
+
+    def _command(self, verb: str) -> list[str]:
+        # crane takes plain http by itself for loopback and private addresses only
+        return [self.path, verb, "--insecure"] if self.plain_http else [self.path, verb]
+
+
+@dataclass(frozen=True, slots=True)
+class Skopeo:
+    path: str
+    version: str
+    platform: str
+    plain_http: bool
+    authfile: str | None
+    name: str = "skopeo"
+
+    def pull(self, reference: str, scratch: Path) -> list[str]:
+        system, machine, *variant = self.platform.split("/")
+        overrides = ["--override-os", system, "--override-arch", machine]
+        if variant:
+            overrides += ["--override-variant", variant[0]]
+        # skopeo unpacks to --tmpdir, ignores TMPDIR, and leaves its files there when it is killed
+        return [
+            self.path,
+            "--insecure-policy",
+            "--tmpdir",
+            str(scratch),
+            *overrides,
+            "copy",
+            "--quiet",
+            f"--src-tls-verify={_word(not self.plain_http)}",
+            *self._authentication("--src-authfile"),
+            f"docker://{reference}",
+            f"docker-archive:{os.devnull}:x:y",
+        ]
+
+    def delete(self, reference: str, scratch: Path) -> list[str]:
+        return [
+            self.path,
+            "--insecure-policy",
+            "--tmpdir",
+            str(scratch),
+            "delete",
+            f"--tls-verify={_word(not self.plain_http)}",
+            *self._authentication("--authfile"),
+            f"docker://{reference}",
+        ]
+
+    def _authentication(self, option: str) -> list[str]:
+        return [option, self.authfile] if self.authfile else []
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def this_platform() -> str:
+    """OS/ARCH of this machine in Go's words; containers are Linux's also where the driver does not run on it."""
+    machine = platform.machine()
+    return f"linux/{_MACHINES.get(machine, machine)}"
+
+
+def parse_platform(text: str) -> str:
+    """`OS/ARCH` or `OS/ARCH/VARIANT`; anything else is wrong usage."""
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(part.isascii() and part.replace("_", "").isalnum() for part in parts):
+        raise UsageError(f"--platform: '{text}' is not OS/ARCH, such as linux/amd64")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A client's executable: `kind` is crane or skopeo, `path` absolute."""
+
+    kind: str
+    path: str
+    version: str
+
+
+def find_client(wanted: str) -> Found:
+    """`auto`, a name or a path to the executable there is; RunError where there is none or it does not answer."""
+    names = NAMES if wanted == "auto" else (wanted,)
+    for name in names:
+        path = _which(name)
+        if path:
+            return _identify(path)
+    if wanted == "auto":
+        raise RunError(f"neither crane nor skopeo was found on PATH: {_INSTALL}")
+    raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_INSTALL}")
+
+
+def _which(name: str) -> str | None:
+    """On PATH, else beside this interpreter, where a virtual environment keeps what was set up with it."""
+    beside = os.pathsep.join([os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])
+    path = shutil.which(name, path=beside)
+    return os.path.abspath(path) if path else None
+
+
+def _identify(path: str) -> Found:
+    """Ask the executable what it is: crane has the command `version`, skopeo the option `--version`."""
+    base = os.path.basename(path).lower()
+    kinds = NAMES if "skopeo" not in base else tuple(reversed(NAMES))
+    reasons = []
+    for kind in kinds:
+        try:
+            output = _ask(path, "version" if kind == "crane" else "--version")
+        except RunError as error:
+            reasons.append(str(error))
+            continue
+        if kind == "skopeo" and output.startswith("skopeo version "):
+            return Found(kind, path, output.split()[2])
+        if kind == "crane" and output and len(output.split()) == 1:
+            return Found(kind, path, output.removeprefix("v"))
+    why = reasons[0] if reasons else "it answers neither as crane nor as skopeo does"
+    raise RunError(f"the client '{path}' does not work: {why}")
+
+
+def _ask(path: str, question: str) -> str:
+    import sh
+
+    try:
+        return str(sh.Command(path)(question, _timeout=10, _tty_out=False, _new_session=True)).strip()
+    except sh.TimeoutException:
+        raise RunError(f"'{path} {question}' did not answer within 10 s") from None
+    except sh.SignalException as error:
+        raise RunError(f"'{path} {question}' was ended by signal {-error.exit_code}") from None
+    except sh.ErrorReturnCode as error:
+        raise RunError(f"'{path} {question}' ended with status {error.exit_code}") from None
+    except (sh.CommandNotFound, OSError) as error:
+        raise RunError(f"'{path}' cannot be executed: {error}") from None
+
+
+def header_config(config: Mapping[str, Any], header: tuple[str, str]) -> str:
+    """The user's Docker config with one more HTTP header, as JSON: the credentials and their helpers stay."""
+    headers = config.get("HttpHeaders")
+    merged = dict(headers) if isinstance(headers, Mapping) else {}
+    merged[header[0]] = header[1]
+    return json.dumps({**config, "HttpHeaders": merged})
+
+
+_NOT_EXECUTABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM)
+
+
+def failure_of(client: str, outcome: Outcome) -> Failure:
+    """The class and message of a launch that did not succeed."""
+    if outcome.error is not None:
+        missing = outcome.error.errno in _NOT_EXECUTABLE
+        return Failure((ErrorClass.CLIENT if missing else ErrorClass.OTHER).value, clean(outcome.stderr))
+    return classify(client, outcome.returncode, outcome.stderr, timed_out=outcome.timed_out)

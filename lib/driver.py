@@ -1,0 +1,242 @@
+"""Walks the ramp: starts and stops the workers, takes their Events, closes the tally intervals and the steps.
+
+One thread does all of it, fed by one queue, so that no count is shared. What is due at a time is closed a moment
+later (`SLACK`), when the Events that ended before it have arrived; an Event that ended after it waits for its turn.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from .errors import RunError
+from .events import FAILED, PULL, Event
+from .ramp import Step
+from .stop import Stop
+from .tally import Tally
+from .worker import Worker
+
+SLACK = 0.05
+# So many first pulls without a success end a run, unless it was told to keep going.
+HOPELESS_AFTER = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Boundary:
+    """At `at` seconds of the ramp the tally interval ends, or `step` does."""
+
+    at: float
+    step: Step | None
+
+
+class Driver:
+    """Drives one ramp. `observe` gets each Event when it is counted; `kill` ends all clients at once."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        tally: Tally,
+        stop: Stop,
+        *,
+        tally_seconds: float,
+        grace: float,
+        keep_going: bool,
+        observe: Callable[[Event], None],
+        kill: Callable[[], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self.began = 0.0
+        self.elapsed = 0.0
+        self.hopeless: str | None = None
+        self._steps = steps
+        self._tally = tally
+        self._stop = stop
+        self._tally_seconds = tally_seconds
+        self._grace = grace
+        self._keep_going = keep_going
+        self._observe = observe
+        self._kill = kill
+        self._log = log
+        self._queue: queue.SimpleQueue[Event | Worker | None] = queue.SimpleQueue()
+        self._held: list[Event] = []
+        self._started: dict[int, float] = {}
+        self._ended: dict[int, float] = {}
+        self._planned_end = steps[-1].end
+        self._step_index = -1
+        self._closed_steps = 0
+        self._closed_samples = 0
+        self._stopping_since: float | None = None
+        self._kill_at: float | None = None
+        self._killed = False
+
+    def emit(self, event: Event) -> None:
+        """For the workers: hand over an Event."""
+        self._queue.put(event)
+
+    def worker_ended(self, worker: Worker) -> None:
+        """For the workers: their last word."""
+        self._queue.put(worker)
+
+    def drive(self, workers: Sequence[Worker]) -> None:
+        """From the first worker's start to the last one's end; every Event is counted and every thread joined then."""
+        self.began = monotonic()
+        with self._stop.calling(lambda: self._queue.put(None)):
+            try:
+                self._walk(workers)
+            finally:
+                self._end(workers)
+        self._close_the_last()
+        faults = [worker.error for worker in workers if worker.error is not None]
+        if faults:
+            raise RunError(f"a fault in ocidriver itself: {faults[0]!r}; please report it")
+
+    def _now(self) -> float:
+        return monotonic() - self.began
+
+    def _walk(self, workers: Sequence[Worker]) -> None:
+        while self._stopping_since is None or len(self._ended) < len(self._started):
+            if self._stopping_since is None:
+                self._follow_the_ramp(workers)
+            self._heed_stops(workers)
+            self._close_what_is_due()
+            self._take(self._until_next())
+
+    def _follow_the_ramp(self, workers: Sequence[Worker]) -> None:
+        """Start and stop workers as the plan says for now; after a pause of the process it catches up."""
+        while self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now():
+            self._step_index += 1
+            step = self._steps[self._step_index]
+            if step.direction == "up":
+                self._start(workers[step.workers - 1])
+            elif step.workers < len(workers):
+                self._retire(workers[step.workers])
+        if self._now() >= self._planned_end:
+            self._stop_all(workers, hurry=False)
+
+    def _start(self, worker: Worker) -> None:
+        self._started[worker.index] = self._now()
+        self._log(f"start worker {worker.index} with pattern {worker.image_set.pattern}, {len(worker.image_set.images)} images")
+        worker.start()
+
+    def _retire(self, worker: Worker) -> None:
+        self._log(f"stop worker {worker.index}")
+        worker.stop()
+
+    def _stop_all(self, workers: Sequence[Worker], *, hurry: bool) -> None:
+        if self._stopping_since is None:
+            self._stopping_since = self._now()
+            self._planned_end = min(self._planned_end, self._stopping_since)
+            self._log("stop all workers")
+        for worker in workers:
+            worker.stop(hurry=hurry)
+
+    def _heed_stops(self, workers: Sequence[Worker]) -> None:
+        """The first signal, or a hopeless beginning, lets running clients finish for the grace; a second signal does not."""
+        since = self._stop.at - self.began if self._stop.count else None
+        if since is None and self.hopeless is not None:
+            since = self._stopping_since if self._stopping_since is not None else self._now()
+        if since is None:
+            return
+        self._stop_all(workers, hurry=True)
+        self._kill_at = since + self._grace
+        if not self._killed and (self._stop.count > 1 or self._now() >= self._kill_at):
+            self._killed = True
+            self._log("end the clients that still run")
+            self._kill()
+
+    def _until_next(self) -> float:
+        """Seconds until something is due."""
+        due = []
+        if self._stopping_since is None:
+            following = self._step_index + 1
+            due.append(self._steps[following].start if following < len(self._steps) else self._planned_end)
+        boundary = self._next_boundary()
+        if boundary is not None:
+            due.append(boundary.at + SLACK)
+        if self._kill_at is not None and not self._killed:
+            due.append(self._kill_at)
+        return max(0.0, min(due) - self._now()) if due else 3600.0
+
+    def _take(self, timeout: float) -> None:
+        """Count what has come, waiting for the first of it; not more than is there, so that the ramp is not held up."""
+        try:
+            item = self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()
+            for _ in range(self._queue.qsize() + 1):
+                if isinstance(item, Worker):
+                    self._ended[item.index] = self._now()
+                elif item is not None:
+                    self._count_or_hold(item)
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            return
+
+    def _count_or_hold(self, event: Event) -> None:
+        boundary = self._next_boundary()
+        if boundary is not None and event.ended - self.began > boundary.at:
+            self._held.append(event)
+        else:
+            self._count(event)
+
+    def _count(self, event: Event) -> None:
+        self._tally.add(event)
+        self._observe(event)
+        tally = self._tally
+        if event.op == PULL and event.outcome == FAILED and not self._keep_going and not tally.pulled:
+            if tally.failed >= HOPELESS_AFTER and self.hopeless is None and event.failure is not None:
+                failure = event.failure
+                self.hopeless = f"none of the first {tally.failed} pulls succeeded: {failure.error_class}: {failure.message}"
+
+    def _next_boundary(self) -> _Boundary | None:
+        """The end of the open interval or step, whichever is first. The last of each end with the last worker."""
+        ends = []
+        sample_end = (self._closed_samples + 1) * self._tally_seconds
+        if sample_end < self._planned_end:
+            ends.append(_Boundary(sample_end, None))
+        step = self._steps[self._closed_steps]
+        if step.end < self._planned_end and self._closed_steps < self._step_index:
+            ends.append(_Boundary(step.end, step))
+        return min(ends, key=lambda boundary: boundary.at, default=None)
+
+    def _close_what_is_due(self) -> None:
+        while True:
+            boundary = self._next_boundary()
+            if boundary is None or self._now() < boundary.at + SLACK:
+                return
+            self._close(boundary)
+
+    def _close(self, boundary: _Boundary) -> None:
+        if boundary.step is not None:
+            self._tally.close_step(boundary.at, boundary.step)
+            self._closed_steps += 1
+        else:
+            self._closed_samples += 1
+            self._tally.close_sample(boundary.at, self._running_at(boundary.at))
+        held, self._held = self._held, []
+        for event in held:
+            self._count_or_hold(event)
+
+    def _running_at(self, at: float) -> int:
+        """Workers running then, before any that was started or stopped at that very moment."""
+        started = sum(1 for when in self._started.values() if when < at)
+        return started - sum(1 for when in self._ended.values() if when < at)
+
+    def _end(self, workers: Sequence[Worker]) -> None:
+        """Whatever ended the walk: no thread is left, and all that they told is counted."""
+        for worker in workers:
+            worker.stop(hurry=self._killed)
+        for worker in workers:
+            if worker.index in self._started:
+                worker.join()
+        self.elapsed = self._now()
+        self._take(0.0)
+
+    def _close_the_last(self) -> None:
+        while (boundary := self._next_boundary()) is not None:
+            self._close(boundary)
+        for event in self._held:
+            self._count(event)
+        self._held = []
+        self._tally.close_sample(self.elapsed, self._running_at(self._planned_end))
+        self._tally.close_step(self.elapsed, self._steps[self._closed_steps])

@@ -1,0 +1,34 @@
+"""What came of one pull or prune of one image: the value that every count, latency and line is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .failures import Failure
+from .images import Image
+
+PULL = "pull"
+PRUNE = "prune"
+OK = "ok"
+FAILED = "failed"
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`ended` is monotonic, `seconds` from launch to exit; `first`: no pull of the run, or none since a prune, came before.
+
+    `failure` is there just where `outcome` is FAILED. `retries` is None where the client does not tell.
+    """
+
+    op: str
+    worker: int
+    pass_number: int
+    image: Image
+    outcome: str
+    ended: float
+    seconds: float
+    first: bool = False
+    retries: int | None = None
+    failure: Failure | None = None
+    cpu_seconds: float = 0.0

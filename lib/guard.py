@@ -1,0 +1,90 @@
+"""The guard: a small process that outlives a driver that was killed by SIGKILL, and ends the clients then.
+
+It holds the reading end of a pipe from the driver. End of file without the driver's goodbye means that the driver is
+gone; every process that carries the run's mark in its environment is then killed, and the run's folder removed.
+Runs as a script of its own (no imports from this package), so that it starts fast and stays small.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+MARK = "OCIDRIVER_RUN"
+_GOODBYE = b"goodbye"
+_ROUNDS = 10
+
+
+class Guard:
+    """Starts the guard for a run's folder; use as a context manager around everything that launches clients."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._pipe = -1
+        self._pid = 0
+
+    def __enter__(self) -> Guard:
+        reader, self._pipe = os.pipe()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", __file__, self._folder],
+                os.environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, new, old) for new, old in ((reader, 0), (null, 1), (null, 2))],
+                setsid=True,
+                setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+                setsigmask=(),
+            )
+        finally:
+            os.close(reader)
+            os.close(null)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            os.write(self._pipe, _GOODBYE)
+        except OSError:
+            pass  # somebody ended the guard; the clients are gone already, as this is left last
+        os.close(self._pipe)
+        os.waitpid(self._pid, 0)
+
+
+def marked(folder: str) -> list[int]:
+    """The processes, but for this one, whose environment carries the run's mark."""
+    mark = f"{MARK}={folder}".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if mark in file.read().split(b"\0"):
+                        found.append(int(name))
+            except OSError:
+                continue  # ended meanwhile, or another user's
+    return found
+
+
+def main(folder: str) -> None:
+    """Wait for the driver's end; then, unless it said goodbye, kill what carries its mark until nothing does."""
+    if os.read(0, len(_GOODBYE)) == _GOODBYE:
+        return
+    for _ in range(_ROUNDS):
+        pids = marked(folder)
+        if not pids:
+            break
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

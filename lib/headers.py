@@ -1,0 +1,128 @@
+"""HTTP headers that registries steer their clients with: WWW-Authenticate, Link and Retry-After, as values.
+
+What a server sends is taken as hostile: no function here raises on any text, or takes more than linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Final
+from urllib.request import parse_http_list
+
+from dateutil import parser as dates
+
+# A longer header is no header that a registry sends.
+_HEADER_LENGTH: Final = 16384
+_CHALLENGE: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?:[ \t]+(.*))?", re.DOTALL)
+_PARAMETER: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)[ \t]*=[ \t]*(.*)", re.DOTALL)
+_LINK_PARTS: Final = re.compile(r'<[^>]*>|"(?:\\.|[^"\\])*"|[,;=]|[^\s<",;=]+', re.DOTALL)
+_SECONDS: Final = re.compile(r"[0-9]{1,18}")
+_DATE_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One challenge of a 401. `scheme` is in lower case; a missing parameter is an empty string."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+def challenges(headers: Iterable[str]) -> list[Challenge]:
+    """Values of WWW-Authenticate, each of one or more challenges (RFC 7235, section 4.1), in order."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for header in headers:
+        for item in parse_http_list(header[:_HEADER_LENGTH]):
+            _take_item(item.strip(), found)
+    return [
+        Challenge(scheme, values.get("realm", ""), values.get("service", ""), values.get("scope", ""))
+        for scheme, values in found
+    ]
+
+
+def _take_item(item: str, found: list[tuple[str, dict[str, str]]]) -> None:
+    """`scheme name=value` begins a challenge, `name=value` belongs to the last one."""
+    parameter = _PARAMETER.fullmatch(item)
+    if parameter is None:
+        challenge = _CHALLENGE.fullmatch(item)
+        if challenge is None:
+            return
+        found.append((challenge[1].lower(), {}))
+        parameter = _PARAMETER.fullmatch(challenge[2] or "")
+    if parameter is not None and found:
+        found[-1][1].setdefault(parameter[1].lower(), _unquoted(parameter[2].strip()))
+
+
+def next_link(headers: Iterable[str]) -> str | None:
+    """The target of the first link with the relation `next` (RFC 8288, section 3), as it stands there; else None.
+
+    The relation may be one of several, in any case, and quoted or not.
+    """
+    for header in headers:
+        for target, relation in _links(header[:_HEADER_LENGTH]):
+            if "next" in relation.lower().split():
+                return target
+    return None
+
+
+def _links(header: str) -> Iterator[tuple[str, str]]:
+    """(target, value of its first `rel`) for each link of one header."""
+    target: str | None = None
+    relation = name = None
+    parts = _LINK_PARTS.findall(header)
+    for index, part in enumerate(parts):
+        if part == ",":
+            if target is not None:
+                yield target, relation or ""
+            target = relation = name = None
+        elif part.startswith("<") and target is None:
+            target = part[1:-1].strip()
+        elif part == "=":
+            name = parts[index - 1].lower() if index else None
+        elif name == "rel" and part != ";":
+            relation = _unquoted(part) if relation is None else relation
+            name = None
+        else:
+            name = None
+    if target is not None:
+        yield target, relation or ""
+
+
+def retry_after(value: str | None, date: str | None = None) -> float | None:
+    """Seconds that a Retry-After asks for (RFC 9110, section 10.2.3), as a number or a date; else None.
+
+    A date counts from the answer's own `date` header, so that a wrong clock does no harm.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    until = _moment(value)
+    if until is None:
+        return None
+    since = _moment(date or "") or datetime.now(timezone.utc)
+    return max(0.0, (until - since).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    """An HTTP date begins with the day's name; other text is none, though dateutil makes a date of `12`."""
+    if not text[:1].isalpha() or len(text) > _DATE_LENGTH:
+        return None
+    try:
+        moment = dates.parse(text)
+    except (ValueError, OverflowError, TypeError, AttributeError):
+        return None
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
+
+
+def _unquoted(text: str) -> str:
+    """A token or quoted string (RFC 9110, section 5.6.4) to its value; single quotes go too."""
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
+    return text.strip("'")

@@ -1,0 +1,109 @@
+"""Images, and which of them a worker pulls: the filter, the patterns, the dealing.
+
+Patterns and the filter are RE2 regexes, the dialect of the Go driver this replaces, and linear in time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import re2
+
+from .errors import RunError, UsageError
+
+_LITERAL = re.compile(r"[^\\.+*?()|\[\]{}^$]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """`reference` is a tag, or a digest with its algorithm (`sha256:…`)."""
+
+    repository: str
+    reference: str
+
+    @property
+    def is_digest(self) -> bool:
+        return ":" in self.reference
+
+    @property
+    def name(self) -> str:
+        return f"{self.repository}{'@' if self.is_digest else ':'}{self.reference}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """What one worker pulls; `pattern` is the user's, or `k/N` where the images were dealt."""
+
+    pattern: str
+    images: tuple[Image, ...]
+
+
+def compile_regex(option: str, text: str) -> Callable[[str], bool]:
+    """A search for an RE2 regex. A regex without operators is a plain substring, thirty times as fast."""
+    if _LITERAL.fullmatch(text):
+        return lambda subject: text in subject
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        regex = re2.compile(text, options)
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        hint = "; to take every image write '.'" if text == "*" else ""
+        raise UsageError(f"{option}: '{text}' is no RE2 regex: {reason}{hint}") from None
+    return lambda subject: regex.search(subject) is not None
+
+
+def choose_tags(
+    repositories: Iterable[tuple[str, Sequence[str]]], accept: Callable[[str], bool] | None, all_tags: bool
+) -> Iterator[Image]:
+    """The images of a listing: of each repository every tag that the filter accepts, or the first such tag."""
+    for repository, tags in repositories:
+        for tag in tags:
+            image = Image(repository, tag)
+            if accept is None or accept(image.name):
+                yield image
+                if not all_tags:
+                    break
+
+
+def by_patterns(images: Sequence[Image], patterns: Sequence[str], searched_in: str) -> list[ImageSet]:
+    """One ImageSet a pattern, searched in `searched_in` + the image's name (pullthrough/registry/repository:tag)."""
+    subjects = [searched_in + image.name for image in images]
+    sets = []
+    for pattern in patterns:
+        matches = compile_regex("--patterns", pattern)
+        chosen = tuple(image for image, subject in zip(images, subjects, strict=True) if matches(subject))
+        sets.append(ImageSet(pattern, chosen))
+    empty = [f"'{each.pattern}'" for each in sets if not each.images]
+    if empty:
+        raise RunError(_nothing_selected(empty, subjects))
+    return sets
+
+
+def _nothing_selected(empty: list[str], subjects: list[str]) -> str:
+    what = f"the pattern {empty[0]} selects" if len(empty) == 1 else f"the patterns {', '.join(empty)} select"
+    return f"{what} none of {len(subjects)} images; patterns are searched in names such as '{subjects[0]}'"
+
+
+def deal(images: Sequence[Image], workers: int) -> list[ImageSet]:
+    """`workers` disjoint sets whose sizes differ by one at most, dealt in turn."""
+    if workers > len(images):
+        raise RunError(f"--workers {workers} is more than the {len(images)} images there are; give at most {len(images)}")
+    return [ImageSet(f"{k + 1}/{workers}", tuple(images[k::workers])) for k in range(workers)]
+
+
+def overlaps(sets: Sequence[ImageSet]) -> dict[tuple[str, str], int]:
+    """How many images each pair of patterns shares, where it is any."""
+    if sum(len(each.images) for each in sets) == len({image for each in sets for image in each.images}):
+        return {}
+    owner: dict[Image, int] = {}
+    shared: dict[tuple[str, str], int] = {}
+    for index, each in enumerate(sets):
+        for image in each.images:
+            first = owner.setdefault(image, index)
+            if first != index:
+                pair = (sets[first].pattern, each.pattern)
+                shared[pair] = shared.get(pair, 0) + 1
+    return shared

@@ -1,0 +1,231 @@
+"""Pushes randomised images to a registry over HTTP.
+
+One event loop pushes several images at a time, in constant memory: layers above `WHOLE_UP_TO` are made while
+they are sent. What the registry has already is left alone, so an interrupted run can simply be started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import aiohttp
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
+from yarl import URL
+
+from .images import (
+    DEFAULT_PLATFORM,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    Layer,
+    Population,
+    config_json,
+    digest_of,
+    image_names,
+    index_json,
+    layers_of,
+    manifest_json,
+)
+
+__all__ = ["Population", "PushRefused", "image_names", "populate"]
+
+WHOLE_UP_TO = 1024 * 1024
+ATTEMPTS = 4
+ACCEPTED_TYPES = f"{INDEX_TYPE}, {MANIFEST_TYPE}"
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and of all."""
+
+
+class PushRefused(Exception):
+    """The registry answered a push with an error; the message names the request and the answer."""
+
+    def __init__(self, method: str, path: str, status: int, text: str) -> None:
+        super().__init__(f"{method} {path}: HTTP {status} {' '.join(text.split())[:200]}".rstrip())
+        self.status = status
+
+
+async def populate(
+    registry_url: str, population: Population, *, concurrency: int = 16, progress: Progress | None = None
+) -> list[str]:
+    """Pushes what `registry_url` lacks of `population`; gives the names of all its images, `repository:tag`.
+
+    The URL is `host:port` (http) or has a scheme, and may hold `user:password@`.
+    """
+    names = image_names(population)
+    base, auth = _base_and_auth(registry_url)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300)
+    connector = aiohttp.TCPConnector(limit=concurrency)
+    async with aiohttp.ClientSession(auth=auth, timeout=timeout, connector=connector) as session:
+        pusher = _Pusher(session, base, population)
+        await _run_all(pusher, names, concurrency, progress or (lambda _done, _total: None))
+    return names
+
+
+def _base_and_auth(registry_url: str) -> tuple[URL, aiohttp.BasicAuth | None]:
+    url = URL(registry_url if "://" in registry_url else f"http://{registry_url}")
+    auth = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
+    return url.with_user(None) / "v2", auth
+
+
+async def _run_all(pusher: _Pusher, names: list[str], concurrency: int, progress: Progress) -> None:
+    """Pushes all images, `concurrency` at a time; the first error ends the others."""
+    queue, done = iter(names), 0
+
+    async def work(queue: Iterator[str]) -> None:
+        nonlocal done
+        for name in queue:
+            await pusher.push_with_retries(name)
+            done += 1
+            progress(done, len(names))
+
+    tasks = [asyncio.create_task(work(queue)) for _ in range(min(concurrency, len(names)))]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    """Lost connections, and answers that a busy server gives."""
+    if isinstance(error, PushRefused):
+        return error.status == 429 or error.status >= 500
+    return isinstance(
+        error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, asyncio.TimeoutError)
+    )
+
+
+class _Pusher:
+    """Pushes images of one population into one registry, over one session."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: URL, population: Population) -> None:
+        self._session = session
+        self._base = base
+        self._population = population
+        self._shared: dict[str, tuple[str, Layer]] = {}
+        self._shared_lock = asyncio.Lock()
+
+    async def push_with_retries(self, name: str) -> None:
+        """Pushes an image unless it is there; again after a passing failure, as pushing is idempotent."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(multiplier=0.2, max=3),
+            retry=retry_if_exception(_worth_retrying),
+            reraise=True,
+        )
+        await retrying(self._push, name)
+
+    async def _push(self, name: str) -> None:
+        repository, tag = name.split(":")
+        if await self._has(repository, tag):
+            return
+        platforms = self._population.platforms
+        manifests = {
+            platform: await self._push_platform(name, platform)
+            for platform in platforms or (DEFAULT_PLATFORM,)
+        }
+        if not platforms:
+            await self._put_manifest(repository, tag, MANIFEST_TYPE, manifests[DEFAULT_PLATFORM])
+            return
+        for body in manifests.values():
+            await self._put_manifest(repository, digest_of(body), MANIFEST_TYPE, body)
+        await self._put_manifest(repository, tag, INDEX_TYPE, index_json(manifests))
+
+    async def _push_platform(self, name: str, platform: str) -> bytes:
+        """Pushes the blobs of one platform's image; gives its manifest."""
+        repository = name.split(":")[0]
+        layers = [
+            await self._push_shared(repository, layer)
+            if layer.shared
+            else await self._push_layer(repository, layer)
+            for layer in layers_of(self._population, name, platform)
+        ]
+        config = config_json(name, platform, layers)
+        await self._push_bytes(repository, config)
+        return manifest_json(config, layers)
+
+    async def _push_shared(self, repository: str, layer: Layer) -> Layer:
+        """Pushes a layer that other images have too: once; then it is mounted, where the server can do that."""
+        async with self._shared_lock:
+            if layer.seed not in self._shared:
+                self._shared[layer.seed] = repository, await self._push_layer(repository, layer)
+                return layer
+        home, known = self._shared[layer.seed]
+        if not await self._mounted(repository, known.digest, home):
+            await self._push_layer(repository, known)
+        return known
+
+    async def _mounted(self, repository: str, digest: str, home: str) -> bool:
+        """Whether the blob is in the repository now.
+
+        HEAD comes first: some registries keep one pool of blobs for all repositories and cannot mount.
+        """
+        blob = self._base / repository / "blobs" / digest
+        async with self._session.head(blob) as answer:
+            if answer.status == 200:
+                return True
+        return not await self._begin_upload(repository, {"mount": digest, "from": home})
+
+    async def _push_layer(self, repository: str, layer: Layer) -> Layer:
+        if layer.size <= WHOLE_UP_TO:
+            await self._push_bytes(repository, b"".join(layer.chunks()))
+        else:
+            await self._push_stream(repository, layer)
+        return layer
+
+    async def _push_bytes(self, repository: str, body: bytes) -> None:
+        location = await self._begin_upload(repository, {})
+        await self._finish_upload(location, digest_of(body), body)
+
+    async def _push_stream(self, repository: str, layer: Layer) -> None:
+        """Makes the layer while it is sent; its digest is known at the end."""
+        location = await self._begin_upload(repository, {})
+        headers = {"Content-Type": "application/octet-stream"}
+        async with self._session.patch(location, data=_stream(layer), headers=headers) as answer:
+            await _expect(answer, 202, 204)
+            location = self._location(answer, location)
+        await self._finish_upload(location, layer.digest, b"")
+
+    async def _begin_upload(self, repository: str, query: dict[str, str]) -> URL:
+        """Where to send a blob; an empty URL when a mount made that needless."""
+        url = (self._base / repository / "blobs" / "uploads" / "").with_query(query)
+        async with self._session.post(url) as answer:
+            await _expect(answer, 201, 202)
+            return URL() if answer.status == 201 else self._location(answer, url)
+
+    async def _finish_upload(self, location: URL, digest: str, body: bytes) -> None:
+        headers = {"Content-Type": "application/octet-stream"}
+        async with self._session.put(
+            location.update_query(digest=digest), data=body, headers=headers
+        ) as answer:
+            await _expect(answer, 201)
+
+    def _location(self, answer: aiohttp.ClientResponse, asked: URL) -> URL:
+        """The upload's next URL: relative or absolute, and to be used as it is, its encoding included."""
+        return asked.join(URL(answer.headers.get("Location", str(asked)), encoded=True))
+
+    async def _has(self, repository: str, reference: str) -> bool:
+        url = self._base / repository / "manifests" / reference
+        async with self._session.head(url, headers={"Accept": ACCEPTED_TYPES}) as answer:
+            if answer.status != 404:
+                await _expect(answer, 200)
+            return answer.status == 200
+
+    async def _put_manifest(self, repository: str, reference: str, media_type: str, body: bytes) -> None:
+        url = self._base / repository / "manifests" / reference
+        async with self._session.put(url, data=body, headers={"Content-Type": media_type}) as answer:
+            await _expect(answer, 201)
+
+
+async def _stream(layer: Layer) -> AsyncIterator[bytes]:
+    for chunk in layer.chunks():
+        yield chunk
+
+
+async def _expect(answer: aiohttp.ClientResponse, *statuses: int) -> None:
+    if answer.status not in statuses:
+        text = await answer.text(errors="replace")
+        raise PushRefused(answer.method, answer.url.path, answer.status, text)
+    await answer.read()

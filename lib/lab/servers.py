@@ -1,0 +1,218 @@
+"""Registries for the lab: each a real server process on a free loopback port, for as long as a `with` block lasts.
+
+The servers choose their port themselves (port 0) and tell it in their log, so that nothing can take a port
+between its choice and its use. A server is ended and its temporary folder removed however the block ends; should
+this process be killed outright, the kernel ends the server. That tie is to the thread that started the server:
+start them from a thread that outlives them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+import sh
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+READY_SECONDS = 20.0
+STOP_SECONDS = 5.0
+PROBE = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+LISTENING = re.compile(rb"(?:serving on port |listening on 127\.0\.0\.1:)(\d+)")
+TROUBLE = re.compile(r"panic:|level=(?:fatal|error)|address already in use|[Ee]rror:|configuration error")
+
+Argv = Callable[[Path], list[str]]
+
+
+class ServerMissing(Exception):
+    """A server's program is not on this machine; the message says what to install."""
+
+
+class ServerFailed(Exception):
+    """A server ended, or did not answer, before it was ready; the message holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running registry. `log_path` receives all it prints, for docker-registry its access log too."""
+
+    url: str
+    pid: int
+    log_path: Path
+    data_dir: Path
+
+    @property
+    def address(self) -> str:
+        """`host:port`, as image references want it."""
+        return urlsplit(self.url).netloc
+
+
+@contextmanager
+def crane_registry(*, port: int = 0) -> Iterator[Server]:
+    """An in-memory registry with catalog, tags and deletes: `crane registry serve`."""
+    crane = find_program("crane", hint="run `make setup`, or put crane on PATH")
+    with _server(lambda _data: [crane, "registry", "serve", "--address", f"127.0.0.1:{port}"]) as server:
+        yield server
+
+
+@contextmanager
+def docker_registry_proxy(upstream: str, *, port: int = 0) -> Iterator[Server]:
+    """A docker-registry as a pull-through cache of `upstream`, which has to answer already."""
+    url = upstream if "://" in upstream else f"http://{upstream}"
+    with _docker_registry({"proxy": {"remoteurl": url}}, port) as server:
+        yield server
+
+
+@contextmanager
+def docker_registry(*, delete: bool = True, htpasswd: str | None = None, port: int = 0) -> Iterator[Server]:
+    """A docker-registry of its own. `htpasswd` is the text of a password file, its hashes bcrypt."""
+    with tempfile.TemporaryDirectory(prefix="ocidriver-auth-") as folder:
+        settings: dict[str, object] = {}
+        if htpasswd is not None:
+            path = Path(folder, "htpasswd")
+            path.write_text(htpasswd)
+            settings["auth"] = {"htpasswd": {"realm": "lab", "path": str(path)}}
+        with _docker_registry(settings, port, delete=delete) as server:
+            yield server
+
+
+def find_program(*names: str, hint: str) -> str:
+    """The path of the first of `names` beside this Python or on PATH; `hint` says how to get it."""
+    here = str(Path(sys.executable).parent)
+    for name in names:
+        path = shutil.which(name, path=here) or shutil.which(name)
+        if path:
+            return path
+    raise ServerMissing(f"{names[0]} is not installed: {hint}")
+
+
+@contextmanager
+def _docker_registry(settings: dict[str, object], port: int, *, delete: bool = False) -> Iterator[Server]:
+    program = find_program("docker-registry", "registry", hint="apt-get install docker-registry")
+
+    def argv(data: Path) -> list[str]:
+        config = data.parent / "config.yml"
+        config.write_text(registry_config(data, port, delete=delete, **settings))
+        return [program, "serve", str(config)]
+
+    with _server(argv) as server:
+        yield server
+
+
+def registry_config(data: Path, port: int, *, delete: bool, **settings: object) -> str:
+    """docker-registry's YAML file, for versions 2 and 3; JSON is YAML, so no YAML library is needed."""
+    config: dict[str, object] = {
+        "version": 0.1,
+        "log": {"accesslog": {"disabled": False}},
+        "http": {"addr": f"127.0.0.1:{port}", "secret": "lab"},
+        "storage": {"filesystem": {"rootdirectory": str(data)}, "delete": {"enabled": delete}},
+    }
+    return json.dumps(config | settings, indent=1)
+
+
+@contextmanager
+def _server(argv: Argv) -> Iterator[Server]:
+    """Runs `argv(data folder)` until the block ends; the block begins when `/v2/` answers."""
+    with tempfile.TemporaryDirectory(prefix="ocidriver-lab-", ignore_cleanup_errors=True) as folder:
+        data, log_path = Path(folder, "data"), Path(folder, "server.log")
+        data.mkdir()
+        with log_path.open("wb") as log:
+            process = _launch(argv(data), log)
+        try:
+            url = _wait_ready(process, log_path)
+            yield Server(url, process.pid, log_path, data)
+        finally:
+            _stop(process)
+
+
+def _launch(argv: list[str], log: BinaryIO) -> sh.RunningCommand:
+    """Starts a server in a session of its own: a Ctrl-C at the terminal is for its owner, who ends it later."""
+    return sh.Command(argv[0])(
+        *argv[1:],
+        _bg=True,
+        _bg_exc=False,
+        _out=log,
+        _err=log,
+        _tty_out=False,
+        _new_session=True,
+        _preexec_fn=_die_with_parent(os.getpid()),
+        _env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
+    )
+
+
+def _die_with_parent(parent: int) -> Callable[[], None]:
+    """What a child runs before its program: the kernel is to end it with the thread that started it (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    prctl = ctypes.CDLL(None).prctl
+    set_parent_death_signal = 1
+
+    def in_child() -> None:
+        prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return in_child
+
+
+def _wait_ready(process: sh.RunningCommand, log_path: Path) -> str:
+    """The server's URL, once it answers. One that ends first, or stays silent, is a `ServerFailed`."""
+    retrying = Retrying(
+        stop=stop_after_delay(READY_SECONDS), wait=wait_fixed(0.02), retry=retry_if_exception_type(OSError)
+    )
+    try:
+        return retrying(_ready_url, process, log_path)
+    except RetryError:
+        raise ServerFailed(_failure("not ready in time", log_path)) from None
+
+
+def _ready_url(process: sh.RunningCommand, log_path: Path) -> str:
+    """One attempt: an `OSError` means not yet."""
+    if not process.is_alive():
+        raise ServerFailed(_failure("ended at once", log_path))
+    found = LISTENING.search(log_path.read_bytes())
+    if not found:
+        raise OSError("no port yet")
+    url = f"http://127.0.0.1:{int(found[1])}"
+    try:
+        PROBE.open(f"{url}/v2/", timeout=2).close()
+    except urllib.error.HTTPError as error:  # 401 is an answer as well
+        error.close()
+    return url
+
+
+def _failure(what: str, log_path: Path) -> str:
+    """One line: the first of the log that tells of an error (usage and traces follow it), else the last."""
+    lines = log_path.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
+    telling = [line for line in lines if TROUBLE.search(line)]
+    return f"server {what}: {(telling or lines[-1:])[0]}"
+
+
+def _stop(process: sh.RunningCommand) -> None:
+    """Ends a server, by force when it does not go; returns when it is gone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not process.is_alive():
+            break
+        try:
+            process.process.signal(number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(timeout=STOP_SECONDS)
+        except sh.TimeoutException:
+            continue
+        except sh.ErrorReturnCode:
+            break

@@ -1,0 +1,70 @@
+"""Latencies in a bounded, mergeable histogram (HDR histogram: three significant digits, whatever the number of pulls)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from hdrh.histogram import HdrHistogram
+
+_LONGEST_US = 24 * 3600 * 1_000_000
+_DIGITS = 3
+_PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A distribution in milliseconds."""
+
+    min: float
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+
+    def as_json(self) -> dict[str, float]:
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+class Latencies:
+    """Accumulates seconds. Minimum, maximum and mean are exact, percentiles within 0.1 %."""
+
+    def __init__(self) -> None:
+        self._histogram: HdrHistogram | None = None
+        self._count = 0
+        self._sum = 0.0
+        self._least = 0.0
+        self._most = 0.0
+
+    def add(self, seconds: float) -> None:
+        if self._histogram is None:
+            self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+            self._least = self._most = seconds
+        self._histogram.record_value(min(max(1, round(seconds * 1e6)), _LONGEST_US))
+        self._count += 1
+        self._sum += seconds
+        self._least = min(self._least, seconds)
+        self._most = max(self._most, seconds)
+
+    def merge(self, other: Latencies) -> None:
+        """Add all that the other holds, as if it had been added here."""
+        if other._histogram is None:
+            return
+        if self._histogram is None:
+            self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+            self._least, self._most = other._least, other._most
+        self._histogram.add(other._histogram)
+        self._count += other._count
+        self._sum += other._sum
+        self._least = min(self._least, other._least)
+        self._most = max(self._most, other._most)
+
+    def result(self) -> Latency | None:
+        """The distribution so far, None where nothing was added."""
+        if self._histogram is None:
+            return None
+        found = self._histogram.get_percentile_to_value_dict(list(_PERCENTILES))
+        least, most = self._least * 1000, self._most * 1000
+        p50, p90, p95, p99 = (min(max(found[p] / 1000, least), most) for p in _PERCENTILES)
+        return Latency(least, self._sum / self._count * 1000, p50, p90, p95, p99, most)

@@ -1,0 +1,175 @@
+"""The one place where a timed client process starts, is timed out, and dies.
+
+A launch is lean: posix_spawn, a pidfd to wait on, no thread and no shell. Each client is a session of its own,
+so that a terminal's Ctrl-C does not reach it and so that whatever it started dies with it. Only the thread that
+launched a client ends it, so a pid is never signalled after it was reaped.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+# Of a client's stderr so much is kept, from its end: what tells the class of a failure stands there.
+KEPT_STDERR = 64 * 1024
+# Signals whose "ignored" would be inherited: Python ignores the first two, nohup and background shells the rest.
+_DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a launch: seconds from launch to exit, CPU seconds of the client, the end of its stderr.
+
+    `returncode` is negative for a signal. `timed_out` and `interrupted` tell that the driver killed it; `error`
+    that it could not be started at all.
+    """
+
+    returncode: int
+    stderr: str
+    started: float
+    seconds: float
+    cpu_seconds: float = 0.0
+    timed_out: bool = False
+    interrupted: bool = False
+    error: OSError | None = None
+
+
+class Launcher:
+    """Starts clients with one environment. `kill_all` ends every running and every later launch, for good."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._killed, self._killer = os.pipe()
+        _keep_descriptors_to_ourselves()
+
+    def kill_all(self) -> None:
+        """End all running clients. May be called from a signal handler, and more than once."""
+        os.write(self._killer, b"x")
+
+    def close(self) -> None:
+        for descriptor in (self._null, self._killed, self._killer):
+            os.close(descriptor)
+
+    def run(self, argv: Sequence[str], timeout: float) -> Outcome:
+        """Run argv[0] (an absolute path) to its end; `timeout` in seconds, then it is killed. Never raises OSError."""
+        started = monotonic()
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            return _not_started(error, started)
+        try:
+            pid = self._spawn(argv, writer)
+            os.close(writer)
+            writer = -1
+            return self._watch(pid, reader, started, started + timeout)
+        except OSError as error:
+            return _not_started(error, started)
+        finally:
+            os.close(reader)
+            if writer >= 0:
+                os.close(writer)
+
+    def _spawn(self, argv: Sequence[str], stderr: int) -> int:
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            self.environment,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, self._null, 0),
+                (os.POSIX_SPAWN_DUP2, self._null, 1),
+                (os.POSIX_SPAWN_DUP2, stderr, 2),
+            ],
+            setsid=True,
+            setsigdef=_DEFAULTED,
+            setsigmask=(),
+        )
+
+    def _watch(self, pid: int, reader: int, started: float, deadline: float) -> Outcome:
+        pidfd = _open_pidfd(pid)
+        try:
+            return self._wait(pid, pidfd, reader, started, deadline)
+        finally:
+            os.close(pidfd)
+
+    def _wait(self, pid: int, pidfd: int, reader: int, started: float, deadline: float) -> Outcome:
+        os.set_blocking(reader, False)
+        watch = select.poll()
+        for descriptor in (pidfd, reader, self._killed):
+            watch.register(descriptor, select.POLLIN)
+        kept, timed_out, interrupted = bytearray(), False, False
+        while True:
+            left = None if timed_out or interrupted else max(0.0, deadline - monotonic()) * 1000 + 1
+            ready = dict(watch.poll(left))
+            if pidfd in ready:
+                break
+            if not ready:
+                timed_out = True
+                os.killpg(pid, signal.SIGKILL)
+            if self._killed in ready:
+                interrupted = True
+                watch.unregister(self._killed)
+                os.killpg(pid, signal.SIGKILL)
+            if reader in ready and not _read_into(kept, reader):
+                watch.unregister(reader)
+        ended = monotonic()
+        os.killpg(pid, signal.SIGKILL)  # what the client started and left: a credential helper, say
+        _drain(kept, reader)
+        _, status, usage = os.wait4(pid, 0)
+        returncode = os.waitstatus_to_exitcode(status)
+        return Outcome(
+            returncode,
+            kept.decode("utf-8", "replace"),
+            started,
+            ended - started,
+            usage.ru_utime + usage.ru_stime,
+            timed_out and returncode != 0,
+            interrupted and returncode != 0,
+        )
+
+
+def _not_started(error: OSError, started: float) -> Outcome:
+    return Outcome(127, f"cannot start the client: {error.strerror}", started, monotonic() - started, error=error)
+
+
+def _drain(kept: bytearray, reader: int) -> None:
+    """Read what is left in the pipe, which is bounded, whoever else may still hold its other end."""
+    for _ in range(4):
+        if not _read_into(kept, reader):
+            break
+
+
+def _read_into(kept: bytearray, reader: int) -> bool:
+    """Append what is there, keeping the end only; False at the end of file and when there is nothing now."""
+    try:
+        chunk = os.read(reader, KEPT_STDERR)
+    except BlockingIOError:
+        return False
+    kept += chunk
+    if len(kept) > 2 * KEPT_STDERR:
+        del kept[:-KEPT_STDERR]
+    return bool(chunk)
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        # no descriptor left to wait on the client: it must not go on unwatched
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def _keep_descriptors_to_ourselves() -> None:
+    """Descriptors that the driver was started with must not reach the clients; posix_spawn closes none."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                continue  # the folder's own descriptor, closed by now

@@ -1,0 +1,190 @@
+"""How a server under test names an upstream image, and which way a client can ask for it.
+
+A `Layout` is the user's choice: a preset or a template. A `Route` is what comes of it for one client and one
+set of images: the reference to hand to the client, and what must stand beside it (a header, the gateway).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import RunError, UsageError
+from .grammar import valid_repository
+from .images import Image
+
+if TYPE_CHECKING:
+    from .settings import Endpoint
+
+OCIREGISTRY = "ociregistry"
+_PLAIN = "{pullthrough}/{repository}"
+_PRESETS = {"distribution": _PLAIN, "zot": _PLAIN, "direct": "{upstream}/{repository}"}
+_PRESETS_WITH_PREFIX = {
+    "harbor": "PROJECT",
+    "nexus": "REPO",
+    "artifactory": "KEY",
+    "quay": "ORG",
+    "ecr": "PREFIX",
+    "acr": "TARGET",
+    "gar": "PROJECT/REMOTE",
+}
+_FIELDS = {"pullthrough", "upstream", "repository"}
+# Ociregistry routes paths of at most so many segments, the upstream's name included when it stands in the path.
+OCIREGISTRY_SEGMENTS = 4
+# The longest repository name that the clients' grammar takes (distribution/reference, NameTotalLengthMax).
+NAME_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`name` as the user gave it; `template` has {pullthrough}, {upstream} and {repository}."""
+
+    name: str
+    template: str
+
+    @property
+    def is_ociregistry(self) -> bool:
+        return self.name == OCIREGISTRY
+
+    @property
+    def is_upstream(self) -> bool:
+        return self.template.startswith("{upstream}")
+
+
+def parse_layout(text: str) -> Layout:
+    """A preset's name or a template to a Layout; anything else is wrong usage."""
+    text = text.strip()
+    if text == OCIREGISTRY:
+        return Layout(text, _PLAIN)
+    if text in _PRESETS:
+        return Layout(text, _PRESETS[text])
+    preset, colon, prefix = text.partition(":")
+    if preset in _PRESETS_WITH_PREFIX and "{" not in text:
+        return _with_prefix(text, preset, prefix.strip("/") if colon else "")
+    if "{" in text:
+        return _from_template(text)
+    names = [OCIREGISTRY, *_PRESETS, *(f"{name}:{what}" for name, what in _PRESETS_WITH_PREFIX.items())]
+    raise UsageError(
+        f"--layout: '{text}' is unknown; use {', '.join(names)}, or a template such as '{{pullthrough}}/my-proxy/{{repository}}'"
+    )
+
+
+def _with_prefix(text: str, preset: str, prefix: str) -> Layout:
+    what = _PRESETS_WITH_PREFIX[preset]
+    if not prefix or prefix.count("/") != what.count("/"):
+        raise UsageError(f"--layout {preset} needs its {what}: {preset}:{what}")
+    layout = Layout(text, f"{{pullthrough}}/{prefix}/{{repository}}")
+    _check_sample(layout)
+    return layout
+
+
+def _from_template(text: str) -> Layout:
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise UsageError(f"--layout: cannot read the template '{text}': {error}") from error
+    used = {name for _, name, _, _ in parts if name is not None}
+    plain = all(not spec and not conversion for _, _, spec, conversion in parts)
+    hosted = text.startswith(("{pullthrough}/", "{upstream}/"))
+    if not plain or used - _FIELDS or "repository" not in used or not hosted:
+        raise UsageError(
+            f"--layout: the template '{text}' must begin with {{pullthrough}}/ (or {{upstream}}/) and hold {{repository}}; "
+            "{upstream} is the upstream's name"
+        )
+    layout = Layout(text, text)
+    _check_sample(layout)
+    return layout
+
+
+def _check_sample(layout: Layout) -> None:
+    path = layout.template.format(pullthrough="h", upstream="u", repository="sample").partition("/")[2]
+    if not valid_repository(path):
+        raise UsageError(
+            f"--layout: '{layout.name}' gives the path '{path}', which is no repository name: "
+            "lower-case letters and digits, separated by . _ __ - and /"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way to ask: `prefix`/repository is the reference; `way` is path, header or gateway; `why` is for the log.
+
+    `endpoint` is the server that is asked; `header` names the upstream to it, in the driver's own requests also where
+    the client has to take the gateway instead.
+    """
+
+    way: str
+    why: str
+    endpoint: Endpoint
+    before: str
+    after: str
+    header: tuple[str, str] | None = None
+
+    def repository(self, image: Image) -> str:
+        """The image's repository name as this server knows it, without the host."""
+        return f"{self.before}{image.repository}{self.after}"
+
+    def reference(self, host: str, image: Image) -> str:
+        """What the client gets on its command line; `host` is the endpoint's, or the gateway's."""
+        separator = "@" if image.is_digest else ":"
+        return f"{host}/{self.before}{image.repository}{self.after}{separator}{image.reference}"
+
+
+def plan_route(
+    layout: Layout, client: str, pullthrough: Endpoint, registry: Endpoint, upstream_name: str, images: Iterable[Image]
+) -> Route:
+    """Choose the way for this client; RunError when the clients' grammar or the server has no way for an image."""
+    images = list(images)
+    if layout.is_ociregistry:
+        route = _ociregistry_route(client, pullthrough, upstream_name, images)
+    else:
+        route = _template_route(layout, pullthrough, registry, upstream_name)
+    _check_names(route, images)
+    return route
+
+
+def _template_route(layout: Layout, pullthrough: Endpoint, registry: Endpoint, upstream_name: str) -> Route:
+    endpoint = registry if layout.is_upstream else pullthrough
+    path = layout.template.partition("/")[2].replace("{upstream}", upstream_name)
+    before, _, after = path.partition("{repository}")
+    return Route("path", f"layout {layout.name}", endpoint, before, after)
+
+
+def _ociregistry_route(client: str, pullthrough: Endpoint, upstream_name: str, images: list[Image]) -> Route:
+    depth = max((image.repository.count("/") + 1 for image in images), default=1)
+    obstacle = _path_obstacle(upstream_name, depth)
+    if obstacle is None:
+        return Route("path", f"the upstream's name '{upstream_name}' fits into the path", pullthrough, f"{upstream_name}/", "")
+    header = ("X-Registry", upstream_name)
+    if client == "crane":
+        return Route("header", f"{obstacle}; crane can send X-Registry", pullthrough, "", "", header)
+    return Route("gateway", f"{obstacle}, and {client} cannot send a header", pullthrough, "", "", header)
+
+
+def _path_obstacle(upstream_name: str, depth: int) -> str | None:
+    """Why the upstream cannot stand in the path: the clients' grammar, or Ociregistry's own routing."""
+    if not valid_repository(upstream_name):
+        return f"the upstream's name '{upstream_name}' cannot stand in a path (the clients' grammar)"
+    if "." not in upstream_name:
+        return f"Ociregistry takes a first path segment for an upstream only with a dot, '{upstream_name}' has none"
+    if depth + 1 > OCIREGISTRY_SEGMENTS:
+        return f"with the upstream in the path Ociregistry would see {depth + 1} segments and takes {OCIREGISTRY_SEGMENTS}"
+    return None
+
+
+def _check_names(route: Route, images: list[Image]) -> None:
+    for image in images:
+        name = route.repository(image)
+        if len(name) > NAME_LENGTH or not valid_repository(name):
+            raise RunError(
+                f"'{name}' (for {image.name}) is no reference that {NAME_LENGTH} characters of the clients' grammar allow; "
+                "choose another --layout or leave the image out with --filter"
+            )
+
+
+def too_deep(images: Iterable[Image]) -> list[Image]:
+    """Images that Ociregistry cannot serve by any way: more segments than it routes."""
+    return [image for image in images if image.repository.count("/") + 1 > OCIREGISTRY_SEGMENTS]
+

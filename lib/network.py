@@ -1,0 +1,67 @@
+"""The one thread that speaks HTTP: the listing, the probes, Ociregistry's admin calls and the gateway run in its loop.
+
+Workers and the driver hand it coroutines and wait; a stop ends the wait at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Any, TypeVar
+
+from .errors import Stopped
+from .stop import Stop
+
+T = TypeVar("T")
+
+
+class Network:
+    """An asyncio loop in a thread of its own. Use as a context manager."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._loop = asyncio.new_event_loop()
+        self._running: set[Future[Any]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
+
+    def __enter__(self) -> Network:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._finish(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _finish(self) -> None:
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result; CancelledError after `cancel_all`."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        self._running.add(future)
+        try:
+            return future.result()
+        finally:
+            self._running.discard(future)
+
+    def cancel_all(self) -> None:
+        """End what `run` waits for now."""
+        for future in list(self._running):
+            future.cancel()
+
+    def run_until_stop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result; a signal cancels it and raises Stopped."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._stop.calling(future.cancel):
+            try:
+                return future.result()
+            except CancelledError:
+                raise Stopped from None

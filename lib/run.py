@@ -1,0 +1,281 @@
+"""One run from its settings to its exit status: outputs open, preparation, ramp, summary."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from time import monotonic
+
+from .clock import Clock
+from .driver import Driver
+from .errors import ExitStatus, RunError, Stopped, UsageError
+from .events import FAILED, PRUNE, Event
+from .guard import Guard
+from .network import Network
+from .output import LineFile, Log, check_summary_path, event_line, metrics_line, say, warn, write_summary
+from .prepare import Means, Preparation, Selection
+from .ramp import plan_ramp
+from .scratch import Scratch
+from .settings import Settings
+from .stop import Stop
+from .summary import Run, missed, summarize
+from .tally import Sample, Tally, limited_by
+from .worker import Warm, Worker
+
+# So many failures have a log line of their own in each tally interval; the rest is counted in one line.
+FAILURES_LOGGED = 100
+
+
+class Outputs:
+    """The run's lines: metrics, log and events."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._clock = clock
+        self._unlogged: Counter[str] = Counter()
+        self._logged = 0
+        self.began = 0.0
+        self.metrics = LineFile(settings.metrics_file, "metrics", warn)
+        self.logs = LineFile(settings.log_file, "log", warn)
+        self.events = LineFile(settings.events_file, "events", warn) if settings.events_file else None
+        self.log = Log(self.logs, clock)
+
+    def on_sample(self, sample: Sample) -> None:
+        self.metrics.write(metrics_line(sample, self._clock.line_time(self.began + sample.at)))
+        if self._unlogged:
+            counts = ", ".join(f"{count} {error_class}" for error_class, count in self._unlogged.most_common())
+            self.log(f"and {self._unlogged.total()} more failures: {counts}")
+        self._unlogged.clear()
+        self._logged = 0
+
+    def on_event(self, event: Event) -> None:
+        if self.events is not None:
+            self.events.write(event_line(event, self._clock))
+        if event.outcome == FAILED and event.failure is not None:
+            self._log_failure(event)
+
+    def _log_failure(self, event: Event) -> None:
+        assert event.failure is not None
+        if self._logged >= FAILURES_LOGGED:
+            self._unlogged[event.failure.error_class] += 1
+            return
+        self._logged += 1
+        what = "prune" if event.op == PRUNE else "pull"
+        failure = event.failure
+        self.log(f"worker {event.worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}")
+
+    @property
+    def failed(self) -> list[str]:
+        """The outputs that could not be written whole, each with its reason."""
+        files = {"metrics": self.metrics, "log": self.logs, "events": self.events}
+        return [f"{name}: {file.failed}" for name, file in files.items() if file is not None and file.failed]
+
+    def close(self) -> None:
+        for file in (self.metrics, self.logs, self.events):
+            if file is not None:
+                file.close()
+
+
+def run(settings: Settings, start_at: datetime | None) -> int:
+    """Carry out the test; the exit status. Wrong usage that only shows here raises UsageError."""
+    stop = Stop()
+    clock = Clock()
+    if settings.summary_file is not None:
+        check_summary_path(settings.summary_file)
+    outputs = Outputs(settings, clock)
+    state = Run(settings, clock.wall(monotonic()), Tally(0, retries_known=True, on_sample=outputs.on_sample))
+    with stop.listening():
+        try:
+            _carry_out(settings, start_at, stop, outputs, state)
+        except Stopped:
+            state.reason = "stopped by a signal"
+        except RunError as error:
+            state.reason = str(error)
+        except UsageError as error:
+            state.reason = str(error)
+            raise
+        finally:
+            state.interrupted = stop.count > 0
+            status = _finish(settings, clock, stop, outputs, state)
+            outputs.close()
+    return status
+
+
+def _carry_out(settings: Settings, start_at: datetime | None, stop: Stop, outputs: Outputs, state: Run) -> None:
+    log = outputs.log
+    log("test begins")
+    with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
+        preparation = Preparation(settings, network, scratch, resources, log, warn)
+        found = preparation.find_client()
+        preparation.ping()
+        selection = preparation.select()
+        state.listed, state.image_sets = selection.listed, selection.image_sets
+        means = preparation.means(found, selection)
+        state.client = means.client
+        if means.launcher is not None:
+            resources.enter_context(Guard(str(scratch.path)))
+        if settings.prune_first and means.pruner is not None:
+            _prune_first(means, selection, scratch.folder("prune-first"), stop, outputs)
+        _wait_until(start_at, stop, outputs)
+        _drive(settings, selection, means, scratch, network, stop, outputs, state)
+
+
+def _prune_first(means: Means, selection: Selection, scratch: Path, stop: Stop, outputs: Outputs) -> None:
+    """Prune what will be pulled, so that first pulls are cold. What was not there needs none."""
+    assert means.pruner is not None
+    pruned, absent = 0, 0
+    for each in means.pruner.prune(selection.images, scratch, lambda: stop.count > 0):
+        if each.failure is None:
+            pruned += 1
+        elif each.failure.error_class == "not-found":
+            absent += 1
+        else:
+            raise RunError(f"--prune-first: cannot prune {each.image.name}: {each.failure.error_class}: {each.failure.message}")
+    if stop.count:
+        raise Stopped
+    outputs.log(f"pruned {pruned} images before the ramp" + (f", {absent} more were not there" if absent else ""))
+
+
+def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:
+    if start_at is None:
+        return
+    seconds = start_at.timestamp() - datetime.now().timestamp()
+    if seconds < 0:
+        outputs.log(f"warning: the preparation took {-seconds:.0f} s longer than until {start_at.isoformat(sep=' ')}")
+        warn(f"--start-at is {-seconds:.0f} s ago, now that the preparation is done; the test begins at once")
+        return
+    outputs.log(f"waiting for {start_at.isoformat(sep=' ')}")
+    if stop.wait(seconds):
+        raise Stopped
+
+
+def _drive(
+    settings: Settings,
+    selection: Selection,
+    means: Means,
+    scratch: Scratch,
+    network: Network,
+    stop: Stop,
+    outputs: Outputs,
+    state: Run,
+) -> None:
+    steps = plan_ramp(len(selection.image_sets), settings.iteration_seconds)
+    retries_known = means.client is None or means.client.name == "crane"
+    tally = state.tally = Tally(len(selection.image_sets), retries_known=retries_known, on_sample=outputs.on_sample)
+
+    def kill() -> None:
+        network.cancel_all()
+        if means.launcher is not None:
+            means.launcher.kill_all()
+
+    driver = Driver(
+        steps,
+        tally,
+        stop,
+        tally_seconds=settings.tally_seconds,
+        grace=settings.grace,
+        keep_going=settings.keep_going,
+        observe=outputs.on_event,
+        kill=kill,
+        log=outputs.log,
+    )
+    state.workers = tuple(_workers(settings, selection, means, scratch, driver))
+    outputs.log(
+        f"ramp of {len(steps)} steps of {settings.iteration_seconds:g} s, up to {len(state.workers)} workers, "
+        f"{steps[-1].end:g} s in all"
+    )
+    outputs.began = state.begin = monotonic()
+    cpu = _cpu_seconds()
+    try:
+        driver.drive(state.workers)
+    finally:
+        outputs.began = state.begin = driver.began
+        state.elapsed = driver.elapsed
+        state.driver_cpu_seconds = _cpu_seconds() - cpu
+        used = state.driver_cpu_seconds + tally.client_cpu_seconds
+        state.limited_by = limited_by(state.elapsed, used, len(os.sched_getaffinity(0)))
+    if driver.hopeless is not None:
+        raise RunError(f"{driver.hopeless} (--keep-going goes on regardless)")
+
+
+def _workers(
+    settings: Settings, selection: Selection, means: Means, scratch: Scratch, driver: Driver
+) -> Sequence[Worker]:
+    warm = Warm()
+    pruner = means.pruner if settings.prune else None
+    return [
+        Worker(
+            index,
+            image_set,
+            means.puller,
+            pruner,
+            warm,
+            driver.emit,
+            driver.worker_ended,
+            scratch=scratch.folder(f"worker-{index}"),
+            random=_random(settings.seed, index) if settings.shuffle else None,
+        )
+        for index, image_set in enumerate(selection.image_sets)
+    ]
+
+
+def _random(seed: int | None, worker: int) -> Random:
+    """A sequence of the worker's own; the same one for the same seed."""
+    return Random() if seed is None else Random(f"{seed}/{worker}")
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
+    """Log how it ended, write the summary, and say in one line why it was no success."""
+    tally = state.tally
+    if state.reason is None and tally.pulled == 0 and not stop.count:
+        state.reason = _nothing_pulled(tally)
+    summary = summarize(state, clock)
+    log = outputs.log
+    log(
+        f"test ends: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted in {state.elapsed:.1f} s, "
+        f"{summary['rate']:.2f} pulls/s; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
+    )
+    status = _status(state, stop, outputs, missed(summary))
+    if settings.summary_file is not None:
+        try:
+            write_summary(settings.summary_file, summary)
+        except OSError as error:
+            say(f"cannot write the summary to {settings.summary_file}: {error.strerror}")
+            status = status or ExitStatus.FAILED
+    return status
+
+
+def _nothing_pulled(tally: Tally) -> str:
+    if not tally.errors:
+        return "nothing was pulled: the ramp ended before the first pull did; give --iteration-seconds more time"
+    (error_class, count), *_ = tally.errors.most_common(1)
+    return f"nothing was pulled: {tally.failed} pulls failed, {count} of them {error_class}; the log tells each"
+
+
+def _status(state: Run, stop: Stop, outputs: Outputs, missed_thresholds: list[str]) -> int:
+    """Signals win over 1, 1 over 3; what is told on stderr is logged too."""
+    if stop.signal is not None:
+        return 128 + stop.signal
+    if state.reason is not None:
+        outputs.log(f"error: {state.reason}")
+        say(state.reason)
+        return ExitStatus.FAILED
+    if outputs.failed:
+        say(f"not all was written ({'; '.join(outputs.failed)}); free some space or name another file")
+        return ExitStatus.FAILED
+    if missed_thresholds:
+        message = f"missed: {', '.join(missed_thresholds)}"
+        outputs.log(message)
+        say(message)
+        return ExitStatus.THRESHOLD
+    return ExitStatus.OK

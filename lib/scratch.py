@@ -1,0 +1,69 @@
+"""The run's own temporary folder: made for the user alone, locked while in use, removed at the end.
+
+A folder that a killed run left is removed by a later start, told by its lock that nobody holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from .errors import RunError
+
+PREFIX = "ocidriver-"
+_LOCK = "lock"
+
+
+class Scratch:
+    """Use as a context manager; `path` is the folder (mode 0700)."""
+
+    def __init__(self) -> None:
+        self.path = Path()
+        self._lock = -1
+
+    def __enter__(self) -> Scratch:
+        _sweep(Path(tempfile.gettempdir()))
+        try:
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            unlocked = self.path / f"{_LOCK}.new"
+            self._lock = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            # in place only when it is held: who sees the lock without its holder may remove the folder
+            unlocked.rename(self.path / _LOCK)
+        except OSError as error:
+            self.__exit__()
+            raise RunError(f"cannot make a temporary folder in {tempfile.gettempdir()}: {error.strerror}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.path.name.startswith(PREFIX):
+            shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def folder(self, name: str) -> Path:
+        """A folder in it, made at the first use."""
+        path = self.path / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+
+def _sweep(where: Path) -> None:
+    """Remove the folders of runs that were killed: ours, with a lock that nobody holds."""
+    for folder in where.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.geteuid():
+                _remove_unless_held(folder)
+
+
+def _remove_unless_held(folder: Path) -> None:
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)

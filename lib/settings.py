@@ -1,0 +1,128 @@
+"""What the user asked for, checked: the command line as one value, before any traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import UsageError
+from .layout import Layout
+from .thresholds import Threshold
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A registry's address.
+
+    `name` is what the user wrote, without scheme and trailing slash: patterns see it. `host` is what goes
+    into a reference: both clients take a first part without dot, colon or 'localhost' for a repository of
+    Docker Hub, so such a name gets its scheme's default port.
+    """
+
+    scheme: str
+    name: str
+
+    @property
+    def host(self) -> str:
+        if "." in self.name or ":" in self.name or self.name == "localhost":
+            return self.name
+        return f"{self.name}:{443 if self.tls else 80}"
+
+    @property
+    def tls(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.name}"
+
+
+def parse_endpoint(option: str, text: str) -> Endpoint:
+    """'host:port', 'http://…' or 'https://…' to an Endpoint; no scheme means http."""
+    scheme, separator, rest = text.strip().partition("://")
+    if not separator:
+        scheme, rest = "http", text.strip()
+    name = rest.rstrip("/")
+    if scheme not in ("http", "https"):
+        raise UsageError(f"{option}: '{scheme}://' is not supported; use http:// or https://")
+    if "@" in name:
+        raise UsageError(f"{option}: no user name or password here; 'docker login' or 'crane auth login' keeps them")
+    if "/" in name:
+        raise UsageError(f"{option}: '{name}' has a path; give host:port, and the path with --layout")
+    _check_host(option, name)
+    return Endpoint(scheme.lower(), name)
+
+
+def _check_host(option: str, name: str) -> None:
+    try:
+        parts = urlsplit(f"//{name}")
+        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid or not name.isascii() or any(c.isspace() or c in "?#\\%" or not c.isprintable() for c in name):
+        raise UsageError(f"{option}: '{name}' is not a host or host:port")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The main command's options. Times are in seconds; `patterns` is empty where `workers` is given."""
+
+    pullthrough: Endpoint
+    registry: Endpoint
+    patterns: tuple[str, ...]
+    workers: int | None
+    iteration_seconds: float
+    tally_seconds: float
+    metrics_file: str
+    log_file: str
+    filter: str | None
+    dry_run: bool
+    prune: bool
+    prune_first: bool
+    prune_via: str
+    shuffle: bool
+    seed: int | None
+    client: str
+    layout: Layout
+    upstream_name: str
+    image_list: str | None
+    all_tags: bool
+    platform: str
+    pull_timeout: float
+    batch: int
+    thresholds: tuple[Threshold, ...]
+    grace: float
+    summary_file: Path | None
+    events_file: Path | None
+    keep_going: bool
+    start_at: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as the summary shows them, under the options' names; there are no secrets in them."""
+        shown: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Endpoint):
+                shown[f"{field.name}_url"] = value.url
+            elif isinstance(value, Layout):
+                shown[field.name] = value.name
+            elif field.name == "thresholds":
+                shown["threshold"] = [threshold.expression for threshold in self.thresholds]
+            else:
+                shown[field.name] = str(value) if isinstance(value, Path) else value
+        return shown
+
+
+def check_together(settings: Settings) -> None:
+    """Options that do not go together are wrong usage."""
+    if bool(settings.patterns) == (settings.workers is not None):
+        raise UsageError("give either --patterns (one worker each) or --workers N (the images dealt among them)")
+    pruning = settings.prune or settings.prune_first
+    if pruning and settings.layout.is_upstream:
+        raise UsageError("--prune with --layout direct would delete the upstream's own images; leave one of them out")
+    if pruning and settings.pullthrough.name == settings.registry.name:
+        raise UsageError("--prune with --pullthrough-url and --registry-url the same would delete the upstream's images")

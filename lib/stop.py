@@ -1,0 +1,60 @@
+"""Signals: the first asks for a stop, the second ends the clients at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop:
+    """What the signals have asked for so far. `signal` is the first one, `count` how many, `at` when (monotonic)."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.count = 0
+        self.at = 0.0
+        self._callbacks: list[Callable[[], object]] = []
+
+    def request(self, number: int) -> None:
+        """As if the signal had come."""
+        if self.count == 0:
+            self.signal, self.at = number, monotonic()
+        self.count += 1
+        for callback in list(self._callbacks):
+            callback()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the process's signals; afterwards they are as before."""
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self.request(number)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; True at once when a signal comes, or came before."""
+        woken = threading.Event()
+        with self.calling(woken.set):
+            return woken.wait(seconds)
+
+    @contextmanager
+    def calling(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Call this at every signal meanwhile, and at once if one came already."""
+        self._callbacks.append(callback)
+        try:
+            if self.count:
+                callback()
+            yield
+        finally:
+            self._callbacks.remove(callback)

@@ -1,0 +1,130 @@
+"""The result of a run as one JSON object (schema 1), also of a run that failed or was interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .clients import Client
+from .clock import Clock
+from .images import ImageSet
+from .latency import Latency
+from .settings import Settings
+from .tally import Sample, StepTally, Tally
+from .worker import Worker
+
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class Run:
+    """What is known of a run so far; `begin` is the ramp's, monotonic, None before it."""
+
+    settings: Settings
+    started: datetime
+    tally: Tally
+    client: Client | None = None
+    listed: int = 0
+    image_sets: tuple[ImageSet, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    begin: float | None = None
+    elapsed: float = 0.0
+    interrupted: bool = False
+    reason: str | None = None
+    driver_cpu_seconds: float = 0.0
+    limited_by: str | None = None
+
+
+def summarize(run: Run, clock: Clock) -> dict[str, Any]:
+    """The contract's object; its thresholds are judged on it."""
+    tally = run.tally
+    summary = {
+        "schema": SCHEMA,
+        "started": run.started.isoformat(timespec="seconds"),
+        "elapsed_seconds": round(run.elapsed, 6),
+        "interrupted": run.interrupted,
+        "reason": run.reason,
+        "settings": run.settings.as_json(),
+        "client": {"name": run.client.name, "version": run.client.version} if run.client else None,
+        "listed": run.listed,
+        "images": len({image for each in run.image_sets for image in each.images}),
+        "pulled": tally.pulled,
+        "failed": tally.failed,
+        "interrupted_pulls": tally.interrupted,
+        "pruned": tally.pruned,
+        "prune_failed": tally.prune_failed,
+        "retried": tally.retried,
+        "error_rate": tally.error_rate,
+        "rate": tally.pulled / run.elapsed if run.elapsed > 0 else 0.0,
+        "errors": dict(tally.errors.most_common()),
+        "prune_errors": dict(tally.prune_errors.most_common()),
+        "latency_ms": _latency(tally.latencies.result()),
+        "first_latency_ms": _latency(tally.first.result()),
+        "repeat_latency_ms": _latency(tally.repeat.result()),
+        "workers": _workers(run),
+        "steps": [_step(each) for each in tally.steps],
+        "samples": [_sample(each, run, clock) for each in tally.samples],
+        "driver_cpu_seconds": round(run.driver_cpu_seconds, 3),
+        "client_cpu_seconds": round(tally.client_cpu_seconds, 3),
+        "limited_by": run.limited_by,
+    }
+    judged = [(threshold, *threshold.judge(summary)) for threshold in run.settings.thresholds]
+    summary["thresholds"] = [
+        {"expression": threshold.expression, "value": value, "passed": passed} for threshold, value, passed in judged
+    ]
+    return summary
+
+
+def missed(summary: dict[str, Any]) -> list[str]:
+    """The thresholds that did not pass, each with its value, for a message."""
+    return [
+        f"{each['expression']} (it was {'not measured' if each['value'] is None else format(each['value'], '.6g')})"
+        for each in summary["thresholds"]
+        if not each["passed"]
+    ]
+
+
+def _latency(latency: Latency | None) -> dict[str, float] | None:
+    return latency.as_json() if latency else None
+
+
+def _workers(run: Run) -> list[dict[str, Any]]:
+    counts = zip(run.image_sets, run.tally.workers, strict=False)
+    passes = [worker.passes for worker in run.workers]
+    return [
+        {
+            "pattern": each.pattern,
+            "images": len(each.images),
+            "passes": passes[index] if index < len(passes) else 0,
+            "pulled": count.pulled,
+            "failed": count.failed,
+            "pruned": count.pruned,
+        }
+        for index, (each, count) in enumerate(counts)
+    ]
+
+
+def _step(each: StepTally) -> dict[str, Any]:
+    return {
+        "workers": each.step.workers,
+        "direction": each.step.direction,
+        "seconds": round(each.seconds, 6),
+        "pulled": each.pulled,
+        "failed": each.failed,
+        "rate": each.rate,
+        "latency_ms": _latency(each.latency),
+    }
+
+
+def _sample(sample: Sample, run: Run, clock: Clock) -> dict[str, Any]:
+    assert run.begin is not None  # samples are taken within the ramp
+    return {
+        "time": clock.wall(run.begin + sample.at).isoformat(timespec="milliseconds"),
+        "seconds": sample.seconds,
+        "rate": sample.rate,
+        "workers": sample.workers,
+        "pulled": sample.pulled,
+        "failed": sample.failed,
+        "latency_ms": _latency(sample.latency),
+    }

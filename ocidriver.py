@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""Load-test a pull-through OCI registry with real clients. Everything is in lib/; see README.md."""
+
+import os
+import sys
+from importlib.util import find_spec
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+NEEDED = ("aiohttp", "click", "dateutil", "hdrh", "re2", "sh", "tenacity")
+
+
+def use_installed_packages() -> None:
+    """Go on in the checkout's .venv when this interpreter lacks a package; else say how to install them."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if not missing:
+        return
+    python = os.path.join(HERE, ".venv", "bin", "python")
+    inside = os.path.realpath(sys.prefix) == os.path.realpath(os.path.join(HERE, ".venv"))
+    if os.access(python, os.X_OK) and not inside:
+        os.execv(python, [python, os.path.realpath(__file__), *sys.argv[1:]])
+    requirements = os.path.join(HERE, "requirements.txt")
+    install = f"run 'make setup' in {HERE}, or '{sys.executable} -m pip install -r {requirements}'"
+    print(f"ocidriver: missing Python packages ({', '.join(missing)}): {install}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    use_installed_packages()
+    sys.path.insert(0, HERE)
+    from lib.cli import main
+
+    sys.exit(main())

