@@ -17,7 +17,7 @@ def use_installed_packages() -> None:
     python = os.path.join(HERE, ".venv", "bin", "python")
     inside = os.path.realpath(sys.prefix) == os.path.realpath(os.path.join(HERE, ".venv"))
     if os.access(python, os.X_OK) and not inside:
-        os.execv(python, [python, os.path.realpath(__file__), *sys.argv[1:]])
+        os.execv(python, [python, os.path.realpath(__file__), *sys.argv[1:]])  # noqa: S606
     requirements = os.path.join(HERE, "requirements.txt")
     install = f"run 'make setup' in {HERE}, or '{sys.executable} -m pip install -r {requirements}'"
     print(f"ocidriver: missing Python packages ({', '.join(missing)}): {install}", file=sys.stderr)

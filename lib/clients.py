@@ -21,16 +21,24 @@ from .failures import ErrorClass, Failure, classify, clean
 from .launch import Outcome
 
 NAMES = ("crane", "skopeo")
-_INSTALL = "install it (crane: 'go install github.com/google/go-containerregistry/cmd/crane@latest', skopeo: its package) or give a path with --client"
+_INSTALL = (
+    "install it (crane: 'go install github.com/google/go-containerregistry/cmd/crane@latest', "
+    "skopeo: the package of that name) or give a path with --client"
+)
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
 
 
 class Client(Protocol):
     """What the driver needs of a tool. `scratch` is a folder of the worker's own, emptied after a failure."""
 
-    name: str
-    path: str
-    version: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
     def pull(self, reference: str, scratch: Path) -> list[str]: ...
 
@@ -114,7 +122,9 @@ def this_platform() -> str:
 def parse_platform(text: str) -> str:
     """`OS/ARCH` or `OS/ARCH/VARIANT`; anything else is wrong usage."""
     parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(part.isascii() and part.replace("_", "").isalnum() for part in parts):
+    if len(parts) not in (2, 3) or not all(
+        part.isascii() and part.replace("_", "").isalnum() for part in parts
+    ):
         raise UsageError(f"--platform: '{text}' is not OS/ARCH, such as linux/amd64")
     return text
 
@@ -197,4 +207,7 @@ def failure_of(client: str, outcome: Outcome) -> Failure:
     if outcome.error is not None:
         missing = outcome.error.errno in _NOT_EXECUTABLE
         return Failure((ErrorClass.CLIENT if missing else ErrorClass.OTHER).value, clean(outcome.stderr))
-    return classify(client, outcome.returncode, outcome.stderr, timed_out=outcome.timed_out)
+    failure = classify(client, outcome.returncode, outcome.stderr, timed_out=outcome.timed_out)
+    if outcome.timed_out and not failure.message:
+        return Failure(failure.error_class, f"killed after {outcome.seconds:.1f} s (--pull-timeout)")
+    return failure

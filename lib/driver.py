@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from .errors import RunError
 from .events import FAILED, PULL, Event
 from .ramp import Step
 from .stop import Stop
@@ -90,7 +89,7 @@ class Driver:
         self._close_the_last()
         faults = [worker.error for worker in workers if worker.error is not None]
         if faults:
-            raise RunError(f"a fault in ocidriver itself: {faults[0]!r}; please report it")
+            raise faults[0]
 
     def _now(self) -> float:
         return monotonic() - self.began
@@ -105,7 +104,9 @@ class Driver:
 
     def _follow_the_ramp(self, workers: Sequence[Worker]) -> None:
         """Start and stop workers as the plan says for now; after a pause of the process it catches up."""
-        while self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now():
+        while (
+            self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now()
+        ):
             self._step_index += 1
             step = self._steps[self._step_index]
             if step.direction == "up":
@@ -117,7 +118,8 @@ class Driver:
 
     def _start(self, worker: Worker) -> None:
         self._started[worker.index] = self._now()
-        self._log(f"start worker {worker.index} with pattern {worker.image_set.pattern}, {len(worker.image_set.images)} images")
+        chosen = worker.image_set
+        self._log(f"start worker {worker.index} with pattern {chosen.pattern}, {len(chosen.images)} images")
         worker.start()
 
     def _retire(self, worker: Worker) -> None:
@@ -133,7 +135,7 @@ class Driver:
             worker.stop(hurry=hurry)
 
     def _heed_stops(self, workers: Sequence[Worker]) -> None:
-        """The first signal, or a hopeless beginning, lets running clients finish for the grace; a second signal does not."""
+        """The first signal, or a hopeless beginning, lets clients finish for the grace; a second signal does not."""
         since = self._stop.at - self.began if self._stop.count else None
         if since is None and self.hopeless is not None:
             since = self._stopping_since if self._stopping_since is not None else self._now()
@@ -182,11 +184,15 @@ class Driver:
     def _count(self, event: Event) -> None:
         self._tally.add(event)
         self._observe(event)
-        tally = self._tally
-        if event.op == PULL and event.outcome == FAILED and not self._keep_going and not tally.pulled:
-            if tally.failed >= HOPELESS_AFTER and self.hopeless is None and event.failure is not None:
-                failure = event.failure
-                self.hopeless = f"none of the first {tally.failed} pulls succeeded: {failure.error_class}: {failure.message}"
+        if event.op == PULL and event.outcome == FAILED and not self._keep_going and self.hopeless is None:
+            self._judge_beginning(event)
+
+    def _judge_beginning(self, event: Event) -> None:
+        failed, failure = self._tally.failed, event.failure
+        if failed >= HOPELESS_AFTER and not self._tally.pulled and failure is not None:
+            self.hopeless = (
+                f"none of the first {failed} pulls succeeded: {failure.error_class}: {failure.message}"
+            )
 
     def _next_boundary(self) -> _Boundary | None:
         """The end of the open interval or step, whichever is first. The last of each end with the last worker."""

@@ -16,7 +16,7 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`ended` is monotonic, `seconds` from launch to exit; `first`: no pull of the run, or none since a prune, came before.
+    """`ended` is monotonic, `seconds` from launch to exit; `first`: the first pull of the image, or since its prune.
 
     `failure` is there just where `outcome` is FAILED. `retries` is None where the client does not tell.
     """

@@ -157,13 +157,13 @@ def classify(client: str, returncode: int, stderr: str, *, timed_out: bool = Fal
     `returncode` is negative for a signal, as `subprocess` gives it; `timed_out` says that the driver sent it.
     """
     skopeo = client == "skopeo"
-    words = _skopeo_words(stderr) if skopeo else _crane_words(stderr)
+    before, words = ("", _skopeo_words(stderr)) if skopeo else _crane_words(stderr)
     message = clean(words)
     if timed_out:
         return Failure(_C.TIMEOUT.value, message)
     if returncode < 0:
         return Failure(_C.KILLED.value, message)
-    found = _skopeo_class(words) if skopeo else _crane_class(words, stderr)
+    found = _skopeo_class(words) if skopeo else _crane_class(before, words)
     if found is _C.OTHER:
         found = _status_class(returncode)
     return Failure(found.value, message)
@@ -191,7 +191,9 @@ def _http_class(status: int) -> ErrorClass:
 # --- crane
 
 _CRANE_RETRY_TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d retrying "
-_CRANE_RETRY: Final = re.compile(rf"{_CRANE_RETRY_TIME}(?=(?P<request>[A-Z]+ https?://\S+: )?)", re.MULTILINE)
+_CRANE_RETRY: Final = re.compile(
+    rf"{_CRANE_RETRY_TIME}(?=(?P<line>(?P<request>[A-Z]+ https?://\S+: )?.*))", re.MULTILINE
+)
 _CRASH: Final = re.compile(r"^(?:panic|fatal error): .*", re.MULTILINE)
 _CRANE_ERROR: Final = re.compile(r"^Error: ", re.MULTILINE)
 _CRANE_PROBE: Final = re.compile(
@@ -207,12 +209,12 @@ _TRIES: Final = 3  # crane gives a request up after so many
 _LINES_COMPARED: Final = 64  # so that a server that forges thousands of lines costs the driver nothing
 
 
-def _crane_words(stderr: str) -> str:
-    """crane's error without its `Error: `; with what a server wrote it can be many lines."""
-    start = _crane_error(stderr)
-    if start is None:
-        return _crash_or_last_line(stderr)
-    return _CRANE_PROBE.sub("", stderr[start.end() :], count=1).strip()
+def _crane_words(stderr: str) -> tuple[str, str]:
+    """What comes before crane's error, and the error without its `Error: `; a server can make it many lines."""
+    error = _crane_error(stderr)
+    if error is None:
+        return "", _crash_or_last_line(stderr)
+    return stderr[: error.start()], _CRANE_PROBE.sub("", stderr[error.end() :], count=1).strip()
 
 
 def _crane_error(stderr: str) -> re.Match[str] | None:
@@ -235,7 +237,7 @@ def _repeated(before: str, error: str) -> int:
     return next((len(before) - match.end() for match in tries if error.endswith(before[match.end() :])), 0)
 
 
-def _crane_class(words: str, stderr: str) -> ErrorClass:
+def _crane_class(before: str, words: str) -> ErrorClass:
     answer = _CRANE_ANSWER.search(words)
     own = _own_class(_QUOTED.sub('""', words[: answer.start()] if answer else words))
     if answer is None or own is _C.TLS:  # after a failed handshake crane asks the same port in plain http
@@ -246,7 +248,7 @@ def _crane_class(words: str, stderr: str) -> ErrorClass:
         return _C.BAD_CONTENT
     if answer["status"]:
         return _http_class(int(answer["status"]))
-    retried = f" retrying {answer['request']}" in stderr
+    retried = f" retrying {answer['request']}" in before
     return _crane_code_class((answer["code"] or "").upper(), answer["method"], retried=retried)
 
 
@@ -358,13 +360,26 @@ def _tries(text: str) -> list[int]:
     """How many tries of each request failed; without the lines that a server forged, which recur."""
     counts: list[int] = []
     while len(counts) < _LINES_COMPARED and (match := _CRANE_RETRY.search(text)):
-        target = re.escape(match["request"]) if match["request"] else r"(?![A-Z]+ https?://)"
-        texts = re.split(_CRANE_RETRY_TIME + target, text[match.start() :], flags=re.MULTILINE)[1:]
+        texts = _split_tries(text[match.start() :], match)
         counts.append(len(texts))
-        alike = os.path.commonprefix(texts)  # noqa: RUF071 - of characters, not of folders
-        known = len(alike) if len(texts) > 1 else 0
+        common = os.path.commonprefix(texts)  # noqa: RUF071 - of characters, not of folders
+        known = len(common) if len(texts) > 1 else 0
         text = "".join(rest[known:] for rest in texts)
     return counts
+
+
+def _split_tries(text: str, first: re.Match[str]) -> list[str]:
+    """What follows each line like the first: the same line, else (messages differ) one about the same request.
+
+    What the network did to a request comes without its name.
+    """
+    line = re.escape(first["line"]) + "$"
+    request = re.escape(first["request"]) if first["request"] else r"(?![A-Z]+ https?://)"
+    for alike in (line, request):
+        texts = re.split(_CRANE_RETRY_TIME + alike, text, flags=re.MULTILINE)[1:]
+        if len(texts) > 1:
+            break
+    return texts
 
 
 _URL_PASSWORD: Final = re.compile(r"(?<=://)[^\s/\"']+@")

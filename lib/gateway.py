@@ -1,8 +1,8 @@
 """The loopback gateway: sends a client that cannot set a header on to Ociregistry, upstream named.
 
 It answers each request for a manifest or blob with 307 to the same path at the server under test with `?ns=UPSTREAM`,
-so the bytes go straight from the server to the client. It holds no credentials, serves loopback only, and sends on to one
-server only: it cannot be used as a proxy. Both clients try https first; aiohttp answers a TLS hello with 400 at
+so the bytes go straight from the server to the client. It holds no credentials, serves loopback only, and sends on to
+one server only: it cannot be used as a proxy. Both clients try https first; aiohttp answers a TLS hello with 400 at
 once, which is what makes them go on with http without losing time.
 """
 
@@ -46,4 +46,6 @@ class Gateway:
             return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
         if not _TARGET.fullmatch(request.path) or ".." in request.path:
             return web.Response(status=404)
-        return web.Response(status=307, headers={"Location": f"{self._server_url}{request.path}{self._query}"})
+        return web.Response(
+            status=307, headers={"Location": f"{self._server_url}{request.path}{self._query}"}
+        )

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 MARK = "OCIDRIVER_RUN"
 _GOODBYE = b"goodbye"
@@ -33,7 +34,9 @@ class Guard:
                 sys.executable,
                 [sys.executable, "-I", "-S", __file__, self._folder],
                 os.environ,
-                file_actions=[(os.POSIX_SPAWN_DUP2, new, old) for new, old in ((reader, 0), (null, 1), (null, 2))],
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, new, old) for new, old in ((reader, 0), (null, 1), (null, 2))
+                ],
                 setsid=True,
                 setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
                 setsigmask=(),
@@ -44,10 +47,8 @@ class Guard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
+        with suppress(OSError):  # somebody may have ended the guard
             os.write(self._pipe, _GOODBYE)
-        except OSError:
-            pass  # somebody ended the guard; the clients are gone already, as this is left last
         os.close(self._pipe)
         os.waitpid(self._pid, 0)
 

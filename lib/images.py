@@ -90,7 +90,9 @@ def _nothing_selected(empty: list[str], subjects: list[str]) -> str:
 def deal(images: Sequence[Image], workers: int) -> list[ImageSet]:
     """`workers` disjoint sets whose sizes differ by one at most, dealt in turn."""
     if workers > len(images):
-        raise RunError(f"--workers {workers} is more than the {len(images)} images there are; give at most {len(images)}")
+        raise RunError(
+            f"--workers {workers} is more than the {len(images)} images there are; give at most {len(images)}"
+        )
     return [ImageSet(f"{k + 1}/{workers}", tuple(images[k::workers])) for k in range(workers)]
 
 

@@ -1,4 +1,4 @@
-"""Latencies in a bounded, mergeable histogram (HDR histogram: three significant digits, whatever the number of pulls)."""
+"""Latencies in a bounded, mergeable histogram: HDR, with three significant digits whatever the number of pulls."""
 
 from __future__ import annotations
 

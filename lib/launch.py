@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -55,7 +55,7 @@ class Launcher:
         for descriptor in (self._null, self._killed, self._killer):
             os.close(descriptor)
 
-    def run(self, argv: Sequence[str], timeout: float) -> Outcome:
+    def run(self, argv: list[str], timeout: float) -> Outcome:
         """Run argv[0] (an absolute path) to its end; `timeout` in seconds, then it is killed. Never raises OSError."""
         started = monotonic()
         try:
@@ -74,7 +74,7 @@ class Launcher:
             if writer >= 0:
                 os.close(writer)
 
-    def _spawn(self, argv: Sequence[str], stderr: int) -> int:
+    def _spawn(self, argv: list[str], stderr: int) -> int:
         return os.posix_spawn(
             argv[0],
             argv,
@@ -133,7 +133,9 @@ class Launcher:
 
 
 def _not_started(error: OSError, started: float) -> Outcome:
-    return Outcome(127, f"cannot start the client: {error.strerror}", started, monotonic() - started, error=error)
+    return Outcome(
+        127, f"cannot start the client: {error.strerror}", started, monotonic() - started, error=error
+    )
 
 
 def _drain(kept: bytearray, reader: int) -> None:

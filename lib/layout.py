@@ -67,7 +67,8 @@ def parse_layout(text: str) -> Layout:
         return _from_template(text)
     names = [OCIREGISTRY, *_PRESETS, *(f"{name}:{what}" for name, what in _PRESETS_WITH_PREFIX.items())]
     raise UsageError(
-        f"--layout: '{text}' is unknown; use {', '.join(names)}, or a template such as '{{pullthrough}}/my-proxy/{{repository}}'"
+        f"--layout: '{text}' is unknown; use {', '.join(names)}, "
+        "or a template such as '{pullthrough}/my-proxy/{repository}'"
     )
 
 
@@ -90,8 +91,8 @@ def _from_template(text: str) -> Layout:
     hosted = text.startswith(("{pullthrough}/", "{upstream}/"))
     if not plain or used - _FIELDS or "repository" not in used or not hosted:
         raise UsageError(
-            f"--layout: the template '{text}' must begin with {{pullthrough}}/ (or {{upstream}}/) and hold {{repository}}; "
-            "{upstream} is the upstream's name"
+            f"--layout: the template '{text}' must begin with {{pullthrough}}/ (or {{upstream}}/) "
+            "and hold {repository}; {upstream} is the upstream's name"
         )
     layout = Layout(text, text)
     _check_sample(layout)
@@ -133,7 +134,12 @@ class Route:
 
 
 def plan_route(
-    layout: Layout, client: str, pullthrough: Endpoint, registry: Endpoint, upstream_name: str, images: Iterable[Image]
+    layout: Layout,
+    client: str,
+    pullthrough: Endpoint,
+    registry: Endpoint,
+    upstream_name: str,
+    images: Iterable[Image],
 ) -> Route:
     """Choose the way for this client; RunError when the clients' grammar or the server has no way for an image."""
     images = list(images)
@@ -156,7 +162,13 @@ def _ociregistry_route(client: str, pullthrough: Endpoint, upstream_name: str, i
     depth = max((image.repository.count("/") + 1 for image in images), default=1)
     obstacle = _path_obstacle(upstream_name, depth)
     if obstacle is None:
-        return Route("path", f"the upstream's name '{upstream_name}' fits into the path", pullthrough, f"{upstream_name}/", "")
+        return Route(
+            "path",
+            f"the upstream's name '{upstream_name}' fits into the path",
+            pullthrough,
+            f"{upstream_name}/",
+            "",
+        )
     header = ("X-Registry", upstream_name)
     if client == "crane":
         return Route("header", f"{obstacle}; crane can send X-Registry", pullthrough, "", "", header)
@@ -170,7 +182,7 @@ def _path_obstacle(upstream_name: str, depth: int) -> str | None:
     if "." not in upstream_name:
         return f"Ociregistry takes a first path segment for an upstream only with a dot, '{upstream_name}' has none"
     if depth + 1 > OCIREGISTRY_SEGMENTS:
-        return f"with the upstream in the path Ociregistry would see {depth + 1} segments and takes {OCIREGISTRY_SEGMENTS}"
+        return f"with the upstream in the path it has {depth + 1} segments, Ociregistry takes {OCIREGISTRY_SEGMENTS}"
     return None
 
 
@@ -179,12 +191,11 @@ def _check_names(route: Route, images: list[Image]) -> None:
         name = route.repository(image)
         if len(name) > NAME_LENGTH or not valid_repository(name):
             raise RunError(
-                f"'{name}' (for {image.name}) is no reference that {NAME_LENGTH} characters of the clients' grammar allow; "
-                "choose another --layout or leave the image out with --filter"
+                f"'{name}' (for {image.name}) is no repository name of the clients' grammar, "
+                f"or longer than {NAME_LENGTH} characters; choose another --layout or leave the image out with --filter"
             )
 
 
 def too_deep(images: Iterable[Image]) -> list[Image]:
     """Images that Ociregistry cannot serve by any way: more segments than it routes."""
     return [image for image in images if image.repository.count("/") + 1 > OCIREGISTRY_SEGMENTS]
-

@@ -1,4 +1,4 @@
-"""Files and streams: metrics lines, log lines, events, the summary. A failed write is told once and never ends a run."""
+"""Metrics lines, log lines, events, the summary, messages. A failed write is told once and never ends a run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class LineFile:
                 left = left[os.write(self._descriptor, left) :]
         except OSError as error:
             self.failed = error.strerror or str(error)
-            self._warn(f"cannot write the {self._name} to {self._where}: {self.failed}; the test goes on without it")
+            self._warn(
+                f"cannot write the {self._name} to {self._where}: {self.failed}; the test goes on without it"
+            )
 
     def close(self) -> None:
         if self._owned:
@@ -80,7 +82,11 @@ def warn(message: str) -> None:
 def metrics_line(sample: Sample, when: str) -> str:
     """Time, pulls/s, workers; then failed pulls and p50, p95, p99 in ms."""
     latency = sample.latency
-    shown = ["-"] * 3 if latency is None else [f"{value:.1f}" for value in (latency.p50, latency.p95, latency.p99)]
+    shown = (
+        ["-"] * 3
+        if latency is None
+        else [f"{value:.1f}" for value in (latency.p50, latency.p95, latency.p99)]
+    )
     return "\t".join([when, f"{sample.rate:.6f}", str(sample.workers), str(sample.failed), *shown])
 
 

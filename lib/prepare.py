@@ -34,6 +34,27 @@ _PRUNE_RETRY = 5.0
 _PAIRS_TOLD = 5
 
 
+# Repositories and their tags (or one digest), as the upstream or an image list gives them.
+Listing = Sequence[tuple[str, tuple[str, ...]]]
+
+
+def read_image_list(source: str) -> Listing:
+    """`--image-list`: one entry an image, in the file's order; what cannot be read is wrong usage."""
+    try:
+        if source == STDOUT:
+            return _parsed(sys.stdin)
+        with open(source, encoding="utf-8") as file:
+            return _parsed(file)
+    except OSError as error:
+        raise UsageError(f"--image-list: cannot read {source}: {error.strerror}") from None
+    except (ImageListError, UnicodeDecodeError) as error:
+        raise UsageError(f"--image-list: {source}: {error}") from None
+
+
+def _parsed(lines: Iterable[str]) -> Listing:
+    return [(repository, (reference,)) for repository, reference in parse_image_list(lines)]
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What the workers pull; `listed` counts the images before the filter."""
@@ -58,11 +79,12 @@ class Means:
 
 
 class Preparation:
-    """The stages before the load, in order. What they open is closed by `resources`."""
+    """The stages before the load, in order. `given` is the user's image list; what is opened `resources` closes."""
 
     def __init__(
         self,
         settings: Settings,
+        given: Listing | None,
         network: Network,
         scratch: Scratch,
         resources: ExitStack,
@@ -70,6 +92,7 @@ class Preparation:
         warn: Callable[[str], None],
     ) -> None:
         self._settings = settings
+        self._given = given
         self._network = network
         self._scratch = scratch
         self._resources = resources
@@ -93,7 +116,9 @@ class Preparation:
         """Any HTTP answer of the server under test is enough; none is the end."""
         if self._settings.dry_run or self._settings.keep_going:
             return
-        endpoint = self._settings.registry if self._settings.layout.is_upstream else self._settings.pullthrough
+        endpoint = (
+            self._settings.registry if self._settings.layout.is_upstream else self._settings.pullthrough
+        )
         server = self._registry(endpoint.url)
         try:
             status = self._network.run_until_stop(server.ping())
@@ -105,13 +130,13 @@ class Preparation:
         """List, filter and deal the images; warns of patterns that share some."""
         settings = self._settings
         accept = compile_regex("--filter", settings.filter) if settings.filter is not None else None
-        for pattern in settings.patterns:
-            compile_regex("--patterns", pattern)
-        repositories = self._from_file() if settings.image_list else self._from_catalog()
+        repositories = self._from_catalog() if self._given is None else self._given
         listed = sum(len(tags) for _, tags in repositories)
-        every = settings.all_tags or settings.image_list is not None
+        every = settings.all_tags or self._given is not None
         images = list(choose_tags(repositories, accept, every))
-        self._log(f"{listed} images listed in {len(repositories)} repositories, {len(images)} chosen for the test")
+        self._log(
+            f"{listed} images listed in {len(repositories)} repositories, {len(images)} chosen for the test"
+        )
         if not images:
             raise RunError(self._nothing_left(listed))
         selection = Selection(listed, tuple(self._deal(images)))
@@ -128,12 +153,16 @@ class Preparation:
         settings = self._settings
         if settings.workers is not None:
             return deal(images, settings.workers)
-        return by_patterns(images, settings.patterns, f"{settings.pullthrough.name}/{settings.registry.name}/")
+        return by_patterns(
+            images, settings.patterns, f"{settings.pullthrough.name}/{settings.registry.name}/"
+        )
 
     def _tell_overlaps(self, image_sets: Sequence[ImageSet]) -> None:
         shared = overlaps(image_sets)
         for (one, other), count in list(shared.items())[:_PAIRS_TOLD]:
-            self._caution(f"the patterns '{one}' and '{other}' share {count} images; who comes second pulls them from the cache")
+            self._caution(
+                f"the patterns '{one}' and '{other}' share {count} images; who comes second pulls them from the cache"
+            )
         if len(shared) > _PAIRS_TOLD:
             self._caution(f"{len(shared) - _PAIRS_TOLD} more pairs of patterns share images")
 
@@ -141,7 +170,7 @@ class Preparation:
         self._log(f"warning: {message}")
         self._warn(message)
 
-    def _from_catalog(self) -> list[tuple[str, tuple[str, ...]]]:
+    def _from_catalog(self) -> Listing:
         upstream = self._registry(self._settings.registry.url)
         self._log(f"listing the upstream {self._settings.registry.url}")
         try:
@@ -149,19 +178,6 @@ class Preparation:
         except RegistryError as error:
             raise RunError(f"cannot list the upstream: {error}") from None
         return [(repository.name, repository.tags) for repository in found]
-
-    def _from_file(self) -> list[tuple[str, tuple[str, ...]]]:
-        source = self._settings.image_list
-        assert source is not None
-        try:
-            if source == STDOUT:
-                return _grouped(parse_image_list(sys.stdin))
-            with open(source, encoding="utf-8") as file:
-                return _grouped(parse_image_list(file))
-        except OSError as error:
-            raise UsageError(f"--image-list: cannot read {source}: {error.strerror}") from None
-        except (ImageListError, UnicodeDecodeError) as error:
-            raise UsageError(f"--image-list: {source}: {error}") from None
 
     def means(self, found: Found | None, selection: Selection) -> Means:
         """The puller and, where it was asked for and works, the pruner."""
@@ -171,7 +187,12 @@ class Preparation:
         settings = self._settings
         images = selection.images
         route = plan_route(
-            settings.layout, found.kind, settings.pullthrough, settings.registry, settings.upstream_name, images
+            settings.layout,
+            found.kind,
+            settings.pullthrough,
+            settings.registry,
+            settings.upstream_name,
+            images,
         )
         self._log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
         if settings.layout.is_ociregistry:
@@ -186,18 +207,22 @@ class Preparation:
 
         self._log(f"the first image: {' '.join(client.pull(reference(images[0]), self._scratch.path))}")
         pruner = self._pruner(client, launcher, route, reference, images[0])
-        return Means(ClientPuller(client, launcher, reference, settings.pull_timeout), pruner, client, launcher)
+        return Means(
+            ClientPuller(client, launcher, reference, settings.pull_timeout), pruner, client, launcher
+        )
 
     def _tell_too_deep(self, images: list[Image]) -> None:
         deep = too_deep(images)
         if deep:
-            self._caution(f"{len(deep)} images such as {deep[0].name} have more path segments than Ociregistry serves")
+            self._caution(
+                f"{len(deep)} images such as {deep[0].name} have more path segments than Ociregistry serves"
+            )
 
     def _gateway(self, route: Route) -> str:
         settings = self._settings
         if self._credentials.has_login(route.endpoint.name):
             raise RunError(
-                f"{route.endpoint.name} needs credentials, and skopeo could reach it through the loopback gateway only, "
+                f"{route.endpoint.name} needs credentials, and skopeo could reach it by the loopback gateway only, "
                 "which passes none on; use --client crane, or an --upstream-name that fits into a path"
             )
         gateway = Gateway(route.endpoint.url, settings.upstream_name)
@@ -212,7 +237,9 @@ class Preparation:
         if found.kind == "crane":
             return Crane(found.path, found.version, settings.platform, plain_http)
         config = self._credentials.config_path
-        return Skopeo(found.path, found.version, settings.platform, plain_http, str(config) if config else None)
+        return Skopeo(
+            found.path, found.version, settings.platform, plain_http, str(config) if config else None
+        )
 
     def _environment(self, route: Route) -> dict[str, str]:
         environment = {**os.environ, MARK: str(self._scratch.path)}
@@ -224,7 +251,12 @@ class Preparation:
         return environment
 
     def _pruner(
-        self, client: Client, launcher: Launcher, route: Route, reference: Callable[[Image], str], sample: Image
+        self,
+        client: Client,
+        launcher: Launcher,
+        route: Route,
+        reference: Callable[[Image], str],
+        sample: Image,
     ) -> Pruner | None:
         settings = self._settings
         if not settings.prune and not settings.prune_first:
@@ -233,7 +265,7 @@ class Preparation:
         ways = ["ociregistry", "client"] if settings.layout.is_ociregistry else ["client", "ociregistry"]
         if settings.prune_via != "auto":
             ways = [settings.prune_via]
-        reasons = []
+        reasons: list[str] = []
         for way in ways:
             pruner = (
                 self._admin_pruner(server)
@@ -265,21 +297,20 @@ class Preparation:
         if not probe.works:
             return probe.reason
         # skopeo finds the digest by itself
-        resolver = Resolver(self._network, server, route) if probe.by_digest and client.name == "crane" else None
+        resolver = (
+            Resolver(self._network, server, route) if probe.by_digest and client.name == "crane" else None
+        )
         return ClientPruner(client, launcher, reference, self._settings.pull_timeout, resolver)
 
     def _registry(self, url: str, retry_seconds: float = 60.0) -> Registry:
         if self._open_session is None:
             session = self._open_session = self._network.run(_session())
             self._resources.callback(lambda: self._network.run(session.close()))
-        return Registry(url, self._open_session, self._credentials, retry_seconds=retry_seconds, log=self._log)
+        return Registry(
+            url, self._open_session, self._credentials, retry_seconds=retry_seconds, log=self._log
+        )
 
 
 async def _session() -> aiohttp.ClientSession:
     """Sessions belong to the loop that they are made in."""
     return open_session()
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, tuple[str, ...]]]:
-    """An image list as a listing: one entry an image, in the file's order."""
-    return [(repository, (reference,)) for repository, reference in pairs]

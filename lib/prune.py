@@ -1,4 +1,4 @@
-"""Pruning the server under test, so that it has to go upstream again: by the client's delete, or Ociregistry's admin API.
+"""Pruning the server under test, so that it goes upstream again: by the client's delete or Ociregistry's admin API.
 
 Which of them works is found out before any load by requests that can harm nothing: the delete of a digest that
 cannot exist, and a dry run of the admin call with an expression that matches nothing.
@@ -58,14 +58,21 @@ class Pruner(Protocol):
 
     how: str
 
-    def prune(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pruned]: ...
+    def prune(
+        self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]
+    ) -> Iterator[Pruned]: ...
 
 
 class ClientPruner:
     """One launch of the client's delete command an image."""
 
     def __init__(
-        self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float, resolver: Resolver | None
+        self,
+        client: Client,
+        launcher: Launcher,
+        reference: Callable[[Image], str],
+        timeout: float,
+        resolver: Resolver | None,
     ) -> None:
         self._client = client
         self._launcher = launcher
@@ -146,11 +153,13 @@ class AdminPruner:
         if answer.status == 200:
             return OK, None
         text = answer.body.decode("utf-8", "replace")
-        return FAILED, Failure(classify_http(answer.status), f"HTTP {answer.status} from /cmd/prune: {text[:200]!a}")
+        return FAILED, Failure(
+            classify_http(answer.status), f"HTTP {answer.status} from /cmd/prune: {text[:200]!a}"
+        )
 
 
 def expression(upstream_name: str, image: Image) -> str:
-    """A Go regex for this image alone. Ociregistry keeps references in lower case, so an upper-case tag is found too."""
+    """A Go regex for this image alone. Ociregistry keeps references in lower case, so tags are lowered here too."""
     reference = image.reference if image.is_digest else image.reference.lower()
     name = f"{upstream_name}/{image.repository}{'@' if image.is_digest else ':'}{reference}"
     escaped = _OPERATORS.sub(r"\\\g<0>", name)
@@ -208,8 +217,12 @@ async def probe_delete(server: Registry, route: Route, image: Image) -> Probe:
     try:
         answer = await server.request("DELETE", base + _NO_DIGEST, headers=headers)
         if not _would_delete(answer):
-            return Probe(False, f"it refuses deletes (DELETE of a manifest: HTTP {answer.status}{_code(answer)})")
-        by_tag = await server.request("DELETE", f"{base}ocidriver-probe-{secrets.token_hex(8)}", headers=headers)
+            return Probe(
+                False, f"it refuses deletes (DELETE of a manifest: HTTP {answer.status}{_code(answer)})"
+            )
+        by_tag = await server.request(
+            "DELETE", f"{base}ocidriver-probe-{secrets.token_hex(8)}", headers=headers
+        )
     except RegistryError as error:
         return Probe(False, f"a delete cannot be tried: {error}")
     return Probe(True, by_digest=not _would_delete(by_tag))

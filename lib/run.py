@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,12 +15,12 @@ from time import monotonic
 
 from .clock import Clock
 from .driver import Driver
-from .errors import ExitStatus, RunError, Stopped, UsageError
+from .errors import ExitStatus, RunError, Stopped
 from .events import FAILED, PRUNE, Event
 from .guard import Guard
 from .network import Network
 from .output import LineFile, Log, check_summary_path, event_line, metrics_line, say, warn, write_summary
-from .prepare import Means, Preparation, Selection
+from .prepare import Listing, Means, Preparation, Selection, read_image_list
 from .ramp import plan_ramp
 from .scratch import Scratch
 from .settings import Settings
@@ -48,7 +49,9 @@ class Outputs:
     def on_sample(self, sample: Sample) -> None:
         self.metrics.write(metrics_line(sample, self._clock.line_time(self.began + sample.at)))
         if self._unlogged:
-            counts = ", ".join(f"{count} {error_class}" for error_class, count in self._unlogged.most_common())
+            counts = ", ".join(
+                f"{count} {error_class}" for error_class, count in self._unlogged.most_common()
+            )
             self.log(f"and {self._unlogged.total()} more failures: {counts}")
         self._unlogged.clear()
         self._logged = 0
@@ -67,7 +70,9 @@ class Outputs:
         self._logged += 1
         what = "prune" if event.op == PRUNE else "pull"
         failure = event.failure
-        self.log(f"worker {event.worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}")
+        self.log(
+            f"worker {event.worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}"
+        )
 
     @property
     def failed(self) -> list[str]:
@@ -82,7 +87,8 @@ class Outputs:
 
 
 def run(settings: Settings, start_at: datetime | None) -> int:
-    """Carry out the test; the exit status. Wrong usage that only shows here raises UsageError."""
+    """Carry out the test; the exit status. UsageError, before any traffic, for files that cannot be used."""
+    given = read_image_list(settings.image_list) if settings.image_list is not None else None
     stop = Stop()
     clock = Clock()
     if settings.summary_file is not None:
@@ -91,14 +97,15 @@ def run(settings: Settings, start_at: datetime | None) -> int:
     state = Run(settings, clock.wall(monotonic()), Tally(0, retries_known=True, on_sample=outputs.on_sample))
     with stop.listening():
         try:
-            _carry_out(settings, start_at, stop, outputs, state)
+            _carry_out(settings, given, start_at, stop, outputs, state)
         except Stopped:
             state.reason = "stopped by a signal"
         except RunError as error:
             state.reason = str(error)
-        except UsageError as error:
-            state.reason = str(error)
-            raise
+        except Exception as error:
+            state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
+            for line in traceback.format_exc().splitlines():
+                outputs.log(line)
         finally:
             state.interrupted = stop.count > 0
             status = _finish(settings, clock, stop, outputs, state)
@@ -106,11 +113,18 @@ def run(settings: Settings, start_at: datetime | None) -> int:
     return status
 
 
-def _carry_out(settings: Settings, start_at: datetime | None, stop: Stop, outputs: Outputs, state: Run) -> None:
+def _carry_out(
+    settings: Settings,
+    given: Listing | None,
+    start_at: datetime | None,
+    stop: Stop,
+    outputs: Outputs,
+    state: Run,
+) -> None:
     log = outputs.log
     log("test begins")
     with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
-        preparation = Preparation(settings, network, scratch, resources, log, warn)
+        preparation = Preparation(settings, given, network, scratch, resources, log, warn)
         found = preparation.find_client()
         preparation.ping()
         selection = preparation.select()
@@ -135,10 +149,14 @@ def _prune_first(means: Means, selection: Selection, scratch: Path, stop: Stop, 
         elif each.failure.error_class == "not-found":
             absent += 1
         else:
-            raise RunError(f"--prune-first: cannot prune {each.image.name}: {each.failure.error_class}: {each.failure.message}")
+            raise RunError(
+                f"--prune-first: cannot prune {each.image.name}: {each.failure.error_class}: {each.failure.message}"
+            )
     if stop.count:
         raise Stopped
-    outputs.log(f"pruned {pruned} images before the ramp" + (f", {absent} more were not there" if absent else ""))
+    outputs.log(
+        f"pruned {pruned} images before the ramp" + (f", {absent} more were not there" if absent else "")
+    )
 
 
 def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:
@@ -146,7 +164,9 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
         return
     seconds = start_at.timestamp() - datetime.now().timestamp()
     if seconds < 0:
-        outputs.log(f"warning: the preparation took {-seconds:.0f} s longer than until {start_at.isoformat(sep=' ')}")
+        outputs.log(
+            f"warning: the preparation took {-seconds:.0f} s longer than until {start_at.isoformat(sep=' ')}"
+        )
         warn(f"--start-at is {-seconds:.0f} s ago, now that the preparation is done; the test begins at once")
         return
     outputs.log(f"waiting for {start_at.isoformat(sep=' ')}")
@@ -166,7 +186,9 @@ def _drive(
 ) -> None:
     steps = plan_ramp(len(selection.image_sets), settings.iteration_seconds)
     retries_known = means.client is None or means.client.name == "crane"
-    tally = state.tally = Tally(len(selection.image_sets), retries_known=retries_known, on_sample=outputs.on_sample)
+    tally = state.tally = Tally(
+        len(selection.image_sets), retries_known=retries_known, on_sample=outputs.on_sample
+    )
 
     def kill() -> None:
         network.cancel_all()
@@ -226,7 +248,7 @@ def _workers(
 
 def _random(seed: int | None, worker: int) -> Random:
     """A sequence of the worker's own; the same one for the same seed."""
-    return Random() if seed is None else Random(f"{seed}/{worker}")
+    return Random() if seed is None else Random(f"{seed}/{worker}")  # noqa: S311 - an order, not a secret
 
 
 def _cpu_seconds() -> float:
@@ -242,8 +264,9 @@ def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, stat
     summary = summarize(state, clock)
     log = outputs.log
     log(
-        f"test ends: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted in {state.elapsed:.1f} s, "
-        f"{summary['rate']:.2f} pulls/s; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
+        f"test ends: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted "
+        f"in {state.elapsed:.1f} s, {summary['rate']:.2f} pulls/s; "
+        f"{tally.pruned} pruned, {tally.prune_failed} prunes failed"
     )
     status = _status(state, stop, outputs, missed(summary))
     if settings.summary_file is not None:
@@ -257,9 +280,13 @@ def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, stat
 
 def _nothing_pulled(tally: Tally) -> str:
     if not tally.errors:
-        return "nothing was pulled: the ramp ended before the first pull did; give --iteration-seconds more time"
+        return (
+            "nothing was pulled: the ramp ended before the first pull did; give --iteration-seconds more time"
+        )
     (error_class, count), *_ = tally.errors.most_common(1)
-    return f"nothing was pulled: {tally.failed} pulls failed, {count} of them {error_class}; the log tells each"
+    return (
+        f"nothing was pulled: {tally.failed} pulls failed, {count} of them {error_class}; the log tells each"
+    )
 
 
 def _status(state: Run, stop: Stop, outputs: Outputs, missed_thresholds: list[str]) -> int:

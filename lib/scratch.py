@@ -36,7 +36,9 @@ class Scratch:
             unlocked.rename(self.path / _LOCK)
         except OSError as error:
             self.__exit__()
-            raise RunError(f"cannot make a temporary folder in {tempfile.gettempdir()}: {error.strerror}") from None
+            raise RunError(
+                f"cannot make a temporary folder in {tempfile.gettempdir()}: {error.strerror}"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import UsageError
+from .images import compile_regex
 from .layout import Layout
 from .thresholds import Threshold
 
@@ -50,7 +51,9 @@ def parse_endpoint(option: str, text: str) -> Endpoint:
     if scheme not in ("http", "https"):
         raise UsageError(f"{option}: '{scheme}://' is not supported; use http:// or https://")
     if "@" in name:
-        raise UsageError(f"{option}: no user name or password here; 'docker login' or 'crane auth login' keeps them")
+        raise UsageError(
+            f"{option}: no user name or password here; 'docker login' or 'crane auth login' keeps them"
+        )
     if "/" in name:
         raise UsageError(f"{option}: '{name}' has a path; give host:port, and the path with --layout")
     _check_host(option, name)
@@ -63,7 +66,11 @@ def _check_host(option: str, name: str) -> None:
         valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         valid = False
-    if not valid or not name.isascii() or any(c.isspace() or c in "?#\\%" or not c.isprintable() for c in name):
+    if (
+        not valid
+        or not name.isascii()
+        or any(c.isspace() or c in "?#\\%" or not c.isprintable() for c in name)
+    ):
         raise UsageError(f"{option}: '{name}' is not a host or host:port")
 
 
@@ -118,11 +125,32 @@ class Settings:
 
 
 def check_together(settings: Settings) -> None:
-    """Options that do not go together are wrong usage."""
+    """Options that do not go together, and regexes that are none, are wrong usage."""
     if bool(settings.patterns) == (settings.workers is not None):
-        raise UsageError("give either --patterns (one worker each) or --workers N (the images dealt among them)")
+        raise UsageError(
+            "give either --patterns (one worker each) or --workers N (the images dealt among them)"
+        )
+    for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
+        for regex in regexes:
+            compile_regex(option, regex)
+    _check_files(settings)
     pruning = settings.prune or settings.prune_first
     if pruning and settings.layout.is_upstream:
-        raise UsageError("--prune with --layout direct would delete the upstream's own images; leave one of them out")
+        raise UsageError(
+            "--prune with --layout direct would delete the upstream's own images; leave one of them out"
+        )
     if pruning and settings.pullthrough.name == settings.registry.name:
-        raise UsageError("--prune with --pullthrough-url and --registry-url the same would delete the upstream's images")
+        raise UsageError(
+            "--prune with --pullthrough-url and --registry-url the same would delete the upstream's images"
+        )
+
+
+def _check_files(settings: Settings) -> None:
+    """Metrics and log may share a file; the others need one of their own."""
+    lines = {settings.metrics_file, settings.log_file}
+    own = [str(path) for path in (settings.summary_file, settings.events_file) if path is not None]
+    shared = [path for path in own if path in lines or own.count(path) > 1]
+    if shared:
+        raise UsageError(
+            f"{shared[0]} is named twice; the summary and the events each need a file of their own"
+        )

@@ -17,7 +17,9 @@ def parse_start(text: str, now: datetime) -> datetime:
         when = parser.parse(text, default=midnight)
         dated = parser.parse(text, default=other_day).date() == when.date()
     except (ValueError, OverflowError):
-        raise UsageError(f"--start-at: cannot read '{text}'; write 22:30, or 2030-01-31 22:30, a zone may follow") from None
+        raise UsageError(
+            f"--start-at: cannot read '{text}'; write 22:30, or 2030-01-31 22:30, a zone may follow"
+        ) from None
     if when.tzinfo is None:
         when = when.replace(tzinfo=tz.tzlocal())
     if when <= now:

@@ -71,7 +71,8 @@ def summarize(run: Run, clock: Clock) -> dict[str, Any]:
     }
     judged = [(threshold, *threshold.judge(summary)) for threshold in run.settings.thresholds]
     summary["thresholds"] = [
-        {"expression": threshold.expression, "value": value, "passed": passed} for threshold, value, passed in judged
+        {"expression": threshold.expression, "value": value, "passed": passed}
+        for threshold, value, passed in judged
     ]
     return summary
 

@@ -19,7 +19,7 @@ CLIENT_LIMITED = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tally interval: `at` seconds after the ramp's beginning it ended, after `seconds`; `rate` is pulls a second."""
+    """One tally interval of `seconds` that ended `at` seconds after the ramp's beginning; `rate` in pulls a second."""
 
     at: float
     seconds: float
@@ -154,10 +154,12 @@ class Tally:
         """End a step of the ramp."""
         open_ = self._step
         self.latencies.merge(open_.latencies)
-        self.steps.append(StepTally(step, at - open_.start, open_.pulled, open_.failed, open_.latencies.result()))
+        self.steps.append(
+            StepTally(step, at - open_.start, open_.pulled, open_.failed, open_.latencies.result())
+        )
         self._step = Interval(at)
 
 
 def limited_by(elapsed: float, cpu_seconds: float, cores: int) -> str | None:
-    """"client" where driver and clients used nearly all CPU time there was, so that the server may not be the limit."""
+    """Says `client` where driver and clients used nearly all CPU time: then the server may not be the limit."""
     return "client" if elapsed > 0 and cpu_seconds / (elapsed * cores) >= CLIENT_LIMITED else None

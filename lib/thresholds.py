@@ -46,7 +46,9 @@ def parse_threshold(text: str, error_classes: frozenset[str]) -> Threshold:
     """`p95<250ms` to a Threshold; a quantity or unit that does not exist is wrong usage."""
     match = _SHAPE.fullmatch(text)
     if not match:
-        raise UsageError(f"--threshold: cannot read '{text}'; write it like error_rate<1%, p95<250ms or rate>50")
+        raise UsageError(
+            f"--threshold: cannot read '{text}'; write it like error_rate<1%, p95<250ms or rate>50"
+        )
     quantity, comparison, number, unit = match.groups()
     units = _allowed_units(quantity, error_classes)
     if units is None:

@@ -48,7 +48,9 @@ class Puller(Protocol):
 class ClientPuller:
     """One launch of the client a pull."""
 
-    def __init__(self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float) -> None:
+    def __init__(
+        self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float
+    ) -> None:
         self._client = client
         self._launcher = launcher
         self._reference = reference
@@ -58,7 +60,11 @@ class ClientPuller:
         outcome = self._launcher.run(self._client.pull(self._reference(image), scratch), self._timeout)
         cpu = outcome.cpu_seconds
         if outcome.returncode == 0:
-            hidden = 0 if not outcome.stderr and self._client.name == "crane" else self._retries(outcome.stderr, True)
+            hidden = (
+                0
+                if not outcome.stderr and self._client.name == "crane"
+                else self._retries(outcome.stderr, True)
+            )
             return Pulled(OK, outcome.seconds, hidden, None, cpu)
         hidden = self._retries(outcome.stderr, False)
         _empty(scratch)
@@ -156,8 +162,8 @@ class Worker:
     def _run(self) -> None:
         try:
             self._passes()
-        except BaseException as error:  # noqa: BLE001 - a fault of the driver's own must end the run, not vanish with the thread
-            self.error = error
+        except BaseException as error:
+            self.error = error  # a fault of the driver's own must end the run, not vanish with the thread
         finally:
             self._ended(self)
 

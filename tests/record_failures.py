@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.doubles.faulty import CERTIFICATE, CONFIG_DIGEST, FaultyRegistry, refused_port
+from tests.doubles.faulty import CERTIFICATES, CONFIG_DIGEST, FaultyRegistry, refused_port
 
 RECORDING: Final = Path(__file__).parent / "recorded" / "failures.json"
 LIMIT_SECONDS: Final = 12.0
@@ -284,16 +284,18 @@ def _own_launches(registry: FaultyRegistry, refused: str, temporary: str) -> Ite
         "uppercase": f"{registry.address}/UPPER/app:v1",
         "port-in-path": f"{registry.address}/up.example:5000/app:v1",
         "wrong-digest": f"{registry.address}/good/app@{CONFIG_DIGEST}",
-        "tls": registry.reference("tls"),
     }
     for client in CLIENTS:
         for case, reference in references.items():
-            yield Launch(client, case, "pull", argv(client, "pull", reference, temporary, tls=case == "tls"))
+            yield Launch(client, case, "pull", argv(client, "pull", reference, temporary))
         for case in ("refused", "dns", "uppercase"):
             yield Launch(client, case, "delete", argv(client, "delete", references[case], temporary))
-        trust = {"SSL_CERT_FILE": str(CERTIFICATE)}
-        trusted = argv(client, "pull", registry.reference("tls-trusted"), temporary, tls=True)
-        yield Launch(client, "tls-wrong-name", "pull", trusted, trust)
+        for case in CERTIFICATES:
+            secure = argv(client, "pull", registry.reference(case), temporary, tls=True)
+            yield Launch(client, case, "pull", secure)
+            yield Launch(
+                client, f"{case}-trusted", "pull", secure, {"SSL_CERT_FILE": str(CERTIFICATES[case])}
+            )
         for case, target in (("disk-full", "/dev/full"), ("no-folder", absent)):
             yield Launch(client, case, "pull", argv(client, "pull", good, temporary, target=target))
         for case, number in (("sigint", signal.SIGINT), ("sigterm", signal.SIGTERM)):

@@ -25,12 +25,18 @@ from typing import Any
 import click
 
 from .populate import Population, populate
-from .servers import ServerFailed, ServerMissing, crane_registry, docker_registry_proxy
+from .servers import ServerFailed, ServerMissing, crane_registry, die_with_parent, docker_registry_proxy
 
 SCRIPT = Path(__file__).resolve().parents[2] / "ocidriver.py"
 POPULATION = Population(groups=3, images=10)
 PATTERNS = "-0001,-0002,-0003"
 STOP_SECONDS = 15.0
+OUTPUTS = {
+    "metrics": "metrics.tsv",
+    "log": "ocidriver.log",
+    "summary": "summary.json",
+    "events": "events.jsonl",
+}
 HEADER = "date time          \tpulls/s\tworkers\tfailed\tp50 ms\tp95 ms\tp99 ms"
 
 
@@ -43,33 +49,25 @@ class Scene:
     layout: str
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where the driver writes."""
-
-    folder: Path
-
-    def __getitem__(self, kind: str) -> Path:
-        """The file of one kind: metrics, log, summary or events."""
-        endings = {"metrics": "metrics.tsv", "log": "ocidriver.log", "summary": "summary.json", "events": "events.jsonl"}
-        return self.folder / endings[kind]
-
-
-
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"))
 @click.option("--iteration-seconds", type=float, default=5.0, show_default=True, help="Length of a step.")
-@click.option("--tally-seconds", type=float, default=3.0, show_default=True, help="A metrics line every so often.")
+@click.option(
+    "--tally-seconds", type=float, default=3.0, show_default=True, help="A metrics line every so often."
+)
 def main(folder: Path, iteration_seconds: float, tally_seconds: float) -> None:
     """Load-test a cache on this machine; the files of the run go to FOLDER."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
         with _scene() as scene:
-            options = ["--iteration-seconds", f"{iteration_seconds:g}", "--tally-seconds", f"{tally_seconds:g}"]
-            status = _drive(scene, Files(folder), options)
+            options = [
+                "--iteration-seconds",
+                f"{iteration_seconds:g}",
+                "--tally-seconds",
+                f"{tally_seconds:g}",
+            ]
+            status = _drive(scene, folder, options)
     except (ServerMissing, ServerFailed) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
@@ -93,11 +91,13 @@ def _scene() -> Iterator[Scene]:
                 click.echo(f"Cache:    docker-registry on {proxy.address}, pulling through from the upstream")
                 yield Scene(upstream.address, proxy.address, "distribution")
         except ServerMissing as missing:
-            click.echo(f"Cache:    none, {missing}.\n          This run measures the upstream itself, without any cache.")
+            click.echo(
+                f"Cache:    none, {missing}.\n          This run measures the upstream itself, without any cache."
+            )
             yield Scene(upstream.address, upstream.address, "direct")
 
 
-def command_line(scene: Scene, files: Files, options: list[str]) -> list[str]:
+def command_line(scene: Scene, folder: Path, options: list[str]) -> list[str]:
     """The driver's arguments, as a user would type them."""
     return [
         *("--pullthrough-url", scene.pullthrough),
@@ -105,26 +105,31 @@ def command_line(scene: Scene, files: Files, options: list[str]) -> list[str]:
         f"--patterns={PATTERNS}",
         *("--layout", scene.layout),
         *options,
-        *(word for kind in KINDS for word in (f"--{kind}-file", str(files[kind]))),
+        *(word for kind, name in OUTPUTS.items() for word in (f"--{kind}-file", str(folder / name))),
     ]
 
 
-def _drive(scene: Scene, files: Files, options: list[str]) -> int:
+def _drive(scene: Scene, folder: Path, options: list[str]) -> int:
     """Runs the driver, shows its metrics lines as they come, then what to make of them. Gives its exit status."""
-    arguments = command_line(scene, files, options)
+    arguments = command_line(scene, folder, options)
     click.echo(f"\n{shlex.join(['./ocidriver.py', *arguments])}\n\n{HEADER}")
-    for kind in KINDS:
-        files[kind].unlink(missing_ok=True)
-    with _process([sys.executable, str(SCRIPT), *arguments]) as driver, _followed(files["metrics"]):
+    for name in OUTPUTS.values():
+        (folder / name).unlink(missing_ok=True)
+    with (
+        _process([sys.executable, str(SCRIPT), *arguments]) as driver,
+        _followed(folder / OUTPUTS["metrics"]),
+    ):
         status = driver.wait()
-    _tell(files)
+    _tell(scene, folder)
     return status
 
 
 @contextmanager
 def _process(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, ended in order when the block is left early."""
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM)
+    )
     try:
         yield process
     finally:
@@ -161,33 +166,34 @@ def _follow(path: Path, ended: threading.Event) -> None:
             shown = len(text)
 
 
-def _tell(files: Files) -> None:
+def _tell(scene: Scene, folder: Path) -> None:
     """Where the files are, and three lines on what they say."""
     click.echo("")
-    for kind in KINDS:
-        if files[kind].exists():
-            click.echo(f"{kind:8} {files[kind]}")
+    for kind, name in OUTPUTS.items():
+        if (folder / name).exists():
+            click.echo(f"{kind:8} {folder / name}")
     with suppress(FileNotFoundError):
-        click.echo("\n" + "\n".join(reading(json.loads(files["summary"].read_text()))))
+        summary = json.loads((folder / OUTPUTS["summary"]).read_text())
+        click.echo("\n" + "\n".join(reading(summary, cached=scene.layout != "direct")))
 
 
-def reading(summary: dict[str, Any]) -> list[str]:
-    """Three lines on a summary: how much, how fast a cold pull is against a warm one, and how the rate grew."""
-    latency = summary["latency_ms"]
-    steps = [step for step in summary["steps"] if step["direction"] == "up"]
+def reading(summary: dict[str, Any], *, cached: bool) -> list[str]:
+    """Three lines on a summary: how much, what a cold pull costs against a warm one, how the rate grew."""
+    all_pulls, first, repeat = (summary[f"{which}latency_ms"] for which in ("", "first_", "repeat_"))
+    steps = [f"{s['workers']}: {s['rate']:.1f}" for s in summary["steps"] if s["direction"] == "up"]
+    why = "the cache had to fetch it" if cached else "no cache stands between"
+    limit = ". The client's own work was the limit." if summary["limited_by"] == "client" else "."
     return [
-        f"{summary['pulled']} pulls in {summary['elapsed_seconds']:.0f} s, {summary['failed']} failed:"
-        f" {summary['rate']:.1f} a second, half of them within {_ms(latency, 'p50')}, 99 % within {_ms(latency, 'p99')}.",
-        f"An image's first pull took {_ms(summary['first_latency_ms'], 'p50')} (median), when the cache had to fetch it;"
-        f" every other {_ms(summary['repeat_latency_ms'], 'p50')}.",
-        "Pulls a second by workers: " + ", ".join(f"{step['workers']}: {step['rate']:.1f}" for step in steps) + "."
-        + (" The client's own work was the limit." if summary.get("limited_by") == "client" else ""),
+        f"{summary['pulled']} pulls in {summary['elapsed_seconds']:.0f} s, {summary['failed']} failed; half of them"
+        f" took up to {_ms(all_pulls, 'p50')}, 99 % up to {_ms(all_pulls, 'p99')}.",
+        f"The first pull of an image took {_ms(first, 'p50')} (median; {why}), every other {_ms(repeat, 'p50')}.",
+        f"Pulls a second by workers: {', '.join(steps)}{limit}",
     ]
 
 
 def _ms(latency: dict[str, float | None] | None, quantile: str) -> str:
     value = latency and latency[quantile]
-    return "-" if value is None else f"{value:.1f} ms"
+    return f"{value:.1f} ms" if value else "-"
 
 
 if __name__ == "__main__":

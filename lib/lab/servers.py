@@ -148,20 +148,23 @@ def _launch(argv: list[str], log: BinaryIO) -> sh.RunningCommand:
         _err=log,
         _tty_out=False,
         _new_session=True,
-        _preexec_fn=_die_with_parent(os.getpid()),
+        _preexec_fn=die_with_parent(signal.SIGKILL),
         _env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
     )
 
 
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    """What a child runs before its program: the kernel is to end it with the thread that started it (Linux)."""
+def die_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """What a child runs before its program: the kernel sends it the signal when its starter ends (Linux).
+
+    The starter is the calling thread, not only the process.
+    """
     if not sys.platform.startswith("linux"):
         return lambda: None
-    prctl = ctypes.CDLL(None).prctl
+    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
     set_parent_death_signal = 1
 
     def in_child() -> None:
-        prctl(set_parent_death_signal, signal.SIGKILL)
+        prctl(set_parent_death_signal, number)
         if os.getppid() != parent:
             os._exit(1)
 

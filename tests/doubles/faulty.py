@@ -43,9 +43,11 @@ from typing import Final, final
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCTETS: Final = "application/octet-stream"
-CERTIFICATE: Final = Path(__file__).parent / "tls" / "registry.test.pem"
-"""Self-signed, for the name registry.test; a client that trusts it (SSL_CERT_FILE) still finds the wrong
-name."""
+CERTIFICATES: Final = {
+    "tls": Path(__file__).parent / "tls" / "loopback.pem",
+    "tls-name": Path(__file__).parent / "tls" / "registry.test.pem",
+}
+"""Self-signed, with their keys: one for 127.0.0.1, one for another name. SSL_CERT_FILE makes a client trust one."""
 
 HOSTILE: Final = (
     "no such host\x1b[31m\x1b]0;title\x07\r\n"
@@ -393,7 +395,7 @@ class Fault:
     behaviour: Behaviour
     times: int = 0
     own_port: bool = False
-    tls: bool = False
+    certificate: Path | None = None
 
 
 _STATUS_FAULT: Final = re.compile(
@@ -431,8 +433,8 @@ def _token(status: int, body_name: str | None) -> Fault:
 
 def parse(name: str) -> Fault | None:
     """The fault of that name; None where the name is no fault's."""
-    if name in ("tls", "tls-trusted"):
-        return Fault("", serve_well, own_port=True, tls=True)
+    if name in CERTIFICATES:
+        return Fault("", serve_well, own_port=True, certificate=CERTIFICATES[name])
     found = _STATUS_FAULT.fullmatch(name)
     if found and (found["body"] is None or found["body"] in BODIES):
         place, status = found["place"], int(found["status"])
@@ -464,9 +466,9 @@ class Listener:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         context = None
-        if self.fixed is not None and self.fixed.tls:
+        if self.fixed is not None and self.fixed.certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(CERTIFICATE)
+            context.load_cert_chain(self.fixed.certificate)
         self._server = await asyncio.start_server(self._connection, host, port, ssl=context)
         self.address = self._server.sockets[0].getsockname()[:2]
 

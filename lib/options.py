@@ -1,0 +1,275 @@
+"""The main command's options: names, defaults, checks and help, in the order and under the headings of `--help`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .settings import STDOUT
+
+EXAMPLES = """\b
+Examples:
+  cached pulls, up to three at a time:
+    ocidriver --pullthrough-url=cache:8080 --registry-url=up:5000 --patterns=-0001,-0002,-0003
+  cold pulls: prune between passes, so that the cache goes upstream again:
+    ocidriver --pullthrough-url cache:8080 --registry-url up:5000 --patterns -0001,-0002 --prune
+  a docker-registry proxy, eight workers, a verdict for a pipeline:
+    ocidriver --pullthrough-url proxy:5000 --registry-url up:5000 --workers 8 \\
+      --layout distribution --threshold 'error_rate<1%' --threshold 'p95<250ms'
+
+\b
+Exit status: 0 it ran; 1 it could not, or nothing was pulled; 2 wrong usage;
+3 a threshold was missed; 128 + number: stopped by that signal."""
+
+
+class Section(click.Option):
+    """An option with the heading that it stands under in the help."""
+
+    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its options under headings, in the order of their definition."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", "Other"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records, col_max=30)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.epilog:
+            formatter.write_paragraph()
+            formatter.write_text(self.epilog)
+
+
+class Seconds(click.ParamType[float]):
+    """A number of seconds, finite, greater than zero (or zero where that is allowed)."""
+
+    name = "seconds"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"'{value}' is not a number of seconds", param, ctx)
+        if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not self._zero):
+            self.fail(
+                f"'{value}' is not {'zero or more' if self._zero else 'more than zero'} seconds", param, ctx
+            )
+        return seconds
+
+
+def _switch(names: list[str], section: str, text: str) -> Section:
+    """`--x`, `--x=true`, `--x=false`."""
+    return Section(
+        names,
+        section=section,
+        type=click.BOOL,
+        is_flag=False,
+        flag_value="true",
+        default=False,
+        metavar="",
+        help=text,
+    )
+
+
+SERVERS, RAMP, IMAGES, CLIENT = "Servers", "Ramp", "What is pulled", "Client"
+PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
+
+
+OPTIONS: list[click.Parameter] = [
+    Section(
+        ["--pullthrough-url"],
+        section=SERVERS,
+        required=True,
+        metavar="URL",
+        help="Server under test: host:port (http), http://… or https://…",
+    ),
+    Section(
+        ["--registry-url"],
+        section=SERVERS,
+        required=True,
+        metavar="URL",
+        help="Upstream it pulls from, which is listed.",
+    ),
+    Section(
+        ["--layout"],
+        section=SERVERS,
+        default="ociregistry",
+        show_default=True,
+        metavar="NAME",
+        help="How the server names upstream images: ociregistry, distribution, zot, direct (the upstream itself), "
+        "harbor:PROJECT, nexus:REPO, artifactory:KEY, quay:ORG, ecr:PREFIX, acr:TARGET, gar:PROJECT/REMOTE, "
+        "or a template such as '{pullthrough}/my-proxy/{repository}'.",
+    ),
+    Section(
+        ["--upstream-name"],
+        section=SERVERS,
+        metavar="NAME",
+        help="What the server calls the upstream.  [default: host and port of --registry-url]",
+    ),
+    Section(
+        ["--patterns"],
+        section=RAMP,
+        multiple=True,
+        metavar="RE2,…",
+        help="One worker for each of these regexes, searched in pullthrough/registry/repository:tag; may be repeated.",
+    ),
+    Section(
+        ["--workers"],
+        section=RAMP,
+        type=click.IntRange(1),
+        metavar="N",
+        help="In place of --patterns: deal the images evenly to N workers.",
+    ),
+    Section(
+        ["--iteration-seconds"],
+        section=RAMP,
+        type=Seconds(),
+        default=60,
+        show_default=True,
+        metavar="S",
+        help="A worker is added, later removed, every so many seconds: N workers take 2·N·S.",
+    ),
+    Section(
+        ["--start-at"],
+        section=RAMP,
+        metavar="TIME",
+        help="Begin the ramp at this time, such as 22:30, on several machines together.",
+    ),
+    Section(
+        ["--filter"], section=IMAGES, metavar="RE2", help="Keep only images whose repository:tag matches."
+    ),
+    Section(
+        ["--all-tags"], section=IMAGES, is_flag=True, help="Every tag of a repository, not just the first."
+    ),
+    Section(
+        ["--image-list"],
+        section=IMAGES,
+        metavar="FILE",
+        help="Images, one a line, in place of the upstream's catalog; - is stdin.",
+    ),
+    _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its list between passes."),
+    Section(["--seed"], section=IMAGES, type=int, metavar="N", help="Makes --shuffle repeatable."),
+    _switch(["--dry-run"], section=IMAGES, text="Everything but pulling and pruning."),
+    Section(
+        ["--client"],
+        section=CLIENT,
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="crane, skopeo, a path to one, or auto: crane, else skopeo.",
+    ),
+    Section(
+        ["--platform"],
+        section=CLIENT,
+        metavar="OS/ARCH",
+        help="Platform to pull of multi-platform images.  [default: this machine's]",
+    ),
+    Section(
+        ["--pull-timeout"],
+        section=CLIENT,
+        type=Seconds(),
+        default=300,
+        show_default=True,
+        metavar="S",
+        help="A client that runs longer is killed; the pull counts as failed.",
+    ),
+    Section(
+        ["--batch"],
+        section=CLIENT,
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Images per client launch; only 1 for now.",
+    ),
+    _switch(
+        ["--prune"],
+        section=PRUNE,
+        text="After each pass a worker prunes what it pulled: the server goes upstream again.",
+    ),
+    Section(
+        ["--prune-first"],
+        section=PRUNE,
+        is_flag=True,
+        help="Prune the selected images before the ramp: first pulls are cold.",
+    ),
+    Section(
+        ["--prune-via"],
+        section=PRUNE,
+        type=click.Choice(["auto", "client", "ociregistry"]),
+        default="auto",
+        show_default=True,
+        help="By the client's delete command, Ociregistry's admin API, or the first that works.",
+    ),
+    Section(
+        ["--tally-seconds"],
+        section=OUTPUT,
+        type=Seconds(),
+        default=15,
+        show_default=True,
+        metavar="S",
+        help="A metrics line every so many seconds.",
+    ),
+    Section(
+        ["--metrics-file"],
+        section=OUTPUT,
+        default=STDOUT,
+        metavar="FILE",
+        help="Metrics lines: time, pulls/s, workers, failed, p50, p95, p99 in ms.  [default: stdout]",
+    ),
+    Section(
+        ["--log-file"], section=OUTPUT, default=STDOUT, metavar="FILE", help="Log lines.  [default: stdout]"
+    ),
+    Section(
+        ["--summary-file"],
+        section=OUTPUT,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The result as JSON.",
+    ),
+    Section(
+        ["--events-file"],
+        section=OUTPUT,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="One JSON line for each pull and prune.",
+    ),
+    Section(
+        ["--threshold"],
+        section=VERDICT,
+        multiple=True,
+        metavar="EXPR",
+        help="Exit 3 unless it holds: error_rate<1%, p95<250ms, first.p99<2s, rate>50, errors.timeout<=5; "
+        "may be repeated.",
+    ),
+    Section(
+        ["--keep-going"],
+        section=VERDICT,
+        is_flag=True,
+        help="Do not end a run whose first 10 pulls all failed.",
+    ),
+    Section(
+        ["--grace"],
+        section=VERDICT,
+        type=Seconds(zero=True),
+        default=10,
+        show_default=True,
+        metavar="S",
+        help="How long a stop by a signal lets running clients finish.",
+    ),
+]

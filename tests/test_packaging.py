@@ -1,0 +1,95 @@
+"""The installed package: `ocidriver` runs, and nothing called `lib` is installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: building leaves folders beside the sources."""
+    source = tmp_path_factory.mktemp("source")
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "lib", source / "lib", ignore=ignore)
+    for part in PARTS:
+        if (ROOT / part).exists():
+            shutil.copy(ROOT / part, source)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", ".", cwd=source)
+    return next((source / "dist").glob("ocidriver-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel; the dependencies are those of this Python, so nothing is fetched."""
+    folder = tmp_path_factory.mktemp("installed") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder))
+    python = str(folder / "bin" / "python")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", str(wheel))
+    site = next(folder.glob("lib/python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+def run(*argv: str, cwd: Path | None = None) -> str:
+    ran = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
+    assert ran.returncode == 0, f"{argv}: {ran.stdout}{ran.stderr}"
+    return ran.stdout
+
+
+def test_the_installed_command_shows_its_help(environment: Path, tmp_path: Path) -> None:
+    shown = run(str(environment / "bin" / "ocidriver"), "--help", cwd=tmp_path)
+    assert "--pullthrough-url" in shown
+    assert "--registry-url" in shown
+
+
+def test_the_command_runs_the_installed_copy(environment: Path, tmp_path: Path) -> None:
+    program = "import ocidriver_lib.cli as c, importlib.util as u; print(c.__file__, u.find_spec('lib'))"
+    path, _, lib = (
+        run(str(environment / "bin" / "python"), "-c", program, cwd=tmp_path).strip().rpartition(" ")
+    )
+    assert Path(path).is_relative_to(environment)
+    assert lib == "None"
+
+
+def test_the_wheel_holds_all_of_lib_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    sources = {f"ocidriver_lib/{path.relative_to(ROOT / 'lib')}" for path in (ROOT / "lib").rglob("*.py")}
+    assert names == sources
+
+
+def test_the_wheel_tells_its_version_and_dependencies(wheel: Path) -> None:
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "lib" / "__init__.py").read_text())
+    assert version is not None
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"ocidriver-{version[1]}.dist-info/METADATA").decode()
+    needed = re.findall(r"^(\S+==\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert set(re.findall(r"^Requires-Dist: (\S+)$", metadata, re.MULTILINE)) == set(needed) != set()
+    assert "\nRequires-Python: >=3.10\n" in metadata
+
+
+def test_every_requirement_is_pinned() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        lines = (ROOT / name).read_text().splitlines()
+        wanted = [line for line in lines if line and not line.startswith(("#", "-r "))]
+        assert wanted
+        assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in wanted), name
+
+
+def test_the_load_test_imports_nothing_of_the_lab() -> None:
+    """The modules that the command line imports, seen in a process of its own."""
+    program = "import sys, lib.cli; print(*[name for name in sys.modules if name.startswith('lib.')])"
+    modules = run(sys.executable, "-c", program, cwd=ROOT).split()
+    assert "lib.cli" in modules
+    assert not [name for name in modules if name.startswith("lib.lab")]
