@@ -187,8 +187,8 @@ def _ask(path: str, question: str) -> str:
         raise RunError(f"'{path} {question}' was ended by signal {-error.exit_code}") from None
     except sh.ErrorReturnCode as error:
         raise RunError(f"'{path} {question}' ended with status {error.exit_code}") from None
-    except (sh.CommandNotFound, OSError) as error:
-        raise RunError(f"'{path}' cannot be executed: {error}") from None
+    except (sh.CommandNotFound, sh.ForkException, OSError):
+        raise RunError(f"'{path}' cannot be executed") from None
 
 
 def header_config(config: Mapping[str, Any], header: tuple[str, str]) -> str:

@@ -95,11 +95,13 @@ class Driver:
         return monotonic() - self.began
 
     def _walk(self, workers: Sequence[Worker]) -> None:
-        while self._stopping_since is None or len(self._ended) < len(self._started):
+        while True:
             if self._stopping_since is None:
                 self._follow_the_ramp(workers)
             self._heed_stops(workers)
             self._close_what_is_due()
+            if self._stopping_since is not None and len(self._ended) == len(self._started):
+                return
             self._take(self._until_next())
 
     def _follow_the_ramp(self, workers: Sequence[Worker]) -> None:
@@ -167,12 +169,17 @@ class Driver:
             item = self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()
             for _ in range(self._queue.qsize() + 1):
                 if isinstance(item, Worker):
-                    self._ended[item.index] = self._now()
+                    self._note_end(item)
                 elif item is not None:
                     self._count_or_hold(item)
                 item = self._queue.get_nowait()
         except queue.Empty:
             return
+
+    def _note_end(self, worker: Worker) -> None:
+        self._ended[worker.index] = self._now()
+        if worker.error is not None and self.hopeless is None:
+            self.hopeless = f"worker {worker.index} ended by {worker.error!r}"
 
     def _count_or_hold(self, event: Event) -> None:
         boundary = self._next_boundary()

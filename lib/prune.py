@@ -20,7 +20,7 @@ from urllib.parse import quote
 from .clients import Client, failure_of
 from .errors import RunError
 from .events import FAILED, INTERRUPTED, OK
-from .failures import ErrorClass, Failure, classify_http
+from .failures import Failure, classify_http
 from .images import Image
 from .launch import Launcher
 from .layout import Route
@@ -245,7 +245,7 @@ def _route_headers(route: Route) -> dict[str, str]:
 
 
 def _failure(error: RegistryError) -> Failure:
-    error_class = classify_http(error.status) if error.status else ErrorClass.RESET.value
+    error_class = classify_http(error.status) if error.status else error.error_class
     return Failure(error_class, str(error))
 
 

@@ -45,6 +45,7 @@ class Endpoint:
 def parse_endpoint(option: str, text: str) -> Endpoint:
     """'host:port', 'http://…' or 'https://…' to an Endpoint; no scheme means http."""
     scheme, separator, rest = text.strip().partition("://")
+    scheme = scheme.lower()
     if not separator:
         scheme, rest = "http", text.strip()
     name = rest.rstrip("/")
@@ -57,7 +58,7 @@ def parse_endpoint(option: str, text: str) -> Endpoint:
     if "/" in name:
         raise UsageError(f"{option}: '{name}' has a path; give host:port, and the path with --layout")
     _check_host(option, name)
-    return Endpoint(scheme.lower(), name)
+    return Endpoint(scheme, name)
 
 
 def _check_host(option: str, name: str) -> None:

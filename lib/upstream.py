@@ -64,7 +64,8 @@ async def list_repositories(
     """
     names = await _names(registry, log)
     listing = _Listing(registry, log, progress, len(names))
-    await _run_all(listing.consume(iter(names)) for _ in range(max(1, min(concurrency, len(names)))))
+    left = iter(names)  # one for all consumers
+    await _run_all(listing.consume(left) for _ in range(max(1, min(concurrency, len(names)))))
     return listing.finished()
 
 

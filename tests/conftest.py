@@ -56,8 +56,9 @@ def _no_process_is_left() -> Iterator[None]:
 
     Processes are known by a mark in the environment, which orphans have as well, or by their parent.
     """
-    mark = f"{MARK}={uuid.uuid4()}"
-    os.environ.update([mark.split("=")])
+    run = str(uuid.uuid4())
+    mark = f"{MARK}={run}"
+    os.environ[MARK] = run
     before = set(_children())
     yield
     left = _left(mark, before)

@@ -152,7 +152,9 @@ def test_a_broken_entry_names_the_file_and_the_way_out(tmp_path: Path, entry: ob
 
 
 def test_a_helper_is_asked_once_with_the_host_on_stdin(tmp_path: Path) -> None:
-    script = f'read host; echo "$1 $host" >>{tmp_path}/asked; echo \'{{"Username":"bob","Secret":"{SECRET}"}}\''
+    script = (
+        f'read host; echo "$1 $host" >>{tmp_path}/asked; echo \'{{"Username":"bob","Secret":"{SECRET}"}}\''
+    )
     env = helper(tmp_path, "mine", script)
     found = configured(tmp_path, {"credHelpers": {"reg:1": "mine"}}, **env)
     assert found.lookup("reg:1") == found.lookup("reg:1") == Login("bob", SECRET)
@@ -203,7 +205,9 @@ def test_a_helper_that_cannot_be(tmp_path: Path, name: object, reason: str) -> N
         configured(tmp_path, {"credsStore": name}).lookup("reg")
 
 
-def test_a_helper_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_that_hangs_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.3)
     env = helper(tmp_path, "slow", f"(sleep 1; touch {tmp_path}/alive) & sleep 30")
     started = time.monotonic()

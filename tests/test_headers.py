@@ -15,7 +15,10 @@ from lib.headers import Challenge, challenges, next_link, retry_after
             [Challenge("bearer", "https://auth.example/token", "reg", "repository:a:pull,push")],
         ),
         ('bearer  REALM = "r" , Service=s', [Challenge("bearer", "r", "s")]),
-        ('Basic realm="x", Bearer realm="y",scope="z"', [Challenge("basic", "x"), Challenge("bearer", "y", "", "z")]),
+        (
+            'Basic realm="x", Bearer realm="y",scope="z"',
+            [Challenge("basic", "x"), Challenge("bearer", "y", "", "z")],
+        ),
         ("Negotiate, Basic", [Challenge("negotiate"), Challenge("basic")]),
         (r'Basic realm="a \"quoted\", comma"', [Challenge("basic", 'a "quoted", comma')]),
         ('realm="nobody"', []),

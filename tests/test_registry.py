@@ -14,13 +14,14 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from email.utils import format_datetime
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from lib import exchange
 from lib import registry as registry_module
@@ -29,7 +30,6 @@ from lib.exchange import proxy_for
 from lib.failures import ErrorClass
 from lib.registry import Answer, Registry, RegistryError, open_session
 from tests.doubles.catalog import Server, sending, serving
-from yarl import URL
 
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BOB = "Basic " + base64.b64encode(b"bob:pw").decode()
@@ -45,7 +45,11 @@ def bob_at(*servers: Server) -> Credentials:
 
 @asynccontextmanager
 async def registry(
-    url: str, credentials: Credentials | None = None, *, retry_seconds: float = 2.0, log: list[str] | None = None
+    url: str,
+    credentials: Credentials | None = None,
+    *,
+    retry_seconds: float = 2.0,
+    log: list[str] | None = None,
 ) -> AsyncIterator[Registry]:
     async with open_session() as session:
         lines = log if log is not None else []
@@ -64,7 +68,9 @@ def replies(*answers: web.Response | Callable[[], web.Response]) -> Reply:
 
 
 def status(number: int, **headers: str) -> Callable[[], web.Response]:
-    return lambda: web.Response(status=number, text="x", headers={k.replace("_", "-"): v for k, v in headers.items()})
+    return lambda: web.Response(
+        status=number, text="x", headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
 
 
 def ask(url: str, credentials: Credentials | None = None, path: str = "/v2/", **options: object) -> Answer:
@@ -227,7 +233,7 @@ def test_cancelling_ends_a_credential_helper(tmp_path: Path) -> None:
         handler = replies(status(401, WWW_Authenticate='Basic realm="x"'))
         async with serving(handler) as server, registry(server.url, credentials) as asked:
             waiting = asyncio.ensure_future(asked.request("GET", "/v2/"))
-            while not (tmp_path / "started").exists():
+            while not (tmp_path / "started").exists():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -242,7 +248,10 @@ def test_retries_are_logged_once_in_a_while() -> None:
     log: list[str] = []
 
     async def run() -> None:
-        async with serving(replies(status(503))) as server, registry(server.url, log=log, retry_seconds=0.5) as asked:
+        async with (
+            serving(replies(status(503))) as server,
+            registry(server.url, log=log, retry_seconds=0.5) as asked,
+        ):
             await asyncio.gather(*(asked.request("GET", "/v2/") for _ in range(20)))
 
     asyncio.run(run())
@@ -277,7 +286,10 @@ def test_basic_is_sent_when_asked_for_and_then_from_the_start() -> None:
     ("login", "words"),
     [
         (None, "wants a login \\(401\\): docker login 127.0.0.1:"),
-        ({"username": "bob", "password": "wrong"}, "refuses the login in /home/bob/.docker/config.json \\(401\\)"),
+        (
+            {"username": "bob", "password": "wrong"},
+            "refuses the login in /home/bob/.docker/config.json \\(401\\)",
+        ),
     ],
 )
 def test_a_login_that_is_missing_or_wrong(login: object, words: str) -> None:
@@ -300,7 +312,9 @@ def test_a_login_that_is_missing_or_wrong(login: object, words: str) -> None:
 class TokenService:
     """A registry with Bearer authentication whose token service is itself, under /token."""
 
-    def __init__(self, *, lifetime: object = 300, login: str | None = BOB, realm: str = "/token", field: str = "token"):
+    def __init__(
+        self, *, lifetime: object = 300, login: str | None = BOB, realm: str = "/token", field: str = "token"
+    ):
         self.issued: dict[str, str] = {}
         self.lifetime = lifetime
         self.login = login
@@ -336,7 +350,10 @@ def asked_of(server: Server) -> list[str]:
 @pytest.mark.parametrize("field", ["token", "access_token"])
 def test_a_token_is_had_for_each_scope_and_kept(field: str) -> None:
     async def run() -> list[str]:
-        async with serving(TokenService(field=field)) as server, registry(server.url, bob_at(server)) as asked:
+        async with (
+            serving(TokenService(field=field)) as server,
+            registry(server.url, bob_at(server)) as asked,
+        ):
             for name in ("a", "a", "b"):
                 answer = await asked.request("GET", f"/v2/{name}/tags/list")
                 assert answer.body == f"in repository:{name}:pull".encode()
@@ -436,8 +453,11 @@ def test_a_token_service_that_fails_for_a_while() -> None:
 
 
 def test_the_login_is_not_sent_on_without_tls(tmp_path: Path) -> None:
-    with tls_server(tmp_path, b"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:1/\"\r\n"
-                    b"Content-Length: 0\r\nConnection: close\r\n\r\n") as (port, context):
+    with tls_server(
+        tmp_path,
+        b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer realm="http://127.0.0.1:1/"\r\n'
+        b"Content-Length: 0\r\nConnection: close\r\n\r\n",
+    ) as (port, context):
 
         async def run() -> None:
             async with open_session(context) as session:
@@ -498,7 +518,9 @@ def test_a_redirect_loop_ends() -> None:
         ask_server(replies(status(307, Location="/v2/")))
 
 
-@pytest.mark.parametrize("location", ["ftp://x/", "http://[", "file:///etc/passwd", "http://u:p@/", "http://a:99999999/"])
+@pytest.mark.parametrize(
+    "location", ["ftp://x/", "http://[", "file:///etc/passwd", "http://u:p@/", "http://a:99999999/"]
+)
 def test_a_redirect_to_nowhere(location: str) -> None:
     with pytest.raises(RegistryError, match="not valid"):
         ask_server(replies(status(302, Location=location)))
@@ -577,7 +599,9 @@ def test_an_endless_body_is_cut_short() -> None:
         ask_server(handle, max_bytes=1 << 20)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 200_000, b'{"a": 1' + b"0" * 5000 + b"}", b"\xff\xfe\xfa", b"{"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[" * 200_000, b'{"a": 1' + b"0" * 5000 + b"}", b"\xff\xfe\xfa", b"{"]
+)
 def test_junk_is_no_json(body: bytes) -> None:
     answer, _ = ask_server(replies(web.Response(body=body)))
     with pytest.raises(RegistryError, match="is not JSON") as caught:
@@ -594,9 +618,15 @@ def test_junk_is_no_json(body: bytes) -> None:
         (b"HTTP/1.1 99999 OK\r\n\r\n", "does not answer in HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "does not answer in HTTP"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "before its answer|in HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", "cannot be decompressed"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+            "cannot be decompressed",
+        ),
         (b"", "closed the connection"),
-        (b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", "write https://127"),
+        (
+            b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            "write https://127",
+        ),
     ],
 )
 def test_answers_that_are_none(reply: bytes, words: str) -> None:
@@ -624,14 +654,17 @@ def test_names_of_servers_cannot_forge_lines() -> None:
 
 
 def test_a_name_that_does_not_resolve() -> None:
-    with pytest.raises(RegistryError, match="nowhere.invalid cannot be resolved") as caught:
+    with pytest.raises(RegistryError, match=r"nowhere\.invalid cannot be resolved") as caught:
         ask("http://nowhere.invalid:5000", retry=False)
     assert caught.value.error_class is ErrorClass.DNS
 
 
 def test_https_on_an_http_port() -> None:
     async def run() -> None:
-        async with serving(replies(status(200))) as server, registry(server.url.replace("http", "https")) as asked:
+        async with (
+            serving(replies(status(200))) as server,
+            registry(server.url.replace("http", "https")) as asked,
+        ):
             with pytest.raises(RegistryError, match=f"write http://{server.host}") as caught:
                 await asked.request("GET", "/v2/")
             assert caught.value.error_class is ErrorClass.TLS
@@ -659,7 +692,9 @@ def tls_server(folder: Path, reply: bytes) -> Iterator[tuple[int, ssl.SSLContext
         await writer.drain()
         writer.close()
 
-    listener = loop.run_until_complete(asyncio.start_server(talk, "localhost", 0, ssl=context, family=socket.AF_INET))
+    listener = loop.run_until_complete(
+        asyncio.start_server(talk, "localhost", 0, ssl=context, family=socket.AF_INET)
+    )
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -681,13 +716,15 @@ def test_certificates(tmp_path: Path) -> None:
             return (await Registry(url, session, logins(), log=print).request("GET", "/v2/")).body
 
     with tls_server(tmp_path, WELL) as (port, context):
-        with pytest.raises(RegistryError, match=r"certificate of localhost:\d+ is not accepted \(self.signed.*SSL_CERT_FILE"):
+        with pytest.raises(
+            RegistryError, match=r"certificate of localhost:\d+ is not accepted \(self.signed.*SSL_CERT_FILE"
+        ):
             asyncio.run(get(f"https://localhost:{port}", True))
         with pytest.raises(RegistryError, match=r"is not accepted \(IP address mismatch"):
             asyncio.run(get(f"https://127.0.0.1:{port}", context))
         assert asyncio.run(get(f"https://localhost:{port}", context)) == b"well"
         assert asyncio.run(get(f"https://127.0.0.1:{port}", False)) == b"well"
-        with pytest.raises(RegistryError, match="closed the connection|in HTTP"):
+        with pytest.raises(RegistryError, match=r"closed the connection|in HTTP"):
             ask(f"http://127.0.0.1:{port}", retry=False)
 
 
@@ -763,7 +800,7 @@ def test_a_proxy_is_used_and_its_failure_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert asyncio.run(run()) == ["http://reg.invalid:5000/v2/"]
-    with pytest.raises(RegistryError, match="proxy for reg.invalid:5000 cannot be reached"):
+    with pytest.raises(RegistryError, match=r"proxy for reg\.invalid:5000 cannot be reached"):
         ask("http://reg.invalid:5000", retry=False)
 
 

@@ -81,7 +81,10 @@ def test_a_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_server_ends_with_a_process_that_is_killed() -> None:
-    program = "from lib.lab.servers import crane_registry\nwith crane_registry() as s: print(s.pid, flush=True); input()"
+    program = (
+        "from lib.lab.servers import crane_registry\n"
+        "with crane_registry() as server: print(server.pid, flush=True); input()"
+    )
     owner = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -97,10 +100,10 @@ def test_a_server_ends_with_a_process_that_is_killed() -> None:
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with crane_registry() as server, pytest.raises(ServerFailed, match="address already in use"):
-        port = int(server.address.rpartition(":")[2])
-        with crane_registry(port=port):
-            pass
+    with crane_registry() as server:
+        second = crane_registry(port=int(server.address.rpartition(":")[2]))
+        with pytest.raises(ServerFailed, match="address already in use"):
+            second.__enter__()
 
 
 def test_a_server_can_come_back_on_its_port() -> None:
@@ -165,13 +168,10 @@ def test_a_proxy_of_an_upstream_given_without_a_scheme(upstream: Upstream) -> No
 def test_a_missing_program_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(
-        ServerMissing, match=r"^docker-registry is not installed: apt-get install docker-registry$"
-    ):
-        with docker_registry():
-            pass
-    with pytest.raises(ServerMissing, match=r"^crane is not installed: run `make setup`"), crane_registry():
-        pass
+    with pytest.raises(ServerMissing, match=r"^docker-registry is not installed: apt-get install docker-reg"):
+        docker_registry().__enter__()
+    with pytest.raises(ServerMissing, match=r"^crane is not installed: run `make setup`"):
+        crane_registry().__enter__()
 
 
 def test_programs_beside_python_come_before_those_on_path(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import unicodedata
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib import upstream
 from lib.credentials import Credentials
-from lib.registry import Registry, RegistryError, open_session
+from lib.registry import Answer, Registry, RegistryError, open_session
 from lib.upstream import ImageListError, Repository, list_repositories, parse_image_list
 from tests.doubles.catalog import Catalog, Handler, Server, no_link, serving
 
@@ -53,13 +54,18 @@ def listing(handler: Handler, **options: object) -> tuple[list[Repository], Serv
     async def run() -> tuple[list[Repository], Server, list[str]]:
         log: list[str] = []
         async with serving(handler) as server:
-            return await listed(server.url, log, **options), server, log
+            return await listed(server.url, log, **options), server, log  # type: ignore[arg-type]
 
     return asyncio.run(run())
 
 
 def names_of(repositories: Sequence[Repository]) -> list[str]:
     return [each.name for each in repositories]
+
+
+def is_safe(line: str) -> bool:
+    """No control characters, line breaks or halves of surrogate pairs."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in line)
 
 
 def many(count: int) -> dict[str, list[str]]:
@@ -101,7 +107,9 @@ LINKS: Mapping[str, Callable[[str, int, str], str]] = {
     "upper case": lambda path, size, last: f'<{path}?n={size}&last={last}>; REL="NEXT"',
     "single quotes": lambda path, size, last: f"<{path}?n={size}&last={last}>; rel='next'",
     "relative": lambda path, size, last: f'<{path.rpartition("/")[2]}?n={size}&last={last}>; rel="next"',
-    "relative to the root, without its slash": lambda path, size, last: f"<{path[1:]}?n={size}&last={last}>; rel=next",
+    "relative to the root, without its slash": lambda path, size, last: (
+        f"<{path[1:]}?n={size}&last={last}>; rel=next"
+    ),
     "query alone": lambda path, size, last: f'<?n={size}&last={last}>; rel="next"',
     "escaped": lambda path, size, last: f'<{path}?n={size}&last={last.replace("/", "%2F")}>; rel="next"',
     "with others": lambda path, size, last: (
@@ -179,12 +187,12 @@ def test_a_link_to_another_server_gets_no_login() -> None:
         ({"refused_over": 1000, "without_n": 100}, 2500),  # docker-registry
         ({"refused_over": 500}, 250),
         ({"refused_over": 50, "without_n": 20}, 250),
-        ({"refused_over": 0, "without_n": 20}, 250),
+        ({"refused_over": 20, "without_n": 20}, 250),
         ({"greatest": 10}, 250),
     ],
 )
 def test_servers_page_in_many_ways(habits: dict[str, object], count: int) -> None:
-    catalog = Catalog({name: None for name in many(count)} | {"zz": ["v1"]}, **habits)  # type: ignore[arg-type]
+    catalog = Catalog(dict.fromkeys(many(count)) | {"zz": ["v1"]}, **habits)  # type: ignore[arg-type]
     seen: list[str] = []
 
     async def run() -> list[str]:
@@ -196,7 +204,9 @@ def test_servers_page_in_many_ways(habits: dict[str, object], count: int) -> Non
     assert seen == []
 
 
-@pytest.mark.parametrize("habits", [{}, {"link": no_link, "greatest": 100}, {"refused_over": 7, "without_n": 3}])
+@pytest.mark.parametrize(
+    "habits", [{}, {"link": no_link, "greatest": 100}, {"refused_over": 7, "without_n": 3}]
+)
 def test_tags_are_paged_as_well(habits: dict[str, object]) -> None:
     tags = [f"v{i}" for i in range(230)]
     repositories, _, _ = listing(Catalog({"a": tags}, **habits))  # type: ignore[arg-type]
@@ -235,11 +245,12 @@ def test_a_link_that_is_none_ends_the_list(target: str) -> None:
 
     repositories, _, log = listing(tags_only(catalog))
     assert names_of(repositories) == ["a"]
-    assert "is not valid" in log[0]
+    assert "the list ends there" in log[0]
 
 
 @pytest.mark.parametrize(
-    ("grows", "reason"), [(False, "nothing new"), (True, "more than 200 pages"), (None, "more than 2000 repositories")]
+    ("grows", "reason"),
+    [(False, "nothing new"), (True, "more than 200 pages"), (None, "more than 2000 repositories")],
 )
 def test_endless_pages(grows: bool | None, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "PAGE_LIMIT", 200)
@@ -250,7 +261,9 @@ def test_endless_pages(grows: bool | None, reason: str, monkeypatch: pytest.Monk
         nonlocal count
         count += 1
         names = ["a"] if grows is False else [f"a{count}"] if grows else [f"a{count}-{i}" for i in range(900)]
-        return web.json_response({"repositories": names}, headers={"Link": f"</v2/_catalog?{count}>; rel=next"})
+        return web.json_response(
+            {"repositories": names}, headers={"Link": f"</v2/_catalog?{count}>; rel=next"}
+        )
 
     with pytest.raises(RegistryError, match=reason) as caught:
         listing(tags_only(catalog))
@@ -282,7 +295,7 @@ def test_too_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_left_out() -> None:
-    content: dict[str, Sequence[object] | None | int] = {
+    content: dict[str, Sequence[object] | int | None] = {
         "good": ["v1", "v1", "v2"],
         "empty": [],
         "null": None,
@@ -298,7 +311,14 @@ def test_what_is_left_out() -> None:
     assert repositories == [Repository("good", ("v1", "v2")), Repository("tags", ("ok",))]
     text = "\n".join(log)
     assert all(line.isprintable() for line in log)
-    for words in ("not a repository name: A/upper", "../up", "evil", "gone: it is gone (404)", "forbids", "answers 500"):
+    for words in (
+        "not a repository name: A/upper",
+        "../up",
+        "evil",
+        "gone: it is gone (404)",
+        "forbids",
+        "answers 500",
+    ):
         assert words in text
     assert text.count("not a tag of tags") == 6
     assert "2 of 7 repositories have no tags" in text
@@ -327,14 +347,27 @@ def test_an_empty_catalog(body: object) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["{}", "[]", "3", '"x"', '{"repositories": "abc"}', '{"repositories": {}}', "<html>", "", '{"errors": []}', "[" * 99999],
+    [
+        "{}",
+        "[]",
+        "3",
+        '"x"',
+        '{"repositories": "abc"}',
+        '{"repositories": {}}',
+        "<html>",
+        "",
+        '{"errors": []}',
+        "[" * 99999,
+    ],
 )
 def test_a_catalog_that_is_none(body: str) -> None:
     with pytest.raises(RegistryError, match="is this an OCI registry"):
         listing(tags_only(lambda _: web.Response(text=body)))
 
 
-@pytest.mark.parametrize("body", ["<html>", "{}", '{"tags": "v1"}', "[" * 99999, '{"tags": ["' + "x" * (5 << 20) + '"]}'])
+@pytest.mark.parametrize(
+    "body", ["<html>", "{}", '{"tags": "v1"}', "[" * 99999, '{"tags": ["' + "x" * (5 << 20) + '"]}']
+)
 def test_tags_that_are_none_leave_the_others(body: str) -> None:
     def tags(request: web.Request) -> web.Response:
         return web.Response(text=body if "/bad/" in request.path else '{"tags": ["v1"]}')
@@ -375,7 +408,7 @@ def test_tags_that_are_all_refused_are_an_error(status: int) -> None:
 
 def test_many_broken_repositories_do_not_take_hours() -> None:
     started = time.monotonic()
-    content: dict[str, Sequence[object] | None | int] = {f"bad{i:03}": 503 for i in range(300)}
+    content: dict[str, Sequence[object] | int | None] = {f"bad{i:03}": 503 for i in range(300)}
     repositories, _, log = listing(Catalog({**content, "good": ["v1"]}), retry_seconds=1.0, concurrency=8)
     assert names_of(repositories) == ["good"]
     assert time.monotonic() - started < 5
@@ -392,7 +425,11 @@ def test_one_answer_in_three_is_429() -> None:
     async def limited(request: web.Request) -> web.StreamResponse:
         nonlocal count
         count += 1
-        return web.Response(status=429, headers={"Retry-After": "0"}) if count % 3 == 0 else await catalog(request)
+        return (
+            web.Response(status=429, headers={"Retry-After": "0"})
+            if count % 3 == 0
+            else await catalog(request)
+        )
 
     repositories, _, log = listing(limited, retry_seconds=20.0)
     assert (names_of(repositories), log) == (list(many(40)), [])
@@ -456,22 +493,22 @@ def test_progress() -> None:
     assert calls == [(done, 9) for done in range(1, 10)]
 
 
-def test_a_hundred_thousand_names_need_no_hundred_thousand_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_and_tasks_are_bounded() -> None:
     """Memory for the listing itself; the requests are left out, to be quick."""
-    count = 100_000
+    count = 20_000
     most_tasks = 0
 
     class Instant:
         url, host, retry_seconds = "http://x", "x", 1.0
 
-        async def request(self, _method: str, url: str, **_: object) -> upstream.Answer:
+        async def request(self, _method: str, url: str, **_: object) -> Answer:
             nonlocal most_tasks
             if "_catalog" in url:
                 body = json.dumps({"repositories": [f"team/app-{i:06}" for i in range(count)]}).encode()
             else:
                 body = b'{"tags": ["latest", "v1"]}'
                 most_tasks = max(most_tasks, len(asyncio.all_tasks()) if "00/" in url else 0)
-            return upstream.Answer(200, NO_HEADERS, body, url)
+            return Answer(200, NO_HEADERS, body, url)
 
     tracemalloc.start()
     try:
@@ -481,8 +518,8 @@ def test_a_hundred_thousand_names_need_no_hundred_thousand_tasks(monkeypatch: py
         tracemalloc.stop()
     assert len(repositories) == count
     assert most_tasks < 40
-    assert kept < 40 << 20
-    assert peak < 80 << 20
+    assert kept < 8 << 20
+    assert peak < 16 << 20
 
 
 # --- hostile and random servers
@@ -519,19 +556,23 @@ def test_every_page_is_found(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.recursive(st.none() | st.text() | st.integers() | st.booleans(), lambda inner: st.lists(inner), max_leaves=20))
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers() | st.booleans(), lambda inner: st.lists(inner), max_leaves=20
+    )
+)
 def test_any_json_is_a_list_or_an_error(value: object) -> None:
     async def handle(request: web.Request) -> web.Response:
         key = "tags" if "tags" in request.path else "repositories"
         return web.json_response({key: value})
 
+    log: list[str] = []
     try:
         repositories, _, log = listing(handle)
+        assert names_of(repositories) == sorted(set(names_of(repositories)))
     except RegistryError as error:
-        assert str(error).isprintable()
-        return
-    assert all(line.isprintable() for line in log)
-    assert all(isinstance(name, str) for name in names_of(repositories))
+        log = [str(error)]
+    assert all(is_safe(line) for line in log)
 
 
 # --- image lists
@@ -611,7 +652,9 @@ def blob_put(host: str, name: str, data: bytes) -> tuple[str, int]:
     if location.startswith("/"):
         location = f"http://{host}{location}"
     url = location + ("&" if "?" in location else "?") + f"digest={digest}"
-    put = urllib.request.Request(url, method="PUT", data=data, headers={"Content-Type": "application/octet-stream"})
+    put = urllib.request.Request(
+        url, method="PUT", data=data, headers={"Content-Type": "application/octet-stream"}
+    )
     urllib.request.urlopen(put).close()
     return digest, len(data)
 

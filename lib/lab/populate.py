@@ -53,19 +53,21 @@ async def populate(
     The URL is `host:port` (http) or has a scheme, and may hold `user:password@`.
     """
     names = image_names(population)
-    base, auth = _base_and_auth(registry_url)
+    base, headers = _base_and_headers(registry_url)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300)
     connector = aiohttp.TCPConnector(limit=concurrency)
-    async with aiohttp.ClientSession(auth=auth, timeout=timeout, connector=connector) as session:
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
         pusher = _Pusher(session, base, population)
         await _run_all(pusher, names, concurrency, progress or (lambda _done, _total: None))
     return names
 
 
-def _base_and_auth(registry_url: str) -> tuple[URL, aiohttp.BasicAuth | None]:
+def _base_and_headers(registry_url: str) -> tuple[URL, dict[str, str]]:
     url = URL(registry_url if "://" in registry_url else f"http://{registry_url}")
-    auth = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
-    return url.with_user(None) / "v2", auth
+    base = url.with_user(None) / "v2"
+    if not url.user:
+        return base, {}
+    return base, {"Authorization": aiohttp.encode_basic_auth(url.user, url.password or "")}
 
 
 async def _run_all(pusher: _Pusher, names: list[str], concurrency: int, progress: Progress) -> None:

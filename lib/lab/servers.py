@@ -3,7 +3,7 @@
 The servers choose their port themselves (port 0) and tell it in their log, so that nothing can take a port
 between its choice and its use. A server is ended and its temporary folder removed however the block ends; should
 this process be killed outright, the kernel ends the server. That tie is to the thread that started the server:
-start them from a thread that outlives them.
+start them from a thread that outlives them, and not from inside a running event loop: sh would tie them to it.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def no_link(_path: str, _size: int, _last: str) -> None:
 class Catalog:
     """What the server holds (repository → its tags, or None for `null`, or a status) and its habits."""
 
-    content: Mapping[str, Sequence[object] | None | int]
+    content: Mapping[str, Sequence[object] | int | None]
     link: Linker = relative
     greatest: int | None = None  # a page is never longer
     refused_over: int | None = None  # n over this: 400

@@ -1,0 +1,46 @@
+"""A stand-in for crane that does what a real one cannot be made to do at will: hang, flood, die.
+
+What it does with an image is the first path component of its repository: `127.0.0.1:1/hang/app:v1` hangs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_SCRIPT = r"""#!/bin/sh
+for argument; do
+    case "$argument" in
+        version) echo v0.0.1; exit 0 ;;
+        */*:*|*/*@*) reference=$argument ;;
+    esac
+done
+echo "$1 $reference" >> "@LOG@"
+fault=${reference#*/}; fault=${fault%%/*}
+case "$fault" in
+    ok*) exit 0 ;;
+    slow) sleep 0.3; exit 0 ;;
+    hang) sleep 600 ;;
+    stubborn) trap '' INT TERM HUP; sleep 600; sleep 600 ;;
+    orphan) sleep 600 & exit 0 ;;
+    flood) head -c 3000000 /dev/zero | tr '\0' x >&2; echo 'Error: pulling: no such host' >&2; exit 1 ;;
+    signal) kill -SEGV $$ ;;
+    retry) echo '2026/01/01 00:00:00 retrying GET' >&2; exit 0 ;;
+    litter) : > "$TMPDIR/litter"; exit 1 ;;
+    refused) echo 'Error: Get "http://x:1/v2/": dial tcp 10.0.0.1:1: connect: connection refused' >&2; exit 1 ;;
+    *) echo "Error: what is $fault?" >&2; exit 1 ;;
+esac
+"""
+
+
+def install(folder: Path) -> Path:
+    """The executable `crane` in the folder; each launch is a line `verb reference` in `launches` beside it."""
+    path = folder / "crane"
+    path.write_text(_SCRIPT.replace("@LOG@", str(folder / "launches")))
+    path.chmod(0o755)
+    return path
+
+
+def launches(client: Path) -> list[str]:
+    """What it was asked to do, in order."""
+    log = client.parent / "launches"
+    return log.read_text().splitlines() if log.exists() else []

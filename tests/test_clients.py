@@ -1,0 +1,139 @@
+"""The clients' argv, finding them, and the private configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lib.clients import Crane, Skopeo, failure_of, find_client, header_config, parse_platform, this_platform
+from lib.errors import RunError, UsageError
+from lib.launch import Outcome
+from tests.doubles.fake_crane import install
+
+SCRATCH = Path("/scratch")
+
+
+def test_crane_commands() -> None:
+    plain = Crane("/bin/crane", "1", "linux/arm64", True)
+    tls = Crane("/bin/crane", "1", "linux/arm64", False)
+    assert plain.pull("c:1/a:v1", SCRATCH) == [
+        "/bin/crane", "pull", "--insecure", "--platform", "linux/arm64", "c:1/a:v1", "/dev/null",
+    ]  # fmt: skip
+    assert "--insecure" not in tls.pull("c:1/a:v1", SCRATCH)
+    assert plain.delete("c:1/a:v1", SCRATCH) == ["/bin/crane", "delete", "--insecure", "c:1/a:v1"]
+    assert tls.delete("c:1/a:v1", SCRATCH) == ["/bin/crane", "delete", "c:1/a:v1"]
+
+
+def test_skopeo_commands() -> None:
+    plain = Skopeo("/bin/skopeo", "1", "linux/arm/v7", True, "/auth.json")
+    tls = Skopeo("/bin/skopeo", "1", "linux/amd64", False, None)
+    assert plain.pull("c:1/a:v1", SCRATCH) == [
+        "/bin/skopeo", "--insecure-policy", "--tmpdir", "/scratch",
+        "--override-os", "linux", "--override-arch", "arm", "--override-variant", "v7",
+        "copy", "--quiet", "--src-tls-verify=false", "--src-authfile", "/auth.json",
+        "docker://c:1/a:v1", "docker-archive:/dev/null:x:y",
+    ]  # fmt: skip
+    assert plain.delete("c:1/a:v1", SCRATCH) == [
+        "/bin/skopeo", "--insecure-policy", "--tmpdir", "/scratch", "delete", "--tls-verify=false",
+        "--authfile", "/auth.json", "docker://c:1/a:v1",
+    ]  # fmt: skip
+    assert "--src-tls-verify=true" in tls.pull("c:1/a:v1", SCRATCH)
+    assert not any("auth" in word for word in tls.pull("c:1/a:v1", SCRATCH))
+
+
+def test_the_real_clients_are_recognised(crane: str, skopeo: str) -> None:
+    for kind, path in (("crane", crane), ("skopeo", skopeo)):
+        found = find_client(path)
+        assert (found.kind, found.path) == (kind, path)
+        assert found.version[0].isdigit()
+
+
+def test_by_another_name(tmp_path: Path) -> None:
+    install(tmp_path).rename(tmp_path / "puller-1.2")
+    assert find_client(str(tmp_path / "puller-1.2")).kind == "crane"
+
+
+def test_auto_takes_crane_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert find_client("auto").path == str(tmp_path / "crane")
+
+
+def test_no_client_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    with pytest.raises(RunError, match="neither crane nor skopeo was found on PATH: install"):
+        find_client("auto")
+    with pytest.raises(RunError, match="'skopeo' was not found"):
+        find_client("skopeo")
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("exit 0", "answers neither"),
+        ("exit 4", "ended with status 4"),
+        ("kill -SEGV $$", "ended by signal 11"),
+    ],
+)
+def test_what_is_no_client(tmp_path: Path, script: str, told: str) -> None:
+    path = tmp_path / "crane"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    with pytest.raises(RunError, match=f"does not work: .*{told}"):
+        find_client(str(path))
+
+
+def test_a_file_that_cannot_be_executed(tmp_path: Path) -> None:
+    path = tmp_path / "crane"
+    path.write_text("not a program")
+    with pytest.raises(RunError, match="cannot be executed"):
+        find_client(str(path))
+    path.chmod(0o755)
+    with pytest.raises(RunError, match="does not work"):
+        find_client(str(path))
+
+
+@pytest.mark.parametrize("text", ["linux", "linux/", "linux/amd64/v1/x", "linux/amd 64", "../x"])
+def test_wrong_platforms(text: str) -> None:
+    with pytest.raises(UsageError, match="OS/ARCH"):
+        parse_platform(text)
+
+
+def test_platforms() -> None:
+    assert parse_platform("linux/arm/v7") == "linux/arm/v7"
+    assert parse_platform(this_platform()).startswith("linux/")
+
+
+def test_the_private_config_keeps_credentials_and_headers() -> None:
+    user = {
+        "auths": {"cache:8080": {"auth": "eDp5"}},
+        "credsStore": "pass",
+        "credHelpers": {"a": "b"},
+        "HttpHeaders": {"X-Mine": "1"},
+    }
+    assert json.loads(header_config(user, ("X-Registry", "up:5000"))) == {
+        **user,
+        "HttpHeaders": {"X-Mine": "1", "X-Registry": "up:5000"},
+    }
+    assert json.loads(header_config({}, ("X-Registry", "up"))) == {"HttpHeaders": {"X-Registry": "up"}}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error_class", "message"),
+    [
+        (Outcome(127, "cannot start", 0, 0, error=FileNotFoundError(2, "no")), "client", "cannot start"),
+        (Outcome(127, "cannot start", 0, 0, error=BlockingIOError(11, "no")), "other", "cannot start"),
+        (Outcome(-9, "", 0, 2.5, timed_out=True), "timeout", "killed after 2.5 s (--pull-timeout)"),
+        (Outcome(-11, "", 0, 1), "killed", None),
+    ],
+)
+def test_failures_without_a_word_of_the_client(
+    outcome: Outcome, error_class: str, message: str | None
+) -> None:
+    failure = failure_of("crane", outcome)
+    assert failure.error_class == error_class
+    assert message is None or failure.message == message

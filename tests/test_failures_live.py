@@ -1,0 +1,121 @@
+"""The commonest failures with the real clients, against the misbehaving registry.
+
+Each client is launched for all cases at once when the first of them is asked for: crane's own retries take four seconds
+a failure, one after the other they would take minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lib.failures import Failure, classify, retries
+from tests.doubles.faulty import IMAGE, FaultyRegistry, refused_port
+from tests.record_failures import CLIENTS, Launch, argv, program, run
+
+LIMIT_SECONDS = 8.0
+
+# The class for crane and for skopeo, and crane's own retries.
+CASES = {
+    "manifest-404-json": ("not-found", "not-found", 0),
+    "manifest-401-json": ("unauthorized", "unauthorized", 0),
+    "manifest-403": ("forbidden", "forbidden", 0),
+    "manifest-429-json-after": ("rate-limited", "rate-limited", 2),
+    "manifest-503-json": ("server-error", "server-error", 2),
+    "manifest-500-hostile": ("server-error", "server-error", 2),
+    "blob-502-html": ("server-error", "server-error", 2),
+    "blob-truncated": ("reset", "reset", 0),
+    "blob-corrupted": ("bad-digest", "bad-digest", 0),
+    "manifest-noplatform": ("no-platform", "no-platform", 0),
+    "manifest-html": ("bad-content", "bad-content", 0),
+    "manifest-silent": ("timeout", "timeout", 0),
+    "manifest-redirect": ("timeout", "bad-content", 0),
+    "tls": ("tls", "tls", 2),
+    "refused": ("refused", "refused", 0),
+    "disk-full": ("disk", "disk", 0),
+}
+DELETES = {
+    "delete-405": ("unsupported", "unsupported", 0),
+    "delete-404-json": ("not-found", "not-found", 0),
+    "delete-500-json": ("server-error", "server-error", 2),
+}
+RECOVERIES = {"manifest-503-x2": 2, "blob-429-x1": 1}
+
+Outcome = tuple[int, bool, str]
+
+
+class Live:
+    """A registry, and for each client what its launches end with."""
+
+    def __init__(
+        self, registry: FaultyRegistry, refused: str, folder: Path, pool: ThreadPoolExecutor
+    ) -> None:
+        self.registry = registry
+        self._refused = refused
+        self._folder = folder
+        self._pool = pool
+        self._running: dict[str, dict[str, Future[Outcome]]] = {}
+
+    def outcome(self, client: str, case: str) -> Outcome:
+        if program(client) is None:
+            pytest.skip(f"{client} is not installed")
+        if client not in self._running:
+            self._running[client] = {launch.case: self._start(launch) for launch in self._launches(client)}
+        return self._running[client][case].result(60)
+
+    def _start(self, launch: Launch) -> Future[Outcome]:
+        return self._pool.submit(run, launch, str(self._folder), LIMIT_SECONDS)
+
+    def _launches(self, client: str) -> Iterator[Launch]:
+        folder, good = str(self._folder), f"{self.registry.address}/good/app:v1"
+        yield Launch(client, "good", "pull", argv(client, "pull", good, folder))
+        for case in (*CASES, *RECOVERIES):
+            if case == "refused":
+                yield Launch(
+                    client, case, "pull", argv(client, "pull", f"{self._refused}/good/app:v1", folder)
+                )
+            elif case == "disk-full":
+                yield Launch(client, case, "pull", argv(client, "pull", good, folder, target="/dev/full"))
+            else:
+                reference = self.registry.reference(case, f"{client}:v1")
+                yield Launch(client, case, "pull", argv(client, "pull", reference, folder, tls=case == "tls"))
+        for case in DELETES:
+            yield Launch(
+                client, case, "delete", argv(client, "delete", self.registry.reference(case), folder)
+            )
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with FaultyRegistry() as registry, refused_port() as refused, ThreadPoolExecutor(16) as pool:
+        yield Live(registry, refused, tmp_path_factory.mktemp("live"), pool)
+
+
+@pytest.mark.parametrize("case", [*CASES, *DELETES])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_failure_has_its_class(live: Live, client: str, case: str) -> None:
+    returncode, timed_out, stderr = live.outcome(client, case)
+    crane, skopeo, hidden = (CASES | DELETES)[case]
+    failure: Failure = classify(client, returncode, stderr, timed_out=timed_out)
+    assert failure.error_class == (crane if client == "crane" else skopeo), stderr
+    assert timed_out == (failure.error_class == "timeout")
+    assert retries(client, stderr) == (hidden if client == "crane" else None)
+
+
+@pytest.mark.parametrize("case", RECOVERIES)
+def test_crane_recovers_by_itself_and_says_how_often_it_tried(live: Live, case: str) -> None:
+    returncode, _, stderr = live.outcome("crane", case)
+    assert returncode == 0, stderr
+    assert retries("crane", stderr, succeeded=True) == RECOVERIES[case]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_double_serves_a_good_image(live: Live, client: str) -> None:
+    """Else every failure above might be the double's own."""
+    returncode, _, stderr = live.outcome(client, "good")
+    assert (returncode, stderr) == (0, "")
+    asked = {path.rpartition("/")[2] for (_, path) in live.registry.requests if path.startswith("/v2/good/")}
+    assert {"v1", *IMAGE.blobs} <= asked

@@ -1,0 +1,52 @@
+"""The histogram: exact ends, close percentiles, merging."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.latency import Latencies
+
+
+def test_nothing_measured() -> None:
+    assert Latencies().result() is None
+
+
+def test_percentiles_of_a_thousand() -> None:
+    latencies = Latencies()
+    for millisecond in range(1, 1001):
+        latencies.add(millisecond / 1000)
+    result = latencies.result()
+    assert result is not None
+    assert (result.min, result.max, result.mean) == pytest.approx((1, 1000, 500.5))
+    for percentile, value in ((result.p50, 500), (result.p90, 900), (result.p95, 950), (result.p99, 990)):
+        assert percentile == pytest.approx(value, rel=0.002)
+
+
+def test_one_value_is_every_percentile() -> None:
+    latencies = Latencies()
+    latencies.add(0.0123456)
+    result = latencies.result()
+    assert result is not None
+    assert set(result.as_json().values()) == {12.346}
+
+
+def test_merging_is_as_if_added_here() -> None:
+    one, other, both = Latencies(), Latencies(), Latencies()
+    for index in range(500):
+        (one if index % 3 else other).add(index / 7 + 0.001)
+        both.add(index / 7 + 0.001)
+    one.merge(other)
+    one.merge(Latencies())
+    merged, expected = one.result(), both.result()
+    assert merged is not None
+    assert expected is not None
+    assert merged.as_json() == pytest.approx(expected.as_json())
+
+
+def test_days_do_not_break_it() -> None:
+    latencies = Latencies()
+    latencies.add(0.0)
+    latencies.add(1e6)
+    result = latencies.result()
+    assert result is not None
+    assert (result.min, result.max) == (0, 1e9)

@@ -1,0 +1,125 @@
+"""Launching small real processes: ends, limits, floods, orphans, kills."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.launch import KEPT_STDERR, Launcher
+
+
+@pytest.fixture
+def launcher() -> Iterator[Launcher]:
+    launcher = Launcher({"PATH": os.environ["PATH"], "GIVEN": "yes"})
+    yield launcher
+    launcher.close()
+
+
+def shell(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_good_end(launcher: Launcher) -> None:
+    outcome = launcher.run(shell("exit 0"), 5)
+    assert (outcome.returncode, outcome.stderr, outcome.timed_out, outcome.interrupted) == (
+        0,
+        "",
+        False,
+        False,
+    )
+    assert 0 < outcome.seconds < 5
+    assert outcome.cpu_seconds > 0
+
+
+def test_status_stderr_and_environment(launcher: Launcher) -> None:
+    outcome = launcher.run(shell('echo out; echo "err $GIVEN $HOME" >&2; exit 3'), 5)
+    assert (outcome.returncode, outcome.stderr) == (3, "err yes \n")
+
+
+def test_a_signal_is_negative(launcher: Launcher) -> None:
+    assert launcher.run(shell("kill -SEGV $$"), 5).returncode == -11
+
+
+def test_the_limit_kills_even_what_ignores_signals(launcher: Launcher) -> None:
+    outcome = launcher.run(shell("trap '' INT TERM HUP; sleep 60; sleep 60"), 0.2)
+    assert (outcome.returncode, outcome.timed_out) == (-9, True)
+    assert 0.2 <= outcome.seconds < 10
+
+
+def test_of_a_flood_the_end_is_kept(launcher: Launcher) -> None:
+    outcome = launcher.run(shell("head -c 5000000 /dev/zero >&2; echo the end >&2"), 20)
+    assert outcome.returncode == 0
+    assert outcome.stderr.endswith("the end\n")
+    assert len(outcome.stderr) <= 3 * KEPT_STDERR
+
+
+def test_what_the_client_leaves_behind_dies_with_it(launcher: Launcher, tmp_path: Path) -> None:
+    outcome = launcher.run(shell(f"sleep 600 & echo $! > {tmp_path}/pid"), 5)
+    assert outcome.returncode == 0
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("path", ["/does/not/exist", "/etc/passwd"])
+def test_what_cannot_be_started(launcher: Launcher, path: str) -> None:
+    outcome = launcher.run([path], 5)
+    assert outcome.error is not None
+    assert "cannot start the client" in outcome.stderr
+
+
+def test_kill_all_ends_running_and_later_launches(launcher: Launcher) -> None:
+    outcomes = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(launcher.run(shell("sleep 60"), 60)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    launcher.kill_all()
+    launcher.kill_all()
+    for thread in threads:
+        thread.join(10)
+    outcomes.append(launcher.run(shell("sleep 60"), 60))
+    assert [(each.returncode, each.interrupted, each.timed_out) for each in outcomes] == [
+        (-9, True, False)
+    ] * 5
+
+
+def test_the_client_has_a_session_of_its_own_and_default_signals(launcher: Launcher) -> None:
+    outcome = launcher.run(shell("cut -d' ' -f6 /proc/$$/stat >&2; echo $$ >&2; grep SigIgn /proc/$$/status >&2"), 5)
+    session, pid, ignored = outcome.stderr.split("\n")[:3]
+    assert session.strip() == pid.strip()
+    assert int(ignored.split()[1], 16) & 0x7FFFFFFF == 0  # of the 31 signals that are not real-time ones
+
+
+def test_no_descriptor_leaks(launcher: Launcher) -> None:
+    inherited = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(inherited, True)
+    fresh = Launcher({})
+    try:
+        listing = fresh.run(shell("ls /proc/$$/fd >&2"), 5).stderr.split()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            launcher.run(shell("exit 1"), 5)
+            launcher.run(["/does/not/exist"], 5)
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert {name for name in listing if int(name) > 2} <= {"3", "10"}  # the shell's own
+    finally:
+        fresh.close()
+        os.close(inherited)

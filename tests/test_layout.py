@@ -1,0 +1,113 @@
+"""Layouts and the way a client takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.errors import RunError, UsageError
+from lib.images import Image
+from lib.layout import parse_layout, plan_route, too_deep
+from lib.settings import Endpoint
+
+CACHE, UP = Endpoint("http", "cache:8080"), Endpoint("http", "up:5000")
+IMAGE = Image("team/app", "v1")
+DIGEST = Image("app", "sha256:" + "a" * 64)
+
+
+def reference(
+    layout: str, image: Image = IMAGE, client: str = "crane", upstream_name: str = "up.example"
+) -> str:
+    route = plan_route(parse_layout(layout), client, CACHE, UP, upstream_name, [image])
+    return route.reference(route.endpoint.host, image)
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("distribution", "cache:8080/team/app:v1"),
+        ("zot", "cache:8080/team/app:v1"),
+        ("direct", "up:5000/team/app:v1"),
+        ("harbor:hub", "cache:8080/hub/team/app:v1"),
+        ("nexus:docker-proxy", "cache:8080/docker-proxy/team/app:v1"),
+        ("artifactory:remote", "cache:8080/remote/team/app:v1"),
+        ("quay:org", "cache:8080/org/team/app:v1"),
+        ("ecr:prefix", "cache:8080/prefix/team/app:v1"),
+        ("acr:target", "cache:8080/target/team/app:v1"),
+        ("gar:project/remote", "cache:8080/project/remote/team/app:v1"),
+        ("{pullthrough}/my-proxy/{repository}", "cache:8080/my-proxy/team/app:v1"),
+        ("{pullthrough}/x/{upstream}/{repository}", "cache:8080/x/up.example/team/app:v1"),
+        ("ociregistry", "cache:8080/up.example/team/app:v1"),
+    ],
+)
+def test_references(layout: str, expected: str) -> None:
+    assert reference(layout) == expected
+
+
+def test_digests() -> None:
+    assert reference("distribution", DIGEST) == f"cache:8080/app@sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "",
+        "harbour",
+        "harbor",
+        "harbor:",
+        "gar:project",
+        "harbor:UPPER",
+        "x/{repository}",
+        "{pullthrough}/x",
+        "{nope}/{repository}",
+        "{pullthrough}/{repository!r}",
+        "{pullthrough}/{repository",
+        "{pullthrough}/a b/{repository}",
+    ],
+)
+def test_unknown_layouts_are_wrong_usage(layout: str) -> None:
+    with pytest.raises(UsageError, match="--layout"):
+        parse_layout(layout)
+
+
+@pytest.mark.parametrize(
+    ("client", "upstream_name", "repository", "way", "asked"),
+    [
+        ("crane", "up.example", "app", "path", "cache:8080/up.example/app:v1"),
+        ("skopeo", "up.example", "app", "path", "cache:8080/up.example/app:v1"),
+        ("crane", "up.example:5000", "app", "header", "cache:8080/app:v1"),
+        ("skopeo", "up.example:5000", "app", "gateway", "cache:8080/app:v1"),
+        ("crane", "up", "app", "header", "cache:8080/app:v1"),
+        ("crane", "up.example", "a/b/c/d", "header", "cache:8080/a/b/c/d:v1"),
+        ("crane", "up.example", "a/b/c", "path", "cache:8080/up.example/a/b/c:v1"),
+        ("skopeo", "127.0.0.1:5000", "a/b", "gateway", "cache:8080/a/b:v1"),
+    ],
+)
+def test_the_way_to_ociregistry(
+    client: str, upstream_name: str, repository: str, way: str, asked: str
+) -> None:
+    image = Image(repository, "v1")
+    route = plan_route(parse_layout("ociregistry"), client, CACHE, UP, upstream_name, [image])
+    assert (route.way, route.reference(CACHE.host, image)) == (way, asked)
+    assert route.why
+    assert route.header == (None if way == "path" else ("X-Registry", upstream_name))
+
+
+def test_a_template_that_puts_a_port_into_the_path_is_told_before_any_launch() -> None:
+    with pytest.raises(RunError, match=r"up:5000/app.*--layout"):
+        plan_route(
+            parse_layout("{pullthrough}/{upstream}/{repository}"),
+            "crane",
+            CACHE,
+            UP,
+            "up:5000",
+            [Image("app", "v1")],
+        )
+
+
+def test_names_longer_than_the_clients_allow() -> None:
+    with pytest.raises(RunError, match="longer than 255"):
+        plan_route(parse_layout("harbor:p"), "crane", CACHE, UP, "up", [Image("a" * 254, "v1")])
+
+
+def test_what_ociregistry_cannot_route() -> None:
+    assert too_deep([Image("a/b/c/d", "v1"), Image("a/b/c/d/e", "v1")]) == [Image("a/b/c/d/e", "v1")]

@@ -1,0 +1,145 @@
+"""Lines and files: formats, failed writes, the summary whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from lib.clock import Clock
+from lib.errors import UsageError
+from lib.events import FAILED, OK, PULL, Event
+from lib.failures import Failure
+from lib.images import Image
+from lib.latency import Latency
+from lib.output import LineFile, Log, check_summary_path, event_line, metrics_line, write_summary
+from lib.tally import Sample
+
+
+class Warnings(list[str]):
+    def __call__(self, message: str) -> None:
+        self.append(message)
+
+
+@pytest.fixture
+def warnings() -> Warnings:
+    return Warnings()
+
+
+def test_metrics_lines() -> None:
+    latency = Latency(1, 2, 3.04, 4, 5.06, 6, 7)
+    assert metrics_line(Sample(15, 15, 3, 10, 2, latency), "T") == "T\t0.666667\t3\t2\t3.0\t5.1\t6.0"
+    assert metrics_line(Sample(15, 15, 3, 0, 2, None), "T") == "T\t0.000000\t3\t2\t-\t-\t-"
+
+
+def test_a_file_is_replaced_and_its_parents_made(tmp_path: Path, warnings: Warnings) -> None:
+    path = tmp_path / "a" / "b" / "metrics"
+    for text in ("first run, longer", "second"):
+        file = LineFile(path, "metrics", warnings)
+        file.write(text)
+        file.close()
+    assert path.read_text() == "second\n"
+    assert not warnings
+
+
+def test_metrics_and_log_may_share_a_file(tmp_path: Path, warnings: Warnings) -> None:
+    one, other = (LineFile(tmp_path / "both", name, warnings) for name in ("metrics", "log"))
+    for number in range(3):
+        one.write(f"m{number}")
+        other.write(f"l{number}")
+    assert (tmp_path / "both").read_text().split() == ["m0", "l0", "m1", "l1", "m2", "l2"]
+    one.close()
+    other.close()
+
+
+def test_a_full_disk_is_told_once(warnings: Warnings) -> None:
+    file = LineFile("/dev/full", "metrics", warnings)
+    file.write("one")
+    file.write("two")
+    file.close()
+    assert warnings == [
+        "cannot write the metrics to /dev/full: No space left on device; the test goes on without it"
+    ]
+    assert file.failed == "No space left on device"
+
+
+def test_a_file_that_cannot_be_made(tmp_path: Path, warnings: Warnings) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="--log-file: cannot write "):
+        LineFile(tmp_path / "file" / "log", "log", warnings)
+
+
+def test_log_lines_are_one_line_without_control_characters(tmp_path: Path, warnings: Warnings) -> None:
+    file = LineFile(tmp_path / "log", "log", warnings)
+    Log(file, Clock())("a\x1b[31m\nb\tc")
+    file.close()
+    text = (tmp_path / "log").read_text()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\t[^\x00-\x1f]*\n", text)
+
+
+def test_event_lines() -> None:
+    failure = Failure("timeout", 'a "quoted" word')
+    event = Event(PULL, 1, 2, Image("app", "v1"), FAILED, 0.0, 1.25, True, 2, failure, 0.1)
+    line = json.loads(event_line(event, Clock()))
+    assert re.match(r"\d{4}-\d\d-\d\dT.*[+-]\d\d:\d\d$", line.pop("time"))
+    assert line == {
+        "op": "pull",
+        "worker": 1,
+        "pass": 2,
+        "image": "app:v1",
+        "outcome": "failed",
+        "class": "timeout",
+        "seconds": 1.25,
+        "first": True,
+        "retries": 2,
+        "message": 'a "quoted" word',
+    }
+    good = json.loads(event_line(Event(PULL, 0, 1, Image("app", "v1"), OK, 0.0, 1.0), Clock()))
+    assert (good["class"], good["message"]) == (None, None)
+
+
+def test_the_summary_replaces_a_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+    write_summary(path, {"schema": 1})
+    assert json.loads(path.read_text()) == {"schema": 1}
+    assert os.listdir(tmp_path) == ["summary.json"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_summary_that_cannot_be_made_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_summary(path, {"schema": object()})
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["summary.json"]
+
+
+def test_a_summary_to_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_summary(pipe, {"schema": 1})
+    assert json.loads(os.read(reader, 1000)) == {"schema": 1}
+    os.close(reader)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_the_summary_path_is_checked_before_the_test(tmp_path: Path) -> None:
+    check_summary_path(tmp_path / "new" / "summary.json")
+    assert (tmp_path / "new").is_dir()
+    with pytest.raises(UsageError, match="--summary-file: cannot write"):
+        check_summary_path(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="--summary-file: cannot make"):
+        check_summary_path(tmp_path / "file" / "summary.json")

@@ -1,0 +1,92 @@
+"""The run's temporary folder, its lock, and the guard that outlives a killed driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from lib.guard import MARK, Guard, marked
+from lib.scratch import Scratch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def test_it_is_the_users_alone_and_gone_afterwards(tmp_path: Path) -> None:
+    with Scratch() as scratch:
+        assert scratch.path.parent == tmp_path
+        assert scratch.path.stat().st_mode & 0o777 == 0o700
+        (scratch.folder("worker-0") / "file").touch()
+        assert scratch.folder("worker-0").stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_later_start_removes_what_nobody_holds_and_nothing_else(tmp_path: Path) -> None:
+    with Scratch() as running:
+        abandoned = tmp_path / "ocidriver-abandoned"
+        abandoned.mkdir()
+        (abandoned / "lock").touch()
+        foreign = tmp_path / "ocidriver-without-lock"
+        foreign.mkdir()
+        with Scratch() as other:
+            assert running.path.exists()
+            assert foreign.exists()
+            assert not abandoned.exists()
+            assert other.path != running.path
+        assert running.path.exists()
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_the_guard_leaves_quietly_with_the_driver(tmp_path: Path) -> None:
+    client = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(tmp_path)})
+    try:
+        with Guard(str(tmp_path)):
+            assert marked(str(tmp_path)) == [client.pid]
+        assert client.poll() is None
+    finally:
+        client.kill()
+        client.wait()
+
+
+DRIVER = """
+import os, subprocess, sys, time
+from lib.guard import MARK, Guard
+from lib.scratch import Scratch
+with Scratch() as scratch, Guard(str(scratch.path)):
+    client = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(scratch.path)}, start_new_session=True)
+    print(client.pid, scratch.path, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_clients_do_not_outlive_a_driver_that_was_killed() -> None:
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    pid, folder = driver.stdout.readline().split()
+    assert not ended(int(pid))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stdout.close()
+    deadline = time.monotonic() + 10
+    while (not ended(int(pid)) or Path(folder).exists()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert ended(int(pid))
+    assert not Path(folder).exists()

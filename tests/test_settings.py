@@ -1,0 +1,45 @@
+"""Addresses, and options that do not go together."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.errors import UsageError
+from lib.settings import parse_endpoint
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "host"),
+    [
+        ("cache:8080", "http://cache:8080", "cache:8080"),
+        ("http://cache:8080/", "http://cache:8080", "cache:8080"),
+        ("https://cache.example", "https://cache.example", "cache.example"),
+        ("cache", "http://cache", "cache:80"),
+        ("https://cache", "https://cache", "cache:443"),
+        ("localhost", "http://localhost", "localhost"),
+        ("[::1]:5000", "http://[::1]:5000", "[::1]:5000"),
+    ],
+)
+def test_addresses(text: str, url: str, host: str) -> None:
+    endpoint = parse_endpoint("--pullthrough-url", text)
+    assert (endpoint.url, endpoint.host) == (url, host)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "not a host"),
+        ("ftp://cache", "'ftp://' is not supported"),
+        ("http://cache/proxy", "--layout"),
+        ("http://me:secret@cache", "no user name or password"),
+        ("cache:port", "not a host"),
+        ("cache:0", "not a host"),
+        ("cache:70000", "not a host"),
+        ("ca che", "not a host"),
+        ("cache?x", "not a host"),
+    ],
+)
+def test_wrong_addresses(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        parse_endpoint("--pullthrough-url", text)
+    assert "secret" not in str(caught.value)

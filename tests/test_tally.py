@@ -1,0 +1,108 @@
+"""Counting: every Event once, in the interval and the step in which it ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.events import FAILED, INTERRUPTED, OK, PRUNE, PULL, Event
+from lib.failures import Failure
+from lib.images import Image
+from lib.ramp import Step
+from lib.tally import Sample, Tally, limited_by
+
+IMAGE = Image("app", "v1")
+
+
+def pull(
+    outcome: str = OK, *, seconds: float = 0.1, first: bool = False, worker: int = 0, retries: int | None = 0
+) -> Event:
+    failure = Failure("timeout", "too slow") if outcome == FAILED else None
+    return Event(PULL, worker, 1, IMAGE, outcome, 0.0, seconds, first, retries, failure, 0.01)
+
+
+def prune(outcome: str = OK) -> Event:
+    failure = Failure("unsupported", "405") if outcome == FAILED else None
+    return Event(PRUNE, 0, 1, IMAGE, outcome, 0.0, 0.1, failure=failure)
+
+
+@pytest.fixture
+def samples() -> list[Sample]:
+    return []
+
+
+@pytest.fixture
+def tally(samples: list[Sample]) -> Tally:
+    return Tally(2, retries_known=True, on_sample=samples.append)
+
+
+def test_each_outcome_is_counted_once(tally: Tally) -> None:
+    for event in (
+        pull(),
+        pull(worker=1),
+        pull(FAILED),
+        pull(INTERRUPTED),
+        prune(),
+        prune(FAILED),
+        prune(INTERRUPTED),
+    ):
+        tally.add(event)
+    assert (tally.pulled, tally.failed, tally.interrupted) == (2, 1, 1)
+    assert (tally.pruned, tally.prune_failed) == (1, 1)
+    assert (dict(tally.errors), dict(tally.prune_errors)) == ({"timeout": 1}, {"unsupported": 1})
+    assert tally.attempts == 4
+    assert tally.error_rate == pytest.approx(1 / 3)
+    assert [(each.pulled, each.failed, each.pruned) for each in tally.workers] == [(1, 1, 1), (1, 0, 0)]
+    assert tally.client_cpu_seconds == pytest.approx(0.04)
+
+
+def test_samples_and_steps_each_add_up(tally: Tally, samples: list[Sample]) -> None:
+    steps = [Step(1, "up", 0, 3), Step(1, "down", 3, 6)]
+    for _ in range(3):
+        tally.add(pull())
+    tally.close_sample(2.0, 1)
+    tally.add(pull(FAILED))
+    tally.close_step(3.0, steps[0])
+    tally.add(pull())
+    tally.close_sample(4.0, 1)
+    tally.add(pull())
+    tally.close_sample(5.5, 1)
+    tally.close_step(5.5, steps[1])
+    assert [(each.seconds, each.pulled, each.failed) for each in samples] == [
+        (2.0, 3, 0),
+        (2.0, 1, 1),
+        (1.5, 1, 0),
+    ]
+    assert [(each.seconds, each.pulled, each.failed) for each in tally.steps] == [(3.0, 3, 1), (2.5, 2, 0)]
+    assert sum(each.rate * each.seconds for each in samples) == pytest.approx(tally.pulled)
+    total = tally.latencies.result()
+    assert total is not None
+    assert total.p50 == pytest.approx(100, rel=0.01)
+
+
+def test_first_and_repeat_latencies_are_apart(tally: Tally) -> None:
+    tally.add(pull(seconds=1.0, first=True))
+    tally.add(pull(seconds=0.1))
+    first, repeat = tally.first.result(), tally.repeat.result()
+    assert first is not None
+    assert repeat is not None
+    assert (first.max, repeat.max) == (1000, 100)
+
+
+def test_failed_pulls_have_no_latency(tally: Tally, samples: list[Sample]) -> None:
+    tally.add(pull(FAILED, seconds=9))
+    tally.close_sample(1.0, 1)
+    assert samples[0].latency is None
+
+
+def test_hidden_retries() -> None:
+    known, silent = (Tally(1, retries_known=flag, on_sample=lambda _: None) for flag in (True, False))
+    known.add(pull(retries=2))
+    known.add(pull(FAILED, retries=1))
+    silent.add(pull(retries=None))
+    assert (known.retried, silent.retried) == (3, None)
+
+
+@pytest.mark.parametrize(("cpu", "limit"), [(19.0, "client"), (5.0, None), (0.0, None)])
+def test_who_is_the_limit(cpu: float, limit: str | None) -> None:
+    assert limited_by(10.0, cpu, 2) == limit
+    assert limited_by(0.0, cpu, 2) is None
