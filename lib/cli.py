@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,8 +15,8 @@ from .clients import NAMES, parse_platform, this_platform
 from .errors import ExitStatus, UsageError
 from .failures import ErrorClass
 from .layout import parse_layout
+from .messages import say
 from .options import EXAMPLES, OPTIONS, SectionedCommand
-from .output import say
 from .settings import Settings, check_together, parse_endpoint
 from .thresholds import parse_threshold
 
@@ -127,6 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
+        # nobody reads stdout any more; what is left in its buffer must not make the interpreter complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitStatus.FAILED
+    except Exception as error:
+        say(f"a fault in ocidriver itself: {error!r}; please report it")
         return ExitStatus.FAILED
 
 

@@ -166,15 +166,17 @@ class Driver:
     def _take(self, timeout: float) -> None:
         """Count what has come, waiting for the first of it; not more than is there, so that the ramp is not held up."""
         try:
-            item = self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()
-            for _ in range(self._queue.qsize() + 1):
-                if isinstance(item, Worker):
-                    self._note_end(item)
-                elif item is not None:
-                    self._count_or_hold(item)
-                item = self._queue.get_nowait()
+            self._heed(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
+            for _ in range(self._queue.qsize()):
+                self._heed(self._queue.get_nowait())
         except queue.Empty:
             return
+
+    def _heed(self, item: Event | Worker | None) -> None:
+        if isinstance(item, Worker):
+            self._note_end(item)
+        elif item is not None:
+            self._count_or_hold(item)
 
     def _note_end(self, worker: Worker) -> None:
         self._ended[worker.index] = self._now()
@@ -243,7 +245,8 @@ class Driver:
             if worker.index in self._started:
                 worker.join()
         self.elapsed = self._now()
-        self._take(0.0)
+        while not self._queue.empty():
+            self._take(0.0)
 
     def _close_the_last(self) -> None:
         while (boundary := self._next_boundary()) is not None:

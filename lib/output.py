@@ -1,4 +1,4 @@
-"""Metrics lines, log lines, events, the summary, messages. A failed write is told once and never ends a run."""
+"""Metrics lines, log lines, events, the summary. A failed write is told once and never ends a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from .clock import Clock
 from .errors import UsageError
 from .events import Event
 from .failures import clean
+from .messages import LINE_LENGTH
 from .settings import STDOUT
 from .tally import Sample
-
-LOG_LINE_LENGTH = 2000
 
 
 class LineFile:
@@ -70,13 +69,7 @@ class Log:
         self._clock = clock
 
     def __call__(self, message: str) -> None:
-        self._file.write(f"{self._clock.line_time(monotonic())}\t{clean(message, LOG_LINE_LENGTH)}")
-
-
-def warn(message: str) -> None:
-    """One line on stderr; a closed stderr is no reason to end."""
-    with suppress(OSError):
-        os.write(2, f"ocidriver: warning: {clean(message, LOG_LINE_LENGTH)}\n".encode("utf-8", "replace"))
+        self._file.write(f"{self._clock.line_time(monotonic())}\t{clean(message, LINE_LENGTH)}")
 
 
 def metrics_line(sample: Sample, when: str) -> str:
@@ -145,9 +138,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def say(message: str) -> None:
-    """An error: one line on stderr."""
-    with suppress(OSError):
-        os.write(2, f"ocidriver: {clean(message, LOG_LINE_LENGTH)}\n".encode("utf-8", "replace"))

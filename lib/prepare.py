@@ -242,7 +242,11 @@ class Preparation:
         )
 
     def _environment(self, route: Route) -> dict[str, str]:
-        environment = {**os.environ, MARK: str(self._scratch.path)}
+        environment = {
+            **os.environ,
+            MARK: str(self._scratch.path),
+            "TMPDIR": str(self._scratch.folder("clients")),
+        }
         if route.way == "header" and route.header is not None:
             folder = self._scratch.folder("docker")
             (folder / "config.json").touch(0o600)

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from .clients import Client, failure_of
 from .errors import RunError
 from .events import FAILED, INTERRUPTED, OK
-from .failures import Failure, classify_http
+from .failures import ErrorClass, Failure, classify_http
 from .images import Image
 from .launch import Launcher
 from .layout import Route
@@ -245,8 +245,9 @@ def _route_headers(route: Route) -> dict[str, str]:
 
 
 def _failure(error: RegistryError) -> Failure:
-    error_class = classify_http(error.status) if error.status else error.error_class
-    return Failure(error_class, str(error))
+    if error.status:
+        return Failure(classify_http(error.status), str(error))
+    return Failure((error.error_class or ErrorClass.OTHER).value, str(error))
 
 
 def cannot_prune(server: str, reasons: Sequence[str]) -> RunError:

@@ -18,8 +18,9 @@ from .driver import Driver
 from .errors import ExitStatus, RunError, Stopped
 from .events import FAILED, PRUNE, Event
 from .guard import Guard
+from .messages import say, warn
 from .network import Network
-from .output import LineFile, Log, check_summary_path, event_line, metrics_line, say, warn, write_summary
+from .output import LineFile, Log, check_summary_path, event_line, metrics_line, write_summary
 from .prepare import Listing, Means, Preparation, Selection, read_image_list
 from .ramp import plan_ramp
 from .scratch import Scratch

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
 import pytest
 import re2
 
@@ -88,7 +89,7 @@ def network() -> Iterator[Network]:
 def connect(network: Network) -> Iterator[Callable[[str], Registry]]:
     """Registries by url, over one session."""
 
-    async def session():  # type: ignore[no-untyped-def]
+    async def session() -> aiohttp.ClientSession:
         return open_session()
 
     opened = network.run(session())

@@ -1,0 +1,103 @@
+"""Running ocidriver.py as a user does, and reading all that it wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).resolve().parent.parent / "ocidriver.py"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A finished run. The files are those that `drive` names."""
+
+    status: int
+    stdout: str
+    stderr: str
+    folder: Path
+    summary: dict[str, Any] = field(default_factory=dict)
+    events: tuple[dict[str, Any], ...] = ()
+    metrics: tuple[list[str], ...] = ()
+    log: str = ""
+
+    def check_accounts(self) -> None:
+        """The identity: summary, samples, steps, workers and events tell the same."""
+        summary = self.summary
+        pulls = [event for event in self.events if event["op"] == "pull"]
+        outcomes = {
+            name: sum(1 for event in pulls if event["outcome"] == name)
+            for name in ("ok", "failed", "interrupted")
+        }
+        assert outcomes == {
+            "ok": summary["pulled"],
+            "failed": summary["failed"],
+            "interrupted": summary["interrupted_pulls"],
+        }
+        for part in ("samples", "steps", "workers"):
+            assert sum(each["pulled"] for each in summary[part]) == summary["pulled"], part
+            assert sum(each["failed"] for each in summary[part]) == summary["failed"], part
+        by_lines = sum(
+            float(line[1]) * sample["seconds"]
+            for line, sample in zip(self.metrics, summary["samples"], strict=True)
+        )
+        assert round(by_lines) == summary["pulled"]
+        assert sum(int(line[3]) for line in self.metrics) == summary["failed"]
+        assert sum(summary["errors"].values()) == summary["failed"]
+        assert sum(summary["prune_errors"].values()) == summary["prune_failed"]
+        prunes = [event["outcome"] for event in self.events if event["op"] == "prune"]
+        assert (prunes.count("ok"), prunes.count("failed")) == (summary["pruned"], summary["prune_failed"])
+
+
+def command(*options: object) -> list[str]:
+    return [sys.executable, str(SCRIPT), *map(str, options)]
+
+
+def files(folder: Path) -> list[str]:
+    """Options that name a file in the folder for everything that a run writes."""
+    return [
+        f"--metrics-file={folder}/metrics",
+        f"--log-file={folder}/log",
+        f"--summary-file={folder}/summary.json",
+        f"--events-file={folder}/events",
+    ]
+
+
+def drive(
+    folder: Path, *options: object, environment: dict[str, str] | None = None, stdin: str = ""
+) -> Ended:
+    """Run it to its end with these options and files in the folder."""
+    done = subprocess.run(
+        command(*files(folder), *options),
+        capture_output=True,
+        text=True,
+        input=stdin,
+        timeout=100,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+    return read(folder, done.returncode, done.stdout, done.stderr)
+
+
+def read(folder: Path, status: int, stdout: str = "", stderr: str = "") -> Ended:
+    """What a run with `files(folder)` left there."""
+
+    def text(name: str) -> str:
+        path = folder / name
+        return path.read_text() if path.exists() else ""
+
+    return Ended(
+        status,
+        stdout,
+        stderr,
+        folder,
+        json.loads(text("summary.json") or "{}"),
+        tuple(json.loads(line) for line in text("events").splitlines()),
+        tuple(line.split("\t") for line in text("metrics").splitlines()),
+        text("log"),
+    )

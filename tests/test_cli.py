@@ -1,0 +1,235 @@
+"""The command line: forms, checks, help, exit statuses of what is wrong before any load."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lib import cli
+from lib.cli import main
+from lib.settings import Settings
+from tests.driving import SCRIPT, command
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The Settings of each command line that came through."""
+    seen: list[Settings] = []
+
+    def run(settings: Settings, start_at: object) -> int:
+        seen.append(settings)
+        return 0
+
+    monkeypatch.setattr("lib.run.run", run)
+    return seen
+
+
+URLS = ["--pullthrough-url", "cache:8080", "--registry-url", "up:5000"]
+VALUES = {
+    "--pullthrough-url": "cache:8080",
+    "--registry-url": "up:5000",
+    "--patterns": "-0001,-0002, -0003,,",
+    "--iteration-seconds": "30",
+    "--tally-seconds": "5",
+    "--metrics-file": "/tmp/metrics",
+    "--log-file": "/tmp/log",
+    "--filter": "-v.*",
+}
+SWITCHES = ["--prune", "--dry-run", "--shuffle"]
+
+
+def test_the_go_drivers_eleven_options_in_both_forms_and_any_order(parsed: list[Settings]) -> None:
+    dice = random.Random(1)
+    for equals in itertools.product([True, False], repeat=4):
+        forms = [
+            [f"{name}={value}"] if equals[index % 4] else [name, value]
+            for index, (name, value) in enumerate(VALUES.items())
+        ] + [[name] for name in SWITCHES]
+        dice.shuffle(forms)
+        assert main([word for form in forms for word in form]) == 0
+    assert len(parsed) == 16
+    for settings in parsed:
+        assert (settings.pullthrough.url, settings.registry.url) == ("http://cache:8080", "http://up:5000")
+        assert settings.patterns == ("-0001", "-0002", "-0003")
+        assert (settings.iteration_seconds, settings.tally_seconds) == (30, 5)
+        assert (settings.metrics_file, settings.log_file, settings.filter) == (
+            "/tmp/metrics",
+            "/tmp/log",
+            "-v.*",
+        )
+        assert (settings.prune, settings.dry_run, settings.shuffle) == (True, True, True)
+
+
+def test_defaults(parsed: list[Settings]) -> None:
+    assert main([*URLS, "--patterns", "a"]) == 0
+    (settings,) = parsed
+    assert (settings.iteration_seconds, settings.tally_seconds) == (60, 15)
+    assert (settings.metrics_file, settings.log_file) == ("-", "-")
+    assert (settings.prune, settings.dry_run, settings.shuffle, settings.filter) == (
+        False,
+        False,
+        False,
+        None,
+    )
+    assert (settings.client, settings.layout.name, settings.prune_via) == ("auto", "ociregistry", "auto")
+    assert (settings.pull_timeout, settings.grace, settings.batch) == (300, 10, 1)
+    assert settings.upstream_name == "up:5000"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [(["--prune=true"], True), (["--prune=false"], False), (["--prune"], True), ([], False)],
+)
+def test_switches_take_a_value(words: list[str], value: bool, parsed: list[Settings]) -> None:
+    assert main([*URLS, *words, "--patterns", "-0001"]) == 0
+    assert parsed[0].prune is value
+
+
+def test_patterns_may_be_repeated(parsed: list[Settings]) -> None:
+    main([*URLS, "--patterns", "-0001", "--patterns=-0002,a b"])
+    assert parsed[0].patterns == ("-0001", "-0002", "a b")
+
+
+WRONG = [
+    ([], "Missing option '--pullthrough-url'"),
+    (URLS, "either --patterns"),
+    ([*URLS, "--patterns", " , "], "either --patterns"),
+    ([*URLS, "--patterns", "a", "--workers", "2"], "either --patterns"),
+    ([*URLS, "--workers", "0"], "--workers"),
+    ([*URLS, "--patterns", "("], "no RE2 regex"),
+    ([*URLS, "--patterns", "a", "--filter", "*"], "--filter: '*' is no RE2 regex"),
+    ([*URLS, "--patterns", "a", "--iteration-seconds", "0"], "more than zero"),
+    ([*URLS, "--patterns", "a", "--tally-seconds", "-1"], "more than zero"),
+    ([*URLS, "--patterns", "a", "--tally-seconds", "nan"], "more than zero"),
+    ([*URLS, "--patterns", "a", "--tally-seconds", "soon"], "not a number of seconds"),
+    ([*URLS, "--patterns", "a", "--grace", "-1"], "zero or more"),
+    ([*URLS, "--patterns", "a", "--client", "docker"], "--client: 'docker' is unknown"),
+    ([*URLS, "--patterns", "a", "--prune=perhaps"], "--prune"),
+    ([*URLS, "--patterns", "a", "--prune-via", "luck"], "--prune-via"),
+    ([*URLS, "--patterns", "a", "--layout", "direct", "--prune"], "delete the upstream's own images"),
+    ([*URLS, "--patterns", "a", "--batch", "5"], "--batch"),
+    ([*URLS, "--patterns", "a", "--threshold", "speed>9"], "no quantity 'speed'"),
+    ([*URLS, "--patterns", "a", "--platform", "amd64"], "OS/ARCH"),
+    ([*URLS, "--patterns", "a", "--image-list", "/does/not/exist"], "--image-list: cannot read"),
+    ([*URLS, "--patterns", "a", "--log-file", "/proc/no/file"], "--log-file: cannot write"),
+    ([*URLS, "--patterns", "a", "--start-at", "whenever"], "--start-at"),
+    ([*URLS, "--patterns", "a", "--summary-file", "/tmp/x", "--events-file", "/tmp/x"], "named twice"),
+    ([*URLS, "--patterns", "a", "--unknown"], "--unknown"),
+    ([*URLS, "--patterns", "a", "stray"], "stray"),
+    (["frobnicate"], "no command 'frobnicate'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), WRONG, ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else ""
+)
+def test_wrong_usage_is_one_line_and_exit_2(
+    words: list[str], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words or ["--registry-url", "up:5000"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("ocidriver: ")
+    assert told in err
+
+
+def test_pruning_what_is_the_upstream_itself_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(
+            [
+                "--pullthrough-url",
+                "up:5000",
+                "--registry-url",
+                "http://up:5000/",
+                "--patterns",
+                "a",
+                "--prune",
+            ]
+        )
+        == 2
+    )
+    assert "delete the upstream's images" in capfd.readouterr().err
+
+
+def test_no_arguments_show_the_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    bare = capfd.readouterr()
+    assert main(["--help"]) == 0
+    assert capfd.readouterr() == bare
+    assert bare.err == ""
+    for name in [*VALUES, *SWITCHES, "--workers", "--threshold", "--start-at"]:
+        assert name in bare.out
+
+
+def test_the_help_needs_no_heavy_module() -> None:
+    code = "import sys; from lib.cli import main; main(['--help']); print(sorted(sys.modules))"
+    python = command()[0]
+    done = subprocess.run([python, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, check=True)
+    loaded = done.stdout.rpartition("[")[2]
+    for heavy in ("aiohttp", "asyncio", "sh'", "hdrh", "tenacity", "dateutil"):
+        assert f"'{heavy}" not in loaded
+
+
+def test_version(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capfd.readouterr().out.startswith("ocidriver, version ")
+
+
+def test_from_any_folder_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "driver").symlink_to(SCRIPT)
+    done = subprocess.run(
+        [command()[0], tmp_path / "driver", "--help"], cwd="/", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Usage: ocidriver")
+
+
+def test_without_its_packages_it_says_how_to_install_them(tmp_path: Path) -> None:
+    copy = tmp_path / "ocidriver.py"
+    copy.write_text(SCRIPT.read_text())
+    done = subprocess.run(
+        [command()[0], "-I", "-S", copy, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "pip install -r" in done.stderr
+
+
+def test_without_its_packages_it_goes_on_in_the_virtual_environment(tmp_path: Path) -> None:
+    copy = tmp_path / "ocidriver.py"
+    copy.write_text(SCRIPT.read_text())
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "in the environment: $2"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        [command()[0], "-I", "-S", copy, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "in the environment: --help\n"
+
+
+def test_a_fault_of_its_own_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(cli, "make_settings", broken)
+    assert main([*URLS, "--patterns", "a"]) == 1
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    assert "oops" in err
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command("--help"), stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""

@@ -1,0 +1,256 @@
+"""Whole runs with a stand-in for crane: accounts, stops, faults of this machine. No server takes part."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.fake_crane import install, launches
+from tests.driving import Ended, command, drive, files, read
+
+STEP = 0.3
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    (tmp_path / "bin").mkdir()
+    return install(tmp_path / "bin")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose temporary folder must be empty again at the end."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    yield {"TMPDIR": str(folder)}
+    assert list(folder.iterdir()) == []
+
+
+def options(client: Path, *images: str, patterns: str = "/app", step: float = STEP) -> list[str]:
+    """A run over these images, with nobody listening at either end."""
+    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
+    return [
+        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
+        f"--client={client}", f"--image-list={client.parent}/images", f"--patterns={patterns}",
+        f"--iteration-seconds={step}", "--tally-seconds=0.25",
+    ]  # fmt: skip
+
+
+def test_a_good_run_is_silent_and_its_accounts_agree(
+    client: Path, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    images = [f"ok/app-{k}:v1" for k in range(4)]
+    ended = drive(tmp_path, *options(client, *images, patterns="app-[01],app-[23]"), environment=temporary)
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
+    assert ended.summary["pulled"] > 10
+    ended.check_accounts()
+    pulls = [line for line in launches(client) if line.startswith("pull")]
+    assert len(pulls) == ended.summary["pulled"]
+    assert set(pulls) == {f"pull 127.0.0.1:1/{image}" for image in images}
+    assert [each["workers"] for each in ended.summary["steps"]] == [1, 2, 2, 1]
+    first = [event["image"] for event in ended.events if event["first"]]
+    assert sorted(first) == sorted(images)
+    assert ended.summary["client"] == {"name": "crane", "version": "0.0.1"}
+    assert ended.summary["driver_cpu_seconds"] > 0
+    assert ended.summary["client_cpu_seconds"] > 0
+
+
+def test_failures_are_counted_by_class_and_the_workers_go_on(client: Path, tmp_path: Path) -> None:
+    ended = drive(
+        tmp_path, *options(client, "ok/app:1", "refused/app:1", "signal/app:1", "flood/app:1", "retry/app:1")
+    )
+    assert ended.status == 0
+    ended.check_accounts()
+    assert set(ended.summary["errors"]) == {"refused", "killed", "dns"}
+    assert ended.summary["retried"] > 0
+    assert "pull of refused/app:1 failed: refused: " in ended.log
+    assert ended.stderr == ""
+
+
+def test_a_client_that_hangs_is_killed_with_all_it_started(
+    client: Path, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    images = ["ok/app:1", "stubborn/app:1", "orphan/app:1", "litter/app:1"]
+    ended = drive(tmp_path, *options(client, *images), "--pull-timeout=0.3", environment=temporary)
+    assert ended.status == 0
+    ended.check_accounts()
+    assert "timeout" in ended.summary["errors"]
+    assert all(event["seconds"] < 5 for event in ended.events)
+
+
+def test_a_client_that_vanishes_in_mid_run(client: Path, tmp_path: Path) -> None:
+    running = start(tmp_path, *options(client, "ok/app:1", step=0.8))
+    wait_for_pulls(client)
+    client.unlink()
+    ended = finish(running, tmp_path)
+    assert ended.status == 0
+    ended.check_accounts()
+    assert set(ended.summary["errors"]) == {"client"}
+    assert ended.summary["failed"] < 40  # it pauses when nothing can be started
+
+
+def test_nothing_pulled_is_exit_1(client: Path, tmp_path: Path) -> None:
+    ended = drive(tmp_path, *options(client, "refused/app:1"))
+    assert ended.status == 1
+    assert ended.stderr.startswith("ocidriver: nothing was pulled: ")
+    assert ended.stderr.count("\n") == 1
+    ended.check_accounts()
+
+
+def test_a_dry_run_launches_nothing(client: Path, tmp_path: Path) -> None:
+    ended = drive(tmp_path, *options(client, "refused/app:1", "hang/app:1"), "--dry-run", "--prune")
+    assert (ended.status, ended.stderr) == (0, "")
+    ended.check_accounts()
+    assert ended.summary["pulled"] > 10
+    assert ended.summary["pruned"] == 0
+    assert ended.summary["client"] is None
+    assert launches(client) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "status"),
+    [("error_rate<=0%", 0), ("pulled>1000000", 3), ("first.p99<60s", 0), ("p50>60s", 3)],
+)
+def test_thresholds(client: Path, tmp_path: Path, expression: str, status: int) -> None:
+    ended = drive(tmp_path, *options(client, "ok/app:1"), "--threshold", expression)
+    assert ended.status == status
+    (threshold,) = ended.summary["thresholds"]
+    assert (threshold["expression"], threshold["passed"]) == (expression, status == 0)
+    assert ended.stderr == "" if status == 0 else f"ocidriver: missed: {expression}" in ended.stderr
+
+
+def test_exit_1_wins_over_3(client: Path, tmp_path: Path) -> None:
+    assert drive(tmp_path, *options(client, "refused/app:1"), "--threshold", "rate>5").status == 1
+
+
+def test_a_full_disk_for_the_metrics(client: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(*options(client, "ok/app:1"), *files(tmp_path)[1:], "--metrics-file=/dev/full"),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
+    assert ended.status == 1
+    assert ended.stderr.count("No space left on device") == 2  # when it happened, and why the status is 1
+    assert ended.summary["pulled"] == sum(1 for event in ended.events if event["outcome"] == "ok") > 0
+
+
+def test_shuffling_is_the_workers_own_and_repeatable(client: Path, tmp_path: Path) -> None:
+    images = [f"ok/app-{k}:v1" for k in range(6)]
+
+    def orders(folder: str, *more: str) -> list[list[str]]:
+        (tmp_path / folder).mkdir()
+        ended = drive(
+            tmp_path / folder, *options(client, *images, patterns="app,ok", step=0.4), "--shuffle", *more
+        )
+        passes: dict[tuple[int, int], list[str]] = {}
+        for event in ended.events:
+            passes.setdefault((event["worker"], event["pass"]), []).append(event["image"])
+        assert "share 6 images" in ended.stderr
+        return [passes[key] for key in ((0, 1), (0, 2), (1, 1), (1, 2))]
+
+    one, other, free = orders("one", "--seed=7"), orders("other", "--seed=7"), orders("free", "--seed=8")
+    assert one == other
+    assert one != free
+    assert one[0] == one[2] == images  # the first pass is in the listing's order
+    assert sorted(one[1]) == sorted(one[3]) == images
+    assert one[1] != one[3]
+
+
+def test_workers_are_dealt_disjoint_sets(client: Path, tmp_path: Path) -> None:
+    words = [
+        word
+        for word in options(client, *(f"ok/app-{k}:v1" for k in range(5)))
+        if not word.startswith("--patterns")
+    ]
+    ended = drive(tmp_path, *words, "--workers=2")
+    assert ended.status == 0
+    assert [(each["pattern"], each["images"]) for each in ended.summary["workers"]] == [
+        ("1/2", 3),
+        ("2/2", 2),
+    ]
+    assert all(event["first"] == (event["pass"] == 1) for event in ended.events)
+
+
+def test_images_from_stdin(client: Path, tmp_path: Path) -> None:
+    words = [word for word in options(client) if not word.startswith("--image-list")]
+    digest = f"ok/app@sha256:{'a' * 64}"
+    ended = drive(tmp_path, *words, "--image-list=-", stdin=f"# mine\nok/app:v1\n\n{digest}\n")
+    assert ended.status == 0
+    assert {event["image"] for event in ended.events} == {"ok/app:v1", digest}
+
+
+def start(folder: Path, *words: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*files(folder), *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    )
+
+
+def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
+    out, err = running.communicate(timeout=60)
+    return read(folder, running.returncode, out, err)
+
+
+def wait_for_pulls(client: Path, count: int = 1) -> None:
+    deadline = time.monotonic() + 30
+    while sum(line.startswith("pull") for line in launches(client)) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_drains(
+    client: Path, tmp_path: Path, temporary: dict[str, str], number: signal.Signals, status: int
+) -> None:
+    running = start(tmp_path, *options(client, "slow/app:1", step=60), environment=temporary)
+    wait_for_pulls(client, 2)
+    os.killpg(running.pid, number)  # the whole terminal's worth, as Ctrl-C does
+    ended = finish(running, tmp_path)
+    assert (ended.status, ended.stderr) == (status, "")
+    assert ended.summary["interrupted"] is True
+    assert ended.summary["interrupted_pulls"] == 0
+    assert ended.summary["pulled"] == len([line for line in launches(client) if line.startswith("pull")])
+    ended.check_accounts()
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_after_the_grace_or_at_a_second_signal_clients_are_killed(
+    client: Path, tmp_path: Path, temporary: dict[str, str], twice: bool
+) -> None:
+    words = [*options(client, "stubborn/app:1", step=60), f"--grace={60 if twice else 0.3}"]
+    running = start(tmp_path, *words, environment=temporary)
+    wait_for_pulls(client)
+    running.send_signal(signal.SIGINT)
+    if twice:
+        time.sleep(0.3)
+        running.send_signal(signal.SIGTERM)
+    ended = finish(running, tmp_path)
+    assert ended.status == 130
+    assert (ended.summary["pulled"], ended.summary["failed"], ended.summary["interrupted_pulls"]) == (0, 0, 1)
+    ended.check_accounts()
+
+
+def test_a_signal_while_waiting_for_the_start(
+    client: Path, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    running = start(tmp_path, *options(client, "ok/app:1"), "--start-at=23:59:59.9", environment=temporary)
+    deadline = time.monotonic() + 30
+    while "waiting for" not in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else True:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(signal.SIGTERM)
+    ended = finish(running, tmp_path)
+    assert ended.status == 143
+    assert ended.summary["interrupted"] is True
+    assert ended.summary["pulled"] == 0
