@@ -69,6 +69,19 @@ def crane_registry(*, port: int = 0) -> Iterator[Server]:
 
 
 @contextmanager
+def lab_cache(upstream: str, *options: str, port: int = 0) -> Iterator[Server]:
+    """This project's own pull-through cache of `upstream` (host:port), `options` as `python -m lib.lab.cache` has."""
+    module = f"{__package__}.cache"
+
+    def argv(data: Path) -> list[str]:
+        listen = f"127.0.0.1:{port}"
+        return [sys.executable, "-m", module, "--listen", listen, "--upstream", upstream, *options]
+
+    with _server(argv) as server:
+        yield server
+
+
+@contextmanager
 def docker_registry_proxy(upstream: str, *, port: int = 0) -> Iterator[Server]:
     """A docker-registry as a pull-through cache of `upstream`, which has to answer already."""
     url = upstream if "://" in upstream else f"http://{upstream}"
