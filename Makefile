@@ -1,11 +1,11 @@
 # The tools of .venv come first on PATH, so that the crane built by `setup` is the one that is used.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-SOURCES = lib ocidriver.py tests $(wildcard benchmarks) $(if $(wildcard scripts/*.py),scripts)
+SOURCES = lib ocidriver.py tests benchmarks $(wildcard benchmarks) $(if $(wildcard scripts/*.py),scripts)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check clean
+.PHONY: help setup setup-dev demo test check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -26,6 +26,9 @@ check: setup-dev ## lint and check the types
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy $(SOURCES)
+
+bench: setup ## compare the pull rate with xargs -P, in pairs
+	@.venv/bin/python -m benchmarks.against_xargs
 
 clean: ## remove everything that was made here, the virtual environment too
 	rm -rf .venv demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
