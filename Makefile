@@ -1,7 +1,7 @@
 # The tools of .venv come first on PATH, so that the crane built by `setup` is the one that is used.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-SOURCES = lib ocidriver.py tests benchmarks $(wildcard benchmarks) $(if $(wildcard scripts/*.py),scripts)
+SOURCES = lib ocidriver.py tests benchmarks
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
