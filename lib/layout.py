@@ -123,6 +123,11 @@ class Route:
     after: str
     header: tuple[str, str] | None = None
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """For the driver's own requests."""
+        return dict([self.header]) if self.header else {}
+
     def repository(self, image: Image) -> str:
         """The image's repository name as this server knows it, without the host."""
         return f"{self.before}{image.repository}{self.after}"

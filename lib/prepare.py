@@ -21,8 +21,10 @@ from .guard import MARK
 from .images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
 from .launch import Launcher
 from .layout import Route, plan_route, too_deep
+from .manifests import DigestResolver, PlatformImages
 from .network import Network
-from .prune import AdminPruner, ClientPruner, Pruner, Resolver, cannot_prune, probe_admin, probe_delete
+from .probe import cannot_prune, probe_admin, probe_delete
+from .prune import AdminPruner, ClientPruner, Pruner
 from .registry import Registry, RegistryError, open_session
 from .scratch import Scratch
 from .settings import STDOUT, Settings
@@ -286,7 +288,9 @@ class Preparation:
         probe = self._network.run_until_stop(probe_admin(server))
         if not probe.works:
             return probe.reason
-        return AdminPruner(self._network, server, self._settings.upstream_name)
+        upstream = self._registry(self._settings.registry.url, _PRUNE_RETRY)
+        platform_images = PlatformImages(self._network, upstream, self._log)
+        return AdminPruner(self._network, server, self._settings.upstream_name, platform_images)
 
     def _client_pruner(
         self,
@@ -302,7 +306,9 @@ class Preparation:
             return probe.reason
         # skopeo finds the digest by itself
         resolver = (
-            Resolver(self._network, server, route) if probe.by_digest and client.name == "crane" else None
+            DigestResolver(self._network, server, route)
+            if probe.by_digest and client.name == "crane"
+            else None
         )
         return ClientPruner(client, launcher, reference, self._settings.pull_timeout, resolver)
 

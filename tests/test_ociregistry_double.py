@@ -1,8 +1,8 @@
 """What Ociregistry answers, asked of the lab's cache, its double, and of a real one.
 
-The double always runs. A real server runs too where OCIREGISTRY_URL is set (http://host:port) and OCIREGISTRY_UPSTREAM names
-(host:port) the plain-http registry that it pulls from; the cases push there. It has to run without a default namespace. The cases
-prune only what they pushed.
+The double always runs. A real server runs too where OCIREGISTRY_URL is set (http://host:port) and OCIREGISTRY_UPSTREAM
+names (host:port) the plain-http registry that it pulls from; the cases push there. It has to run without a default
+namespace and at its default log level. The cases prune only what they pushed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from lib.lab.servers import crane_registry, lab_cache
+
 CRANE = shutil.which("crane", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 ZEROS = "sha256:" + "0" * 64
 NO_ROUTE = b'{"message":"no matching operation was found"}\n'
@@ -93,12 +94,6 @@ def ask(address: str, method: str, path: str, headers: dict[str, str] | None = N
         connection.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def crane(*arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, DOCKER_CONFIG=str(config)) if config else None
     return subprocess.run(
@@ -139,28 +134,14 @@ def put_manifest(server: Server, repository: str, tag: str, manifest: bytes, med
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    port = free_port()
-    with subprocess.Popen(
-        [str(CRANE), "registry", "serve", "--address", f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL
-    ) as process:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.02)
-        yield f"127.0.0.1:{port}"
-        process.terminate()
+    with crane_registry() as server:
+        yield server.address
 
 
 @pytest.fixture(scope="module")
 def double(upstream: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "lib.lab.cache", "--upstream", upstream, "--no-plain"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("listening on 127.0.0.1:"), line
-        yield Server(line.split()[-1], upstream)
-        process.terminate()
+    with lab_cache(upstream, "--no-plain") as cache:
+        yield Server(cache.address, upstream)
 
 
 @pytest.fixture(
@@ -179,11 +160,6 @@ def server(request: pytest.FixtureRequest) -> Server:
         assert isinstance(found, Server)
         return found
     return Server(urlsplit(os.environ["OCIREGISTRY_URL"]).netloc, os.environ["OCIREGISTRY_UPSTREAM"])
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
 
 
 def test_ping(server: Server) -> None:
@@ -233,9 +209,9 @@ def test_every_oci_delete_is_refused_without_a_body(
     assert (answer.status, answer.body) == (405, b"")
 
 
-def test_the_delete_of_a_cached_image_is_refused_too(server: Server, folder: Path) -> None:
+def test_the_delete_of_a_cached_image_is_refused_too(server: Server, tmp_path: Path) -> None:
     repository = server.name("kept")
-    push(server, folder, repository, "v1", b"kept")
+    push(server, tmp_path, repository, "v1", b"kept")
     digest = server.get(repository, "v1").headers["docker-content-digest"]
     for reference in ("v1", digest):
         assert server.pull("DELETE", f"/v2/{repository}/manifests/{reference}").status == 405
@@ -243,9 +219,9 @@ def test_the_delete_of_a_cached_image_is_refused_too(server: Server, folder: Pat
     assert server.listed(f"{repository}:") == [f"{server.upstream}/{repository}:v1"]
 
 
-def test_four_ways_to_name_the_upstream(server: Server, folder: Path) -> None:
+def test_four_ways_to_name_the_upstream(server: Server, tmp_path: Path) -> None:
     repository = server.name("named")
-    push(server, folder, repository, "v1", b"named")
+    push(server, tmp_path, repository, "v1", b"named")
     wanted = upstream_manifest(server, repository, "v1")
     path = f"{repository}/manifests/v1"
     ways = [
@@ -278,18 +254,18 @@ def test_a_name_that_means_no_upstream_or_two_is_400(server: Server) -> None:
     assert b"multiple values for single value parameter 'ns'" in twice.body
 
 
-def test_four_segments_at_most_the_upstream_included(server: Server, folder: Path) -> None:
+def test_four_segments_at_most_the_upstream_included(server: Server, tmp_path: Path) -> None:
     repository = server.name("three/four/five").removeprefix("t")
     four = "/".join(repository.split("/")[:4])
-    push(server, folder, four, "v1", b"deep")
+    push(server, tmp_path, four, "v1", b"deep")
     assert server.pull("GET", f"/v2/{four}/manifests/v1").status == 200
     assert server.ask("GET", f"/v2/{server.upstream}/{four}/manifests/v1").status == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_what_the_upstream_does_not_have_is_a_bare_500(server: Server, folder: Path, method: str) -> None:
+def test_what_the_upstream_does_not_have_is_a_bare_500(server: Server, tmp_path: Path, method: str) -> None:
     repository = server.name("holes")
-    push(server, folder, repository, "v1", b"holes")
+    push(server, tmp_path, repository, "v1", b"holes")
     for name, reference in (
         (repository, "none"),
         (server.name("nowhere"), "v1"),
@@ -304,18 +280,18 @@ def test_what_the_upstream_does_not_have_is_a_bare_500(server: Server, folder: P
         assert (answer.status, answer.body) == (500, b""), ns
 
 
-def test_the_reference_is_lower_cased(server: Server, folder: Path) -> None:
+def test_the_reference_is_lower_cased(server: Server, tmp_path: Path) -> None:
     repository = server.name("cases")
-    push(server, folder, repository, "v1", b"lower")
-    push(server, folder, repository, "V2", b"upper")
+    push(server, tmp_path, repository, "v1", b"lower")
+    push(server, tmp_path, repository, "V2", b"upper")
     assert server.get(repository, "V1").status == 200
     assert server.get(repository, "V2").status == 500
     assert server.listed(f"{repository}:") == [f"{server.upstream}/{repository}:v1"]
 
 
-def test_a_head_fetches_the_whole_image(server: Server, folder: Path) -> None:
+def test_a_head_fetches_the_whole_image(server: Server, tmp_path: Path) -> None:
     repository = server.name("head")
-    blobs = push(server, folder, repository, "v1", b"head one", b"head two")
+    blobs = push(server, tmp_path, repository, "v1", b"head one", b"head two")
     assert {server.blob(digest).status for digest in blobs} == {404}
     answer = server.pull("HEAD", f"/v2/{repository}/manifests/v1")
     wanted = upstream_manifest(server, repository, "v1")
@@ -325,9 +301,9 @@ def test_a_head_fetches_the_whole_image(server: Server, folder: Path) -> None:
     assert {server.blob(digest).status for digest in blobs} == {200}
 
 
-def test_blobs(server: Server, folder: Path) -> None:
+def test_blobs(server: Server, tmp_path: Path) -> None:
     repository = server.name("content")
-    layer, config = push(server, folder, repository, "v1", b"content")
+    layer, config = push(server, tmp_path, repository, "v1", b"content")
     assert server.get(repository, "v1").status == 200
     wanted = ask(server.upstream, "GET", f"/v2/{repository}/blobs/{layer}").body
     for path in (
@@ -390,9 +366,9 @@ def test_a_parameter_given_twice_is_refused(server: Server) -> None:
     assert b"multiple values for single value parameter 'type'" in answer.body
 
 
-def test_a_prune_is_dry_unless_told_otherwise(server: Server, folder: Path) -> None:
+def test_a_prune_is_dry_unless_told_otherwise(server: Server, tmp_path: Path) -> None:
     repository = server.name("dry")
-    push(server, folder, repository, "v1", b"dry")
+    push(server, tmp_path, repository, "v1", b"dry")
     server.get(repository, "v1")
     for query in ("", "&dryRun=true", "&dryRun=T", "&dryRun=false&count=0", "&dryRun=false&count=-5"):
         assert server.prune(f"type=pattern&expr={quote(repository)}{query}").status == 200
@@ -401,10 +377,10 @@ def test_a_prune_is_dry_unless_told_otherwise(server: Server, folder: Path) -> N
     assert server.listed(f"{repository}:") == []
 
 
-def test_a_prune_takes_manifest_and_blobs_but_none_that_is_shared(server: Server, folder: Path) -> None:
+def test_a_prune_takes_manifest_and_blobs_but_none_that_is_shared(server: Server, tmp_path: Path) -> None:
     one, two = server.name("one"), server.name("two")
-    first = push(server, folder, one, "v1", b"shared", b"of one")
-    second = push(server, folder, two, "v1", b"shared", b"of two")
+    first = push(server, tmp_path, one, "v1", b"shared", b"of one")
+    second = push(server, tmp_path, two, "v1", b"shared", b"of two")
     shared = set(first) & set(second)
     assert len(shared) == 1
     server.get(one, "v1")
@@ -419,10 +395,10 @@ def test_a_prune_takes_manifest_and_blobs_but_none_that_is_shared(server: Server
     assert {server.blob(digest).status for digest in first} == {200}
 
 
-def test_commas_separate_expressions_and_an_empty_one_matches_all(server: Server, folder: Path) -> None:
+def test_commas_separate_expressions_and_an_empty_one_matches_all(server: Server, tmp_path: Path) -> None:
     names = [server.name(text) for text in ("comma-a", "comma-b", "comma-c")]
     for name in names:
-        push(server, folder, name, "v1", name.encode())
+        push(server, tmp_path, name, "v1", name.encode())
         server.get(name, "v1")
     full = [f"{server.upstream}/{name}:v1" for name in names]
     assert server.listed(f"{names[0]}:,{names[1]}:") == full[:2]
@@ -433,17 +409,17 @@ def test_commas_separate_expressions_and_an_empty_one_matches_all(server: Server
     assert server.listed(f"{server.prefix}/comma-") == [full[1]]
 
 
-def test_a_parameter_with_a_semicolon_is_dropped_without_a_word(server: Server, folder: Path) -> None:
+def test_a_parameter_with_a_semicolon_is_dropped_without_a_word(server: Server, tmp_path: Path) -> None:
     repository = server.name("semicolon")
-    push(server, folder, repository, "v1", b"semicolon")
+    push(server, tmp_path, repository, "v1", b"semicolon")
     server.get(repository, "v1")
     answer = server.ask("GET", "/cmd/image/list?count=-1&pattern=nothing;has-this-name")
     assert f"/{repository}:v1 " in answer.body.decode()
 
 
-def test_tags_of_one_manifest_are_pruned_apart(server: Server, folder: Path) -> None:
+def test_tags_of_one_manifest_are_pruned_apart(server: Server, tmp_path: Path) -> None:
     repository = server.name("tags")
-    blobs = push(server, folder, repository, "a", b"same")
+    blobs = push(server, tmp_path, repository, "a", b"same")
     manifest = upstream_manifest(server, repository, "a")
     put_manifest(server, repository, "b", manifest.body, manifest.headers["content-type"])
     for tag in ("a", "b"):
@@ -455,11 +431,11 @@ def test_tags_of_one_manifest_are_pruned_apart(server: Server, folder: Path) -> 
     assert {server.blob(digest).status for digest in blobs} == {404}
 
 
-def test_an_index_and_its_children_are_pruned_apart(server: Server, folder: Path) -> None:
+def test_an_index_and_its_children_are_pruned_apart(server: Server, tmp_path: Path) -> None:
     repository, single = server.name("multi"), server.name("single")
-    push(server, folder, single, "v1", b"child")
+    push(server, tmp_path, single, "v1", b"child")
     child = upstream_manifest(server, single, "v1")
-    push(server, folder, repository, "child", b"child")
+    push(server, tmp_path, repository, "child", b"child")
     digest = child.headers["docker-content-digest"]
     entry = {
         "mediaType": child.headers["content-type"],
@@ -481,9 +457,9 @@ def test_an_index_and_its_children_are_pruned_apart(server: Server, folder: Path
     assert server.listed(repository) == []
 
 
-def test_fifty_is_the_default_count(server: Server, folder: Path) -> None:
+def test_fifty_is_the_default_count(server: Server, tmp_path: Path) -> None:
     repository = server.name("fifty")
-    push(server, folder, repository, "v0", b"fifty")
+    push(server, tmp_path, repository, "v0", b"fifty")
     manifest = upstream_manifest(server, repository, "v0")
     for number in range(52):
         put_manifest(server, repository, f"v{number}", manifest.body, manifest.headers["content-type"])
@@ -497,9 +473,9 @@ def test_fifty_is_the_default_count(server: Server, folder: Path) -> None:
     assert len(server.listed(f"{repository}:")) == 1
 
 
-def test_concurrent_prunes(server: Server, folder: Path) -> None:
+def test_concurrent_prunes(server: Server, tmp_path: Path) -> None:
     repository = server.name("crowd")
-    push(server, folder, repository, "v0", b"crowd")
+    push(server, tmp_path, repository, "v0", b"crowd")
     manifest = upstream_manifest(server, repository, "v0")
     for number in range(20):
         put_manifest(server, repository, f"v{number}", manifest.body, manifest.headers["content-type"])
@@ -510,9 +486,9 @@ def test_concurrent_prunes(server: Server, folder: Path) -> None:
     assert server.listed(f"{repository}:") == []
 
 
-def test_image_list(server: Server, folder: Path) -> None:
+def test_image_list(server: Server, tmp_path: Path) -> None:
     names = [server.name("list-b"), server.name("list-a")]
-    blobs = {name: push(server, folder, name, "v1", name.encode()) for name in names}
+    blobs = {name: push(server, tmp_path, name, "v1", name.encode()) for name in names}
     for name in names:
         server.get(name, "v1")
     answer = server.ask("GET", f"/cmd/image/list?count=-1&pattern={server.prefix}/list-")
@@ -573,16 +549,16 @@ def test_a_tls_hello_is_answered_with_400_at_once(server: Server) -> None:
     assert time.monotonic() - started < 0.2
 
 
-def test_crane_pulls_with_the_header_and_cannot_delete(server: Server, folder: Path) -> None:
+def test_crane_pulls_with_the_header_and_cannot_delete(server: Server, tmp_path: Path) -> None:
     repository = server.name("crane")
-    push(server, folder, repository, "v1", b"one", b"two", b"three")
-    config = folder / "config"
+    push(server, tmp_path, repository, "v1", b"one", b"two", b"three")
+    config = tmp_path / "config"
     config.mkdir()
     (config / "config.json").write_text(json.dumps({"HttpHeaders": {"X-Registry": server.upstream}}))
     image = f"{server.address}/{repository}:v1"
-    pulled = crane("pull", image, str(folder / "image.tar"), config=config)
+    pulled = crane("pull", image, str(tmp_path / "image.tar"), config=config)
     assert (pulled.returncode, pulled.stderr) == (0, "")
-    assert tarfile.is_tarfile(folder / "image.tar")
+    assert tarfile.is_tarfile(tmp_path / "image.tar")
     deleted = crane("delete", image, config=config)
     assert deleted.returncode == 1
     assert "405 Method Not Allowed" in deleted.stderr

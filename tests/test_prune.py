@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,19 +16,14 @@ import re2
 from lib.clients import Client, Crane, Skopeo
 from lib.credentials import Credentials
 from lib.images import Image
+from lib.lab.populate import Population, populate
+from lib.lab.servers import crane_registry
 from lib.launch import Launcher
 from lib.layout import Route, parse_layout, plan_route
+from lib.manifests import DigestResolver, PlatformImages
 from lib.network import Network
-from lib.prune import (
-    ClientPruner,
-    Probe,
-    Resolver,
-    expression,
-    partition,
-    probe_admin,
-    probe_delete,
-    prune_url,
-)
+from lib.probe import Probe, probe_admin, probe_delete
+from lib.prune import ClientPruner, expression, partition, prune_url
 from lib.registry import Registry, open_session
 from lib.settings import parse_endpoint
 from lib.stop import Stop
@@ -55,7 +51,7 @@ def test_an_expression_matches_its_image_alone(image: Image, pruned: str, kept: 
 
 def test_urls_stay_under_the_limit_and_hold_each_image_once() -> None:
     images = [Image(f"team/app-{number:04d}", f"v1.{number}") for number in range(500)]
-    calls = list(partition(images, "up.example:5000", 2000))
+    calls = list(partition(images, {}, "up.example:5000", 2000))
     assert len(calls) > 10
     assert all(len(url) <= 2000 for _, url in calls)
     assert [image for batch, _ in calls for image in batch] == images
@@ -66,13 +62,24 @@ def test_urls_stay_under_the_limit_and_hold_each_image_once() -> None:
 
 
 def test_an_image_longer_than_the_limit_still_has_its_call() -> None:
-    assert [batch for batch, _ in partition([Image("a" * 200, "v1")] * 2, "up", 100)] == [
+    assert [batch for batch, _ in partition([Image("a" * 200, "v1")] * 2, {}, "up", 100)] == [
         [Image("a" * 200, "v1")]
     ] * 2
 
 
+def test_the_platforms_of_an_index_are_in_its_call() -> None:
+    index, other = Image("app", "v1"), Image("app", "v2")
+    parts = {index: [Image("app", "sha256:" + "a" * 64), Image("app", "sha256:" + "b" * 64)]}
+    (call, following) = partition([index, other], parts, "up", 240)
+    assert call[0] == [index]
+    assert parse_qs(urlsplit(call[1]).query)["expr"][0].split(",") == [
+        expression("up", image) for image in (index, *parts[index])
+    ]
+    assert following[0] == [other]
+
+
 def test_no_images_no_call() -> None:
-    assert list(partition([], "up", 100)) == []
+    assert list(partition([], {}, "up", 100)) == []
 
 
 def test_a_dry_run_says_so() -> None:
@@ -102,6 +109,31 @@ def connect(network: Network) -> Iterator[Callable[[str], Registry]]:
 def route_to(url: str) -> Route:
     endpoint = parse_endpoint("--pullthrough-url", url)
     return plan_route(parse_layout("distribution"), "crane", endpoint, endpoint, "up", [])
+
+
+def test_the_platforms_of_an_index_are_asked_for_once(
+    network: Network, connect: Callable[[str], Registry], crane: str
+) -> None:
+    log: list[str] = []
+    with crane_registry() as server:
+        (name,) = asyncio.run(
+            populate(
+                server.url, Population(groups=1, images=1, layers=1, platforms=("linux/amd64", "linux/arm64"))
+            )
+        )
+        (plain,) = asyncio.run(populate(server.url, Population(groups=1, images=1, layers=1, seed=9)))
+        index, single = (Image(*each.split(":")) for each in (name, plain))
+        images = PlatformImages(network, connect(server.url), log.append)
+        found = images.of([index, single])
+        assert len(found[index]) == 2
+        assert all(part.is_digest and part.repository == index.repository for part in found[index])
+        assert found[single] == ()
+    assert images.of([index, single]) == found  # the server is gone: nothing was asked again
+    assert images.of([Image("app", "v1")]).get(Image("app", "v1"), ()) == ()
+    assert len(log) == 1
+    assert log[0].startswith(
+        "the platforms of 1 images such as app:v1 cannot be told, so they are not pruned: "
+    )
 
 
 def test_a_proxy_cannot_be_pruned(
@@ -166,7 +198,7 @@ def test_deletes_with_the_tools_own_commands(
         )
         assert copied.returncode == 0, copied.stderr
         image = Image(repository, tag)
-        resolver = Resolver(network, server, route)
+        resolver = DigestResolver(network, server, route)
         if by == "digest":
             image = resolver.by_digest(image)
         pruner = ClientPruner(

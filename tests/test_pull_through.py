@@ -272,6 +272,28 @@ def test_pruning_empties_just_what_was_pulled(
     assert ociregistry.cached() - kept == {image for image, op in last.items() if op == "pull"}
 
 
+def test_of_a_multi_platform_image_the_platforms_manifest_is_pruned_too(
+    ociregistry: Ociregistry, crane: str, tmp_path: Path
+) -> None:
+    """It is cached under its own digest; left there, a cold pull would fetch nothing but the index."""
+    indexes = Population(
+        groups=1, images=2, layers=1, layer_size=1024, seed=21, platforms=("linux/amd64", "linux/arm64")
+    )
+    images = asyncio.run(populate(f"http://{ociregistry.upstream}", indexes))
+    names = "|".join(image.partition(":")[0] for image in images)
+    ended = drive(
+        tmp_path, f"--pullthrough-url={ociregistry.url}", f"--registry-url={ociregistry.upstream}", f"--client={crane}",
+        f"--patterns=/({names}):", "--platform=linux/arm64", "--iteration-seconds=0.6", "--prune",
+    )  # fmt: skip
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.summary["pruned"] > len(images)
+    last = {event["image"]: event["op"] for event in ended.events}
+    left = {image.partition(":")[0] for image, op in last.items() if op == "pull"}
+    with urllib.request.urlopen(f"{ociregistry.url}/cmd/image/list?count=-1", timeout=10) as answer:
+        cached = answer.read().decode()
+    assert set(re.findall(rf"/({names})@sha256:", cached)) == left
+
+
 def test_after_a_prune_the_cache_goes_upstream_again(crane: str, tmp_path: Path) -> None:
     """Counted by the lab's cache itself: with --prune each pull is an upstream fetch, without it each image's first."""
     with crane_registry() as upstream, lab_cache(upstream.address) as cache:

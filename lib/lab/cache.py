@@ -1,9 +1,12 @@
 """A small pull-through cache for the lab; also the tests' double of Ociregistry.
 
-It answers as Ociregistry does: four ways to name the upstream, at most four path segments, a manifest is served once all its
-blobs are here, an uncached manifest that cannot be fetched is a bare 500, the reference is lower-cased, OCI deletes are refused,
-and `/cmd/prune` and `/cmd/image/list` are the administration. On top of it stand `/metrics`, slowing, faults and, with
-`allow_delete`, real OCI deletes. Nothing here is hardened: it listens on loopback addresses only.
+It answers as Ociregistry does: four ways to name the upstream, at most four path segments, a manifest is served
+once all its blobs are here, an uncached manifest that cannot be fetched is a bare 500, the reference is lower-cased,
+OCI deletes are refused, and `/cmd/prune` and `/cmd/image/list` are the administration. On top of it stand `/metrics`,
+slowing, faults and, with `allow_delete`, real OCI deletes. Nothing here is hardened: it listens on loopback only.
+
+Three of Ociregistry's traits are left out: it refuses manifests over 25 KiB, its prune damages images of an upstream
+whose name has no dot, and it looks for `docker.io` images under `library/` as well.
 
     python -m lib.lab.cache --listen 127.0.0.1:0 --upstream 127.0.0.1:5000
 """
@@ -55,7 +58,7 @@ DEFAULT_COUNT, NO_LIMIT = 50, 2**31 - 1
 IN_MEMORY_BLOB, IN_MEMORY_TOTAL = 64 << 10, 64 << 20  # bytes
 CHUNK = 64 << 10
 _DIGEST = re.compile(r"[a-f0-9]{64}")
-_DURATION = re.compile(r"-?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
+_DURATION = re.compile(r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BOOLS = {
@@ -66,7 +69,7 @@ _VERSION_HEADER = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
 class UpstreamError(Exception):
-    """The upstream did not give what was asked for: a status, a broken connection, bytes of another digest."""
+    """The upstream did not give what was asked for: a status, a lost connection, bytes of another digest."""
 
 
 class BadRequest(Exception):
@@ -77,7 +80,7 @@ class BadRequest(Exception):
         self.response = response
 
 
-# --- what a request means -----------------------------------------------------------------------------------------
+# --- what a request means -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class Address:
 def resolve(
     segments: Sequence[str], reference: str, header: str, ns: str | None, default: str | None
 ) -> Address | None:
-    """The image a path means: upstream from header, `ns`, a first segment with a dot, or the default; None: refused."""
+    """The image meant: its upstream from header, `ns`, a first segment with a dot, or the default. None: refused."""
     rest = list(segments)
     if header:
         upstream = header
@@ -208,7 +211,7 @@ def _wrong_method() -> web.Response:
     return _json({"message": "Method Not Allowed"}, 405)
 
 
-# --- what is cached -----------------------------------------------------------------------------------------------
+# --- what is cached -----------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -433,7 +436,7 @@ async def _cancel(tasks: Any) -> None:
     await asyncio.gather(*pending, return_exceptions=True)
 
 
-# --- numbers ------------------------------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------------------
 
 
 class Counters:
@@ -475,7 +478,7 @@ class Counters:
         return "\n".join(lines) + "\n"
 
 
-# --- the upstream -------------------------------------------------------------------------------------------------
+# --- the upstream -------------------------------------------------------------------------------------------
 
 
 class Upstream:
@@ -541,7 +544,7 @@ class Upstream:
 
 
 def read_manifest(address: Address, digest: str, media_type: str, body: bytes) -> Manifest:
-    """Takes the blobs out of a manifest; raises UpstreamError for anything but the four types that registries serve."""
+    """Takes the blobs out of a manifest; raises UpstreamError for anything but the four types in use."""
     if media_type not in INDEX_TYPES + IMAGE_TYPES:
         raise UpstreamError(f"unknown manifest type {media_type!r}")
     try:
@@ -560,11 +563,11 @@ def _now() -> datetime:
     return datetime.now().replace(microsecond=0)
 
 
-# --- pruning ------------------------------------------------------------------------------------------------------
+# --- pruning ------------------------------------------------------------------------------------------------
 
 
 def patterns(expression: str) -> Comparer:
-    """Selects manifests whose name one of the comma-separated regexes is found in; an empty one is found in every name."""
+    """Selects manifests in whose name one of the comma-separated regexes is found; an empty one is in every name."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 512 << 20  # a pass's images in one expression; the default refuses some 100 kB
@@ -590,7 +593,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def criteria(kind: str, duration: str, expression: str) -> Comparer:
-    """What `/cmd/prune` selects: `pattern`, or `created` or `accessed` longer ago than a duration. Raises ValueError."""
+    """What `/cmd/prune` selects: a `pattern`, or `created` or `accessed` so long ago. Raises ValueError."""
     kind = kind.lower()
     if kind == "pattern":
         try:
@@ -605,7 +608,7 @@ def criteria(kind: str, duration: str, expression: str) -> Comparer:
     return lambda manifest: manifest.pulled < before
 
 
-# --- slowing and faults -------------------------------------------------------------------------------------------
+# --- slowing and faults -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -641,7 +644,7 @@ class Faults:
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._faults = faults
         self._left = [fault.first for fault in faults]
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
 
     def draw(self, kind: str) -> str | None:
         for index, fault in enumerate(self._faults):
@@ -683,7 +686,7 @@ class Pace:
         await asyncio.sleep(self._free - now)
 
 
-# --- the server ---------------------------------------------------------------------------------------------------
+# --- the server ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -797,11 +800,8 @@ class LabCache:
 
     def _log(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         assert self._access_log is not None
-        size = 0
-        if response.prepared:
-            size = response.body_length
-        elif request.method != "HEAD":
-            size = response.content_length or 0
+        whole = 0 if request.method == "HEAD" else response.content_length or 0
+        size = response.get("sent", whole)
         self._access_log.write(f"{request.method} {request.raw_path} {response.status} {size}\n")
 
     def _administration(self, method: str, path: str, query: Query) -> web.Response:
@@ -896,7 +896,7 @@ class LabCache:
         results = await asyncio.gather(*holds, return_exceptions=True)
         failures = [result for result in results if result is not None]
         if failures:
-            for blob, result in zip(manifest.blobs, results):
+            for blob, result in zip(manifest.blobs, results, strict=True):
                 if result is None:
                     self._blobs.release(blob)
             raise failures[0]
@@ -986,6 +986,7 @@ class LabCache:
 
     async def _send_chunks(self, response: web.StreamResponse, payload: Payload, fault: str | None) -> None:
         size = payload.size // 2 if fault == "truncate" else payload.size
+        response["sent"] = size
         for chunk in _chunks(payload, size, self._pace.chunk if self._pace else CHUNK):
             if fault == "corrupt":
                 chunk, fault = bytes([chunk[0] ^ 0xFF]) + chunk[1:], None
@@ -1035,7 +1036,7 @@ def _every(_: Manifest) -> bool:
 
 
 def _unsupported(method: str, path: str, route: Route | None) -> web.Response:
-    """Ociregistry knows the routes of a push, most of them for a one-segment name only, and refuses them without a body."""
+    """Ociregistry knows a push's routes, most for a one-segment name only, and refuses them without a body."""
     known = {
         "GET": r"tags/list|referrers/[^/]+|blobs/uploads/[^/]+",
         "POST": r"blobs/uploads",
@@ -1097,7 +1098,7 @@ def _quiet_logger() -> logging.Logger:
     return logger
 
 
-# --- the command line ---------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:

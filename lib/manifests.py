@@ -1,0 +1,106 @@
+"""Manifests where the driver itself has to look: the digest behind a tag, the platforms behind an index."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from .grammar import valid_digest
+from .images import Image
+from .layout import Route
+from .network import Network
+from .registry import Registry, RegistryError
+
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_ACCEPT = ", ".join(
+    (
+        *_INDEXES,
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+_CONCURRENCY = 16
+# For all that is asked before one prune; what has no answer then is asked again before the next.
+_ASKING_SECONDS = 20.0
+
+
+class DigestResolver:
+    """Asks the server under test for the digest behind a tag (HEAD, as `crane digest` does)."""
+
+    def __init__(self, network: Network, server: Registry, route: Route) -> None:
+        self._network = network
+        self._server = server
+        self._route = route
+
+    def by_digest(self, image: Image) -> Image:
+        path = f"/v2/{self._route.repository(image)}/manifests/{image.reference}"
+        headers = {"Accept": _ACCEPT, **self._route.headers}
+        answer = self._network.run(self._server.request("HEAD", path, headers=headers))
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        if answer.status != 200 or not digest:
+            raise RegistryError(f"no digest for {image.name}: HTTP {answer.status}", answer.status)
+        return Image(image.repository, digest)
+
+
+class PlatformImages:
+    """The images of the platforms that an index holds. Asks the upstream once for each image, and remembers."""
+
+    def __init__(self, network: Network, upstream: Registry, log: Callable[[str], None]) -> None:
+        self._network = network
+        self._upstream = upstream
+        self._log = log
+        self._known: dict[Image, tuple[Image, ...]] = {}
+
+    def of(self, images: Sequence[Image]) -> Mapping[Image, Sequence[Image]]:
+        """For each image those behind it, none where it is no index. CancelledError after a `cancel_all`."""
+        unknown = [image for image in images if image not in self._known]
+        if unknown:
+            self._network.run(self._ask_all(unknown))
+        return self._known
+
+    async def _ask_all(self, images: Sequence[Image]) -> None:
+        places = asyncio.Semaphore(_CONCURRENCY)
+        failed: list[tuple[Image, str]] = []
+
+        async def ask(image: Image) -> None:
+            async with places:
+                try:
+                    self._known[image] = await asyncio.wait_for(
+                        self._ask(image), max(0.0, until - loop.time())
+                    )
+                except asyncio.TimeoutError:
+                    failed.append((image, f"no answer within {_ASKING_SECONDS:g} s"))
+                except RegistryError as error:
+                    failed.append((image, str(error)))
+
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _ASKING_SECONDS
+        await asyncio.gather(*(ask(image) for image in images))
+        if failed:
+            image, reason = failed[0]
+            self._log(
+                f"the platforms of {len(failed)} images such as {image.name} cannot be told, "
+                f"so they are not pruned: {reason}"
+            )
+
+    async def _ask(self, image: Image) -> tuple[Image, ...]:
+        path = f"/v2/{image.repository}/manifests/{image.reference}"
+        answer = await self._upstream.request("GET", path, headers={"Accept": _ACCEPT}, retry=False)
+        if answer.status != 200:
+            raise RegistryError(f"HTTP {answer.status}", answer.status)
+        manifest = answer.json()
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        digests = _digests(manifest, media_type) if isinstance(manifest, dict) else []
+        return tuple(Image(image.repository, digest) for digest in digests)
+
+
+def _digests(manifest: Mapping[str, object], media_type: str) -> list[str]:
+    """The digests that an index lists; none for a manifest that is no index."""
+    entries = manifest.get("manifests")
+    if (manifest.get("mediaType") or media_type) not in _INDEXES or not isinstance(entries, list):
+        return []
+    found = [entry.get("digest") for entry in entries if isinstance(entry, dict)]
+    return [digest for digest in found if isinstance(digest, str) and valid_digest(digest)]
