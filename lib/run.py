@@ -13,17 +13,21 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
+from .clients import find_client
 from .clock import Clock
+from .connections import Connections
 from .driver import Driver
 from .errors import ExitStatus, RunError, Stopped
 from .events import FAILED, PRUNE, Event
 from .guard import Guard
+from .means import Means, dry_means, find_means
 from .messages import say, warn
 from .network import Network
 from .output import LineFile, Log, check_summary_path, event_line, metrics_line, write_summary
-from .prepare import Listing, Means, Preparation, Selection, read_image_list
 from .ramp import plan_ramp
+from .registry import RegistryError
 from .scratch import Scratch
+from .selection import Listing, Selection, read_image_list, select
 from .settings import Settings
 from .stop import Stop
 from .summary import Run, missed, summarize
@@ -125,12 +129,17 @@ def _carry_out(
     log = outputs.log
     log("test begins")
     with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
-        preparation = Preparation(settings, given, network, scratch, resources, log, warn)
-        found = preparation.find_client()
-        preparation.ping()
-        selection = preparation.select()
+        connections = Connections(network, resources, log, warn)
+        found = None if settings.dry_run else find_client(settings.client)
+        if found is not None:
+            log(f"client {found.kind} {found.version} ({found.path})")
+            _ping(settings, connections)
+        selection = select(settings, given, connections)
         state.listed, state.image_sets = selection.listed, selection.image_sets
-        means = preparation.means(found, selection)
+        if found is None:
+            means = dry_means(connections)
+        else:
+            means = find_means(settings, found, selection, connections, scratch)
         state.client = means.client
         if means.launcher is not None:
             resources.enter_context(Guard(str(scratch.path)))
@@ -138,6 +147,18 @@ def _carry_out(
             _prune_first(means, selection, scratch.folder("prune-first"), stop, outputs)
         _wait_until(start_at, stop, outputs)
         _drive(settings, selection, means, scratch, network, stop, outputs, state)
+
+
+def _ping(settings: Settings, connections: Connections) -> None:
+    """Any HTTP answer of the server under test is enough; none is the end, unless the user goes on regardless."""
+    if settings.keep_going:
+        return
+    endpoint = settings.registry if settings.layout.is_upstream else settings.pullthrough
+    try:
+        status = connections.network.run_until_stop(connections.registry(endpoint.url).ping())
+    except RegistryError as error:
+        raise RunError(f"the server under test does not answer: {error}") from None
+    connections.log(f"server under test {endpoint.url} answers GET /v2/ with HTTP {status}")
 
 
 def _prune_first(means: Means, selection: Selection, scratch: Path, stop: Stop, outputs: Outputs) -> None:

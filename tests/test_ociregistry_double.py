@@ -539,14 +539,18 @@ def tls_hello() -> bytes:
     return outgoing.read()
 
 
-def test_a_tls_hello_is_answered_with_400_at_once(server: Server) -> None:
+def seconds_to_refuse_tls(server: Server) -> float:
     host, _, port = server.address.partition(":")
     started = time.monotonic()
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(tls_hello())
         answer = b"".join(iter(lambda: connection.recv(1000), b""))
     assert re.match(rb"HTTP/1\.[01] 400 Bad Request\r\n", answer)
-    assert time.monotonic() - started < 0.2
+    return time.monotonic() - started
+
+
+def test_a_tls_hello_is_answered_with_400_at_once(server: Server) -> None:
+    assert min(seconds_to_refuse_tls(server) for _ in range(3)) < 0.1
 
 
 def test_crane_pulls_with_the_header_and_cannot_delete(server: Server, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_shuffling_is_the_workers_own_and_repeatable(client: Path, tmp_path: Pat
         passes: dict[tuple[int, int], list[str]] = {}
         for event in ended.events:
             passes.setdefault((event["worker"], event["pass"]), []).append(event["image"])
-        assert "share 6 images" in ended.stderr
+        assert "share images (6)" in ended.stderr
         return [passes[key] for key in ((0, 1), (0, 2), (1, 1), (1, 2))]
 
     one, other, free = orders("one", "--seed=7"), orders("other", "--seed=7"), orders("free", "--seed=8")

@@ -588,7 +588,7 @@ def parse_duration(text: str) -> timedelta:
     if days := re.fullmatch(r"(\d+)d", text):
         return timedelta(days=int(days[1]))
     if len(text) < 2 or not _DURATION.fullmatch(text):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no duration")
     return timedelta(seconds=sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text)))
 
 
@@ -708,6 +708,12 @@ class Behaviour:
     seed: int = 0
 
 
+class Streamed(web.StreamResponse):
+    """An answer sent piece by piece; `sent` counts the bytes of its body."""
+
+    sent = 0
+
+
 def upstream_url(upstream: str) -> str:
     return upstream.rstrip("/") if "://" in upstream else f"http://{upstream}".rstrip("/")
 
@@ -801,7 +807,7 @@ class LabCache:
     def _log(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         assert self._access_log is not None
         whole = 0 if request.method == "HEAD" else response.content_length or 0
-        size = response.get("sent", whole)
+        size = response.sent if isinstance(response, Streamed) else whole
         self._access_log.write(f"{request.method} {request.raw_path} {response.status} {size}\n")
 
     def _administration(self, method: str, path: str, query: Query) -> web.Response:
@@ -970,10 +976,11 @@ class LabCache:
         whole = self._pace is None and fault is None
         if payload.data is not None and (whole or request.method == "HEAD"):
             return web.Response(body=payload.data, headers=headers)
-        response = web.StreamResponse(headers=headers)
+        response = Streamed(headers=headers)
         response.content_length = payload.size
         await response.prepare(request)
         if whole:
+            response.sent = payload.size
             await _send_file(request, payload)
         else:
             await self._send_chunks(response, payload, fault)
@@ -984,9 +991,9 @@ class LabCache:
             await response.write_eof()
         return response
 
-    async def _send_chunks(self, response: web.StreamResponse, payload: Payload, fault: str | None) -> None:
+    async def _send_chunks(self, response: Streamed, payload: Payload, fault: str | None) -> None:
         size = payload.size // 2 if fault == "truncate" else payload.size
-        response["sent"] = size
+        response.sent = size
         for chunk in _chunks(payload, size, self._pace.chunk if self._pace else CHUNK):
             if fault == "corrupt":
                 chunk, fault = bytes([chunk[0] ^ 0xFF]) + chunk[1:], None

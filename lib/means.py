@@ -1,0 +1,172 @@
+"""What the workers pull and prune with: the client and its environment, the way to the server, the pruner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .clients import Client, Crane, Found, Skopeo, header_config
+from .connections import Connections
+from .errors import RunError
+from .gateway import Gateway
+from .guard import MARK
+from .images import Image
+from .launch import Launcher
+from .layout import Route, plan_route, too_deep
+from .manifests import DigestResolver, PlatformImages
+from .probe import cannot_prune, probe_admin, probe_delete
+from .prune import AdminPruner, ClientPruner, Pruner
+from .registry import Registry
+from .scratch import Scratch
+from .selection import Selection
+from .settings import Settings
+from .worker import ClientPuller, DryPuller, Puller
+
+# A prune call that fails is retried for so long, in seconds; then it counts as failed.
+_PRUNE_RETRY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """A dry run has neither client nor launcher; `pruner` is there where the user asked for pruning."""
+
+    puller: Puller
+    pruner: Pruner | None = None
+    client: Client | None = None
+    launcher: Launcher | None = None
+
+
+def dry_means(connections: Connections) -> Means:
+    """Those of a dry run."""
+    connections.log("dry run: nothing is pulled or pruned")
+    return Means(DryPuller())
+
+
+def find_means(
+    settings: Settings, found: Found, selection: Selection, connections: Connections, scratch: Scratch
+) -> Means:
+    """Those of a real run; RunError where there is no way to the server, or none to prune it."""
+    images = selection.images
+    route = plan_route(
+        settings.layout, found.kind, settings.pullthrough, settings.registry, settings.upstream_name, images
+    )
+    connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
+    if settings.layout.is_ociregistry:
+        _tell_too_deep(images, connections)
+    host = _start_gateway(route, settings, connections) if route.way == "gateway" else route.endpoint.host
+    client = _client(found, route, settings, connections)
+    launcher = Launcher(_environment(route, connections, scratch))
+    connections.resources.callback(launcher.close)
+
+    def reference(image: Image) -> str:
+        return route.reference(host, image)
+
+    connections.log(f"the first image: {' '.join(client.pull(reference(images[0]), scratch.path))}")
+    puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
+    if not settings.prune and not settings.prune_first:
+        return Means(puller, None, client, launcher)
+    ways = _PruneWays(settings, route, client, launcher, reference, connections)
+    return Means(puller, ways.choose(images[0]), client, launcher)
+
+
+def _tell_too_deep(images: list[Image], connections: Connections) -> None:
+    deep = too_deep(images)
+    if deep:
+        connections.caution(
+            f"Ociregistry cannot serve {deep[0].name}, its path has too many segments ({len(deep)} such)"
+        )
+
+
+def _start_gateway(route: Route, settings: Settings, connections: Connections) -> str:
+    if connections.credentials.has_login(route.endpoint.name):
+        raise RunError(
+            f"{route.endpoint.name} needs credentials, and skopeo could reach it by the loopback gateway only, "
+            "which passes none on; use --client crane, or an --upstream-name that fits into a path"
+        )
+    gateway = Gateway(route.endpoint.url, settings.upstream_name)
+    network = connections.network
+    host = network.run(gateway.start())
+    connections.resources.callback(lambda: network.run(gateway.close()))
+    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
+    return host
+
+
+def _client(found: Found, route: Route, settings: Settings, connections: Connections) -> Client:
+    plain_http = route.way == "gateway" or not route.endpoint.tls
+    if found.kind == "crane":
+        return Crane(found.path, found.version, settings.platform, plain_http)
+    config = connections.credentials.config_path
+    authfile = str(config) if config else None
+    return Skopeo(found.path, found.version, settings.platform, plain_http, authfile)
+
+
+def _environment(route: Route, connections: Connections, scratch: Scratch) -> dict[str, str]:
+    environment = {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
+    if route.way == "header" and route.header is not None:
+        folder = scratch.folder("docker")
+        (folder / "config.json").touch(0o600)
+        (folder / "config.json").write_text(header_config(connections.credentials.config, route.header))
+        environment["DOCKER_CONFIG"] = str(folder)
+    return environment
+
+
+class _PruneWays:
+    """The two ways of pruning, and which of them works with this server."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        route: Route,
+        client: Client,
+        launcher: Launcher,
+        reference: Callable[[Image], str],
+        connections: Connections,
+    ) -> None:
+        self._settings = settings
+        self._route = route
+        self._client = client
+        self._launcher = launcher
+        self._reference = reference
+        self._connections = connections
+        self._server: Registry = connections.registry(route.endpoint.url, _PRUNE_RETRY)
+
+    def choose(self, sample: Image) -> Pruner:
+        """The user's way, or the first that works; RunError with the reasons where none does."""
+        reasons: list[str] = []
+        for way in self._wanted():
+            pruner = self._admin() if way == "ociregistry" else self._by_client(sample)
+            if not isinstance(pruner, str):
+                self._connections.log(f"prune by {'; '.join([pruner.how, *reasons])}")
+                return pruner
+            reasons.append(pruner)
+        raise cannot_prune(self._route.endpoint.name, reasons)
+
+    def _wanted(self) -> list[str]:
+        if self._settings.prune_via != "auto":
+            return [self._settings.prune_via]
+        return (
+            ["ociregistry", "client"] if self._settings.layout.is_ociregistry else ["client", "ociregistry"]
+        )
+
+    def _admin(self) -> Pruner | str:
+        """The pruner, or why it would not work."""
+        network = self._connections.network
+        probe = network.run_until_stop(probe_admin(self._server))
+        if not probe.works:
+            return probe.reason
+        upstream = self._connections.registry(self._settings.registry.url, _PRUNE_RETRY)
+        platform_images = PlatformImages(network, upstream, self._connections.log)
+        return AdminPruner(network, self._server, self._settings.upstream_name, platform_images)
+
+    def _by_client(self, sample: Image) -> Pruner | str:
+        """The pruner, or why it would not work. skopeo finds the digest to delete by itself."""
+        network = self._connections.network
+        probe = network.run_until_stop(probe_delete(self._server, self._route, sample))
+        if not probe.works:
+            return probe.reason
+        by_digest = probe.by_digest and self._client.name == "crane"
+        resolver = DigestResolver(network, self._server, self._route) if by_digest else None
+        return ClientPruner(
+            self._client, self._launcher, self._reference, self._settings.pull_timeout, resolver
+        )

@@ -1,0 +1,101 @@
+"""What the workers will pull: listed by the upstream or given in a file, filtered, dealt, checked for overlaps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .connections import Connections
+from .errors import RunError, UsageError
+from .images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
+from .registry import RegistryError
+from .settings import STDOUT, Settings
+from .upstream import ImageListError, list_repositories, parse_image_list
+
+_PAIRS_TOLD = 5
+
+# Repositories and their tags (or one digest), as the upstream or an image list gives them.
+Listing = Sequence[tuple[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the workers pull; `listed` counts the images before the filter."""
+
+    listed: int
+    image_sets: tuple[ImageSet, ...]
+
+    @property
+    def images(self) -> list[Image]:
+        """Each image once, in the listing's order within each set."""
+        return list(dict.fromkeys(image for each in self.image_sets for image in each.images))
+
+
+def read_image_list(source: str) -> Listing:
+    """`--image-list`: one entry an image, in the file's order; what cannot be read is wrong usage."""
+    try:
+        if source == STDOUT:
+            return _parsed(sys.stdin)
+        with open(source, encoding="utf-8") as file:
+            return _parsed(file)
+    except OSError as error:
+        raise UsageError(f"--image-list: cannot read {source}: {error.strerror}") from None
+    except (ImageListError, UnicodeDecodeError) as error:
+        raise UsageError(f"--image-list: {source}: {error}") from None
+
+
+def _parsed(lines: Iterable[str]) -> Listing:
+    return [(repository, (reference,)) for repository, reference in parse_image_list(lines)]
+
+
+def select(settings: Settings, given: Listing | None, connections: Connections) -> Selection:
+    """The images of `given`, the user's list, or else of the upstream's catalog, one ImageSet a worker.
+
+    RunError where nothing is left to pull, for the whole test or for a worker; shared images are warned of.
+    """
+    accept = compile_regex("--filter", settings.filter) if settings.filter is not None else None
+    repositories = _list_upstream(settings, connections) if given is None else given
+    listed = sum(len(tags) for _, tags in repositories)
+    images = list(choose_tags(repositories, accept, settings.all_tags or given is not None))
+    connections.log(
+        f"images: {listed} listed in {len(repositories)} repositories, {len(images)} chosen for the test"
+    )
+    if not images:
+        raise RunError(_nothing_left(settings, listed))
+    selection = Selection(listed, tuple(_deal(settings, images)))
+    _tell_overlaps(selection.image_sets, connections)
+    return selection
+
+
+def _list_upstream(settings: Settings, connections: Connections) -> Listing:
+    upstream = connections.registry(settings.registry.url)
+    connections.log(f"listing the upstream {settings.registry.url}")
+    try:
+        found = connections.network.run_until_stop(list_repositories(upstream, log=connections.log))
+    except RegistryError as error:
+        raise RunError(f"cannot list the upstream: {error}") from None
+    return [(repository.name, repository.tags) for repository in found]
+
+
+def _nothing_left(settings: Settings, listed: int) -> str:
+    source = settings.image_list or settings.registry.url
+    if listed:
+        return f"--filter '{settings.filter}' leaves none of the {listed} images of {source}"
+    return f"{source} lists no images; push some, or name what to pull with --image-list"
+
+
+def _deal(settings: Settings, images: list[Image]) -> list[ImageSet]:
+    if settings.workers is not None:
+        return deal(images, settings.workers)
+    return by_patterns(images, settings.patterns, f"{settings.pullthrough.name}/{settings.registry.name}/")
+
+
+def _tell_overlaps(image_sets: Sequence[ImageSet], connections: Connections) -> None:
+    shared = overlaps(image_sets)
+    for (one, other), count in list(shared.items())[:_PAIRS_TOLD]:
+        connections.caution(
+            f"the patterns '{one}' and '{other}' share images ({count}); who comes second pulls from the cache"
+        )
+    if len(shared) > _PAIRS_TOLD:
+        connections.caution(f"so do {len(shared) - _PAIRS_TOLD} more pairs of patterns")
