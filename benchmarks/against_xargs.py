@@ -57,7 +57,9 @@ def driver_rate(server: str, workers: int, seconds: float, folder: Path) -> tupl
         "--metrics-file": "/dev/null",
         "--summary-file": summary_file,
     }
-    subprocess.run([sys.executable, SCRIPT, *(f"{name}={value}" for name, value in options.items())], check=True)
+    subprocess.run(
+        [sys.executable, SCRIPT, *(f"{name}={value}" for name, value in options.items())], check=True
+    )
     summary = json.loads(summary_file.read_text())
     peak = [step for step in summary["steps"] if step["workers"] == workers]
     rate = sum(step["pulled"] for step in peak) / sum(step["seconds"] for step in peak)

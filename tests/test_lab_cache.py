@@ -26,10 +26,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from lib.lab import cache as cache_module
 from lib.lab.cache import (
+    INDEX_TYPES,
     Address,
     Behaviour,
+    Blobs,
     Fault,
     LabCache,
     PullTally,
@@ -277,6 +281,26 @@ def test_a_failing_upstream_leaves_nothing_behind(upstream: str, tmp_path: Path,
     asyncio.run(main())
 
 
+async def lying_upstream(request: web.BaseRequest) -> web.StreamResponse:
+    """A manifest that can be read, under a digest that is not its own."""
+    headers = {"Docker-Content-Digest": f"sha256:{'0' * 64}", "Content-Type": INDEX_TYPES[0]}
+    return web.Response(body=b'{"manifests":[]}', headers=headers)
+
+
+def test_a_manifest_that_belies_its_digest_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        runner = web.ServerRunner(web.Server(lying_upstream))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with lab(f"127.0.0.1:{runner.addresses[0][1]}", tmp_path) as running:
+            for reference in ("v1", f"sha256:{'0' * 64}"):
+                assert (await running.ask("GET", f"/v2/any/manifests/{reference}"))[0] == 500
+            assert (await running.ask("GET", "/cmd/image/list"))[1] == b"no manifests found\n"
+        await runner.cleanup()
+
+    asyncio.run(main())
+
+
 def test_an_upstream_that_is_not_there(tmp_path: Path) -> None:
     image = Pushed("any", "v1", "", ())
     with socket.socket() as closed:
@@ -344,6 +368,32 @@ def test_a_big_blob_takes_no_memory(upstream: str, tmp_path: Path) -> None:
         peak = re.search(r"VmHWM:\s*(\d+) kB", usage)
         assert peak
         assert int(peak[1]) < 80_000
+
+
+def write_100_bytes(target: Path, text: str) -> int:
+    return target.write_bytes(text.encode().ljust(100))
+
+
+def test_small_blobs_stay_in_memory_up_to_a_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "IN_MEMORY_TOTAL", 250)
+
+    async def fetch(_address: Address, digest: str, target: Path) -> int:
+        return write_100_bytes(target, digest)
+
+    async def main() -> None:
+        blobs = Blobs(tmp_path, fetch)
+        names = [f"sha256:{n}" for n in range(3)]
+        for _ in range(4):
+            for name in names:
+                await blobs.hold(Address("up", "any", "v1"), name)
+            payloads = [payload for name in names if (payload := blobs.get(name))]
+            assert [payload.size for payload in payloads] == [100] * 3
+            assert [payload.data is not None for payload in payloads] == [True, True, False]
+            for name in names:
+                blobs.release(name)
+            assert [blobs.get(name) for name in names] == [None] * 3
+
+    asyncio.run(main())
 
 
 # --- removing
@@ -414,6 +464,9 @@ def test_pruning_one_tag_takes_the_name_by_digest_away(upstream: str, tmp_path: 
         assert await running.manifest(image, "b") == 200
         assert await running.manifest(image, image.digest) == 200
         assert await running.upstream_requests() == (3, 2)
+        await running.prune("two/tags:b$")
+        assert await running.manifest(image, image.digest) == 200
+        assert await running.upstream_requests() == (3, 2)  # asked for by digest, it is an entry of its own
         await running.prune("two/tags")
         assert stored(tmp_path) == []
 
@@ -826,6 +879,17 @@ def test_what_is_no_duration(text: str) -> None:
 
 
 # --- starting and ending
+
+
+def test_its_end_removes_what_it_stored(upstream: str, tmp_path: Path) -> None:
+    image = cached(upstream, tmp_path, "stored")
+
+    async def work(running: Lab) -> None:
+        assert await running.manifest(image) == 200
+        assert len(stored(tmp_path)) == 2
+
+    in_lab(upstream, tmp_path, work)
+    assert stored(tmp_path) == []
 
 
 @contextlib.contextmanager

@@ -418,8 +418,6 @@ class Blobs:
             part.unlink(missing_ok=True)
 
     def _keep(self, digest: str, part: Path, size: int) -> None:
-        if not self._holders[digest]:
-            return
         path = self._path(digest)
         part.replace(path)
         data = None
