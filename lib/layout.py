@@ -201,6 +201,12 @@ def _check_names(route: Route, images: list[Image]) -> None:
             )
 
 
-def too_deep(images: Iterable[Image]) -> list[Image]:
-    """Images that Ociregistry cannot serve by any way: more segments than it routes."""
-    return [image for image in images if image.repository.count("/") + 1 > OCIREGISTRY_SEGMENTS]
+def unservable(image: Image) -> str | None:
+    """Why Ociregistry (1.17) cannot serve this image by any way; None where it can."""
+    if image.repository.count("/") + 1 > OCIREGISTRY_SEGMENTS:
+        return f"its path has more than {OCIREGISTRY_SEGMENTS} segments"
+    if "." in image.repository:
+        return "it takes a path segment with a dot for an upstream"
+    if not image.is_digest and image.reference != image.reference.lower():
+        return "it asks the upstream for the tag in lower case"
+    return None

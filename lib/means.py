@@ -13,7 +13,7 @@ from .gateway import Gateway
 from .guard import MARK
 from .images import Image
 from .launch import Launcher
-from .layout import Route, plan_route, too_deep
+from .layout import Route, plan_route, unservable
 from .manifests import DigestResolver, PlatformImages
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
@@ -53,7 +53,7 @@ def find_means(
     )
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
     if settings.layout.is_ociregistry:
-        _tell_too_deep(images, connections)
+        _tell_unservable(images, connections)
     host = _start_gateway(route, settings, connections) if route.way == "gateway" else route.endpoint.host
     client = _client(found, route, settings, connections)
     launcher = Launcher(_environment(route, connections, scratch))
@@ -70,12 +70,14 @@ def find_means(
     return Means(puller, ways.choose(images[0]), client, launcher)
 
 
-def _tell_too_deep(images: list[Image], connections: Connections) -> None:
-    deep = too_deep(images)
-    if deep:
-        connections.caution(
-            f"Ociregistry cannot serve {deep[0].name}, its path has too many segments ({len(deep)} such)"
-        )
+def _tell_unservable(images: list[Image], connections: Connections) -> None:
+    reasons: dict[str, list[Image]] = {}
+    for image in images:
+        reason = unservable(image)
+        if reason is not None:
+            reasons.setdefault(reason, []).append(image)
+    for reason, found in reasons.items():
+        connections.caution(f"Ociregistry cannot serve {found[0].name}: {reason} ({len(found)} such)")
 
 
 def _start_gateway(route: Route, settings: Settings, connections: Connections) -> str:
@@ -155,6 +157,12 @@ class _PruneWays:
         probe = network.run_until_stop(probe_admin(self._server))
         if not probe.works:
             return probe.reason
+        name = self._settings.upstream_name
+        if "." not in name:
+            damage = f"Ociregistry loses the layers of an upstream without a dot in its name ('{name}') when it prunes"
+            if self._settings.prune_via == "auto":
+                return f"{damage}; call it by its full name or its address there and here"
+            self._connections.caution(damage)
         upstream = self._connections.registry(self._settings.registry.url, _PRUNE_RETRY)
         platform_images = PlatformImages(network, upstream, self._connections.log)
         return AdminPruner(network, self._server, self._settings.upstream_name, platform_images)

@@ -26,6 +26,10 @@ class Ended:
     metrics: tuple[list[str], ...] = ()
     log: str = ""
 
+    def outcomes(self) -> list[str]:
+        """Of the pulls, in order."""
+        return [event["outcome"] for event in self.events if event["op"] == "pull"]
+
     def check_accounts(self) -> None:
         """The identity: summary, samples, steps, workers and events tell the same."""
         summary = self.summary
@@ -84,8 +88,26 @@ def drive(
     return read(folder, done.returncode, done.stdout, done.stderr)
 
 
-def read(folder: Path, status: int, stdout: str = "", stderr: str = "") -> Ended:
-    """What a run with `files(folder)` left there."""
+def start(folder: Path, *words: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Begin a run in a session of its own, with files in the folder."""
+    return subprocess.Popen(
+        command(*files(folder), *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    )
+
+
+def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
+    """Wait for its end."""
+    out, err = running.communicate(timeout=60)
+    return read(folder, running.returncode, out, err)
+
+
+def read(folder: Path, status: int, stdout: str = "", stderr: str = "", *, partial: bool = False) -> Ended:
+    """What a run with `files(folder)` left there; `partial` while it still writes."""
 
     def text(name: str) -> str:
         path = folder / name
@@ -97,7 +119,11 @@ def read(folder: Path, status: int, stdout: str = "", stderr: str = "") -> Ended
         stderr,
         folder,
         json.loads(text("summary.json") or "{}"),
-        tuple(json.loads(line) for line in text("events").splitlines()),
+        tuple(
+            json.loads(line)
+            for line in text("events").splitlines(keepends=True)
+            if line.endswith("\n") or not partial
+        ),
         tuple(line.split("\t") for line in text("metrics").splitlines()),
         text("log"),
     )

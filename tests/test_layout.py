@@ -6,7 +6,7 @@ import pytest
 
 from lib.errors import RunError, UsageError
 from lib.images import Image
-from lib.layout import parse_layout, plan_route, too_deep
+from lib.layout import parse_layout, plan_route, unservable
 from lib.settings import Endpoint
 
 CACHE, UP = Endpoint("http", "cache:8080"), Endpoint("http", "up:5000")
@@ -109,5 +109,16 @@ def test_names_longer_than_the_clients_allow() -> None:
         plan_route(parse_layout("harbor:p"), "crane", CACHE, UP, "up", [Image("a" * 254, "v1")])
 
 
-def test_what_ociregistry_cannot_route() -> None:
-    assert too_deep([Image("a/b/c/d", "v1"), Image("a/b/c/d/e", "v1")]) == [Image("a/b/c/d/e", "v1")]
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (Image("a/b/c/d", "v1"), None),
+        (Image("a/b/c/d/e", "v1"), "more than 4 segments"),
+        (Image("a/b.c", "v1"), "with a dot"),
+        (Image("a", "V1"), "lower case"),
+        (Image("a", "sha256:" + "a" * 64), None),
+    ],
+)
+def test_what_ociregistry_cannot_serve(image: Image, told: str | None) -> None:
+    reason = unservable(image)
+    assert reason is None if told is None else told in str(reason)

@@ -145,14 +145,7 @@ def double(upstream: str) -> Iterator[Server]:
 
 
 @pytest.fixture(
-    scope="module",
-    params=[
-        "double",
-        pytest.param(
-            "ociregistry",
-            marks=pytest.mark.skipif("OCIREGISTRY_URL" not in os.environ, reason="needs OCIREGISTRY_URL"),
-        ),
-    ],
+    scope="module", params=["double", *(["ociregistry"] if "OCIREGISTRY_URL" in os.environ else [])]
 )
 def server(request: pytest.FixtureRequest) -> Server:
     if request.param == "double":

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ import pytest
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, crane_registry, docker_registry_proxy, lab_cache
 from tests.conftest import Upstream
-from tests.driving import drive
+from tests.driving import drive, finish, read, start
 
 CLIENTS = ["crane", "skopeo"]
 MANIFEST_SERVED = re.compile(r'"GET /v2/(\S+)/manifests/(\S+) HTTP/1\.1" 200 .*"(crane|skopeo)')
@@ -96,42 +97,27 @@ def test_the_baseline_goes_to_the_upstream_itself(upstream: Upstream, crane: str
 
 
 def test_a_server_that_goes_away_and_comes_back(upstream: Upstream, crane: str, tmp_path: Path) -> None:
-    """Failures are counted, pulls go on afterwards, and the run is a good one."""
-    import threading
-    import time
+    """Failures are counted by class, pulls go on afterwards, and the run is a good one."""
 
-    down = threading.Event()
+    def wait_for(outcome: str, count: int) -> None:
+        deadline = time.monotonic() + 30
+        while read(tmp_path, 0, partial=True).outcomes().count(outcome) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
-    def server() -> None:
-        with lab_cache(upstream.address) as first:
-            port = int(first.address.partition(":")[2])
-            ready.append(port)
-            gate.set()
-            down.wait(30)
-        time.sleep(1.0)
-        with lab_cache(upstream.address, port=port):
-            finished.wait(60)
-
-    ready: list[int] = []
-    gate, finished = threading.Event(), threading.Event()
-    thread = threading.Thread(target=server)
-    thread.start()
-    try:
-        assert gate.wait(30)
-        threading.Timer(1.5, down.set).start()
-        ended = drive(
-            tmp_path, f"--pullthrough-url=127.0.0.1:{ready[0]}", f"--registry-url={upstream.url}", "--patterns=-0001",
-            "--layout=distribution", f"--client={crane}", "--iteration-seconds=4",
+    with lab_cache(upstream.address) as cache:
+        running = start(
+            tmp_path, f"--pullthrough-url={cache.address}", f"--registry-url={upstream.url}", "--patterns=-0001",
+            "--layout=distribution", f"--client={crane}", "--iteration-seconds=6",
         )  # fmt: skip
-    finally:
-        down.set()
-        finished.set()
-        thread.join()
-    assert ended.status == 0
+        wait_for("ok", 3)
+    wait_for("failed", 3)
+    with lab_cache(upstream.address, port=int(cache.address.partition(":")[2])):
+        ended = finish(running, tmp_path)
+    assert (ended.status, ended.stderr) == (0, "")
     ended.check_accounts()
-    assert ended.summary["failed"] > 0
     assert set(ended.summary["errors"]) <= {"refused", "reset"}
-    outcomes = [event["outcome"] for event in ended.events]
+    outcomes = ended.outcomes()
     last_failure = len(outcomes) - outcomes[::-1].index("failed")
     assert outcomes[:3] == ["ok"] * 3
     assert "ok" in outcomes[last_failure:]
@@ -292,6 +278,21 @@ def test_of_a_multi_platform_image_the_platforms_manifest_is_pruned_too(
     with urllib.request.urlopen(f"{ociregistry.url}/cmd/image/list?count=-1", timeout=10) as answer:
         cached = answer.read().decode()
     assert set(re.findall(rf"/({names})@sha256:", cached)) == left
+
+
+def test_an_upstream_without_a_dot_is_not_pruned(
+    ociregistry: Ociregistry, crane: str, tmp_path: Path
+) -> None:
+    """A real one answers such a prune with 200, drops the layers, and keeps the manifest: no pull works afterwards."""
+    port = ociregistry.upstream.partition(":")[2]
+    ended = drive(
+        tmp_path, f"--pullthrough-url={ociregistry.url}", f"--registry-url=localhost:{port}", "--patterns=-0001",
+        f"--client={crane}", "--prune",
+    )  # fmt: skip
+    assert ended.status == 1
+    assert ended.stderr.count("\n") == 1
+    assert f"without a dot in its name ('localhost:{port}')" in ended.stderr
+    assert ended.events == ()
 
 
 def test_after_a_prune_the_cache_goes_upstream_again(crane: str, tmp_path: Path) -> None:

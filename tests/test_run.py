@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.fake_crane import install, launches
-from tests.driving import Ended, command, drive, files, read
+from tests.driving import command, drive, files, finish, read, start
 
 STEP = 0.3
 
@@ -183,22 +183,6 @@ def test_images_from_stdin(client: Path, tmp_path: Path) -> None:
     ended = drive(tmp_path, *words, "--image-list=-", stdin=f"# mine\nok/app:v1\n\n{digest}\n")
     assert ended.status == 0
     assert {event["image"] for event in ended.events} == {"ok/app:v1", digest}
-
-
-def start(folder: Path, *words: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*files(folder), *words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(environment or {})},
-        start_new_session=True,
-    )
-
-
-def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
-    out, err = running.communicate(timeout=60)
-    return read(folder, running.returncode, out, err)
 
 
 def wait_for_pulls(client: Path, count: int = 1) -> None:
