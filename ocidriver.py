@@ -2,8 +2,12 @@
 """Load-test a pull-through OCI registry with real clients. Everything is in lib/; see README.md."""
 
 import os
+import signal
 import sys
-from importlib.util import find_spec
+
+# Ctrl-C while modules are still being imported ends the process, without a traceback; `main` takes it over.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 NEEDED = ("aiohttp", "click", "dateutil", "hdrh", "re2", "sh", "tenacity")
@@ -11,6 +15,8 @@ NEEDED = ("aiohttp", "click", "dateutil", "hdrh", "re2", "sh", "tenacity")
 
 def use_installed_packages() -> None:
     """Go on in the checkout's .venv when this interpreter lacks a package; else say how to install them."""
+    from importlib.util import find_spec
+
     missing = [name for name in NEEDED if find_spec(name) is None]
     if not missing:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +13,8 @@ import click
 
 from . import __version__
 from .clients import NAMES, parse_platform, this_platform
-from .errors import ExitStatus, UsageError
+from .commands import SUBCOMMANDS
+from .errors import ExitStatus, RunError, UsageError
 from .failures import ErrorClass
 from .layout import parse_layout
 from .messages import say
@@ -49,6 +51,12 @@ def _command() -> click.Command:
         context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
     )
     return click.version_option(__version__, "-V", "--version", prog_name="ocidriver")(command)
+
+
+def _subcommand(name: str) -> click.Command:
+    if name not in SUBCOMMANDS:
+        raise UsageError(f"there is no command '{name}', only {', '.join(SUBCOMMANDS)}; see ocidriver --help")
+    return SUBCOMMANDS[name].load()
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
@@ -110,14 +118,24 @@ def _upstream_name(text: str | None, default: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status. Errors are one line on stderr, never a traceback."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """The entry point: the exit status of `arguments`, by default the process's own."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    subcommand = not words[0].startswith("-")
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.default_int_handler):
+        # until the run takes it over Ctrl-C just ends the process: there is nothing to tidy up yet
+        signal.signal(signal.SIGINT, signal.default_int_handler if subcommand else signal.SIG_DFL)
+    _open_standard_descriptors()
+    return carry_out(words)
+
+
+def carry_out(words: Sequence[str]) -> int:
+    """Run a command line; the exit status. Errors are one line on stderr, never a traceback."""
     try:
-        if not words:
-            words = ["--help"]
-        if not words[0].startswith("-"):
-            raise UsageError(f"there is no command '{words[0]}'; see ocidriver --help")
-        result = _command().main(words, prog_name="ocidriver", standalone_mode=False)
+        if words[0].startswith("-"):
+            result = _command().main(list(words), prog_name="ocidriver", standalone_mode=False)
+        else:
+            command = _subcommand(words[0])
+            result = command.main(list(words[1:]), prog_name=f"ocidriver {words[0]}", standalone_mode=False)
         return int(result or 0)
     except click.ClickException as error:
         say(f"{_one_line(error)} (see ocidriver --help)")
@@ -125,11 +143,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         say(str(error))
         return ExitStatus.USAGE
+    except RunError as error:
+        say(str(error))
+        return ExitStatus.FAILED
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
         # nobody reads stdout any more; what is left in its buffer must not make the interpreter complain at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitStatus.FAILED
+    except OSError as error:
+        say(f"cannot go on: {error.strerror or error}")
         return ExitStatus.FAILED
     except Exception as error:
         say(f"a fault in ocidriver itself: {error!r}; please report it")
@@ -138,3 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _one_line(error: click.ClickException) -> str:
     return " ".join(error.format_message().split()).rstrip(".")
+
+
+def _open_standard_descriptors() -> None:
+    """Where stdin, stdout or stderr was closed: /dev/null, before a file of ours gets its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -138,13 +138,13 @@ class Found:
     version: str
 
 
-def find_client(wanted: str) -> Found:
+def find_client(wanted: str, environment: Mapping[str, str]) -> Found:
     """`auto`, a name or a path to the executable there is; RunError where there is none or it does not answer."""
     names = NAMES if wanted == "auto" else (wanted,)
     for name in names:
         path = _which(name)
         if path:
-            return _identify(path)
+            return _identify(path, environment)
     if wanted == "auto":
         raise RunError(f"neither crane nor skopeo was found on PATH: {_INSTALL}")
     raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_INSTALL}")
@@ -157,14 +157,14 @@ def _which(name: str) -> str | None:
     return os.path.abspath(path) if path else None
 
 
-def _identify(path: str) -> Found:
+def _identify(path: str, environment: Mapping[str, str]) -> Found:
     """Ask the executable what it is: crane has the command `version`, skopeo the option `--version`."""
     base = os.path.basename(path).lower()
     kinds = NAMES if "skopeo" not in base else tuple(reversed(NAMES))
     reasons = []
     for kind in kinds:
         try:
-            output = _ask(path, "version" if kind == "crane" else "--version")
+            output = _ask(path, "version" if kind == "crane" else "--version", environment)
         except RunError as error:
             reasons.append(str(error))
             continue
@@ -176,11 +176,14 @@ def _identify(path: str) -> Found:
     raise RunError(f"the client '{path}' does not work: {why}")
 
 
-def _ask(path: str, question: str) -> str:
+def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
     import sh
 
     try:
-        return str(sh.Command(path)(question, _timeout=10, _tty_out=False, _new_session=True)).strip()
+        command = sh.Command(path)
+        return str(
+            command(question, _timeout=10, _tty_out=False, _new_session=True, _env=dict(environment))
+        ).strip()
     except sh.TimeoutException:
         raise RunError(f"'{path} {question}' did not answer within 10 s") from None
     except sh.SignalException as error:

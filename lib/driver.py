@@ -86,7 +86,7 @@ class Driver:
                 self._walk(workers)
             finally:
                 self._end(workers)
-        self._close_the_last()
+                self._close_the_last()
         faults = [worker.error for worker in workers if worker.error is not None]
         if faults:
             raise faults[0]
@@ -119,10 +119,16 @@ class Driver:
             self._stop_all(workers, hurry=False)
 
     def _start(self, worker: Worker) -> None:
-        self._started[worker.index] = self._now()
-        chosen = worker.image_set
+        chosen, now = worker.image_set, self._now()
         self._log(f"start worker {worker.index} with pattern {chosen.pattern}, {len(chosen.images)} images")
-        worker.start()
+        try:
+            worker.start()
+        except RuntimeError as error:
+            self.hopeless = (
+                f"cannot start worker {worker.index}: {error}; raise the limit on processes (ulimit -u)"
+            )
+        else:
+            self._started[worker.index] = now
 
     def _retire(self, worker: Worker) -> None:
         self._log(f"stop worker {worker.index}")
@@ -200,7 +206,8 @@ class Driver:
         failed, failure = self._tally.failed, event.failure
         if failed >= HOPELESS_AFTER and not self._tally.pulled and failure is not None:
             self.hopeless = (
-                f"none of the first {failed} pulls succeeded: {failure.error_class}: {failure.message}"
+                f"none of the first {failed} pulls succeeded: {failure.error_class}: {failure.message} "
+                "(--keep-going goes on regardless)"
             )
 
     def _next_boundary(self) -> _Boundary | None:
@@ -215,10 +222,8 @@ class Driver:
         return min(ends, key=lambda boundary: boundary.at, default=None)
 
     def _close_what_is_due(self) -> None:
-        while True:
-            boundary = self._next_boundary()
-            if boundary is None or self._now() < boundary.at + SLACK:
-                return
+        now = self._now()
+        while (boundary := self._next_boundary()) is not None and now >= boundary.at + SLACK:
             self._close(boundary)
 
     def _close(self, boundary: _Boundary) -> None:
@@ -239,8 +244,10 @@ class Driver:
 
     def _end(self, workers: Sequence[Worker]) -> None:
         """Whatever ended the walk: no thread is left, and all that they told is counted."""
-        for worker in workers:
-            worker.stop(hurry=self._killed)
+        self._stop_all(workers, hurry=False)
+        while len(self._ended) < len(self._started):
+            self._heed_stops(workers)
+            self._take(self._until_next())
         for worker in workers:
             if worker.index in self._started:
                 worker.join()

@@ -1,7 +1,7 @@
-"""The guard: a small process that outlives a driver that was killed by SIGKILL, and ends the clients then.
+"""The guard: a small process that ends what the clients left, also where the driver itself was killed by SIGKILL.
 
-It holds the reading end of a pipe from the driver. End of file without the driver's goodbye means that the driver is
-gone; every process that carries the run's mark in its environment is then killed, and the run's folder removed.
+It holds the reading end of a pipe from the driver. At the driver's goodbye, and at the end of file without one when the
+driver is gone, every process that carries the run's mark in its environment is killed.
 Runs as a script of its own (no imports from this package), so that it starts fast and stays small.
 """
 
@@ -41,6 +41,9 @@ class Guard:
                 setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
                 setsigmask=(),
             )
+        except OSError:
+            os.close(self._pipe)
+            raise
         finally:
             os.close(reader)
             os.close(null)
@@ -69,22 +72,23 @@ def marked(folder: str) -> list[int]:
 
 
 def main(folder: str) -> None:
-    """Wait for the driver's end; then, unless it said goodbye, kill what carries its mark until nothing does."""
-    if os.read(0, len(_GOODBYE)) == _GOODBYE:
-        return
+    """Wait for the driver's end; then kill what carries its mark until nothing does.
+
+    After a goodbye that is what a client started in a session of its own, and the folder is the driver's to remove.
+    """
+    goodbye = os.read(0, len(_GOODBYE)) == _GOODBYE
     for _ in range(_ROUNDS):
         pids = marked(folder)
         if not pids:
             break
         for pid in pids:
-            try:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         time.sleep(0.05)
-    import shutil
+    if not goodbye:
+        import shutil
 
-    shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

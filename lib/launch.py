@@ -11,11 +11,14 @@ import os
 import select
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
 # Of a client's stderr so much is kept, from its end: what tells the class of a failure stands there.
 KEPT_STDERR = 64 * 1024
+# What poll takes at most, in milliseconds.
+_LONGEST_POLL = 2**31 - 1
 # Signals whose "ignored" would be inherited: Python ignores the first two, nohup and background shells the rest.
 _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
@@ -90,11 +93,16 @@ class Launcher:
         )
 
     def _watch(self, pid: int, reader: int, started: float, deadline: float) -> Outcome:
-        pidfd = _open_pidfd(pid)
         try:
-            return self._wait(pid, pidfd, reader, started, deadline)
-        finally:
-            os.close(pidfd)
+            pidfd = os.pidfd_open(pid)
+            try:
+                return self._wait(pid, pidfd, reader, started, deadline)
+            finally:
+                os.close(pidfd)
+        except BaseException:
+            # no descriptor left to wait on it, say: it must not go on unwatched
+            _end(pid)
+            raise
 
     def _wait(self, pid: int, pidfd: int, reader: int, started: float, deadline: float) -> Outcome:
         os.set_blocking(reader, False)
@@ -103,11 +111,15 @@ class Launcher:
             watch.register(descriptor, select.POLLIN)
         kept, timed_out, interrupted = bytearray(), False, False
         while True:
-            left = None if timed_out or interrupted else max(0.0, deadline - monotonic()) * 1000 + 1
-            ready = dict(watch.poll(left))
+            left = deadline - monotonic()
+            ready = dict(
+                watch.poll(
+                    None if timed_out or interrupted else min(max(left, 0.0) * 1000 + 1, _LONGEST_POLL)
+                )
+            )
             if pidfd in ready:
                 break
-            if not ready:
+            if left <= 0 and not timed_out:
                 timed_out = True
                 os.killpg(pid, signal.SIGKILL)
             if self._killed in ready:
@@ -157,14 +169,11 @@ def _read_into(kept: bytearray, reader: int) -> bool:
     return bool(chunk)
 
 
-def _open_pidfd(pid: int) -> int:
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        # no descriptor left to wait on the client: it must not go on unwatched
+def _end(pid: int) -> None:
+    """Kill and reap a client, unless it has been reaped already."""
+    with suppress(ProcessLookupError, ChildProcessError):
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        raise
 
 
 def _keep_descriptors_to_ourselves() -> None:

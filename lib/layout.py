@@ -153,6 +153,10 @@ def plan_route(
     else:
         route = _template_route(layout, pullthrough, registry, upstream_name)
     _check_names(route, images)
+    if client == "skopeo" and route.way != "gateway" and route.endpoint.host.startswith("["):
+        raise RunError(
+            f"skopeo takes no IPv6 address such as {route.endpoint.host}; use a name, or --client crane"
+        )
     return route
 
 

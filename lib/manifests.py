@@ -38,7 +38,7 @@ class DigestResolver:
     def by_digest(self, image: Image) -> Image:
         path = f"/v2/{self._route.repository(image)}/manifests/{image.reference}"
         headers = {"Accept": _ACCEPT, **self._route.headers}
-        answer = self._network.run(self._server.request("HEAD", path, headers=headers))
+        answer = self._network.run_until_kill(self._server.request("HEAD", path, headers=headers))
         digest = answer.headers.get("Docker-Content-Digest", "")
         if answer.status != 200 or not digest:
             raise RegistryError(f"no digest for {image.name}: HTTP {answer.status}", answer.status)
@@ -55,10 +55,10 @@ class PlatformImages:
         self._known: dict[Image, tuple[Image, ...]] = {}
 
     def of(self, images: Sequence[Image]) -> Mapping[Image, Sequence[Image]]:
-        """For each image those behind it, none where it is no index. CancelledError after a `cancel_all`."""
+        """For each image those behind it, none where it is no index. CancelledError after a `kill_all`."""
         unknown = [image for image in images if image not in self._known]
         if unknown:
-            self._network.run(self._ask_all(unknown))
+            self._network.run_until_kill(self._ask_all(unknown))
         return self._known
 
     async def _ask_all(self, images: Sequence[Image]) -> None:

@@ -18,6 +18,7 @@ from .manifests import DigestResolver, PlatformImages
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
 from .registry import Registry
+from .same_server import same_server
 from .scratch import Scratch
 from .selection import Selection
 from .settings import Settings
@@ -90,6 +91,10 @@ def _start_gateway(route: Route, settings: Settings, connections: Connections) -
     network = connections.network
     host = network.run(gateway.start())
     connections.resources.callback(lambda: network.run(gateway.close()))
+    if route.endpoint.tls:
+        connections.caution(
+            "skopeo checks no certificate behind the gateway, as the gateway itself speaks plain http"
+        )
     connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
     return host
 
@@ -103,8 +108,13 @@ def _client(found: Found, route: Route, settings: Settings, connections: Connect
     return Skopeo(found.path, found.version, settings.platform, plain_http, authfile)
 
 
+def client_environment(scratch: Scratch) -> dict[str, str]:
+    """What every client starts with: the user's environment, the run's mark, a temporary folder of the run's."""
+    return {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
+
+
 def _environment(route: Route, connections: Connections, scratch: Scratch) -> dict[str, str]:
-    environment = {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
+    environment = client_environment(scratch)
     if route.way == "header" and route.header is not None:
         folder = scratch.folder("docker")
         (folder / "config.json").touch(0o600)
@@ -135,6 +145,11 @@ class _PruneWays:
 
     def choose(self, sample: Image) -> Pruner:
         """The user's way, or the first that works; RunError with the reasons where none does."""
+        if same_server(self._route.endpoint, self._settings.registry):
+            raise RunError(
+                f"--prune: {self._route.endpoint.name} and {self._settings.registry.name} are the same server; "
+                "it would delete the upstream's own images"
+            )
         reasons: list[str] = []
         for way in self._wanted():
             pruner = self._admin() if way == "ociregistry" else self._by_client(sample)

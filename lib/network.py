@@ -23,6 +23,7 @@ class Network:
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._loop = asyncio.new_event_loop()
+        self._killed = False
         self._running: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
 
@@ -44,16 +45,23 @@ class Network:
         await self._loop.shutdown_asyncgens()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result; CancelledError after `cancel_all`."""
+        """The coroutine's result, whatever happens meanwhile."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def run_until_kill(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result; CancelledError once `kill_all` was called, also before."""
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         self._running.add(future)
         try:
+            if self._killed:
+                future.cancel()
             return future.result()
         finally:
             self._running.discard(future)
 
-    def cancel_all(self) -> None:
-        """End what `run` waits for now."""
+    def kill_all(self) -> None:
+        """End what `run_until_kill` waits for, now and from now on."""
+        self._killed = True
         for future in list(self._running):
             future.cancel()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .commands import SUBCOMMANDS
 from .settings import STDOUT
 
 EXAMPLES = """\b
@@ -45,6 +45,8 @@ class SectionedCommand(click.Command):
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records, col_max=30)
+        with formatter.section("Commands, each with --help"):
+            formatter.write_dl([(name, command.about) for name, command in SUBCOMMANDS.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
@@ -52,23 +54,29 @@ class SectionedCommand(click.Command):
             formatter.write_text(self.epilog)
 
 
+_YEAR = 366 * 86400
+# A tally takes a moment itself, in seconds.
+_LEAST_TALLY = 0.01
+
+
 class Seconds(click.ParamType[float]):
-    """A number of seconds, finite, greater than zero (or zero where that is allowed)."""
+    """A number of seconds, from `least` (where None: more than zero) to a year."""
 
     name = "seconds"
 
-    def __init__(self, *, zero: bool = False) -> None:
-        self._zero = zero
+    def __init__(self, least: float | None = None) -> None:
+        self._least = least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
             seconds = float(value)
         except ValueError:
             self.fail(f"'{value}' is not a number of seconds", param, ctx)
-        if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not self._zero):
-            self.fail(
-                f"'{value}' is not {'zero or more' if self._zero else 'more than zero'} seconds", param, ctx
-            )
+        wanted = "more than zero" if self._least is None else f"{self._least:g} or more"
+        if not (seconds > 0 if self._least is None else seconds >= self._least):
+            self.fail(f"'{value}' is not {wanted} seconds", param, ctx)
+        if not seconds <= _YEAR:
+            self.fail(f"'{value}' seconds are more than a year", param, ctx)
         return seconds
 
 
@@ -219,7 +227,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--tally-seconds"],
         section=OUTPUT,
-        type=Seconds(),
+        type=Seconds(least=_LEAST_TALLY),
         default=15,
         show_default=True,
         metavar="S",
@@ -266,7 +274,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--grace"],
         section=VERDICT,
-        type=Seconds(zero=True),
+        type=Seconds(least=0),
         default=10,
         show_default=True,
         metavar="S",

@@ -1,4 +1,4 @@
-"""Metrics lines, log lines, events, the summary. A failed write is told once and never ends a run."""
+"""What a run writes: metrics lines, log lines, events and the summary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -14,51 +14,77 @@ from typing import Any
 
 from .clock import Clock
 from .errors import UsageError
-from .events import Event
+from .events import FAILED, PRUNE, Event
 from .failures import clean
-from .messages import LINE_LENGTH
-from .settings import STDOUT
+from .linefile import LineFile
+from .messages import LINE_LENGTH, warn
+from .settings import STDOUT, Settings
 from .tally import Sample
 
+# So many failures have a log line of their own in each tally interval; the rest is counted in one line.
+FAILURES_LOGGED = 100
 
-class LineFile:
-    """Whole lines, written at once. After the first failed write it is silent; `failed` then says why."""
 
-    def __init__(self, path: str | Path, name: str, warn: Callable[[str], None]) -> None:
-        self.failed: str | None = None
-        self._name = name
-        self._where = "stdout" if str(path) == STDOUT else str(path)
-        self._warn = warn
-        self._owned = str(path) != STDOUT
-        self._descriptor = _open(path, name) if self._owned else 1
+class Outputs:
+    """The run's lines: metrics, log and events."""
 
-    def write(self, line: str) -> None:
-        if self.failed is not None:
-            return
-        left = memoryview(line.encode("utf-8", "replace") + b"\n")
-        try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
-        except OSError as error:
-            self.failed = error.strerror or str(error)
-            self._warn(
-                f"cannot write the {self._name} to {self._where}: {self.failed}; the test goes on without it"
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._clock = clock
+        self._unlogged: Counter[str] = Counter()
+        self._logged = 0
+        self.began = 0.0
+        self.metrics = LineFile(settings.metrics_file, "metrics", warn)
+        self.logs = LineFile(settings.log_file, "log", warn)
+        self.events = LineFile(settings.events_file, "events", warn) if settings.events_file else None
+        for file in self._files:
+            file.empty()
+        self.log = Log(self.logs, clock)
+
+    @property
+    def _files(self) -> list[LineFile]:
+        return [file for file in (self.metrics, self.logs, self.events) if file is not None]
+
+    def on_sample(self, sample: Sample) -> None:
+        self.metrics.write(metrics_line(sample, self._clock.line_time(self.began + sample.at)))
+        if self._unlogged:
+            counts = ", ".join(
+                f"{count} {error_class}" for error_class, count in self._unlogged.most_common()
             )
+            self.log(f"and {self._unlogged.total()} more failures: {counts}")
+        self._unlogged.clear()
+        self._logged = 0
+
+    def on_event(self, event: Event) -> None:
+        if self.events is not None:
+            self.events.write(event_line(event, self._clock))
+        if event.outcome == FAILED and event.failure is not None:
+            self._log_failure(event)
+
+    def _log_failure(self, event: Event) -> None:
+        assert event.failure is not None
+        if self._logged >= FAILURES_LOGGED:
+            self._unlogged[event.failure.error_class] += 1
+            return
+        self._logged += 1
+        what = "prune" if event.op == PRUNE else "pull"
+        failure = event.failure
+        self.log(
+            f"worker {event.worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}"
+        )
+
+    @property
+    def failed(self) -> list[str]:
+        """The outputs that could not be written whole, each with its reason."""
+        return [f"{file.name}: {file.failed}" for file in self._files if file.failed]
+
+    def finish(self, seconds: float) -> None:
+        """Wait so long for a reader that has stalled."""
+        for file in self._files:
+            file.finish(seconds)
 
     def close(self) -> None:
-        if self._owned:
-            with suppress(OSError):
-                os.close(self._descriptor)
-        self._owned = False
-
-
-def _open(path: str | Path, name: str) -> int:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # truncated once, then appended to: metrics and log may share a file
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"--{name}-file: cannot write {path}: {error.strerror}") from None
+        for file in self._files:
+            file.close()
 
 
 class Log:
@@ -105,17 +131,22 @@ def event_line(event: Event, clock: Clock) -> str:
 
 def check_summary_path(path: Path) -> None:
     """Before the test, as nobody wants to learn after an hour that its result has no place."""
+    if str(path) == STDOUT:
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        special = path.exists() and not stat.S_ISREG(path.stat().st_mode)
+        if path.is_dir() or not os.access(path if special else path.resolve().parent, os.W_OK):
+            raise UsageError(f"--summary-file: cannot write {path}")
     except OSError as error:
-        raise UsageError(f"--summary-file: cannot make {path.parent}: {error.strerror}") from None
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"--summary-file: cannot write {path}")
+        raise UsageError(f"--summary-file: cannot write {path}: {error.strerror}") from None
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """The whole file or none: written beside it and moved into place. A device or pipe is written to directly."""
+    """The whole file or none: written beside it and moved into place. A stream or device is written to directly."""
     text = json.dumps(summary, indent=2) + "\n"
+    if str(path) == STDOUT:
+        path = Path("/dev/stdout")
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         path.write_text(text)
         return

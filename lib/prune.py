@@ -122,7 +122,7 @@ class AdminPruner:
 
     def _call(self, url: str) -> tuple[str, Failure | None]:
         try:
-            answer = self._network.run(self._server.request("DELETE", url))
+            answer = self._network.run_until_kill(self._server.request("DELETE", url))
         except RegistryError as error:
             return FAILED, _failure(error)
         except CancelledError:

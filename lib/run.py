@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import traceback
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -18,12 +18,15 @@ from .clock import Clock
 from .connections import Connections
 from .driver import Driver
 from .errors import ExitStatus, RunError, Stopped
-from .events import FAILED, PRUNE, Event
+from .events import OK
+from .failures import ErrorClass
 from .guard import Guard
-from .means import Means, dry_means, find_means
+from .images import Image
+from .means import Means, client_environment, dry_means, find_means
 from .messages import say, warn
 from .network import Network
-from .output import LineFile, Log, check_summary_path, event_line, metrics_line, write_summary
+from .output import Outputs, check_summary_path, write_summary
+from .prune import Pruner
 from .ramp import plan_ramp
 from .registry import RegistryError
 from .scratch import Scratch
@@ -31,68 +34,17 @@ from .selection import Listing, Selection, read_image_list, select
 from .settings import Settings
 from .stop import Stop
 from .summary import Run, missed, summarize
-from .tally import Sample, Tally, limited_by
-from .worker import Warm, Worker
+from .tally import Tally, limited_by
+from .worker import Warm, Worker, prune_event
 
-# So many failures have a log line of their own in each tally interval; the rest is counted in one line.
-FAILURES_LOGGED = 100
-
-
-class Outputs:
-    """The run's lines: metrics, log and events."""
-
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._clock = clock
-        self._unlogged: Counter[str] = Counter()
-        self._logged = 0
-        self.began = 0.0
-        self.metrics = LineFile(settings.metrics_file, "metrics", warn)
-        self.logs = LineFile(settings.log_file, "log", warn)
-        self.events = LineFile(settings.events_file, "events", warn) if settings.events_file else None
-        self.log = Log(self.logs, clock)
-
-    def on_sample(self, sample: Sample) -> None:
-        self.metrics.write(metrics_line(sample, self._clock.line_time(self.began + sample.at)))
-        if self._unlogged:
-            counts = ", ".join(
-                f"{count} {error_class}" for error_class, count in self._unlogged.most_common()
-            )
-            self.log(f"and {self._unlogged.total()} more failures: {counts}")
-        self._unlogged.clear()
-        self._logged = 0
-
-    def on_event(self, event: Event) -> None:
-        if self.events is not None:
-            self.events.write(event_line(event, self._clock))
-        if event.outcome == FAILED and event.failure is not None:
-            self._log_failure(event)
-
-    def _log_failure(self, event: Event) -> None:
-        assert event.failure is not None
-        if self._logged >= FAILURES_LOGGED:
-            self._unlogged[event.failure.error_class] += 1
-            return
-        self._logged += 1
-        what = "prune" if event.op == PRUNE else "pull"
-        failure = event.failure
-        self.log(
-            f"worker {event.worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}"
-        )
-
-    @property
-    def failed(self) -> list[str]:
-        """The outputs that could not be written whole, each with its reason."""
-        files = {"metrics": self.metrics, "log": self.logs, "events": self.events}
-        return [f"{name}: {file.failed}" for name, file in files.items() if file is not None and file.failed]
-
-    def close(self) -> None:
-        for file in (self.metrics, self.logs, self.events):
-            if file is not None:
-                file.close()
+# So long the end waits for whoever should read stdout, in seconds.
+READER_SECONDS = 2.0
+_DESCRIPTORS = 16384
 
 
 def run(settings: Settings, start_at: datetime | None) -> int:
     """Carry out the test; the exit status. UsageError, before any traffic, for files that cannot be used."""
+    _raise_descriptor_limit()
     given = read_image_list(settings.image_list) if settings.image_list is not None else None
     stop = Stop()
     clock = Clock()
@@ -107,6 +59,10 @@ def run(settings: Settings, start_at: datetime | None) -> int:
             state.reason = "stopped by a signal"
         except RunError as error:
             state.reason = str(error)
+        except OSError as error:
+            state.reason = (
+                f"this machine cannot go on: {error.strerror or error}; is a limit too low (ulimit -n, -u)?"
+            )
         except Exception as error:
             state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
             for line in traceback.format_exc().splitlines():
@@ -130,8 +86,10 @@ def _carry_out(
     log("test begins")
     with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
         connections = Connections(network, resources, log, warn)
-        found = None if settings.dry_run else find_client(settings.client)
-        if found is not None:
+        found = None
+        if not settings.dry_run:
+            resources.enter_context(Guard(str(scratch.path)))
+            found = find_client(settings.client, client_environment(scratch))
             log(f"client {found.kind} {found.version} ({found.path})")
             _ping(settings, connections)
         selection = select(settings, given, connections)
@@ -141,12 +99,20 @@ def _carry_out(
         else:
             means = find_means(settings, found, selection, connections, scratch)
         state.client = means.client
-        if means.launcher is not None:
-            resources.enter_context(Guard(str(scratch.path)))
+        retries_known = means.client is None or means.client.name == "crane"
+        tally = Tally(len(selection.image_sets), retries_known=retries_known, on_sample=outputs.on_sample)
+        state.tally = tally
+
+        def kill() -> None:
+            network.kill_all()
+            if means.launcher is not None:
+                means.launcher.kill_all()
+
         if settings.prune_first and means.pruner is not None:
-            _prune_first(means, selection, scratch.folder("prune-first"), stop, outputs)
+            with stop.calling(kill):
+                _prune_first(means.pruner, selection, scratch.folder("prune-first"), stop, outputs, tally)
         _wait_until(start_at, stop, outputs)
-        _drive(settings, selection, means, scratch, network, stop, outputs, state)
+        _drive(settings, selection, means, scratch, kill, stop, outputs, state)
 
 
 def _ping(settings: Settings, connections: Connections) -> None:
@@ -161,24 +127,24 @@ def _ping(settings: Settings, connections: Connections) -> None:
     connections.log(f"server under test {endpoint.url} answers GET /v2/ with HTTP {status}")
 
 
-def _prune_first(means: Means, selection: Selection, scratch: Path, stop: Stop, outputs: Outputs) -> None:
-    """Prune what will be pulled, so that first pulls are cold. What was not there needs none."""
-    assert means.pruner is not None
-    pruned, absent = 0, 0
-    for each in means.pruner.prune(selection.images, scratch, lambda: stop.count > 0):
-        if each.failure is None:
-            pruned += 1
-        elif each.failure.error_class == "not-found":
-            absent += 1
-        else:
-            raise RunError(
-                f"--prune-first: cannot prune {each.image.name}: {each.failure.error_class}: {each.failure.message}"
-            )
-    if stop.count:
-        raise Stopped
-    outputs.log(
-        f"pruned {pruned} images before the ramp" + (f", {absent} more were not there" if absent else "")
-    )
+def _prune_first(
+    pruner: Pruner, selection: Selection, scratch: Path, stop: Stop, outputs: Outputs, tally: Tally
+) -> None:
+    """Prune what will be pulled, so that first pulls are cold. What was not there needs no pruning."""
+    done: set[Image] = set()
+    for index, image_set in enumerate(selection.image_sets):
+        images = [image for image in image_set.images if image not in done]
+        done.update(images)
+        for each in pruner.prune(images, scratch, lambda: stop.count > 0):
+            absent = each.failure is not None and each.failure.error_class == ErrorClass.NOT_FOUND.value
+            event = prune_event(index, 0, replace(each, outcome=OK, failure=None) if absent else each)
+            tally.add(event)
+            outputs.on_event(event)
+            if event.failure is not None:
+                raise RunError(f"--prune-first: cannot prune {event.image.name}: {event.failure.message}")
+        if stop.count:
+            raise Stopped
+    outputs.log(f"pruned {len(done)} images before the ramp")
 
 
 def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:
@@ -201,25 +167,15 @@ def _drive(
     selection: Selection,
     means: Means,
     scratch: Scratch,
-    network: Network,
+    kill: Callable[[], None],
     stop: Stop,
     outputs: Outputs,
     state: Run,
 ) -> None:
     steps = plan_ramp(len(selection.image_sets), settings.iteration_seconds)
-    retries_known = means.client is None or means.client.name == "crane"
-    tally = state.tally = Tally(
-        len(selection.image_sets), retries_known=retries_known, on_sample=outputs.on_sample
-    )
-
-    def kill() -> None:
-        network.cancel_all()
-        if means.launcher is not None:
-            means.launcher.kill_all()
-
     driver = Driver(
         steps,
-        tally,
+        state.tally,
         stop,
         tally_seconds=settings.tally_seconds,
         grace=settings.grace,
@@ -241,10 +197,10 @@ def _drive(
         outputs.began = state.begin = driver.began
         state.elapsed = driver.elapsed
         state.driver_cpu_seconds = _cpu_seconds() - cpu
-        used = state.driver_cpu_seconds + tally.client_cpu_seconds
+        used = state.driver_cpu_seconds + state.tally.client_cpu_seconds
         state.limited_by = limited_by(state.elapsed, used, len(os.sched_getaffinity(0)))
     if driver.hopeless is not None:
-        raise RunError(f"{driver.hopeless} (--keep-going goes on regardless)")
+        raise RunError(driver.hopeless)
 
 
 def _workers(
@@ -273,6 +229,15 @@ def _random(seed: int | None, worker: int) -> Random:
     return Random() if seed is None else Random(f"{seed}/{worker}")  # noqa: S311 - an order, not a secret
 
 
+def _raise_descriptor_limit() -> None:
+    """A pull needs three descriptors, and hundreds of workers are fine; the soft limit is often 1024 or 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
@@ -290,14 +255,14 @@ def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, stat
         f"in {state.elapsed:.1f} s, {summary['rate']:.2f} pulls/s; "
         f"{tally.pruned} pruned, {tally.prune_failed} prunes failed"
     )
-    status = _status(state, stop, outputs, missed(summary))
+    unwritten = None
     if settings.summary_file is not None:
         try:
             write_summary(settings.summary_file, summary)
         except OSError as error:
-            say(f"cannot write the summary to {settings.summary_file}: {error.strerror}")
-            status = status or ExitStatus.FAILED
-    return status
+            unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
+    outputs.finish(0.0 if stop.count else READER_SECONDS)
+    return _status(state, stop, outputs, unwritten, missed(summary))
 
 
 def _nothing_pulled(tally: Tally) -> str:
@@ -311,8 +276,12 @@ def _nothing_pulled(tally: Tally) -> str:
     )
 
 
-def _status(state: Run, stop: Stop, outputs: Outputs, missed_thresholds: list[str]) -> int:
+def _status(
+    state: Run, stop: Stop, outputs: Outputs, unwritten: str | None, missed_thresholds: list[str]
+) -> int:
     """Signals win over 1, 1 over 3; what is told on stderr is logged too."""
+    if unwritten is not None:
+        say(unwritten)
     if stop.signal is not None:
         return 128 + stop.signal
     if state.reason is not None:
@@ -320,7 +289,9 @@ def _status(state: Run, stop: Stop, outputs: Outputs, missed_thresholds: list[st
         say(state.reason)
         return ExitStatus.FAILED
     if outputs.failed:
-        say(f"not all was written ({'; '.join(outputs.failed)}); free some space or name another file")
+        say(f"not all was written ({'; '.join(outputs.failed)})")
+        return ExitStatus.FAILED
+    if unwritten is not None:
         return ExitStatus.FAILED
     if missed_thresholds:
         message = f"missed: {', '.join(missed_thresholds)}"

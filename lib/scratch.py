@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from .errors import RunError
 
 PREFIX = "ocidriver-"
 _LOCK = "lock"
+_NEW_LOCK = "lock.new"
+# A start that takes longer than this to lock its folder was killed meanwhile.
+_MAKING_SECONDS = 60.0
 
 
 class Scratch:
@@ -29,7 +33,7 @@ class Scratch:
         _sweep(Path(tempfile.gettempdir()))
         try:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-            unlocked = self.path / f"{_LOCK}.new"
+            unlocked = self.path / _NEW_LOCK
             self._lock = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             # in place only when it is held: who sees the lock without its holder may remove the folder
@@ -63,7 +67,9 @@ def _sweep(where: Path) -> None:
 
 
 def _remove_unless_held(folder: Path) -> None:
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    unfinished = folder / _NEW_LOCK
+    killed_early = unfinished.exists() and time.time() - unfinished.stat().st_mtime > _MAKING_SECONDS
+    lock = os.open(unfinished if killed_early else folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)

@@ -36,6 +36,8 @@ def read_image_list(source: str) -> Listing:
     """`--image-list`: one entry an image, in the file's order; what cannot be read is wrong usage."""
     try:
         if source == STDOUT:
+            if sys.stdin is None:
+                raise UsageError("--image-list: stdin is closed")
             return _parsed(sys.stdin)
         with open(source, encoding="utf-8") as file:
             return _parsed(file)

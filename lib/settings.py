@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from urllib.parse import urlsplit
 from .errors import UsageError
 from .images import compile_regex
 from .layout import Layout
+from .same_server import spelled_alike
 from .thresholds import Threshold
 
 STDOUT = "-"
+# Where lines of several kinds may go.
+_STREAMS = (STDOUT, os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,12 @@ def parse_endpoint(option: str, text: str) -> Endpoint:
 def _check_host(option: str, name: str) -> None:
     try:
         parts = urlsplit(f"//{name}")
-        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = (
+            bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+            and name[-1] != ":"
+            and name[0] != "-"
+        )
     except ValueError:
         valid = False
     if (
@@ -140,7 +149,7 @@ def check_together(settings: Settings) -> None:
         raise UsageError(
             "--prune with --layout direct would delete the upstream's own images; leave one of them out"
         )
-    if pruning and settings.pullthrough.name == settings.registry.name:
+    if pruning and spelled_alike(settings.pullthrough, settings.registry):
         raise UsageError(
             "--prune with --pullthrough-url and --registry-url the same would delete the upstream's images"
         )
@@ -148,10 +157,14 @@ def check_together(settings: Settings) -> None:
 
 def _check_files(settings: Settings) -> None:
     """Metrics and log may share a file; the others need one of their own."""
-    lines = {settings.metrics_file, settings.log_file}
-    own = [str(path) for path in (settings.summary_file, settings.events_file) if path is not None]
-    shared = [path for path in own if path in lines or own.count(path) > 1]
+    lines = {_real(settings.metrics_file), _real(settings.log_file)}
+    own = [_real(str(path)) for path in (settings.summary_file, settings.events_file) if path is not None]
+    shared = [path for path in own if path not in _STREAMS and (path in lines or own.count(path) > 1)]
     if shared:
         raise UsageError(
             f"{shared[0]} is named twice; the summary and the events each need a file of their own"
         )
+
+
+def _real(path: str) -> str:
+    return path if path == STDOUT else os.path.realpath(path)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from types import FrameType
 
@@ -32,7 +32,8 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the process's signals; afterwards they are as before."""
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        wanted = [number for number in SIGNALS if not _ignored_for_good(number)]
+        before = {number: signal.signal(number, self._handle) for number in wanted}
         try:
             yield
         finally:
@@ -44,9 +45,13 @@ class Stop:
 
     def wait(self, seconds: float) -> bool:
         """Sleep; True at once when a signal comes, or came before."""
-        woken = threading.Event()
-        with self.calling(woken.set):
-            return woken.wait(seconds)
+        woken: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # a handler may put into it, unlike setting an Event
+        with self.calling(lambda: woken.put(None)):
+            with suppress(queue.Empty):
+                woken.get(timeout=seconds)
+            return self.count > 0
 
     @contextmanager
     def calling(self, callback: Callable[[], object]) -> Iterator[None]:
@@ -58,3 +63,8 @@ class Stop:
             yield
         finally:
             self._callbacks.remove(callback)
+
+
+def _ignored_for_good(number: signal.Signals) -> bool:
+    """`nohup` has the hang-up ignored, and means it."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN

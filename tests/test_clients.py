@@ -46,29 +46,29 @@ def test_skopeo_commands() -> None:
 
 def test_the_real_clients_are_recognised(crane: str, skopeo: str) -> None:
     for kind, path in (("crane", crane), ("skopeo", skopeo)):
-        found = find_client(path)
+        found = find_client(path, os.environ)
         assert (found.kind, found.path) == (kind, path)
         assert found.version[0].isdigit()
 
 
 def test_by_another_name(tmp_path: Path) -> None:
     install(tmp_path).rename(tmp_path / "puller-1.2")
-    assert find_client(str(tmp_path / "puller-1.2")).kind == "crane"
+    assert find_client(str(tmp_path / "puller-1.2"), os.environ).kind == "crane"
 
 
 def test_auto_takes_crane_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert find_client("auto").path == str(tmp_path / "crane")
+    assert find_client("auto", os.environ).path == str(tmp_path / "crane")
 
 
 def test_no_client_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     with pytest.raises(RunError, match="neither crane nor skopeo was found on PATH: install"):
-        find_client("auto")
+        find_client("auto", os.environ)
     with pytest.raises(RunError, match="'skopeo' was not found"):
-        find_client("skopeo")
+        find_client("skopeo", os.environ)
 
 
 @pytest.mark.parametrize(
@@ -84,17 +84,17 @@ def test_what_is_no_client(tmp_path: Path, script: str, told: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     with pytest.raises(RunError, match=f"does not work: .*{told}"):
-        find_client(str(path))
+        find_client(str(path), os.environ)
 
 
 def test_a_file_that_cannot_be_executed(tmp_path: Path) -> None:
     path = tmp_path / "crane"
     path.write_text("not a program")
     with pytest.raises(RunError, match="cannot be executed"):
-        find_client(str(path))
+        find_client(str(path), os.environ)
     path.chmod(0o755)
     with pytest.raises(RunError, match="does not work"):
-        find_client(str(path))
+        find_client(str(path), os.environ)
 
 
 @pytest.mark.parametrize("text", ["linux", "linux/", "linux/amd64/v1/x", "linux/amd 64", "../x"])

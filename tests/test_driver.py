@@ -171,7 +171,10 @@ def test_after_the_grace_or_a_second_signal_pulls_are_interrupted(grace: float, 
 def test_a_hopeless_beginning_ends_the_run_with_the_reason() -> None:
     ramp = Ramp(Sleeper(0.005, FAILED), 2, 5, 1)
     ramp.drive()
-    assert ramp.driver.hopeless == "none of the first 10 pulls succeeded: refused: nobody there"
+    assert (
+        ramp.driver.hopeless
+        == "none of the first 10 pulls succeeded: refused: nobody there (--keep-going goes on regardless)"
+    )
     assert 10 <= ramp.tally.failed <= 12
     assert ramp.driver.elapsed < 3
 
@@ -190,3 +193,17 @@ def test_a_fault_of_a_worker_ends_the_run() -> None:
 
     with pytest.raises(ZeroDivisionError):
         Ramp(Broken(0), 1, 0.1, 1).drive()
+
+
+def test_a_worker_that_cannot_be_started_ends_the_run_with_its_accounts_in_order() -> None:
+    ramp = Ramp(Sleeper(0.01), 3, 0.2, 0.1)
+
+    def no_thread() -> None:
+        raise RuntimeError("can't start new thread")
+
+    ramp.workers[1].start = no_thread  # type: ignore[method-assign]
+    ramp.drive()
+    assert ramp.driver.hopeless is not None
+    assert ramp.driver.hopeless.startswith("cannot start worker 1: can't start new thread; raise the limit")
+    assert ramp.tally.pulled > 0
+    ramp.check_sums()

@@ -65,6 +65,16 @@ def test_of_a_flood_the_end_is_kept(launcher: Launcher) -> None:
     assert len(outcome.stderr) <= 3 * KEPT_STDERR
 
 
+def test_a_client_that_never_stops_writing_meets_the_limit_too(launcher: Launcher) -> None:
+    outcome = launcher.run(shell("exec yes >&2"), 0.3)
+    assert outcome.timed_out
+    assert outcome.seconds < 10
+
+
+def test_a_limit_of_months(launcher: Launcher) -> None:
+    assert launcher.run(shell("exit 0"), 3e7).returncode == 0
+
+
 def test_what_the_client_leaves_behind_dies_with_it(launcher: Launcher, tmp_path: Path) -> None:
     outcome = launcher.run(shell(f"sleep 600 & echo $! > {tmp_path}/pid"), 5)
     assert outcome.returncode == 0

@@ -15,7 +15,8 @@ from lib.events import FAILED, OK, PULL, Event
 from lib.failures import Failure
 from lib.images import Image
 from lib.latency import Latency
-from lib.output import LineFile, Log, check_summary_path, event_line, metrics_line, write_summary
+from lib.linefile import LineFile
+from lib.output import Log, check_summary_path, event_line, metrics_line, write_summary
 from lib.tally import Sample
 
 
@@ -39,6 +40,7 @@ def test_a_file_is_replaced_and_its_parents_made(tmp_path: Path, warnings: Warni
     path = tmp_path / "a" / "b" / "metrics"
     for text in ("first run, longer", "second"):
         file = LineFile(path, "metrics", warnings)
+        file.empty()
         file.write(text)
         file.close()
     assert path.read_text() == "second\n"
@@ -64,6 +66,39 @@ def test_a_full_disk_is_told_once(warnings: Warnings) -> None:
         "cannot write the metrics to /dev/full: No space left on device; the test goes on without it"
     ]
     assert file.failed == "No space left on device"
+
+
+def test_a_stalled_reader_holds_nothing_up(warnings: Warnings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.linefile._MOST_KEPT", 200_000)
+    reader, writer = os.pipe()
+    file = LineFile(f"/dev/fd/{writer}", "metrics", warnings)
+    os.close(writer)
+    for number in range(1000):
+        file.write(f"{number:0100d}")
+    assert not warnings  # so much is kept for a reader who comes back
+    assert int(os.read(reader, 101)) == 0
+    for number in range(3000):
+        file.write(f"{number:0100d}")
+    assert [file.failed] == ["nobody reads it"]
+    assert len(warnings) == 1
+    file.close()
+    os.close(reader)
+
+
+def test_a_reader_who_comes_back_misses_nothing(warnings: Warnings) -> None:
+    reader, writer = os.pipe()
+    file = LineFile(f"/dev/fd/{writer}", "metrics", warnings)
+    os.close(writer)
+    lines = [f"{number:0100d}" for number in range(2000)]
+    for line in lines:
+        file.write(line)
+    read = bytearray()
+    while len(read) < 2000 * 101:
+        read += os.read(reader, 4096)
+        file.finish(0.0) if len(read) > 150_000 else file.write("")
+    assert read.decode().split() == lines
+    file.close()
+    os.close(reader)
 
 
 def test_a_file_that_cannot_be_made(tmp_path: Path, warnings: Warnings) -> None:
@@ -141,5 +176,5 @@ def test_the_summary_path_is_checked_before_the_test(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--summary-file: cannot write"):
         check_summary_path(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="--summary-file: cannot make"):
+    with pytest.raises(UsageError, match="--summary-file: cannot write"):
         check_summary_path(tmp_path / "file" / "summary.json")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.lab.servers import lab_cache
+from tests.conftest import Upstream
 from tests.doubles.fake_crane import install, launches
 from tests.driving import command, drive, files, finish, read, start
 
@@ -85,13 +87,17 @@ def test_a_client_that_hangs_is_killed_with_all_it_started(
 
 
 def test_a_client_that_vanishes_in_mid_run(client: Path, tmp_path: Path) -> None:
-    running = start(tmp_path, *options(client, "ok/app:1", step=0.8))
+    driver = start(tmp_path, *options(client, "ok/app:1", step=0.8))
     wait_for_pulls(client)
     client.unlink()
-    ended = finish(running, tmp_path)
+    ended = finish(driver, tmp_path)
     assert ended.status == 0
     ended.check_accounts()
-    assert set(ended.summary["errors"]) == {"client"}
+    assert "client" in ended.summary["errors"]
+    assert set(ended.summary["errors"]) <= {
+        "client",
+        "other",
+    }  # the script may vanish while its shell opens it
     assert ended.summary["failed"] < 40  # it pauses when nothing can be started
 
 
@@ -185,6 +191,13 @@ def test_images_from_stdin(client: Path, tmp_path: Path) -> None:
     assert {event["image"] for event in ended.events} == {"ok/app:v1", digest}
 
 
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def wait_for_pulls(client: Path, count: int = 1) -> None:
     deadline = time.monotonic() + 30
     while sum(line.startswith("pull") for line in launches(client)) < count and time.monotonic() < deadline:
@@ -197,10 +210,10 @@ def wait_for_pulls(client: Path, count: int = 1) -> None:
 def test_a_signal_drains(
     client: Path, tmp_path: Path, temporary: dict[str, str], number: signal.Signals, status: int
 ) -> None:
-    running = start(tmp_path, *options(client, "slow/app:1", step=60), environment=temporary)
+    driver = start(tmp_path, *options(client, "slow/app:1", step=60), environment=temporary)
     wait_for_pulls(client, 2)
-    os.killpg(running.pid, number)  # the whole terminal's worth, as Ctrl-C does
-    ended = finish(running, tmp_path)
+    os.killpg(driver.pid, number)  # the whole terminal's worth, as Ctrl-C does
+    ended = finish(driver, tmp_path)
     assert (ended.status, ended.stderr) == (status, "")
     assert ended.summary["interrupted"] is True
     assert ended.summary["interrupted_pulls"] == 0
@@ -213,13 +226,13 @@ def test_after_the_grace_or_at_a_second_signal_clients_are_killed(
     client: Path, tmp_path: Path, temporary: dict[str, str], twice: bool
 ) -> None:
     words = [*options(client, "stubborn/app:1", step=60), f"--grace={60 if twice else 0.3}"]
-    running = start(tmp_path, *words, environment=temporary)
+    driver = start(tmp_path, *words, environment=temporary)
     wait_for_pulls(client)
-    running.send_signal(signal.SIGINT)
+    driver.send_signal(signal.SIGINT)
     if twice:
         time.sleep(0.3)
-        running.send_signal(signal.SIGTERM)
-    ended = finish(running, tmp_path)
+        driver.send_signal(signal.SIGTERM)
+    ended = finish(driver, tmp_path)
     assert ended.status == 130
     assert (ended.summary["pulled"], ended.summary["failed"], ended.summary["interrupted_pulls"]) == (0, 0, 1)
     ended.check_accounts()
@@ -228,13 +241,125 @@ def test_after_the_grace_or_at_a_second_signal_clients_are_killed(
 def test_a_signal_while_waiting_for_the_start(
     client: Path, tmp_path: Path, temporary: dict[str, str]
 ) -> None:
-    running = start(tmp_path, *options(client, "ok/app:1"), "--start-at=23:59:59.9", environment=temporary)
+    driver = start(tmp_path, *options(client, "ok/app:1"), "--start-at=23:59:59.9", environment=temporary)
     deadline = time.monotonic() + 30
     while "waiting for" not in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else True:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    running.send_signal(signal.SIGTERM)
-    ended = finish(running, tmp_path)
+    driver.send_signal(signal.SIGTERM)
+    ended = finish(driver, tmp_path)
     assert ended.status == 143
     assert ended.summary["interrupted"] is True
     assert ended.summary["pulled"] == 0
+
+
+def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback(client: Path, tmp_path: Path) -> None:
+    for step in range(12):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        driver = start(folder, *options(client, "ok/app:1", step=60))
+        time.sleep(0.03 * step)
+        driver.send_signal(signal.SIGINT)
+        out, err = driver.communicate(timeout=60)
+        assert driver.returncode in (130, -signal.SIGINT)
+        assert (out, err) == ("", "")
+
+
+def test_nohup_means_it(client: Path, tmp_path: Path) -> None:
+    words = command(*files(tmp_path), *options(client, "ok/app:1"))
+    driver = subprocess.Popen(["nohup", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_pulls(client)
+    driver.send_signal(signal.SIGHUP)
+    assert driver.wait(60) == 0
+
+
+def test_with_stdout_closed_no_line_lands_in_another_file(client: Path, tmp_path: Path) -> None:
+    words = command(*files(tmp_path)[2:], *options(client, "ok/app:1"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    ended = read(tmp_path, done.returncode, "", done.stderr)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert len(ended.events) == ended.summary["pulled"] > 0
+
+
+def test_a_reader_that_leaves_is_told_once(client: Path, tmp_path: Path) -> None:
+    words = command(*files(tmp_path)[2:], *options(client, "ok/app:1"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writer)
+    ended = read(tmp_path, done.returncode, "", done.stderr)
+    assert ended.status == 1
+    assert (
+        ended.stderr.count("Broken pipe") == 4
+    )  # metrics and log: when it happened, and why the status is 1
+    assert len(ended.events) == ended.summary["pulled"] > 0
+
+
+def test_a_summary_without_a_place_is_exit_1_also_when_a_threshold_was_missed(
+    client: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gone"
+    driver = subprocess.Popen(
+        command(
+            *files(tmp_path)[:2],
+            *options(client, "ok/app:1"),
+            f"--summary-file={folder}/s",
+            "--threshold=rate>9999",
+        ),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_pulls(client)
+    folder.rmdir()
+    err = driver.communicate(timeout=60)[1]
+    assert driver.returncode == 1
+    assert f"cannot write the summary to {folder}/s: No such file or directory" in err
+
+
+def test_what_a_client_starts_in_a_session_of_its_own_is_ended(client: Path, tmp_path: Path) -> None:
+    ended = drive(tmp_path, *options(client, "daemon/app:1"))
+    assert ended.status == 0
+    pids = [int(line) for line in (client.parent / "daemons").read_text().split()]
+    assert len(pids) == ended.summary["pulled"]
+    assert not [
+        pid
+        for pid in pids
+        if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_in_the_middle_of_prune_first(
+    client: Path, tmp_path: Path, temporary: dict[str, str], upstream: Upstream, number: signal.Signals
+) -> None:
+    with lab_cache(upstream.address, "--allow-delete") as cache:
+        driver = start(
+            tmp_path, f"--pullthrough-url={cache.address}", f"--registry-url={upstream.address}",
+            "--layout=distribution", f"--client={client}", "--workers=1", "--prune-first", "--prune-via=client",
+            environment=temporary,
+        )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while not any(line.startswith("delete") for line in launches(client)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        driver.send_signal(number)
+        ended = finish(driver, tmp_path)
+    assert ended.status == 128 + number
+    assert ended.summary["interrupted"] is True
+    assert [event["outcome"] for event in ended.events] == ["interrupted"]
+
+
+def test_the_upstream_by_another_name_is_not_pruned(client: Path, tmp_path: Path, upstream: Upstream) -> None:
+    port = upstream.address.partition(":")[2]
+    ended = drive(
+        tmp_path, f"--pullthrough-url=localhost:{port}", f"--registry-url={upstream.address}", "--layout=distribution",
+        f"--client={client}", "--workers=1", "--prune",
+    )  # fmt: skip
+    assert ended.status == 1
+    assert "are the same server" in ended.stderr
+    assert launches(client) == []

@@ -55,15 +55,21 @@ def ended(pid: int) -> bool:
         return True
 
 
-def test_the_guard_leaves_quietly_with_the_driver(tmp_path: Path) -> None:
-    client = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(tmp_path)})
+def test_the_guard_ends_what_a_client_left_and_nothing_else(tmp_path: Path) -> None:
+    left, other = (
+        subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: mark}, start_new_session=True)
+        for mark in (str(tmp_path), f"{tmp_path}x")
+    )
     try:
         with Guard(str(tmp_path)):
-            assert marked(str(tmp_path)) == [client.pid]
-        assert client.poll() is None
+            assert marked(str(tmp_path)) == [left.pid]
+        assert left.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+        assert tmp_path.exists()
     finally:
-        client.kill()
-        client.wait()
+        for process in (left, other):
+            process.kill()
+            process.wait()
 
 
 DRIVER = """

@@ -15,12 +15,14 @@ for argument; do
     esac
 done
 echo "$1 $reference" >> "@LOG@"
+[ "$1" = delete ] && sleep 600
 fault=${reference#*/}; fault=${fault%%/*}
 case "$fault" in
     ok*) exit 0 ;;
     slow) sleep 0.3; exit 0 ;;
     hang) sleep 600 ;;
     stubborn) trap '' INT TERM HUP; sleep 600; sleep 600 ;;
+    daemon) setsid sleep 600 & echo $! >> "@DAEMONS@"; exit 0 ;;
     orphan) sleep 600 & exit 0 ;;
     flood)
         head -c 3000000 /dev/zero | tr '\0' x >&2
@@ -38,7 +40,7 @@ esac
 def install(folder: Path) -> Path:
     """The executable `crane` in the folder; each launch is a line `verb reference` in `launches` beside it."""
     path = folder / "crane"
-    path.write_text(_SCRIPT.replace("@LOG@", str(folder / "launches")))
+    path.write_text(_SCRIPT.replace("@LOG@", f"{folder}/launches").replace("@DAEMONS@", f"{folder}/daemons"))
     path.chmod(0o755)
     return path
 

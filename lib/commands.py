@@ -1,0 +1,31 @@
+"""The subcommands: their names, what they are for, and where they are, imported when used."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """`module` is relative to this package; `attribute` the click command in it."""
+
+    about: str
+    module: str
+    attribute: str
+
+    def load(self) -> click.Command:
+        command: click.Command = getattr(importlib.import_module(self.module, __package__), self.attribute)
+        return command
+
+
+SUBCOMMANDS = {
+    "lab": Subcommand(
+        "an upstream, a cache and images on this machine, to try things in", ".lab.commands", "lab"
+    ),
+    "populate": Subcommand(
+        "make randomised images and push them to an upstream", ".lab.commands", "populate"
+    ),
+}

@@ -1,0 +1,255 @@
+"""`ocidriver populate` and `ocidriver lab`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import aiohttp
+import click
+from yarl import URL
+
+from ..cli import carry_out
+from ..credentials import Credentials, CredentialsError
+from ..errors import RunError
+from ..settings import Endpoint, parse_endpoint
+from .populate import Population, Progress, PushRefused
+from .populate import populate as push_images
+from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server
+from .servers import ServerFailed, ServerMissing
+from .sizes import Size
+
+SETTINGS = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
+KIB, GIB = 1024, 1 << 30
+
+
+def _population_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which images are made; both commands have them."""
+    options = [
+        click.option("--groups", type=click.IntRange(1, 9999), default=10, show_default=True, metavar="N",
+                     help="Groups of images; -NNNN in a name is its group, so that --patterns=-0001,… fits."),
+        click.option("--images", type=click.IntRange(1), default=50, show_default=True, metavar="N",
+                     help="Images in each group."),
+        click.option("--layers", type=click.IntRange(1, 127), default=5, show_default=True, metavar="N",
+                     help="Layers in each image."),
+        click.option("--layer-size", type=Size(), default="2KiB", show_default=True, metavar="SIZE",
+                     help="Size of a layer, 1KiB to 1GiB."),
+        click.option("--seed", type=int, default=1, show_default=True, metavar="N",
+                     help="The same seed makes the same images."),
+        click.option("--tags", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+                     help="Tags of each repository, each an image of its own."),
+        click.option("--shared-layers", type=click.FloatRange(0, 100), default=0.0, show_default=True, metavar="P",
+                     help="So many per cent of an image's layers are the same in all images."),
+        click.option("--platforms", default="", metavar="OS/ARCH,…",
+                     help="Multi-platform images of these platforms, such as linux/amd64,linux/arm64."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _population(options: dict[str, Any]) -> Population:
+    platforms = tuple(part.strip() for part in options["platforms"].split(",") if part.strip())
+    if not KIB <= options["layer_size"] <= GIB:
+        raise click.UsageError(f"--layer-size: {options['layer_size']} bytes is not between 1KiB and 1GiB")
+    try:
+        return Population(
+            groups=options["groups"],
+            images=options["images"],
+            layers=options["layers"],
+            layer_size=options["layer_size"],
+            seed=options["seed"],
+            tags=options["tags"],
+            shared_layers=options["shared_layers"] / 100,
+            platforms=platforms,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def _bar(population: Population) -> Iterator[Progress]:
+    """A progress bar on stderr, where that is a terminal."""
+    total = population.groups * population.images * population.tags
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=total, label="pushing images", file=sys.stderr, hidden=hidden) as bar:
+        yield lambda done, _total: bar.update(done - bar.pos)
+
+
+@click.command(context_settings=SETTINGS)
+@click.option(
+    "--registry-url",
+    required=True,
+    metavar="URL",
+    help="The registry to push to: host:port (http), http://… or https://…",
+)
+@_population_options
+def populate(registry_url: str, **options: Any) -> None:
+    """Make randomised images and push them to a registry.
+
+    They are called <word>-<word>-NNNN:vX.Y, NNNN being the group. What the registry has already is not pushed again,
+    so an interrupted run can simply be started again.
+    """
+    endpoint = parse_endpoint("--registry-url", registry_url)
+    population = _population(options)
+    started = time.monotonic()
+    names = _push(str(_with_login(endpoint)), population)
+    click.echo(
+        f"{len(names)} images in {endpoint.name} after {time.monotonic() - started:.1f} s. Run next:\n"
+    )
+    patterns = group_patterns(population)
+    click.echo(f"  {_typed(Scene(registry_url, 'CACHE:PORT', 'ociregistry').arguments(patterns))}")
+
+
+def _push(url: str, population: Population) -> list[str]:
+    """Push with a progress bar; RunError where the registry does not take it."""
+    try:
+        with _bar(population) as progress:
+            return asyncio.run(push_images(url, population, progress=progress))
+    except PushRefused as error:
+        raise RunError(f"the registry refuses the push: {error}") from None
+    except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+        raise RunError(f"cannot push to {URL(url).host_port_subcomponent}: {error}") from None
+
+
+def _with_login(endpoint: Endpoint) -> URL:
+    """The URL with the user's own login, from the Docker configuration."""
+    url = URL(endpoint.url)
+    try:
+        login = Credentials.from_environment(os.environ).lookup(endpoint.name)
+    except CredentialsError as error:
+        raise RunError(str(error)) from None
+    return url.with_user(login.username).with_password(login.password) if login and login.username else url
+
+
+def _typed(arguments: Sequence[str]) -> str:
+    """A command line that can be typed where this one was."""
+    called = Path(sys.argv[0])
+    program = called.name if called.suffix != ".py" else os.path.relpath(called)
+    return shlex.join(
+        [program if os.sep in program or called.suffix != ".py" else f"./{program}", *arguments]
+    )
+
+
+@click.command(context_settings=SETTINGS)
+@click.option(
+    "--cache",
+    "kind",
+    type=click.Choice([EMBEDDED, DISTRIBUTION]),
+    default=EMBEDDED,
+    show_default=True,
+    help="The lab's own cache, which answers as Ociregistry does, or docker-registry as a proxy.",
+)
+@click.option(
+    "--upstream",
+    type=click.Choice([CRANE, DISTRIBUTION]),
+    default=CRANE,
+    show_default=True,
+    help="crane's registry, in memory, or docker-registry.",
+)
+@click.option(
+    "--cache-port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Default: a free one."
+)
+@click.option(
+    "--upstream-port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Default: a free one."
+)
+@click.option("--latency", metavar="MS", help="Embedded cache: added to each answer.")
+@click.option("--bandwidth", metavar="BYTES/S", help="Embedded cache: for all clients together.")
+@click.option(
+    "--max-concurrent", metavar="N", help="Embedded cache: so many requests at a time, the others wait."
+)
+@click.option(
+    "--fault",
+    multiple=True,
+    metavar="NAME[:RATE]",
+    help="Embedded cache: 500, 503, 429, reset, hang, truncate, corrupt …, after manifest- or blob-; "
+    "RATE 0.1, 10% or 2x (the first two); may be repeated.",
+)
+@click.option(
+    "--allow-delete", is_flag=True, help="Embedded cache: OCI deletes work, so that a client can prune."
+)
+@_population_options
+@click.argument("driver_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS]")
+def lab(
+    kind: str,
+    upstream: str,
+    cache_port: int,
+    upstream_port: int,
+    driver_options: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """Start an upstream with images and a pull-through cache on this machine, loopback only, to try things in.
+
+    Stays until Ctrl-C; `ocidriver lab -- OPTIONS` instead runs the load test against it and ends.
+    """
+    population = _population(options)
+    cache_options = _cache_options(kind, options)
+    with _ended_in_order(), upstream_server(upstream, upstream_port) as server:
+        _push(server.url, population)
+        with cache_of(server, kind, port=cache_port, options=cache_options) as scene:
+            if driver_options:
+                return carry_out([*scene.arguments(), *driver_options])
+            _tell(scene, kind, population)
+            return _stay()
+
+
+def _cache_options(kind: str, options: dict[str, Any]) -> list[str]:
+    given = [
+        *(word for name in ("latency", "bandwidth", "max_concurrent") if options[name] is not None
+          for word in (f"--{name.replace('_', '-')}", options[name])),
+        *(word for fault in options["fault"] for word in ("--fault", fault)),
+        *(["--allow-delete"] if options["allow_delete"] else []),
+    ]  # fmt: skip
+    if given and kind != EMBEDDED:
+        raise click.UsageError(f"{given[0]} is for the embedded cache only")
+    return given
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A signal that would end Python on the spot leaves the block instead: servers are stopped, folders removed."""
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except (ServerMissing, ServerFailed) as error:
+        raise RunError(str(error)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _stay() -> int:
+    try:
+        while True:
+            signal.pause()
+    except KeyboardInterrupt:
+        return 0
+
+
+def _tell(scene: Scene, kind: str, population: Population) -> None:
+    where = (
+        "the lab's own, which answers as Ociregistry does"
+        if kind == EMBEDDED
+        else "docker-registry as a proxy"
+    )
+    count = population.groups * population.images * population.tags
+    click.echo(f"Upstream  {scene.upstream}, {count} images")
+    click.echo(f"Cache     {scene.pullthrough}, {where}")
+    if kind == EMBEDDED:
+        click.echo(f"          its counters: http://{scene.pullthrough}/metrics")
+    click.echo("\nIn another terminal:\n")
+    click.echo(f"  {_typed([*scene.arguments(group_patterns(population, 3)), '--iteration-seconds', '10'])}")
+    click.echo("\nCtrl-C ends the lab.")

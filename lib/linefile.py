@@ -1,0 +1,87 @@
+"""A file or stream of whole lines that never makes the driver wait, and whose first failed write is told once."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+from .errors import UsageError
+from .settings import STDOUT
+
+# So much of a stream that nobody reads is kept, in bytes.
+_MOST_KEPT = 4 << 20
+
+
+class LineFile:
+    """Whole lines, written at once, never waiting for a reader: what a stalled one leaves is kept, up to a bound.
+
+    `-` is stdout. After the first failed write it is silent; `failed` then says why.
+    """
+
+    def __init__(self, path: str | Path, name: str, warn: Callable[[str], None]) -> None:
+        self.failed: str | None = None
+        self.name = name
+        self._where = "stdout" if str(path) == STDOUT else str(path)
+        self._warn = warn
+        self._owned = str(path) != STDOUT
+        self._descriptor = _open(path, name) if self._owned else 1
+        self._left = bytearray()
+        self._ready = select.poll()
+        self._ready.register(self._descriptor, select.POLLOUT)
+
+    def empty(self) -> None:
+        """Drop what an earlier run left in a regular file; for when all files are open, so that none is lost."""
+        if self._owned and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.ftruncate(self._descriptor, 0)
+
+    def write(self, line: str) -> None:
+        if self.failed is not None:
+            return
+        self._left += line.encode("utf-8", "replace") + b"\n"
+        self._write_what_goes(0.0)
+        if len(self._left) > _MOST_KEPT:
+            self._fail("nobody reads it")
+
+    def finish(self, seconds: float) -> None:
+        """Wait so long for what is left to be read; what is not read then is a failure."""
+        if self.failed is None:
+            self._write_what_goes(seconds)
+            if self._left:
+                self._fail("nobody reads it")
+
+    def _write_what_goes(self, seconds: float) -> None:
+        until = monotonic() + seconds
+        try:
+            while self._left and self._ready.poll(max(0.0, until - monotonic()) * 1000):
+                # a pipe that is ready takes so much without waiting
+                written = os.write(self._descriptor, self._left[: select.PIPE_BUF])
+                del self._left[:written]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+
+    def _fail(self, reason: str) -> None:
+        self.failed = reason
+        self._left.clear()
+        self._warn(f"cannot write the {self.name} to {self._where}: {reason}; the test goes on without it")
+
+    def close(self) -> None:
+        if self._owned:
+            with suppress(OSError):
+                os.close(self._descriptor)
+        self._owned = False
+
+
+def _open(path: str | Path, name: str) -> int:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # every write goes to the end: metrics and log may share a file
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UsageError(f"--{name}-file: cannot write {path}: {error.strerror}") from None
