@@ -23,16 +23,17 @@ _MAKING_SECONDS = 60.0
 
 
 class Scratch:
-    """Use as a context manager; `path` is the folder (mode 0700)."""
+    """Use as a context manager; `path` is the folder (mode 0700). A prefix of another kind begins with PREFIX too."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = PREFIX) -> None:
+        self._prefix = prefix
         self.path = Path()
         self._lock = -1
 
     def __enter__(self) -> Scratch:
         _sweep(Path(tempfile.gettempdir()))
         try:
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self.path = Path(tempfile.mkdtemp(prefix=self._prefix))
             unlocked = self.path / _NEW_LOCK
             self._lock = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)

@@ -193,13 +193,14 @@ def lab(
     """
     population = _population(options)
     cache_options = _cache_options(kind, options)
-    with _ended_in_order(), upstream_server(upstream, upstream_port) as server:
+    with _ended_in_order(130 if driver_options else 0), upstream_server(upstream, upstream_port) as server:
         _push(server.url, population)
         with cache_of(server, kind, port=cache_port, options=cache_options) as scene:
             if driver_options:
                 return carry_out([*scene.arguments(), *driver_options])
             _tell(scene, kind, population)
-            return _stay()
+            while True:
+                signal.pause()
 
 
 def _cache_options(kind: str, options: dict[str, Any]) -> list[str]:
@@ -215,9 +216,17 @@ def _cache_options(kind: str, options: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """A signal that would end Python on the spot leaves the block instead: servers are stopped, folders removed."""
-    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _ended_in_order(interrupted: int) -> Iterator[None]:
+    """A signal that would end Python on the spot leaves the block instead: servers are stopped, folders removed.
+
+    Ctrl-C does so with the exit status `interrupted`.
+    """
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(interrupted if number == signal.SIGINT else 128 + number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     except (ServerMissing, ServerFailed) as error:
@@ -225,18 +234,6 @@ def _ended_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-def _stay() -> int:
-    try:
-        while True:
-            signal.pause()
-    except KeyboardInterrupt:
-        return 0
 
 
 def _tell(scene: Scene, kind: str, population: Population) -> None:

@@ -15,7 +15,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -28,6 +27,9 @@ from urllib.parse import urlsplit
 import sh
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from ..scratch import Scratch
+
+PREFIX = "ocidriver-lab-"
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0
 PROBE = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -74,8 +76,8 @@ def lab_cache(upstream: str, *options: str, port: int = 0) -> Iterator[Server]:
     module = f"{__package__}.cache"
 
     def argv(data: Path) -> list[str]:
-        listen = f"127.0.0.1:{port}"
-        return [sys.executable, "-m", module, "--listen", listen, "--upstream", upstream, *options]
+        where = ["--listen", f"127.0.0.1:{port}", "--data-dir", str(data)]
+        return [sys.executable, "-m", module, *where, "--upstream", upstream, *options]
 
     with _server(argv) as server:
         yield server
@@ -92,10 +94,10 @@ def docker_registry_proxy(upstream: str, *, port: int = 0) -> Iterator[Server]:
 @contextmanager
 def docker_registry(*, delete: bool = True, htpasswd: str | None = None, port: int = 0) -> Iterator[Server]:
     """A docker-registry of its own. `htpasswd` is the text of a password file, its hashes bcrypt."""
-    with tempfile.TemporaryDirectory(prefix="ocidriver-auth-") as folder:
+    with Scratch(PREFIX) as scratch:
         settings: dict[str, object] = {}
         if htpasswd is not None:
-            path = Path(folder, "htpasswd")
+            path = scratch.path / "htpasswd"
             path.write_text(htpasswd)
             settings["auth"] = {"htpasswd": {"realm": "lab", "path": str(path)}}
         with _docker_registry(settings, port, delete=delete) as server:
@@ -139,9 +141,8 @@ def registry_config(data: Path, port: int, *, delete: bool, **settings: object) 
 @contextmanager
 def _server(argv: Argv) -> Iterator[Server]:
     """Runs `argv(data folder)` until the block ends; the block begins when `/v2/` answers."""
-    with tempfile.TemporaryDirectory(prefix="ocidriver-lab-", ignore_cleanup_errors=True) as folder:
-        data, log_path = Path(folder, "data"), Path(folder, "server.log")
-        data.mkdir()
+    with Scratch(PREFIX) as scratch:
+        data, log_path = scratch.folder("data"), scratch.path / "server.log"
         with log_path.open("wb") as log:
             process = _launch(argv(data), log)
         try:
