@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.lab.demo import Scene, command_line, reading
+from lib.lab.demo import command_line, reading
+from lib.lab.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = ("--iteration-seconds", "0.5", "--tally-seconds", "1")
@@ -69,7 +70,9 @@ def test_the_demo_runs_the_driver_and_tells_the_result(tmp_path: Path, crane: st
     assert str(tmp_path / "out" / "ocidriver.log") in shown
 
 
-def test_without_a_cache_the_demo_measures_the_upstream_and_says_so(tmp_path: Path, crane: str) -> None:
+def test_without_docker_registry_the_demo_takes_the_labs_own_cache_and_says_so(
+    tmp_path: Path, crane: str
+) -> None:
     for name, path in (("crane", crane), ("python", sys.executable)):
         (tmp_path / name).symlink_to(path)
     program = (
@@ -83,7 +86,8 @@ def test_without_a_cache_the_demo_measures_the_upstream_and_says_so(tmp_path: Pa
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "docker-registry is not installed: apt-get install docker-registry" in ran.stdout
-    assert "--layout direct" in ran.stdout
+    assert "so it is the lab's own on 127.0.0.1:" in ran.stdout
+    assert "--layout" not in ran.stdout
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["pulled"] > 0
 
 
@@ -139,6 +143,6 @@ def test_the_reading_of_a_run_without_any_pull() -> None:
         ],
         "limited_by": "client",
     }
-    lines = reading(summary, cached=True)
+    lines = reading(summary)
     assert lines[0] == "0 pulls in 1 s, 3 failed; half of them took up to -, 99 % up to -."
     assert lines[2] == "Pulls a second by workers: 1: 0.0. The client's own work was the limit."

@@ -2,8 +2,8 @@
 
     python -m lib.lab.demo [FOLDER]
 
-Starts an upstream with freshly made images and a docker-registry in proxy mode, runs ocidriver.py with three patterns,
-and ends everything it started, whatever ends it. Without docker-registry it measures the upstream itself.
+Starts an upstream with freshly made images and a docker-registry in proxy mode, or the lab's own cache where there is
+none, runs ocidriver.py with three patterns, and ends everything it started, whatever ends it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,11 +24,11 @@ from typing import Any
 import click
 
 from .populate import Population, populate
-from .servers import ServerFailed, ServerMissing, crane_registry, die_with_parent, docker_registry_proxy
+from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server
+from .servers import ServerFailed, ServerMissing, die_with_parent, find_docker_registry
 
 SCRIPT = Path(__file__).resolve().parents[2] / "ocidriver.py"
 POPULATION = Population(groups=3, images=10)
-PATTERNS = "-0001,-0002,-0003"
 STOP_SECONDS = 15.0
 OUTPUTS = {
     "metrics": "metrics.tsv",
@@ -38,15 +37,6 @@ OUTPUTS = {
     "events": "events.jsonl",
 }
 HEADER = "date time          \tpulls/s\tworkers\tfailed\tp50 ms\tp95 ms\tp99 ms"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What the driver is to measure: addresses (`host:port`) and how the server under test names images."""
-
-    upstream: str
-    pullthrough: str
-    layout: str
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,30 +73,28 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 @contextmanager
 def _scene() -> Iterator[Scene]:
     """Upstream, images and cache, while the block lasts."""
-    with crane_registry() as upstream:
+    with upstream_server(CRANE) as upstream:
         names = asyncio.run(populate(upstream.url, POPULATION))
         click.echo(f"Upstream: crane registry serve on {upstream.address}, {len(names)} fresh images")
-        try:
-            with docker_registry_proxy(upstream.url) as proxy:
-                click.echo(f"Cache:    docker-registry on {proxy.address}, pulling through from the upstream")
-                yield Scene(upstream.address, proxy.address, "distribution")
-        except ServerMissing as missing:
-            click.echo(
-                f"Cache:    none, {missing}.\n          This run measures the upstream itself, without any cache."
-            )
-            yield Scene(upstream.address, upstream.address, "direct")
+        kind, what = _available_cache()
+        with cache_of(upstream, kind) as scene:
+            click.echo(f"Cache:    {what} on {scene.pullthrough}, pulling through from the upstream")
+            yield scene
+
+
+def _available_cache() -> tuple[str, str]:
+    """docker-registry where it is installed, else the lab's own cache."""
+    try:
+        find_docker_registry()
+    except ServerMissing as missing:
+        return EMBEDDED, f"{missing};\n          so it is the lab's own"
+    return DISTRIBUTION, "docker-registry"
 
 
 def command_line(scene: Scene, folder: Path, options: list[str]) -> list[str]:
     """The driver's arguments, as a user would type them."""
-    return [
-        *("--pullthrough-url", scene.pullthrough),
-        *("--registry-url", scene.upstream),
-        f"--patterns={PATTERNS}",
-        *("--layout", scene.layout),
-        *options,
-        *(word for kind, name in OUTPUTS.items() for word in (f"--{kind}-file", str(folder / name))),
-    ]
+    files = (word for kind, name in OUTPUTS.items() for word in (f"--{kind}-file", str(folder / name)))
+    return [*scene.arguments(group_patterns(POPULATION)), *options, *files]
 
 
 def _drive(scene: Scene, folder: Path, options: list[str]) -> int:
@@ -120,7 +108,7 @@ def _drive(scene: Scene, folder: Path, options: list[str]) -> int:
         _followed(folder / OUTPUTS["metrics"]),
     ):
         status = driver.wait()
-    _tell(scene, folder)
+    _tell(folder)
     return status
 
 
@@ -166,7 +154,7 @@ def _follow(path: Path, ended: threading.Event) -> None:
             shown = len(text)
 
 
-def _tell(scene: Scene, folder: Path) -> None:
+def _tell(folder: Path) -> None:
     """Where the files are, and three lines on what they say."""
     click.echo("")
     for kind, name in OUTPUTS.items():
@@ -174,19 +162,19 @@ def _tell(scene: Scene, folder: Path) -> None:
             click.echo(f"{kind:8} {folder / name}")
     with suppress(FileNotFoundError):
         summary = json.loads((folder / OUTPUTS["summary"]).read_text())
-        click.echo("\n" + "\n".join(reading(summary, cached=scene.layout != "direct")))
+        click.echo("\n" + "\n".join(reading(summary)))
 
 
-def reading(summary: dict[str, Any], *, cached: bool) -> list[str]:
+def reading(summary: dict[str, Any]) -> list[str]:
     """Three lines on a summary: how much, what a cold pull costs against a warm one, how the rate grew."""
     all_pulls, first, repeat = (summary[f"{which}latency_ms"] for which in ("", "first_", "repeat_"))
     steps = [f"{s['workers']}: {s['rate']:.1f}" for s in summary["steps"] if s["direction"] == "up"]
-    why = "the cache had to fetch it" if cached else "no cache stands between"
     limit = ". The client's own work was the limit." if summary["limited_by"] == "client" else "."
     return [
         f"{summary['pulled']} pulls in {summary['elapsed_seconds']:.0f} s, {summary['failed']} failed; half of them"
         f" took up to {_ms(all_pulls, 'p50')}, 99 % up to {_ms(all_pulls, 'p99')}.",
-        f"The first pull of an image took {_ms(first, 'p50')} (median; {why}), every other {_ms(repeat, 'p50')}.",
+        f"The first pull of an image took {_ms(first, 'p50')} (median; the cache had to fetch it),"
+        f" every other {_ms(repeat, 'p50')}.",
         f"Pulls a second by workers: {', '.join(steps)}{limit}",
     ]
 

@@ -114,9 +114,14 @@ def find_program(*names: str, hint: str) -> str:
     raise ServerMissing(f"{names[0]} is not installed: {hint}")
 
 
+def find_docker_registry() -> str:
+    """The path of docker-registry, as Debian calls it, or registry, as it calls itself."""
+    return find_program("docker-registry", "registry", hint="apt-get install docker-registry")
+
+
 @contextmanager
 def _docker_registry(settings: dict[str, object], port: int, *, delete: bool = False) -> Iterator[Server]:
-    program = find_program("docker-registry", "registry", hint="apt-get install docker-registry")
+    program = find_docker_registry()
 
     def argv(data: Path) -> list[str]:
         config = data.parent / "config.yml"
