@@ -25,7 +25,9 @@ def use_installed_packages() -> None:
     if os.access(python, os.X_OK) and not inside:
         os.execv(python, [python, os.path.realpath(__file__), *sys.argv[1:]])  # noqa: S606
     requirements = os.path.join(HERE, "requirements.txt")
-    install = f"run 'make setup' in {HERE}, or '{sys.executable} -m pip install -r {requirements}'"
+    venv = os.path.join(HERE, ".venv")
+    by_hand = f"python3 -m venv {venv} && {venv}/bin/pip install -r {requirements}"
+    install = f"run 'make -C {HERE} setup', or '{by_hand}'"
     print(f"ocidriver: missing Python packages ({', '.join(missing)}): {install}", file=sys.stderr)
     sys.exit(1)
 

@@ -12,15 +12,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .clients import NAMES, parse_platform, this_platform
 from .commands import SUBCOMMANDS
 from .errors import ExitStatus, RunError, UsageError
-from .failures import ErrorClass
-from .layout import parse_layout
 from .messages import say
 from .options import EXAMPLES, OPTIONS, SectionedCommand
-from .settings import Settings, check_together, parse_endpoint
-from .thresholds import parse_threshold
+from .settings import make_settings
 
 ABOUT = """Load-test a pull-through OCI registry with the real clients, crane or skopeo.
 
@@ -57,64 +53,6 @@ def _subcommand(name: str) -> click.Command:
     if name not in SUBCOMMANDS:
         raise UsageError(f"there is no command '{name}', only {', '.join(SUBCOMMANDS)}; see ocidriver --help")
     return SUBCOMMANDS[name].load()
-
-
-def make_settings(options: dict[str, Any]) -> Settings:
-    """The parsed options, checked; UsageError says which is wrong."""
-    registry = parse_endpoint("--registry-url", options["registry_url"])
-    if options["batch"] != 1:
-        raise UsageError("--batch: more than one image a launch is not supported yet; leave it at 1")
-    classes = frozenset(each.value for each in ErrorClass)
-    settings = Settings(
-        pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
-        registry=registry,
-        patterns=_patterns(options["patterns"]),
-        workers=options["workers"],
-        iteration_seconds=options["iteration_seconds"],
-        tally_seconds=options["tally_seconds"],
-        metrics_file=options["metrics_file"],
-        log_file=options["log_file"],
-        filter=options["filter"],
-        dry_run=options["dry_run"],
-        prune=options["prune"],
-        prune_first=options["prune_first"],
-        prune_via=options["prune_via"],
-        shuffle=options["shuffle"],
-        seed=options["seed"],
-        client=_client(options["client"]),
-        layout=parse_layout(options["layout"]),
-        upstream_name=_upstream_name(options["upstream_name"], registry.name),
-        image_list=options["image_list"],
-        all_tags=options["all_tags"],
-        platform=parse_platform(options["platform"] or this_platform()),
-        pull_timeout=options["pull_timeout"],
-        batch=options["batch"],
-        thresholds=tuple(parse_threshold(text, classes) for text in options["threshold"]),
-        grace=options["grace"],
-        summary_file=options["summary_file"],
-        events_file=options["events_file"],
-        keep_going=options["keep_going"],
-        start_at=options["start_at"],
-    )
-    check_together(settings)
-    return settings
-
-
-def _patterns(given: Sequence[str]) -> tuple[str, ...]:
-    return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
-
-
-def _client(text: str) -> str:
-    if text in ("auto", *NAMES) or "/" in text:
-        return text
-    raise UsageError(f"--client: '{text}' is unknown; use auto, crane, skopeo or a path to one of them")
-
-
-def _upstream_name(text: str | None, default: str) -> str:
-    name = default if text is None else text.strip()
-    if not name or any(c.isspace() or not c.isprintable() or not c.isascii() for c in name):
-        raise UsageError(f"--upstream-name: '{name}' is no name of an upstream")
-    return name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,6 +22,9 @@ class Subcommand:
 
 
 SUBCOMMANDS = {
+    "doctor": Subcommand(
+        "say whether a run with these options would work, and what to do if not", ".doctor", "doctor"
+    ),
     "lab": Subcommand(
         "an upstream, a cache and images on this machine, to try things in", ".lab.commands", "lab"
     ),

@@ -31,7 +31,10 @@ class _Boundary:
 
 
 class Driver:
-    """Drives one ramp. `observe` gets each Event when it is counted; `kill` ends all clients at once."""
+    """Drives one ramp. `observe` gets each Event when it is counted; `kill` ends all clients at once.
+
+    `caution` is for what a person who waits at a terminal should know.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Driver:
         observe: Callable[[Event], None],
         kill: Callable[[], None],
         log: Callable[[str], None],
+        caution: Callable[[str], None],
     ) -> None:
         self.began = 0.0
         self.elapsed = 0.0
@@ -58,6 +62,7 @@ class Driver:
         self._observe = observe
         self._kill = kill
         self._log = log
+        self._caution = caution
         self._queue: queue.SimpleQueue[Event | Worker | None] = queue.SimpleQueue()
         self._held: list[Event] = []
         self._started: dict[int, float] = {}
@@ -149,6 +154,10 @@ class Driver:
             since = self._stopping_since if self._stopping_since is not None else self._now()
         if since is None:
             return
+        if self._kill_at is None and self._stop.count:
+            self._caution(
+                f"stopping: clients have {self._grace:g} s to finish, a second signal ends them at once"
+            )
         self._stop_all(workers, hurry=True)
         self._kill_at = since + self._grace
         if not self._killed and (self._stop.count > 1 or self._now() >= self._kill_at):

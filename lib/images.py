@@ -84,7 +84,10 @@ def by_patterns(images: Sequence[Image], patterns: Sequence[str], searched_in: s
 
 def _nothing_selected(empty: list[str], subjects: list[str]) -> str:
     what = f"the pattern {empty[0]} selects" if len(empty) == 1 else f"the patterns {', '.join(empty)} select"
-    return f"{what} none of {len(subjects)} images; patterns are searched in names such as '{subjects[0]}'"
+    hint = "; a comma separates patterns" if any(set(each) & set("{}") for each in empty) else ""
+    return (
+        f"{what} none of {len(subjects)} images; patterns are searched in names such as '{subjects[0]}'{hint}"
+    )
 
 
 def deal(images: Sequence[Image], workers: int) -> list[ImageSet]:

@@ -63,12 +63,23 @@ def find_means(
     def reference(image: Image) -> str:
         return route.reference(host, image)
 
-    connections.log(f"the first image: {' '.join(client.pull(reference(images[0]), scratch.path))}")
+    connections.log(
+        f"the first image: {' '.join(client.pull(reference(images[0]), scratch.path))}{_beside(route)}"
+    )
     puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
     if not settings.prune and not settings.prune_first:
         return Means(puller, None, client, launcher)
+    if not settings.prune_first:
+        connections.log("the first pass finds what the cache holds already; --prune-first makes it cold too")
     ways = _PruneWays(settings, route, client, launcher, reference, connections)
     return Means(puller, ways.choose(images[0]), client, launcher)
+
+
+def _beside(route: Route) -> str:
+    """What the command in the log needs to be repeated by hand."""
+    if route.way == "header" and route.header is not None:
+        return f" (with HttpHeaders {route.header[0]}: {route.header[1]} in $DOCKER_CONFIG/config.json)"
+    return " (the gateway is there during this run only)" if route.way == "gateway" else ""
 
 
 def _tell_unservable(images: list[Image], connections: Connections) -> None:
@@ -141,13 +152,14 @@ class _PruneWays:
         self._launcher = launcher
         self._reference = reference
         self._connections = connections
+        self._option = "--prune" if settings.prune else "--prune-first"
         self._server: Registry = connections.registry(route.endpoint.url, _PRUNE_RETRY)
 
     def choose(self, sample: Image) -> Pruner:
         """The user's way, or the first that works; RunError with the reasons where none does."""
         if same_server(self._route.endpoint, self._settings.registry):
             raise RunError(
-                f"--prune: {self._route.endpoint.name} and {self._settings.registry.name} are the same server; "
+                f"{self._option}: {self._route.endpoint.name} and {self._settings.registry.name} are the same server; "
                 "it would delete the upstream's own images"
             )
         reasons: list[str] = []
@@ -157,7 +169,7 @@ class _PruneWays:
                 self._connections.log(f"prune by {'; '.join([pruner.how, *reasons])}")
                 return pruner
             reasons.append(pruner)
-        raise cannot_prune(self._route.endpoint.name, reasons)
+        raise cannot_prune(self._option, self._route.endpoint.name, reasons)
 
     def _wanted(self) -> list[str]:
         if self._settings.prune_via != "auto":

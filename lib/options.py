@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ EXAMPLES = """\b
 Examples:
   cached pulls, up to three at a time:
     ocidriver --pullthrough-url=cache:8080 --registry-url=up:5000 --patterns=-0001,-0002,-0003
-  cold pulls: prune between passes, so that the cache goes upstream again:
-    ocidriver --pullthrough-url cache:8080 --registry-url up:5000 --patterns -0001,-0002 --prune
+  cold pulls: prune before and between passes, so that the cache goes upstream again:
+    ocidriver --pullthrough-url cache:8080 --registry-url up:5000 --patterns -0001,-0002 \\
+      --prune --prune-first
   a docker-registry proxy, eight workers, a verdict for a pipeline:
     ocidriver --pullthrough-url proxy:5000 --registry-url up:5000 --workers 8 \\
       --layout distribution --threshold 'error_rate<1%' --threshold 'p95<250ms'
@@ -23,6 +26,15 @@ Examples:
 \b
 Exit status: 0 it ran; 1 it could not, or nothing was pulled; 2 wrong usage;
 3 a threshold was missed; 128 + number: stopped by that signal."""
+
+
+def called() -> str:
+    """How this program was called, so that what it prints can be typed where it was."""
+    path = Path(sys.argv[0])
+    if path.suffix != ".py":
+        return path.name
+    relative = os.path.relpath(path)
+    return relative if os.sep in relative else f"./{relative}"
 
 
 class Section(click.Option):
@@ -162,7 +174,10 @@ OPTIONS: list[click.Parameter] = [
         ["--filter"], section=IMAGES, metavar="RE2", help="Keep only images whose repository:tag matches."
     ),
     Section(
-        ["--all-tags"], section=IMAGES, is_flag=True, help="Every tag of a repository, not just the first."
+        ["--all-tags"],
+        section=IMAGES,
+        is_flag=True,
+        help="Every tag of a repository, not just the first listed.",
     ),
     Section(
         ["--image-list"],
@@ -172,7 +187,11 @@ OPTIONS: list[click.Parameter] = [
     ),
     _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its list between passes."),
     Section(["--seed"], section=IMAGES, type=int, metavar="N", help="Makes --shuffle repeatable."),
-    _switch(["--dry-run"], section=IMAGES, text="Everything but pulling and pruning."),
+    _switch(
+        ["--dry-run"],
+        section=IMAGES,
+        text="Everything but pulling and pruning: 5 ms an image, nobody is asked.",
+    ),
     Section(
         ["--client"],
         section=CLIENT,

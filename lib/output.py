@@ -17,7 +17,7 @@ from .errors import UsageError
 from .events import FAILED, PRUNE, Event
 from .failures import clean
 from .linefile import LineFile
-from .messages import LINE_LENGTH, warn
+from .messages import LINE_LENGTH, say, warn
 from .settings import STDOUT, Settings
 from .tally import Sample
 
@@ -76,6 +76,12 @@ class Outputs:
     def failed(self) -> list[str]:
         """The outputs that could not be written whole, each with its reason."""
         return [f"{file.name}: {file.failed}" for file in self._files if file.failed]
+
+    def caution(self, message: str) -> None:
+        """For the log, and for who sits before a terminal."""
+        self.log(message)
+        if os.isatty(2):
+            say(message)
 
     def finish(self, seconds: float) -> None:
         """Wait so long for a reader that has stalled."""
@@ -137,7 +143,7 @@ def check_summary_path(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         special = path.exists() and not stat.S_ISREG(path.stat().st_mode)
         if path.is_dir() or not os.access(path if special else path.resolve().parent, os.W_OK):
-            raise UsageError(f"--summary-file: cannot write {path}")
+            raise UsageError(f"--summary-file: cannot write {path}: it is a folder, or not yours to write")
     except OSError as error:
         raise UsageError(f"--summary-file: cannot write {path}: {error.strerror}") from None
 

@@ -71,8 +71,8 @@ def _code(answer: Answer) -> str:
         return ""
 
 
-def cannot_prune(server: str, reasons: Sequence[str]) -> RunError:
+def cannot_prune(option: str, server: str, reasons: Sequence[str]) -> RunError:
     return RunError(
-        f"--prune: {server} cannot be pruned: {'; '.join(reasons)}. Leave out --prune, "
+        f"{option}: {server} cannot be pruned: {'; '.join(reasons)}. Leave out {option}, "
         "or allow deletes on the server (a docker-registry proxy never does)"
     )

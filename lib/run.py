@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
+from signal import Signals
 from time import monotonic
 
 from .clients import find_client
@@ -22,6 +23,7 @@ from .events import OK
 from .failures import ErrorClass
 from .guard import Guard
 from .images import Image
+from .layout import hint
 from .means import Means, client_environment, dry_means, find_means
 from .messages import say, warn
 from .network import Network
@@ -56,7 +58,7 @@ def run(settings: Settings, start_at: datetime | None) -> int:
         try:
             _carry_out(settings, given, start_at, stop, outputs, state)
         except Stopped:
-            state.reason = "stopped by a signal"
+            pass  # which signal it was is told below
         except RunError as error:
             state.reason = str(error)
         except OSError as error:
@@ -68,7 +70,10 @@ def run(settings: Settings, start_at: datetime | None) -> int:
             for line in traceback.format_exc().splitlines():
                 outputs.log(line)
         finally:
-            state.interrupted = stop.count > 0
+            if stop.signal is not None:
+                state.interrupted = True
+                state.reason = f"interrupted by {Signals(stop.signal).name}"
+                outputs.log(state.reason)
             status = _finish(settings, clock, stop, outputs, state)
             outputs.close()
     return status
@@ -90,7 +95,10 @@ def _carry_out(
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))
             found = find_client(settings.client, client_environment(scratch))
-            log(f"client {found.kind} {found.version} ({found.path})")
+            instead = (
+                ", as crane was not found" if settings.client == "auto" and found.kind != "crane" else ""
+            )
+            log(f"client {found.kind} {found.version} ({found.path}){instead}")
             _ping(settings, connections)
         selection = select(settings, given, connections)
         state.listed, state.image_sets = selection.listed, selection.image_sets
@@ -183,6 +191,7 @@ def _drive(
         observe=outputs.on_event,
         kill=kill,
         log=outputs.log,
+        caution=outputs.caution,
     )
     state.workers = tuple(_workers(settings, selection, means, scratch, driver))
     outputs.log(
@@ -248,13 +257,11 @@ def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, stat
     tally = state.tally
     if state.reason is None and tally.pulled == 0 and not stop.count:
         state.reason = _nothing_pulled(tally)
+    if state.reason is not None and tally.errors and not tally.pulled:
+        state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
     summary = summarize(state, clock)
-    log = outputs.log
-    log(
-        f"test ends: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted "
-        f"in {state.elapsed:.1f} s, {summary['rate']:.2f} pulls/s; "
-        f"{tally.pruned} pruned, {tally.prune_failed} prunes failed"
-    )
+    if state.begin is not None:
+        _log_result(outputs.log, state, summary["rate"])
     unwritten = None
     if settings.summary_file is not None:
         try:
@@ -265,15 +272,37 @@ def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, stat
     return _status(state, stop, outputs, unwritten, missed(summary))
 
 
+def _log_result(log: Callable[[str], None], state: Run, rate: float) -> None:
+    """The steps of the ramp, which show the knee, and the totals."""
+    for each in state.tally.steps:
+        latency = each.latency
+        times = f", p50 {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms" if latency else ""
+        failed = f", {each.failed} failed" if each.failed else ""
+        log(f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{times}{failed}")
+    if state.limited_by is not None:
+        log(
+            "warning: driver and clients used nearly all of this machine's CPU, so the server may not be the limit"
+        )
+    tally, settings = state.tally, state.settings
+    ended = "dry run ends, nothing was pulled" if settings.dry_run else "test ends"
+    pruned = (
+        f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
+        if settings.prune or settings.prune_first
+        else ""
+    )
+    log(
+        f"{ended}: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted "
+        f"in {state.elapsed:.1f} s, {rate:.2f} pulls/s on average{pruned}"
+    )
+
+
 def _nothing_pulled(tally: Tally) -> str:
     if not tally.errors:
         return (
             "nothing was pulled: the ramp ended before the first pull did; give --iteration-seconds more time"
         )
     (error_class, count), *_ = tally.errors.most_common(1)
-    return (
-        f"nothing was pulled: {tally.failed} pulls failed, {count} of them {error_class}; the log tells each"
-    )
+    return f"nothing was pulled: of {tally.failed} failed pulls {count} ended with {error_class}; the log tells each"
 
 
 def _status(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .clients import NAMES, parse_platform, this_platform
 from .errors import UsageError
+from .failures import ErrorClass
 from .images import compile_regex
-from .layout import Layout
+from .layout import Layout, parse_layout
 from .same_server import spelled_alike
-from .thresholds import Threshold
+from .thresholds import Threshold, parse_threshold
 
 STDOUT = "-"
 # Where lines of several kinds may go.
@@ -168,3 +171,61 @@ def _check_files(settings: Settings) -> None:
 
 def _real(path: str) -> str:
     return path if path == STDOUT else os.path.realpath(path)
+
+
+def make_settings(options: Mapping[str, Any]) -> Settings:
+    """The parsed options, checked; UsageError says which is wrong."""
+    registry = parse_endpoint("--registry-url", options["registry_url"])
+    if options["batch"] != 1:
+        raise UsageError("--batch: more than one image a launch is not supported yet; leave it at 1")
+    classes = frozenset(each.value for each in ErrorClass)
+    settings = Settings(
+        pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
+        registry=registry,
+        patterns=_patterns(options["patterns"]),
+        workers=options["workers"],
+        iteration_seconds=options["iteration_seconds"],
+        tally_seconds=options["tally_seconds"],
+        metrics_file=options["metrics_file"],
+        log_file=options["log_file"],
+        filter=options["filter"],
+        dry_run=options["dry_run"],
+        prune=options["prune"],
+        prune_first=options["prune_first"],
+        prune_via=options["prune_via"],
+        shuffle=options["shuffle"],
+        seed=options["seed"],
+        client=_client(options["client"]),
+        layout=parse_layout(options["layout"]),
+        upstream_name=_upstream_name(options["upstream_name"], registry.name),
+        image_list=options["image_list"],
+        all_tags=options["all_tags"],
+        platform=parse_platform(options["platform"] or this_platform()),
+        pull_timeout=options["pull_timeout"],
+        batch=options["batch"],
+        thresholds=tuple(parse_threshold(text, classes) for text in options["threshold"]),
+        grace=options["grace"],
+        summary_file=options["summary_file"],
+        events_file=options["events_file"],
+        keep_going=options["keep_going"],
+        start_at=options["start_at"],
+    )
+    check_together(settings)
+    return settings
+
+
+def _patterns(given: Sequence[str]) -> tuple[str, ...]:
+    return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
+
+
+def _client(text: str) -> str:
+    if text in ("auto", *NAMES) or "/" in text:
+        return text
+    raise UsageError(f"--client: '{text}' is unknown; use auto, crane, skopeo or a path to one of them")
+
+
+def _upstream_name(text: str | None, default: str) -> str:
+    name = default if text is None else text.strip()
+    if not name or any(c.isspace() or not c.isprintable() or not c.isascii() for c in name):
+        raise UsageError(f"--upstream-name: '{name}' is no name of an upstream")
+    return name

@@ -68,6 +68,7 @@ class Ramp:
             observe=self.events.append,
             kill=sleeper.kill,
             log=self.log.append,
+            caution=self.log.append,
         )
         images = ImageSet("p", (Image("a", "1"), Image("b", "1")))
         self.workers = [

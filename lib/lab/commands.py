@@ -8,9 +8,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -21,6 +20,7 @@ from yarl import URL
 from ..cli import carry_out
 from ..credentials import Credentials, CredentialsError
 from ..errors import RunError
+from ..options import called
 from ..settings import Endpoint, parse_endpoint
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images
@@ -107,7 +107,9 @@ def populate(registry_url: str, **options: Any) -> None:
         f"{len(names)} images in {endpoint.name} after {time.monotonic() - started:.1f} s. Run next:\n"
     )
     patterns = group_patterns(population)
-    click.echo(f"  {_typed(Scene(registry_url, 'CACHE:PORT', 'ociregistry').arguments(patterns))}")
+    click.echo(
+        f"  {shlex.join([called(), *Scene(registry_url, 'CACHE:PORT', 'ociregistry').arguments(patterns)])}"
+    )
 
 
 def _push(url: str, population: Population) -> list[str]:
@@ -129,15 +131,6 @@ def _with_login(endpoint: Endpoint) -> URL:
     except CredentialsError as error:
         raise RunError(str(error)) from None
     return url.with_user(login.username).with_password(login.password) if login and login.username else url
-
-
-def _typed(arguments: Sequence[str]) -> str:
-    """A command line that can be typed where this one was."""
-    called = Path(sys.argv[0])
-    program = called.name if called.suffix != ".py" else os.path.relpath(called)
-    return shlex.join(
-        [program if os.sep in program or called.suffix != ".py" else f"./{program}", *arguments]
-    )
 
 
 @click.command(context_settings=SETTINGS)
@@ -248,5 +241,7 @@ def _tell(scene: Scene, kind: str, population: Population) -> None:
     if kind == EMBEDDED:
         click.echo(f"          its counters: http://{scene.pullthrough}/metrics")
     click.echo("\nIn another terminal:\n")
-    click.echo(f"  {_typed([*scene.arguments(group_patterns(population, 3)), '--iteration-seconds', '10'])}")
+    click.echo(
+        f"  {shlex.join([called(), *scene.arguments(group_patterns(population, 3)), '--iteration-seconds', '10'])}"
+    )
     click.echo("\nCtrl-C ends the lab.")

@@ -47,6 +47,9 @@ HEADER = "date time          \tpulls/s\tworkers\tfailed\tp50 ms\tp95 ms\tp99 ms"
 )
 def main(folder: Path, iteration_seconds: float, tally_seconds: float) -> None:
     """Load-test a cache on this machine; the files of the run go to FOLDER."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # also where a script started it in the background
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
