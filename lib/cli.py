@@ -18,6 +18,8 @@ from .messages import say
 from .options import EXAMPLES, OPTIONS, SectionedCommand
 from .settings import make_settings
 
+_COMPLETE = "_OCIDRIVER_COMPLETE"
+
 ABOUT = """Load-test a pull-through OCI registry with the real clients, crane or skopeo.
 
 Lists the upstream's images, ramps workers up and down, one for each pattern, each pulling its images through the
@@ -49,6 +51,12 @@ def _command() -> click.Command:
     return click.version_option(__version__, "-V", "--version", prog_name="ocidriver")(command)
 
 
+def _completion() -> click.Group:
+    """Options and subcommands as one click group, which is what click's shell completion looks into."""
+    commands = {name: subcommand.load() for name, subcommand in SUBCOMMANDS.items()}
+    return click.Group("ocidriver", commands, invoke_without_command=True, params=list(OPTIONS))
+
+
 def _subcommand(name: str) -> click.Command:
     if name not in SUBCOMMANDS:
         raise UsageError(f"there is no command '{name}', only {', '.join(SUBCOMMANDS)}; see ocidriver --help")
@@ -69,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def carry_out(words: Sequence[str]) -> int:
     """Run a command line; the exit status. Errors are one line on stderr, never a traceback."""
     try:
-        if words[0].startswith("-"):
+        if _COMPLETE in os.environ:
+            result = _completion().main(
+                [], prog_name="ocidriver", complete_var=_COMPLETE, standalone_mode=False
+            )
+        elif words[0].startswith("-"):
             result = _command().main(list(words), prog_name="ocidriver", standalone_mode=False)
         else:
             command = _subcommand(words[0])

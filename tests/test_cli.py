@@ -176,6 +176,34 @@ def test_the_help_needs_no_heavy_module() -> None:
         assert f"'{heavy}" not in loaded
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("ocidriver do", ["doctor"]),
+        ("ocidriver --pull-t", ["--pull-timeout"]),
+        ("ocidriver lab --cache e", ["embedded"]),
+        ("ocidriver doctor --prune-v", ["--prune-via"]),
+    ],
+)
+def test_shell_completion(typed: str, completed: list[str]) -> None:
+    environment = {
+        **os.environ,
+        "_OCIDRIVER_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    done = subprocess.run(command(), env=environment, capture_output=True, text=True, check=True)
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == completed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    environment = {**os.environ, "_OCIDRIVER_COMPLETE": f"{shell}_source"}
+    done = subprocess.run(command(), env=environment, capture_output=True, text=True, check=True)
+    assert "ocidriver" in done.stdout
+    assert "_OCIDRIVER_COMPLETE" in done.stdout
+
+
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capfd.readouterr().out.startswith("ocidriver, version ")

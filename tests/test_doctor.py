@@ -14,6 +14,8 @@ from tests.conftest import Upstream
 from tests.driving import command
 from tests.test_servers import TESTER
 
+PLAIN_ENVIRONMENT = {"PYTHONIOENCODING": "utf-8", "PATH": "/usr/bin:/bin"}
+
 
 def doctor(
     *words: str, environment: dict[str, str] | None = None
