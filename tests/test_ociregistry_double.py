@@ -108,6 +108,7 @@ def push(server: Server, folder: Path, repository: str, tag: str, *layers: bytes
         path = folder / f"{uuid.uuid4().hex}.tar"
         with tarfile.open(path, "w") as archive:
             info = tarfile.TarInfo(f"file-{number}")
+            content += server.prefix.encode()  # no other run's blobs
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
         options += ["-f", str(path)]
