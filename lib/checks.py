@@ -18,6 +18,7 @@ from dateutil import parser
 
 from .clients import NAMES, Found, find_client
 from .connections import Connections
+from .endpoint import Endpoint
 from .errors import RunError, UsageError
 from .images import Image, overlaps
 from .layout import parse_layout, plan_route
@@ -26,7 +27,7 @@ from .prune import AdminPruner, expression
 from .registry import Answer, RegistryError
 from .scratch import Scratch
 from .selection import Listing, Selection, select
-from .settings import Endpoint, Settings
+from .settings import Settings
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _LEAST_ROOM = 16 << 20

@@ -9,14 +9,11 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from .endpoint import Endpoint
 from .errors import RunError, UsageError
 from .grammar import valid_repository
 from .images import Image
-
-if TYPE_CHECKING:
-    from .settings import Endpoint
 
 OCIREGISTRY = "ociregistry"
 _PLAIN = "{pullthrough}/{repository}"

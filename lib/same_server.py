@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from .settings import Endpoint
+from .endpoint import Endpoint
 
 
 def spelled_alike(one: Endpoint, other: Endpoint) -> bool:

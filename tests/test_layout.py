@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lib.endpoint import Endpoint
 from lib.errors import RunError, UsageError
 from lib.images import Image
 from lib.layout import parse_layout, plan_route, unservable
-from lib.settings import Endpoint
 
 CACHE, UP = Endpoint("http", "cache:8080"), Endpoint("http", "up:5000")
 IMAGE = Image("team/app", "v1")

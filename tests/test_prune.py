@@ -15,6 +15,7 @@ import re2
 
 from lib.clients import Client, Crane, Skopeo
 from lib.credentials import Credentials
+from lib.endpoint import parse_endpoint
 from lib.images import Image
 from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
@@ -25,7 +26,6 @@ from lib.network import Network
 from lib.probe import Probe, probe_admin, probe_delete
 from lib.prune import ClientPruner, expression, partition, prune_url
 from lib.registry import Registry, open_session
-from lib.settings import parse_endpoint
 from lib.stop import Stop
 from tests.conftest import Upstream
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lib.endpoint import parse_endpoint
 from lib.same_server import same_server, spelled_alike
-from lib.settings import parse_endpoint
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from yarl import URL
 
 from ..cli import carry_out
 from ..credentials import Credentials, CredentialsError
+from ..endpoint import Endpoint, parse_endpoint
 from ..errors import RunError
 from ..options import called
-from ..settings import Endpoint, parse_endpoint
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images
 from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server

@@ -1,11 +1,11 @@
-"""Addresses, and options that do not go together."""
+"""Registry addresses: how they are read, and which are none."""
 
 from __future__ import annotations
 
 import pytest
 
+from lib.endpoint import parse_endpoint
 from lib.errors import UsageError
-from lib.settings import parse_endpoint
 
 
 @pytest.mark.parametrize(
