@@ -75,6 +75,18 @@ class Driver:
         self._kill_at: float | None = None
         self._killed = False
 
+    @property
+    def running(self) -> int:
+        """Workers running now; any thread may ask."""
+        ended = len(self._ended)
+        return len(self._started) - ended
+
+    @property
+    def planned(self) -> int:
+        """Workers that the ramp wants running now; any thread may ask."""
+        index = self._step_index
+        return self._steps[index].workers if index >= 0 and self._stopping_since is None else 0
+
     def emit(self, event: Event) -> None:
         """For the workers: hand over an Event."""
         self._queue.put(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 
 from hdrh.histogram import HdrHistogram
@@ -9,6 +10,11 @@ from hdrh.histogram import HdrHistogram
 _LONGEST_US = 24 * 3600 * 1_000_000
 _DIGITS = 3
 _PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+# Upper bounds in seconds, each within its bucket: from a cached pull of a small image to the default --pull-timeout.
+BOUNDS = (
+    *(0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
+    *(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +74,15 @@ class Latencies:
         least, most = self._least * 1000, self._most * 1000
         p50, p90, p95, p99 = (min(max(found[p] / 1000, least), most) for p in _PERCENTILES)
         return Latency(least, self._sum / self._count * 1000, p50, p90, p95, p99, most)
+
+
+class Buckets:
+    """Counts seconds by `BOUNDS`, exactly; the last count is of what is longer than all of them."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds

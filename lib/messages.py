@@ -16,6 +16,12 @@ def say(message: str) -> None:
         os.write(2, f"ocidriver: {clean(message, LINE_LENGTH)}\n".encode("utf-8", "replace"))
 
 
+def print_line(line: str) -> None:
+    """A line for a program that reads stderr, as it is."""
+    with suppress(OSError):
+        os.write(2, f"{line}\n".encode("utf-8", "replace"))
+
+
 def warn(message: str) -> None:
     """A warning."""
     say(f"warning: {message}")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .commands import SUBCOMMANDS
-from .settings import STDOUT
+from .settings import JSONL, STDOUT
 
 EXAMPLES = """\b
 Examples:
@@ -260,6 +260,20 @@ OPTIONS: list[click.Parameter] = [
         help="Metrics lines: time, pulls/s, workers, failed, p50, p95, p99 in ms.  [default: stdout]",
     ),
     Section(
+        ["--metrics-format"],
+        section=OUTPUT,
+        type=click.Choice(["tsv", JSONL]),
+        default="tsv",
+        show_default=True,
+        help="Those lines tab-separated, or one JSON object each.",
+    ),
+    Section(
+        ["--metrics-listen"],
+        section=OUTPUT,
+        metavar="[HOST]:PORT",
+        help="Serve live metrics to Prometheus at /metrics; :9100 is this machine only, :0 any free port.",
+    ),
+    Section(
         ["--log-file"], section=OUTPUT, default=STDOUT, metavar="FILE", help="Log lines.  [default: stdout]"
     ),
     Section(
@@ -283,6 +297,14 @@ OPTIONS: list[click.Parameter] = [
         metavar="EXPR",
         help="Exit 3 unless it holds: error_rate<1%, p95<250ms, first.p99<2s, rate>50, errors.timeout<=5; "
         "may be repeated.",
+    ),
+    Section(
+        ["--annotations"],
+        section=VERDICT,
+        type=click.Choice(["auto", "github", "none"]),
+        default="auto",
+        show_default=True,
+        help="Missed thresholds and the commonest errors for GitHub Actions, with a job summary; auto: when in it.",
     ),
     Section(
         ["--keep-going"],

@@ -18,7 +18,7 @@ from .events import FAILED, PRUNE, Event
 from .failures import clean
 from .linefile import LineFile
 from .messages import LINE_LENGTH, say, warn
-from .settings import STDOUT, Settings
+from .settings import JSONL, STDOUT, Settings
 from .tally import Sample
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.
@@ -32,6 +32,7 @@ class Outputs:
         self._clock = clock
         self._unlogged: Counter[str] = Counter()
         self._logged = 0
+        self._as_json = settings.metrics_format == JSONL
         self.began = 0.0
         self.metrics = LineFile(settings.metrics_file, "metrics", warn)
         self.logs = LineFile(settings.log_file, "log", warn)
@@ -45,7 +46,11 @@ class Outputs:
         return [file for file in (self.metrics, self.logs, self.events) if file is not None]
 
     def on_sample(self, sample: Sample) -> None:
-        self.metrics.write(metrics_line(sample, self._clock.line_time(self.began + sample.at)))
+        at = self.began + sample.at
+        if self._as_json:
+            self.metrics.write(json.dumps(sample.as_json(self._clock.wall(at))))
+        else:
+            self.metrics.write(metrics_line(sample, self._clock.line_time(at)))
         if self._unlogged:
             counts = ", ".join(
                 f"{count} {error_class}" for error_class, count in self._unlogged.most_common()

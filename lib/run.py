@@ -14,6 +14,7 @@ from random import Random
 from signal import Signals
 from time import monotonic
 
+from .annotations import annotate, is_wanted
 from .clients import find_client
 from .clock import Clock
 from .connections import Connections
@@ -24,6 +25,7 @@ from .failures import ErrorClass
 from .guard import Guard
 from .images import Image
 from .layout import hint
+from .listen import Listen
 from .means import Means, client_environment, dry_means, find_means
 from .messages import say, warn
 from .network import Network
@@ -54,9 +56,9 @@ def run(settings: Settings, start_at: datetime | None) -> int:
         check_summary_path(settings.summary_file)
     outputs = Outputs(settings, clock)
     state = Run(settings, clock.wall(monotonic()), Tally(0, retries_known=True, on_sample=outputs.on_sample))
-    with stop.listening():
+    with stop.listening(), ExitStack() as lasting:
         try:
-            _carry_out(settings, given, start_at, stop, outputs, state)
+            _carry_out(settings, given, start_at, stop, outputs, state, lasting)
         except Stopped:
             pass  # which signal it was is told below
         except RunError as error:
@@ -86,10 +88,15 @@ def _carry_out(
     stop: Stop,
     outputs: Outputs,
     state: Run,
+    lasting: ExitStack,
 ) -> None:
+    """What `lasting` holds is there until the summary is written."""
     log = outputs.log
     log("test begins")
-    with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
+    network = lasting.enter_context(Network(stop))
+    if settings.metrics_listen is not None:
+        _export(settings.metrics_listen, network, state, log, lasting)
+    with Scratch() as scratch, ExitStack() as resources:
         connections = Connections(network, resources, log, warn)
         found = None
         if not settings.dry_run:
@@ -121,6 +128,17 @@ def _carry_out(
                 _prune_first(means.pruner, selection, scratch.folder("prune-first"), stop, outputs, tally)
         _wait_until(start_at, stop, outputs)
         _drive(settings, selection, means, scratch, kill, stop, outputs, state)
+
+
+def _export(
+    listen: Listen, network: Network, state: Run, log: Callable[[str], None], lasting: ExitStack
+) -> None:
+    from .exporter import Exporter, RunCollector
+
+    exporter = Exporter(listen, RunCollector(state))
+    for address in network.run(exporter.start()):
+        log(f"metrics for Prometheus at {address}")
+    lasting.callback(lambda: network.run(exporter.close()))
 
 
 def _ping(settings: Settings, connections: Connections) -> None:
@@ -193,6 +211,7 @@ def _drive(
         log=outputs.log,
         caution=outputs.caution,
     )
+    state.driver = driver
     state.workers = tuple(_workers(settings, selection, means, scratch, driver))
     outputs.log(
         f"ramp of {len(steps)} steps of {settings.iteration_seconds:g} s, up to {len(state.workers)} workers, "
@@ -269,7 +288,10 @@ def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, stat
         except OSError as error:
             unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
     outputs.finish(0.0 if stop.count else READER_SECONDS)
-    return _status(state, stop, outputs, unwritten, missed(summary))
+    status = _status(state, stop, outputs, unwritten, missed(summary))
+    if is_wanted(settings.annotations, os.environ):
+        annotate(summary, tally.examples, os.environ)
+    return status
 
 
 def _log_result(log: Callable[[str], None], state: Run, rate: float) -> None:

@@ -14,10 +14,12 @@ from .errors import UsageError
 from .failures import ErrorClass
 from .images import compile_regex
 from .layout import Layout, parse_layout
+from .listen import Listen, parse_listen
 from .same_server import spelled_alike
 from .thresholds import Threshold, parse_threshold
 
 STDOUT = "-"
+JSONL = "jsonl"
 # Where lines of several kinds may go.
 _STREAMS = (STDOUT, os.devnull)
 
@@ -33,6 +35,8 @@ class Settings:
     iteration_seconds: float
     tally_seconds: float
     metrics_file: str
+    metrics_format: str
+    metrics_listen: Listen | None
     log_file: str
     filter: str | None
     dry_run: bool
@@ -55,6 +59,7 @@ class Settings:
     events_file: Path | None
     keep_going: bool
     start_at: str | None
+    annotations: str
 
     def as_json(self) -> dict[str, Any]:
         """The settings as the summary shows them, under the options' names; there are no secrets in them."""
@@ -68,7 +73,7 @@ class Settings:
             elif field.name == "thresholds":
                 shown["threshold"] = [threshold.expression for threshold in self.thresholds]
             else:
-                shown[field.name] = str(value) if isinstance(value, Path) else value
+                shown[field.name] = str(value) if isinstance(value, (Path, Listen)) else value
         return shown
 
 
@@ -122,6 +127,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         iteration_seconds=options["iteration_seconds"],
         tally_seconds=options["tally_seconds"],
         metrics_file=options["metrics_file"],
+        metrics_format=options["metrics_format"],
+        metrics_listen=_listen(options["metrics_listen"]),
         log_file=options["log_file"],
         filter=options["filter"],
         dry_run=options["dry_run"],
@@ -144,6 +151,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         events_file=options["events_file"],
         keep_going=options["keep_going"],
         start_at=options["start_at"],
+        annotations=options["annotations"],
     )
     check_together(settings)
     return settings
@@ -151,6 +159,10 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
 
 def _patterns(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
+
+
+def _listen(text: str | None) -> Listen | None:
+    return None if text is None else parse_listen("--metrics-listen", text)
 
 
 def _client(text: str) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from .clients import Client
 from .clock import Clock
+from .driver import Driver
 from .images import ImageSet
 from .latency import Latency
 from .settings import Settings
-from .tally import Sample, StepTally, Tally
+from .tally import StepTally, Tally
 from .worker import Worker
 
 SCHEMA = 1
@@ -28,6 +30,7 @@ class Run:
     listed: int = 0
     image_sets: tuple[ImageSet, ...] = ()
     workers: tuple[Worker, ...] = ()
+    driver: Driver | None = None
     begin: float | None = None
     elapsed: float = 0.0
     interrupted: bool = False
@@ -64,7 +67,7 @@ def summarize(run: Run, clock: Clock) -> dict[str, Any]:
         "repeat_latency_ms": _latency(tally.repeat.result()),
         "workers": _workers(run),
         "steps": [_step(each) for each in tally.steps],
-        "samples": [_sample(each, run, clock) for each in tally.samples],
+        "samples": [each.as_json(clock.wall((run.begin or 0.0) + each.at)) for each in tally.samples],
         "driver_cpu_seconds": round(run.driver_cpu_seconds, 3),
         "client_cpu_seconds": round(tally.client_cpu_seconds, 3),
         "limited_by": run.limited_by,
@@ -77,7 +80,7 @@ def summarize(run: Run, clock: Clock) -> dict[str, Any]:
     return summary
 
 
-def missed(summary: dict[str, Any]) -> list[str]:
+def missed(summary: Mapping[str, Any]) -> list[str]:
     """The thresholds that did not pass, each with its value, for a message."""
     return [
         f"{each['expression']} (it was {'not measured' if each['value'] is None else format(each['value'], '.6g')})"
@@ -115,17 +118,4 @@ def _step(each: StepTally) -> dict[str, Any]:
         "failed": each.failed,
         "rate": each.rate,
         "latency_ms": _latency(each.latency),
-    }
-
-
-def _sample(sample: Sample, run: Run, clock: Clock) -> dict[str, Any]:
-    assert run.begin is not None  # samples are taken within the ramp
-    return {
-        "time": clock.wall(run.begin + sample.at).isoformat(timespec="milliseconds"),
-        "seconds": sample.seconds,
-        "rate": sample.rate,
-        "workers": sample.workers,
-        "pulled": sample.pulled,
-        "failed": sample.failed,
-        "latency_ms": _latency(sample.latency),
     }

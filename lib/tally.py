@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from .events import FAILED, INTERRUPTED, OK, PRUNE, Event
-from .latency import Latencies, Latency
+from .latency import Buckets, Latencies, Latency
 from .ramp import Step
 
 # The client side is taken for the limit when driver and clients used so much of all this machine's CPU time.
@@ -31,6 +33,18 @@ class Sample:
     @property
     def rate(self) -> float:
         return self.pulled / self.seconds if self.seconds > 0 else 0.0
+
+    def as_json(self, when: datetime) -> dict[str, Any]:
+        """As the summary and the stream of metrics show it; it ended at `when`."""
+        return {
+            "time": when.isoformat(timespec="milliseconds"),
+            "seconds": self.seconds,
+            "rate": self.rate,
+            "workers": self.workers,
+            "pulled": self.pulled,
+            "failed": self.failed,
+            "latency_ms": self.latency.as_json() if self.latency else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +78,16 @@ class WorkerTally:
 
     pulled: int = 0
     failed: int = 0
+    interrupted: int = 0
     pruned: int = 0
+    prune_failed: int = 0
+    prune_interrupted: int = 0
 
 
 class Tally:
     """Counts Events. `retries_known` is False for a client that retries silently.
 
+    `examples` holds the first message of each (op, error class).
     `on_sample` gets each Sample as its interval is closed.
     """
 
@@ -82,10 +100,13 @@ class Tally:
         self.retried: int | None = 0 if retries_known else None
         self.errors: Counter[str] = Counter()
         self.prune_errors: Counter[str] = Counter()
+        self.examples: dict[tuple[str, str], str] = {}
         self.client_cpu_seconds = 0.0
         self.latencies = Latencies()
         self.first = Latencies()
         self.repeat = Latencies()
+        self.first_buckets = Buckets()
+        self.repeat_buckets = Buckets()
         self.workers = [WorkerTally() for _ in range(workers)]
         self.samples: list[Sample] = []
         self.steps: list[StepTally] = []
@@ -114,23 +135,28 @@ class Tally:
             self._add_failed(event)
         else:
             self.interrupted += 1
+            self.workers[event.worker].interrupted += 1
         if self.retried is not None and event.retries:
             self.retried += event.retries
 
     def _add_prune(self, event: Event) -> None:
+        worker = self.workers[event.worker]
         if event.outcome == OK:
             self.pruned += 1
-            if event.worker >= 0:
-                self.workers[event.worker].pruned += 1
-        elif event.outcome != INTERRUPTED:
+            worker.pruned += 1
+        elif event.outcome == INTERRUPTED:
+            worker.prune_interrupted += 1
+        else:
             self.prune_failed += 1
-            self.prune_errors[event.failure.error_class if event.failure else "other"] += 1
+            worker.prune_failed += 1
+            self._add_error(event, self.prune_errors)
 
     def _add_pulled(self, event: Event) -> None:
         self.pulled += 1
         self.workers[event.worker].pulled += 1
         self._sample.pulled += 1
         self._step.pulled += 1
+        (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
         kind = self.first if event.first else self.repeat
         for latencies in (kind, self._sample.latencies, self._step.latencies):
             latencies.add(event.seconds)
@@ -140,7 +166,14 @@ class Tally:
         self.workers[event.worker].failed += 1
         self._sample.failed += 1
         self._step.failed += 1
-        self.errors[event.failure.error_class if event.failure else "other"] += 1
+        self._add_error(event, self.errors)
+
+    def _add_error(self, event: Event, errors: Counter[str]) -> None:
+        failure = event.failure
+        error_class = failure.error_class if failure else "other"
+        errors[error_class] += 1
+        if failure:
+            self.examples.setdefault((event.op, error_class), failure.message)
 
     def close_sample(self, at: float, workers: int) -> None:
         """End the tally interval `at` seconds after the ramp's beginning, when `workers` were running."""

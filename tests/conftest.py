@@ -46,7 +46,9 @@ class Upstream:
 
 
 def pytest_configure() -> None:
-    """Has every test find the tools of the virtual environment, however pytest was started."""
+    """Has every test find the tools of the virtual environment, however pytest was started, and no pipeline."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        os.environ.pop(name, None)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 

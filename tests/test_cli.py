@@ -78,6 +78,7 @@ def test_defaults(parsed: list[Settings]) -> None:
     )
     assert (settings.client, settings.layout.name, settings.prune_via) == ("auto", "ociregistry", "auto")
     assert (settings.pull_timeout, settings.grace, settings.batch) == (300, 10, 1)
+    assert (settings.metrics_format, settings.metrics_listen, settings.annotations) == ("tsv", None, "auto")
     assert settings.upstream_name == "up:5000"
 
 
@@ -93,6 +94,13 @@ def test_switches_take_a_value(words: list[str], value: bool, parsed: list[Setti
 def test_patterns_may_be_repeated(parsed: list[Settings]) -> None:
     main([*URLS, "--patterns", "-0001", "--patterns=-0002,a b"])
     assert parsed[0].patterns == ("-0001", "-0002", "a b")
+
+
+def test_the_metrics_endpoint_is_on_loopback_unless_a_host_is_written(parsed: list[Settings]) -> None:
+    for text in (":9100", "9100", "0.0.0.0:9100"):
+        main([*URLS, "--patterns", "a", "--metrics-listen", text])
+    shown = [settings.as_json()["metrics_listen"] for settings in parsed]
+    assert shown == ["127.0.0.1:9100", "127.0.0.1:9100", "0.0.0.0:9100"]
 
 
 WRONG = [
@@ -118,6 +126,10 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--image-list", "/does/not/exist"], "--image-list: cannot read"),
     ([*URLS, "--patterns", "a", "--log-file", "/proc/no/file"], "--log-file: cannot write"),
     ([*URLS, "--patterns", "a", "--start-at", "whenever"], "--start-at"),
+    ([*URLS, "--patterns", "a", "--metrics-listen", "host"], "--metrics-listen: 'host' is no HOST:PORT"),
+    ([*URLS, "--patterns", "a", "--metrics-listen", ":99999"], "--metrics-listen: ':99999' is no HOST:PORT"),
+    ([*URLS, "--patterns", "a", "--metrics-format", "csv"], "--metrics-format"),
+    ([*URLS, "--patterns", "a", "--annotations", "gitlab"], "--annotations"),
     ([*URLS, "--patterns", "a", "--summary-file", "/tmp/x", "--events-file", "/tmp/x"], "named twice"),
     ([*URLS, "--patterns", "a", "--unknown"], "--unknown"),
     ([*URLS, "--patterns", "a", "stray"], "stray"),
@@ -172,7 +184,7 @@ def test_the_help_needs_no_heavy_module() -> None:
     python = command()[0]
     done = subprocess.run([python, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, check=True)
     loaded = done.stdout.rpartition("[")[2]
-    for heavy in ("aiohttp", "asyncio", "sh'", "hdrh", "tenacity", "dateutil"):
+    for heavy in ("aiohttp", "asyncio", "prometheus_client", "sh'", "hdrh", "tenacity", "dateutil"):
         assert f"'{heavy}" not in loaded
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from lib import cli
 from lib.clock import Clock
 from lib.errors import UsageError
 from lib.events import FAILED, OK, PULL, Event
@@ -16,7 +18,8 @@ from lib.failures import Failure
 from lib.images import Image
 from lib.latency import Latency
 from lib.linefile import LineFile
-from lib.output import Log, check_summary_path, event_line, metrics_line, write_summary
+from lib.output import Log, Outputs, check_summary_path, event_line, metrics_line, write_summary
+from lib.settings import make_settings
 from lib.tally import Sample
 
 
@@ -178,3 +181,19 @@ def test_the_summary_path_is_checked_before_the_test(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="--summary-file: cannot write"):
         check_summary_path(tmp_path / "file" / "summary.json")
+
+
+@pytest.mark.parametrize("latency", [Latency(1, 2, 3.04, 4, 5.06, 6, 7), None])
+def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
+    words = ["--pullthrough-url=a", "--registry-url=b", "--patterns=x", "--metrics-format=jsonl"]
+    words += [f"--metrics-file={tmp_path}/metrics", f"--log-file={os.devnull}"]
+    outputs = Outputs(make_settings(cli._command().make_context("ocidriver", words).params), Clock())
+    for _ in range(2):
+        outputs.on_sample(Sample(15, 15, 3, 10, 2, latency))
+    outputs.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
+    for line in lines:
+        assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+        assert line.pop("latency_ms") == (latency.as_json() if latency else None)
+        assert line == {"seconds": 15, "rate": pytest.approx(2 / 3), "workers": 3, "pulled": 10, "failed": 2}
+    assert len(lines) == 2

@@ -52,6 +52,11 @@ def test_each_outcome_is_counted_once(tally: Tally) -> None:
     assert tally.attempts == 4
     assert tally.error_rate == pytest.approx(1 / 3)
     assert [(each.pulled, each.failed, each.pruned) for each in tally.workers] == [(1, 1, 1), (1, 0, 0)]
+    assert [(each.interrupted, each.prune_failed, each.prune_interrupted) for each in tally.workers] == [
+        (1, 1, 1),
+        (0, 0, 0),
+    ]
+    assert tally.examples == {("pull", "timeout"): "too slow", ("prune", "unsupported"): "405"}
     assert tally.client_cpu_seconds == pytest.approx(0.04)
 
 

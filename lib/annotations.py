@@ -1,0 +1,187 @@
+"""What a run tells a pipeline: GitHub's annotations, on stderr, and the Markdown summary of its job.
+
+GitHub reads commands from stdout and stderr alike; on stderr they do not mix with metrics. What servers wrote stands
+in both, so all of it is escaped: for a command, or so that Markdown and HTML show it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .events import PRUNE, PULL
+from .failures import clean
+from .messages import print_line, warn
+from .summary import missed
+
+# By (op, error class).
+Examples = Mapping[tuple[str, str], str]
+
+_ERRORS_SHOWN = 3
+_STEPS_SHOWN = 200
+_LONGEST = 500
+
+
+class _Error(NamedTuple):
+    """So many pulls or prunes failed with this class."""
+
+    op: str
+    error_class: str
+    times: int
+
+
+def is_wanted(choice: str, environment: Mapping[str, str]) -> bool:
+    """`auto` goes by what GitHub sets in its jobs."""
+    return choice == "github" or (choice == "auto" and environment.get("GITHUB_ACTIONS") == "true")
+
+
+def annotate(summary: Mapping[str, Any], examples: Examples, environment: Mapping[str, str]) -> None:
+    """Print the annotations; append to the job's summary, where there is one."""
+    for command in commands(summary, examples):
+        print_line(command)
+    path = environment.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8", errors="replace") as file:
+            file.write(markdown(summary, examples))
+    except OSError as error:
+        warn(f"cannot append to GITHUB_STEP_SUMMARY ({path}): {error.strerror}")
+
+
+def commands(summary: Mapping[str, Any], examples: Examples) -> list[str]:
+    """Workflow commands: an error for what failed the run, a warning for each of the commonest errors."""
+    told = []
+    if summary["reason"]:
+        told.append(_command("error", "ocidriver", summary["reason"]))
+    for miss in missed(summary):
+        told.append(_command("error", "ocidriver: threshold missed", miss))
+    for each in _errors(summary)[:_ERRORS_SHOWN]:
+        example = examples.get((each.op, each.error_class))
+        what = f"{each.times} {each.op}{'' if each.times == 1 else 's'} failed with {each.error_class}"
+        told.append(
+            _command(
+                "warning",
+                f"ocidriver: {each.error_class}",
+                f"{what}, such as: {example}" if example else what,
+            )
+        )
+    return told
+
+
+def _errors(summary: Mapping[str, Any]) -> list[_Error]:
+    """The commonest first."""
+    found = [
+        _Error(op, error_class, times)
+        for op, group in ((PULL, "errors"), (PRUNE, "prune_errors"))
+        for error_class, times in summary[group].items()
+    ]
+    return sorted(found, key=lambda each: -each.times)
+
+
+def _command(kind: str, title: str, text: str) -> str:
+    return f"::{kind} title={_property(clean(title))}::{_data(clean(text, _LONGEST))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def markdown(summary: Mapping[str, Any], examples: Examples) -> str:
+    """The result as tables."""
+    parts = [[f"### ocidriver: {_verdict(summary)}"]]
+    if summary["reason"]:
+        parts.append([plain(summary["reason"])])
+    parts.append(list(_result(summary)))
+    if summary["thresholds"]:
+        parts.append(list(_thresholds(summary)))
+    if _errors(summary):
+        parts.append(list(_error_table(summary, examples)))
+    if summary["steps"]:
+        parts.append(list(_steps(summary)))
+    return "\n\n".join("\n".join(part) for part in parts) + "\n\n"
+
+
+def _verdict(summary: Mapping[str, Any]) -> str:
+    if summary["interrupted"]:
+        return "interrupted"
+    if summary["reason"]:
+        return "failed"
+    misses = len(missed(summary))
+    if misses:
+        return f"{misses} of {len(summary['thresholds'])} thresholds missed"
+    return f"{summary['rate']:.2f} pulls/s"
+
+
+def _result(summary: Mapping[str, Any]) -> Iterator[str]:
+    settings, client, rate = summary["settings"], summary["client"], summary["error_rate"]
+    yield from _head("", "")
+    yield _row(plain("server under test"), plain(settings["pullthrough_url"]))
+    yield _row("client", plain(f"{client['name']} {client['version']}") if client else "none (dry run)")
+    yield _row("pulls a second", f"{summary['rate']:.2f} over {summary['elapsed_seconds']:.1f} s")
+    yield _row(
+        "pulls",
+        f"{summary['pulled']}, {summary['failed']} failed, {summary['interrupted_pulls']} interrupted",
+    )
+    yield _row("error rate", "-" if rate is None else f"{rate:.2%}")
+    if summary["pruned"] or summary["prune_failed"]:
+        yield _row("prunes", f"{summary['pruned']}, {summary['prune_failed']} failed")
+    for name, key in (
+        ("latency", "latency_ms"),
+        ("first pulls", "first_latency_ms"),
+        ("repeat", "repeat_latency_ms"),
+    ):
+        yield _row(name, _latency(summary[key]))
+    if summary["limited_by"]:
+        yield _row("limited by", plain(f"{summary['limited_by']}: this machine's CPU was used up"))
+
+
+def _latency(latency: Mapping[str, float] | None) -> str:
+    if latency is None:
+        return "-"
+    return ", ".join(f"{name} {latency[name]:.1f} ms" for name in ("p50", "p95", "p99"))
+
+
+def _thresholds(summary: Mapping[str, Any]) -> Iterator[str]:
+    yield from _head("threshold", "value", "")
+    for each in summary["thresholds"]:
+        value = "not measured" if each["value"] is None else f"{each['value']:.6g}"
+        yield _row(plain(each["expression"]), value, "passed" if each["passed"] else "**missed**")
+
+
+def _error_table(summary: Mapping[str, Any], examples: Examples) -> Iterator[str]:
+    yield from _head("error", "pulls or prunes", "count", "the first one")
+    for each in _errors(summary):
+        example = clean(examples.get((each.op, each.error_class), ""), _LONGEST)
+        yield _row(plain(each.error_class), f"{each.op}s", str(each.times), plain(example))
+
+
+def _steps(summary: Mapping[str, Any]) -> Iterator[str]:
+    yield from _head("workers", "", "seconds", "pulled", "failed", "pulls/s", "p50 ms", "p95 ms", "p99 ms")
+    for each in summary["steps"][:_STEPS_SHOWN]:
+        latency = each["latency_ms"]
+        times = [f"{latency[name]:.1f}" if latency else "-" for name in ("p50", "p95", "p99")]
+        counts = (str(each["pulled"]), str(each["failed"]), f"{each['rate']:.2f}")
+        yield _row(str(each["workers"]), each["direction"], f"{each['seconds']:.1f}", *counts, *times)
+    left = len(summary["steps"]) - _STEPS_SHOWN
+    if left > 0:
+        yield _row(f"and {left} more", *[""] * 8)
+
+
+def _head(*cells: str) -> Iterator[str]:
+    yield _row(*cells)
+    yield _row(*["---"] * len(cells))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def plain(text: str) -> str:
+    """The text as one line of Markdown that shows it and does nothing else: no markup, no HTML, no link, no cell."""
+    return "".join(c if c in " ," or c.isalnum() else f"&#{ord(c)};" for c in clean(text, _LONGEST))

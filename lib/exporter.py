@@ -1,0 +1,201 @@
+"""The metrics endpoint: a run's counts for Prometheus, read from the Tally when they are asked for.
+
+It answers GET and HEAD of /metrics and nothing else. On loopback it refuses requests under another host's name, so
+that no page in a browser on this machine can read it (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from . import __version__
+from .errors import RunError
+from .events import FAILED, INTERRUPTED, OK
+from .failures import ErrorClass
+from .latency import BOUNDS, Buckets
+from .listen import Listen
+from .summary import Run
+
+PATH = "/metrics"
+_METHODS = ("GET", "HEAD")
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+# So long the end waits for a reader in mid-answer, in seconds.
+_READER_SECONDS = 1.0
+
+
+class RunCollector(Collector):
+    """A run's numbers as they are now. The driver goes on counting meanwhile: what may grow is copied first."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._workers()
+        yield from self._outcomes()
+        yield from self._errors()
+        yield self._latencies()
+        yield from self._cpu()
+        if self._run.client is not None or self._run.settings.dry_run:
+            yield self._build()
+
+    def _workers(self) -> Iterator[Metric]:
+        driver = self._run.driver
+        yield GaugeMetricFamily(
+            "ocidriver_workers_running",
+            "Workers running now; one that is stopped finishes its pull first.",
+            value=driver.running if driver else 0,
+        )
+        yield GaugeMetricFamily(
+            "ocidriver_workers_planned",
+            "Workers that the ramp wants running now.",
+            value=driver.planned if driver else 0,
+        )
+
+    def _outcomes(self) -> Iterator[Metric]:
+        labels = ("worker", "pattern", "outcome")
+        pulls = CounterMetricFamily("ocidriver_pulls", "Ended pulls by worker and outcome.", labels=labels)
+        prunes = CounterMetricFamily("ocidriver_prunes", "Ended prunes by worker and outcome.", labels=labels)
+        for index, (chosen, count) in enumerate(
+            zip(self._run.image_sets, self._run.tally.workers, strict=False)
+        ):
+            worker = (str(index), chosen.pattern)
+            pulls.add_metric((*worker, OK), count.pulled)
+            pulls.add_metric((*worker, FAILED), count.failed)
+            pulls.add_metric((*worker, INTERRUPTED), count.interrupted)
+            prunes.add_metric((*worker, OK), count.pruned)
+            prunes.add_metric((*worker, FAILED), count.prune_failed)
+            prunes.add_metric((*worker, INTERRUPTED), count.prune_interrupted)
+        yield pulls
+        yield prunes
+
+    def _errors(self) -> Iterator[Metric]:
+        tally = self._run.tally
+        for name, about, errors in (
+            ("ocidriver_errors", "Failed pulls by error class.", dict(tally.errors)),
+            ("ocidriver_prune_errors", "Failed prunes by error class.", dict(tally.prune_errors)),
+        ):
+            family = CounterMetricFamily(name, about, labels=("class",))
+            for each in ErrorClass:
+                family.add_metric((each.value,), errors.get(each.value, 0))
+            yield family
+
+    def _latencies(self) -> Metric:
+        family = HistogramMetricFamily(
+            "ocidriver_pull_duration_seconds",
+            "Successful pulls from the client's launch to its exit; first: of an image in this run or since its prune.",
+            labels=("kind",),
+        )
+        tally = self._run.tally
+        for kind, buckets in (("first", tally.first_buckets), ("repeat", tally.repeat_buckets)):
+            family.add_metric((kind,), buckets=_cumulative(buckets), sum_value=buckets.sum)
+        return family
+
+    def _cpu(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "ocidriver_client_cpu_seconds",
+            "CPU time of the clients that have ended.",
+            value=self._run.tally.client_cpu_seconds,
+        )
+        yield CounterMetricFamily(
+            "ocidriver_driver_cpu_seconds", "CPU time of the driver itself.", value=time.process_time()
+        )
+
+    def _build(self) -> Metric:
+        client = self._run.client
+        return InfoMetricFamily(
+            "ocidriver_build",
+            "This ocidriver and its client; no client in a dry run.",
+            value={
+                "version": __version__,
+                "client": client.name if client else "",
+                "client_version": client.version if client else "",
+            },
+        )
+
+
+def _cumulative(buckets: Buckets) -> list[tuple[str, float]]:
+    """(upper bound, pulls up to it), as Prometheus has its buckets."""
+    shown, total = [], 0
+    for bound, count in zip((*map(repr, BOUNDS), "+Inf"), list(buckets.counts), strict=True):
+        total += count
+        shown.append((bound, float(total)))
+    return shown
+
+
+class Exporter:
+    """`start` gives the addresses it listens on; RunError where it cannot."""
+
+    def __init__(self, listen: Listen, collector: Collector) -> None:
+        self._listen = listen
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+        self._hosts: frozenset[str] | None = None
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self) -> list[str]:
+        runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=_READER_SECONDS)
+        await runner.setup()
+        self._runner = runner
+        try:
+            await web.TCPSite(runner, self._listen.host, self._listen.port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise RunError(
+                f"--metrics-listen: cannot listen on {self._listen}: {_reason(error)}; give another port, or 0 for any"
+            ) from None
+        addresses = [address[:2] for address in runner.addresses]
+        self._hosts = _accepted_hosts([host for host, _ in addresses], self._listen.host)
+        return [f"http://{Listen(host, port)}{PATH}" for host, port in addresses]
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if self._hosts is not None and _host_name(request.headers.get("Host", "")) not in self._hosts:
+            return web.Response(status=421, text="this endpoint is for this machine only\n")
+        if request.path != PATH:
+            return web.Response(status=404, text=f"there is only {PATH}\n")
+        if request.method not in _METHODS:
+            return web.Response(status=405, headers={"Allow": ", ".join(_METHODS)})
+        return web.Response(
+            body=generate_latest(self._registry),
+            headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"},
+        )
+
+
+def _accepted_hosts(bound: Iterable[str], written: str) -> frozenset[str] | None:
+    """The names a request may use; None, for any, where other machines can reach the endpoint."""
+    bound = list(bound)
+    if not all(ip_address(host.partition("%")[0]).is_loopback for host in bound):
+        return None
+    return frozenset((*_LOCAL_NAMES, *bound, written.lower()))
+
+
+def _host_name(header: str) -> str:
+    """A Host header without its port and brackets."""
+    host = header.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
