@@ -40,7 +40,9 @@ SCRIPT = """
   "use strict";
   const root = document.documentElement;
   const charts = JSON.parse(document.getElementById("charts").textContent);
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  // named one by one, as the library has buttons that send the data to its maker
+  const config = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
   function themed(layout) {
     const style = getComputedStyle(root), colour = (name) => style.getPropertyValue(name).trim();
     const text = colour("--text"), grid = colour("--grid"), back = colour("--back");
@@ -48,7 +50,7 @@ SCRIPT = """
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
       font: { color: text, size: 13, family: getComputedStyle(document.body).fontFamily },
       margin: { l: 64, r: 64, t: 36, b: 52 },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemsizing: "constant" },
       hoverlabel: { bgcolor: back, bordercolor: grid, font: { color: text } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: text },
     });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,8 @@ _LOG_RATIO = 25
 # Room above the highest point; so many points of a line are shown with markers.
 _HEADROOM, _MARKED = 1.08, 60
 _CURVE_POINTS = 120
+# Axes: up to so many, each count has a tick; up to so many, each decade has three.
+_COUNTED, _FEW_DECADES = 12, 4
 
 Trace = dict[str, Any]
 
@@ -107,6 +110,19 @@ def _time_axis(findings: Findings) -> dict[str, Any]:
     }
 
 
+def _whole_numbers(most: int) -> dict[str, Any]:
+    """Ticks for counts: plotly would put some between 1 and 2."""
+    return {"tickformat": ",d", **({"tick0": 0, "dtick": 1} if most <= _COUNTED else {})}
+
+
+def _logarithmic(least: float, most: float) -> dict[str, Any]:
+    """Ticks at 1, 2 and 5 of each decade, at 1 alone where there are many decades."""
+    low, high = math.floor(math.log10(max(least, 1e-3))), math.ceil(math.log10(max(most, 1e-3)))
+    digits = (1, 2, 5) if high - low <= _FEW_DECADES else (1,)
+    ticks = [digit * 10.0**decade for decade in range(low, high + 1) for digit in digits]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.6g}" for tick in ticks]}
+
+
 def _rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
     title = "Rate and workers over time"
     if not samples:
@@ -149,7 +165,7 @@ def _rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
             "side": "right",
             "showgrid": False,
             "range": [0, _HEADROOM * max([1, *workers])],
-            "tickformat": "d",
+            **_whole_numbers(max([1, *workers])),
         },
         "hovermode": "x unified",
     }
@@ -194,7 +210,10 @@ def _latency(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
         )
     values = [value for trace in data for value in trace["y"] if value is not None]
     log = max(values) > _LOG_RATIO * max(min(values), 0.01)
-    axis = {"title": {"text": "ms"}, **({"type": "log"} if log else {"rangemode": "tozero"})}
+    axis = {
+        "title": {"text": "ms"},
+        **(_logarithmic(min(values), max(values)) if log else {"rangemode": "tozero"}),
+    }
     note = "Percentiles of each tally interval, from a client's launch to its exit; successful pulls only."
     if len(samples) < len(findings.summary["samples"]):
         note += " Neighbouring intervals are put together, their percentiles averaged by pulls."
@@ -262,7 +281,7 @@ def _histograms(name: str, title: str, events: EventSeries) -> Chart:
             }
         )
     layout = {
-        "xaxis": {"title": {"text": "ms, logarithmic"}, "type": "log"},
+        "xaxis": {"title": {"text": "ms, logarithmic"}, **_logarithmic(middles[0], middles[-1])},
         "yaxis": {"title": {"text": "% of the pulls of its kind"}, "rangemode": "tozero"},
         "hovermode": "x unified",
     }
@@ -345,7 +364,7 @@ def _scalability(summary: Mapping[str, Any]) -> Chart:
     highest = _HEADROOM * max(point.rate for point in points)
     most = max(point.workers for point in points)
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": "workers"}, "range": [0, most + 0.5], "tickformat": "d"},
+        "xaxis": {"title": {"text": "workers"}, "range": [0, most + 0.5], **_whole_numbers(most)},
         "yaxis": {"title": {"text": "pulls/s"}, "range": [0, highest]},
         "hovermode": "closest",
     }
@@ -366,7 +385,7 @@ def _steps_of(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _curves(fitted: Fit, highest: float) -> list[Trace]:
     """The fitted law, and what perfect scaling would be as far as it stays in the picture."""
     at = [fitted.most * i / _CURVE_POINTS for i in range(_CURVE_POINTS + 1)]
-    end = min(fitted.most, highest / fitted.lam)
+    end = min(fitted.most, highest / fitted.unhindered)
     return [
         {
             "name": "fitted law",
@@ -377,9 +396,9 @@ def _curves(fitted: Fit, highest: float) -> list[Trace]:
             "hovertemplate": "%{x:.1f} workers: %{y:.2f} pulls/s",
         },
         {
-            "name": "perfect scaling λN",
+            "name": "perfect scaling",
             "x": [0, round(end, 3)],
-            "y": [0, round(fitted.lam * end, 3)],
+            "y": [0, round(fitted.unhindered * end, 3)],
             "mode": "lines",
             "line": {"color": GREY, "width": 1.5, "dash": "dot"},
             "hoverinfo": "skip",

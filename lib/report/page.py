@@ -19,7 +19,10 @@ from .data import Findings, find
 from .tables import safe
 
 # The browser itself keeps the page from asking anybody for anything.
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "form-action 'none'; base-uri 'none'"
+)
 LIBRARY_BEGIN, LIBRARY_END = "<script>/* plotly.js, MIT licence */\n", "\n</script><!-- plotly.js ends -->"
 
 

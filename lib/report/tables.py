@@ -181,7 +181,13 @@ def command_line(summary: Mapping[str, Any]) -> tuple[str, bool]:
     words = summary.get("command")
     exact = isinstance(words, list) and bool(words)
     text = shlex.join(map(str, words if exact and words else _rebuilt(summary["settings"])))
-    return "".join(" " if unicodedata.category(char)[0] == "C" else char for char in text), exact
+    return "".join(map(_visible, text)), exact
+
+
+def _visible(char: str) -> str:
+    """Control and format characters and line separators by their number, as they could hide what stands there."""
+    hidden = unicodedata.category(char)[0] == "C" or unicodedata.category(char) in ("Zl", "Zp")
+    return char.encode("unicode_escape").decode() if hidden else char
 
 
 def _rebuilt(settings: Mapping[str, Any]) -> list[str]:
