@@ -185,6 +185,7 @@ class EventSeries:
         self.errors: dict[str, list[int]] = {}
         self.images: dict[str, ImageTally] = {}
         self.images_dropped = False
+        self._floor = 0.0
         self.bin_seconds = max(span.seconds / TIME_BINS, 0.1)
         self.bins = max(1, math.ceil(span.seconds / self.bin_seconds))
         self._begin = span.begin.timestamp()
@@ -220,6 +221,8 @@ class EventSeries:
     def _image(self, name: str, seconds: float | None) -> None:
         tally = self.images.get(name)
         if tally is None:
+            if (seconds or 0.0) < self._floor:
+                return
             if len(self.images) >= 2 * _IMAGES_KEPT:
                 self._drop_images()
             tally = self.images[name] = ImageTally(name)
@@ -231,10 +234,11 @@ class EventSeries:
         tally.slowest = max(tally.slowest, seconds)
 
     def _drop_images(self) -> None:
-        """Keep those with the slowest pulls: the order stays right, as a slower pull brings one back."""
+        """Keep those with the slowest pulls: the order stays right, as a slower pull brings one back in."""
         kept = sorted(self.images.values(), key=lambda each: each.slowest, reverse=True)[:_IMAGES_KEPT]
         self.images = {each.name: each for each in kept}
         self.images_dropped = True
+        self._floor = kept[-1].slowest
 
     def slowest(self) -> list[ImageTally]:
         """Images by their slowest pull."""
