@@ -116,9 +116,11 @@ def _whole_numbers(most: int) -> dict[str, Any]:
 
 
 def _logarithmic(least: float, most: float) -> dict[str, Any]:
-    """Ticks at 1, 2 and 5 of each decade, at 1 alone where there are many decades."""
+    """Ticks at each digit of a decade where all is about one, at 1, 2 and 5 of a few, at 1 alone of many."""
     low, high = math.floor(math.log10(max(least, 1e-3))), math.ceil(math.log10(max(most, 1e-3)))
-    digits = (1, 2, 5) if high - low <= _FEW_DECADES else (1,)
+    digits: Sequence[int] = (1, 2, 5) if high - low <= _FEW_DECADES else (1,)
+    if most <= 10 * least:
+        digits = range(1, 10)
     ticks = [digit * 10.0**decade for decade in range(low, high + 1) for digit in digits]
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.6g}" for tick in ticks]}
 
@@ -137,6 +139,7 @@ def _rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
             "name": "pulls/s",
             "x": [begin, *_ends(samples)],
             "y": [rates[0], *rates],
+            "mode": "lines",
             "line": {"shape": "vh", "color": BLUE, "width": 2},
             "fill": "tozeroy",
             "hovertemplate": "%{y:.2f} pulls/s",
@@ -149,6 +152,7 @@ def _rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
                 "x": [_when(findings.span.at(each)) for each in starts],
                 "y": [*workers, workers[-1]],
                 "yaxis": "y2",
+                "mode": "lines",
                 "line": {"shape": "hv", "color": ORANGE, "width": 2, "dash": "dot"},
                 "hovertemplate": "%{y}",
             }
@@ -275,6 +279,7 @@ def _histograms(name: str, title: str, events: EventSeries) -> Chart:
                 "x": [float(f"{middle:.4g}") for middle in middles],
                 "y": [round(100 * count / pulls.dots.seen, 4) for count in counts],
                 "customdata": counts,
+                "mode": "lines",
                 "line": {"shape": "hvh", "color": colour, "width": 2},
                 "fill": "tozeroy",
                 "hovertemplate": "%{customdata} pulls, %{y:.2f} %",
@@ -322,10 +327,11 @@ def _errors(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
         )
     if not bars:
         return Chart(name, title, "No pull failed.")
+    most = max(map(sum, zip(*(bar["y"] for bar in bars), strict=True)))
     layout = {
         "barmode": "stack",
         "xaxis": _time_axis(findings),
-        "yaxis": {"title": {"text": "failed pulls"}, "rangemode": "tozero", "tickformat": ",d"},
+        "yaxis": {"title": {"text": "failed pulls"}, "rangemode": "tozero", **_whole_numbers(most)},
         "hovermode": "closest",
         "showlegend": True,
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import UsageError
 from ..events import FAILED, INTERRUPTED, OK, PRUNE, PULL
@@ -250,7 +250,7 @@ def read_events(path: Path, span: Span) -> EventSeries:
     """Stream a file of events; lines that are none, such as a last one cut short, are counted and passed over."""
     series = EventSeries(span)
     try:
-        with path.open("rb") as file:
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
             add_lines(series, _lines(file))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
@@ -262,15 +262,15 @@ def read_events(path: Path, span: Span) -> EventSeries:
 _LONGEST_LINE = 1 << 20
 
 
-def _lines(file: Any) -> Iterator[bytes]:
+def _lines(file: TextIO) -> Iterator[str]:
     """Lines, none longer than a bound: a file without line breaks must not fill the memory."""
     while line := file.readline(_LONGEST_LINE):
         yield line
 
 
-def add_lines(series: EventSeries, lines: Iterable[bytes]) -> None:
+def add_lines(series: EventSeries, lines: Iterable[str]) -> None:
     """Parse and count."""
-    parse, add = json.loads, series.add
+    parse, add = json.JSONDecoder().decode, series.add
     for line in lines:
         try:
             add(parse(line))

@@ -127,7 +127,9 @@ def _about(summary: Mapping[str, Any]) -> str:
     ]
     if client:
         words.append(f"client {client.get('name')} {client.get('version')}")
-    words.append(f"{summary.get('images', 0)} images, {len(summary['workers'])} workers")
+    words.append(
+        f"{summary.get('images', 0)} images, {len(summary['workers'])} worker{'s' * (len(summary['workers']) != 1)}"
+    )
     return " · ".join(words)
 
 
