@@ -293,8 +293,8 @@ def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stop:
         write_report(path, summary, events, remark)
     except OSError as error:
         return f"cannot write the report to {path}: {error.strerror}"
-    except (ImportError, UsageError) as error:
-        return f"cannot make the report: {error}"
+    except Exception as error:  # the run itself is over and well told
+        return f"cannot make the report: {error if isinstance(error, (ImportError, UsageError)) else repr(error)}"
     return None
 
 

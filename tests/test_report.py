@@ -7,8 +7,10 @@ import json
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -23,7 +25,7 @@ from lib.report.charts import charts, points_of
 from lib.report.data import DOTS, SLOWEST, EventSeries, Findings, Reservoir, Span, find, read_summary
 from lib.report.page import LIBRARY_BEGIN, LIBRARY_END, in_script, page
 from lib.report.usl import Fit, Point, fit
-from tests.driving import command, drive
+from tests.driving import command, drive, finish, start
 
 BEGIN = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 HOSTILE = (
@@ -361,6 +363,35 @@ def test_a_run_writes_its_report(tmp_path: Path) -> None:
     assert "app-0:v1" in text
     assert f"--report-file={tmp_path}/new/r.html" in text
     assert done.summary["command"][-1] == f"--report-file={tmp_path}/new/r.html"
+
+
+def test_an_interrupted_run_has_its_report(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.write_text("app:v1\n")
+    running = start(
+        tmp_path, "--dry-run", "--pullthrough-url=c:1", "--registry-url=u:1", f"--image-list={images}",
+        "--workers=1", "--iteration-seconds=60", f"--report-file={tmp_path}/r.html",
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "events").exists() or not (tmp_path / "events").stat().st_size:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    assert finish(running, tmp_path).status == 130
+    assert "The run was interrupted" in own((tmp_path / "r.html").read_text(encoding="utf-8"))
+
+
+def test_a_report_that_cannot_be_made_does_not_cost_the_summary(tmp_path: Path) -> None:
+    (tmp_path / "plotly.py").write_text("raise ImportError('no plotly here')")
+    images = tmp_path / "images"
+    images.write_text("app:v1\n")
+    done = drive(
+        tmp_path, "--dry-run", "--pullthrough-url=c:1", "--registry-url=u:1", f"--image-list={images}",
+        "--workers=1", "--iteration-seconds=0.1", f"--report-file={tmp_path}/r.html",
+        environment={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.status, done.stderr) == (1, "ocidriver: cannot make the report: no plotly here\n")
+    assert done.summary["pulled"] > 0
 
 
 def test_the_load_test_imports_nothing_of_the_report() -> None:
