@@ -15,7 +15,7 @@ from . import __version__
 from .commands import SUBCOMMANDS
 from .errors import ExitStatus, RunError, UsageError
 from .messages import say
-from .options import EXAMPLES, OPTIONS, SectionedCommand
+from .options import EXAMPLES, OPTIONS, SectionedCommand, called
 from .settings import make_settings
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
@@ -36,7 +36,8 @@ def load_test(**options: Any) -> int:
         start_at = parse_start(settings.start_at, datetime.now().astimezone())
     from .run import run
 
-    return run(settings, start_at)
+    words: tuple[str, ...] = click.get_current_context().obj or ()
+    return run(settings, start_at, (called(), *words))
 
 
 def _command() -> click.Command:
@@ -82,7 +83,9 @@ def carry_out(words: Sequence[str]) -> int:
                 [], prog_name="ocidriver", complete_var=_COMPLETE, standalone_mode=False
             )
         elif words[0].startswith("-"):
-            result = _command().main(list(words), prog_name="ocidriver", standalone_mode=False)
+            result = _command().main(
+                list(words), prog_name="ocidriver", standalone_mode=False, obj=tuple(words)
+            )
         else:
             command = _subcommand(words[0])
             result = command.main(list(words[1:]), prog_name=f"ocidriver {words[0]}", standalone_mode=False)

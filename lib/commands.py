@@ -31,4 +31,7 @@ SUBCOMMANDS = {
     "populate": Subcommand(
         "make randomised images and push them to an upstream", ".lab.commands", "populate"
     ),
+    "report": Subcommand(
+        "one HTML page of a finished run, from its summary and events", ".report.commands", "report"
+    ),
 }

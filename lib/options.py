@@ -291,6 +291,13 @@ OPTIONS: list[click.Parameter] = [
         help="One JSON line for each pull and prune.",
     ),
     Section(
+        ["--report-file"],
+        section=OUTPUT,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="One HTML page with charts, of the summary and, with --events-file, the events.",
+    ),
+    Section(
         ["--threshold"],
         section=VERDICT,
         multiple=True,

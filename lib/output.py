@@ -140,7 +140,7 @@ def event_line(event: Event, clock: Clock) -> str:
     )
 
 
-def check_summary_path(path: Path) -> None:
+def check_summary_path(path: Path, option: str = "--summary-file") -> None:
     """Before the test, as nobody wants to learn after an hour that its result has no place."""
     if str(path) == STDOUT:
         return
@@ -148,23 +148,27 @@ def check_summary_path(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         special = path.exists() and not stat.S_ISREG(path.stat().st_mode)
         if path.is_dir() or not os.access(path if special else path.resolve().parent, os.W_OK):
-            raise UsageError(f"--summary-file: cannot write {path}: it is a folder, or not yours to write")
+            raise UsageError(f"{option}: cannot write {path}: it is a folder, or not yours to write")
     except OSError as error:
-        raise UsageError(f"--summary-file: cannot write {path}: {error.strerror}") from None
+        raise UsageError(f"{option}: cannot write {path}: {error.strerror}") from None
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """The summary as JSON."""
+    write_whole(path, json.dumps(summary, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
     """The whole file or none: written beside it and moved into place. A stream or device is written to directly."""
-    text = json.dumps(summary, indent=2) + "\n"
     if str(path) == STDOUT:
         path = Path("/dev/stdout")
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return
     path = path.resolve()
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

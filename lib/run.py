@@ -13,13 +13,14 @@ from pathlib import Path
 from random import Random
 from signal import Signals
 from time import monotonic
+from typing import Any
 
 from .annotations import annotate, is_wanted
 from .clients import find_client
 from .clock import Clock
 from .connections import Connections
 from .driver import Driver
-from .errors import ExitStatus, RunError, Stopped
+from .errors import ExitStatus, RunError, Stopped, UsageError
 from .events import OK
 from .failures import ErrorClass
 from .guard import Guard
@@ -44,9 +45,11 @@ from .worker import Warm, Worker, prune_event
 # So long the end waits for whoever should read stdout, in seconds.
 READER_SECONDS = 2.0
 _DESCRIPTORS = 16384
+# A report is made of events up to so many bytes where somebody waits for the end; reading them takes two seconds.
+_EVENTS_READ_IN_A_STOP = 32 << 20
 
 
-def run(settings: Settings, start_at: datetime | None) -> int:
+def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] = ()) -> int:
     """Carry out the test; the exit status. UsageError, before any traffic, for files that cannot be used."""
     _raise_descriptor_limit()
     given = read_image_list(settings.image_list) if settings.image_list is not None else None
@@ -54,8 +57,11 @@ def run(settings: Settings, start_at: datetime | None) -> int:
     clock = Clock()
     if settings.summary_file is not None:
         check_summary_path(settings.summary_file)
+    if settings.report_file is not None:
+        check_summary_path(settings.report_file, "--report-file")
     outputs = Outputs(settings, clock)
     state = Run(settings, clock.wall(monotonic()), Tally(0, retries_known=True, on_sample=outputs.on_sample))
+    state.command = command
     with stop.listening(), ExitStack() as lasting:
         try:
             _carry_out(settings, given, start_at, stop, outputs, state, lasting)
@@ -288,10 +294,30 @@ def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, stat
         except OSError as error:
             unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
     outputs.finish(0.0 if stop.count else READER_SECONDS)
+    if settings.report_file is not None:
+        unwritten = _write_report(settings, settings.report_file, summary, stop) or unwritten
     status = _status(state, stop, outputs, unwritten, missed(summary))
     if is_wanted(settings.annotations, os.environ):
         annotate(summary, tally.examples, os.environ)
     return status
+
+
+def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stop: Stop) -> str | None:
+    """Make the page; what kept it from being made. Who has stopped the run does not wait for a long file of events."""
+    events, remark = settings.events_file, None
+    if events is not None and not events.is_file():
+        events = None
+    if events is not None and stop.count and events.stat().st_size > _EVENTS_READ_IN_A_STOP:
+        events, remark = None, "Made without the events, as the run was stopped; ocidriver report reads them."
+    try:
+        from .report.page import write_report
+
+        write_report(path, summary, events, remark)
+    except OSError as error:
+        return f"cannot write the report to {path}: {error.strerror}"
+    except Exception as error:  # the run itself is over and well told
+        return f"cannot make the report: {error if isinstance(error, (ImportError, UsageError)) else repr(error)}"
+    return None
 
 
 def _log_result(log: Callable[[str], None], state: Run, rate: float) -> None:

@@ -57,6 +57,7 @@ class Settings:
     grace: float
     summary_file: Path | None
     events_file: Path | None
+    report_file: Path | None
     keep_going: bool
     start_at: str | None
     annotations: str
@@ -101,11 +102,12 @@ def check_together(settings: Settings) -> None:
 def _check_files(settings: Settings) -> None:
     """Metrics and log may share a file; the others need one of their own."""
     lines = {_real(settings.metrics_file), _real(settings.log_file)}
-    own = [_real(str(path)) for path in (settings.summary_file, settings.events_file) if path is not None]
+    files = (settings.summary_file, settings.events_file, settings.report_file)
+    own = [_real(str(path)) for path in files if path is not None]
     shared = [path for path in own if path not in _STREAMS and (path in lines or own.count(path) > 1)]
     if shared:
         raise UsageError(
-            f"{shared[0]} is named twice; the summary and the events each need a file of their own"
+            f"{shared[0]} is named twice; summary, events and report each need a file of their own"
         )
 
 
@@ -149,6 +151,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         grace=options["grace"],
         summary_file=options["summary_file"],
         events_file=options["events_file"],
+        report_file=options["report_file"],
         keep_going=options["keep_going"],
         start_at=options["start_at"],
         annotations=options["annotations"],

@@ -35,6 +35,7 @@ class Run:
     elapsed: float = 0.0
     interrupted: bool = False
     reason: str | None = None
+    command: tuple[str, ...] = ()
     driver_cpu_seconds: float = 0.0
     limited_by: str | None = None
 
@@ -48,6 +49,7 @@ def summarize(run: Run, clock: Clock) -> dict[str, Any]:
         "elapsed_seconds": round(run.elapsed, 6),
         "interrupted": run.interrupted,
         "reason": run.reason,
+        "command": list(run.command),
         "settings": run.settings.as_json(),
         "client": {"name": run.client.name, "version": run.client.version} if run.client else None,
         "listed": run.listed,

@@ -21,7 +21,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The Settings of each command line that came through."""
     seen: list[Settings] = []
 
-    def run(settings: Settings, start_at: object) -> int:
+    def run(settings: Settings, start_at: object, command: tuple[str, ...]) -> int:
+        del start_at, command
         seen.append(settings)
         return 0
 

@@ -1,0 +1,87 @@
+"""The page's own style sheet and script. Light unless the reader's system is dark; light on paper."""
+
+from __future__ import annotations
+
+STYLE = """
+:root { color-scheme: light dark; --back: #ffffff; --panel: #f6f7f9; --text: #1c2330; --faint: #5b6472;
+  --line: #d9dde3; --grid: #e4e7ec; --good: #1a7f4b; --bad: #c0352f; --warn: #fff4dc; --warn-line: #d79b27; }
+@media (prefers-color-scheme: dark) { :root:not(.paper) { --back: #14171c; --panel: #1c2027; --text: #e4e7ec;
+  --faint: #9aa4b2; --line: #343b46; --grid: #2b313a; --good: #4cc38a; --bad: #ff7b72; --warn: #33290f;
+  --warn-line: #b98320; } }
+:root.paper { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1.25rem 3rem; max-width: 72rem; background: var(--back); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .2rem; }
+p { margin: .3rem 0; } .faint { color: var(--faint); }
+.warning { border-left: 4px solid var(--warn-line); background: var(--warn); padding: .5rem .8rem; margin: .7rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .6rem; margin: 1.1rem 0; }
+.tile { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
+.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tile span { color: var(--faint); font-size: .85rem; }
+.chart { height: 380px; margin-top: .3rem; } .nothing { background: var(--panel); padding: 1rem; border-radius: 8px; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+td { unicode-bidi: isolate; overflow-wrap: anywhere; } th { color: var(--faint); font-weight: 600; }
+th.n, td.n { text-align: right; white-space: nowrap; }
+th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--faint); }
+th[aria-sort=ascending] button::after { content: " \\25B4"; } th[aria-sort=descending] button::after { content: " \\25BE"; }
+.good { color: var(--good); } .bad { color: var(--bad); }
+pre { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .8rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; unicode-bidi: isolate; font-size: .9rem; }
+@media print { body { max-width: none; padding: 0; font-size: 11pt; } .modebar { display: none !important; }
+  section, .tiles, tr { break-inside: avoid; } section.long { break-inside: auto; } thead { display: table-header-group; } }
+"""
+
+SCRIPT = """
+(function () {
+  "use strict";
+  const root = document.documentElement;
+  const charts = JSON.parse(document.getElementById("charts").textContent);
+  // named one by one, as the library has buttons that send the data to its maker
+  const config = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
+  function themed(layout) {
+    const style = getComputedStyle(root), colour = (name) => style.getPropertyValue(name).trim();
+    const text = colour("--text"), grid = colour("--grid"), back = colour("--back");
+    const all = Object.assign({}, layout, {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
+      font: { color: text, size: 13, family: getComputedStyle(document.body).fontFamily },
+      margin: { l: 64, r: 64, t: 36, b: 52 },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemsizing: "constant" },
+      hoverlabel: { bgcolor: back, bordercolor: grid, font: { color: text } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: text },
+    });
+    for (const name of ["xaxis", "yaxis", "yaxis2"]) {
+      if (all[name]) {
+        all[name] = Object.assign({ gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: true }, all[name]);
+      }
+    }
+    return all;
+  }
+  function draw() {
+    return Promise.all(charts.map((chart) =>
+      Plotly.react(document.getElementById("chart-" + chart.name), chart.data, themed(chart.layout), config)));
+  }
+  draw().then(() => { root.dataset.drawn = charts.length; });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  addEventListener("beforeprint", () => { root.classList.add("paper"); draw(); });
+  addEventListener("afterprint", () => { root.classList.remove("paper"); draw(); });
+  for (const head of document.querySelectorAll("th button")) {
+    head.addEventListener("click", () => {
+      const cell = head.parentElement, body = cell.closest("table").tBodies[0];
+      const rising = cell.getAttribute("aria-sort") !== "ascending", place = cell.cellIndex;
+      for (const other of cell.parentElement.cells) { other.removeAttribute("aria-sort"); }
+      cell.setAttribute("aria-sort", rising ? "ascending" : "descending");
+      const value = (row) => row.cells[place].dataset.v ?? row.cells[place].textContent;
+      const order = (a, b) => {
+        const x = value(a), y = value(b), number = x !== "" && y !== "" && !isNaN(x) && !isNaN(y);
+        return (number ? x - y : String(x).localeCompare(String(y))) * (rising ? 1 : -1);
+      };
+      body.append(...Array.from(body.rows).sort(order));
+    });
+  }
+})();
+"""

@@ -1,0 +1,41 @@
+"""`ocidriver report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import RunError
+from ..messages import warn
+from ..output import check_summary_path
+from .data import read_summary
+from .page import write_report
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.argument("summary", type=click.Path(path_type=Path))
+@click.argument("events", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    metavar="FILE",
+    help="The page to write.",
+)
+def report(summary: Path, events: Path | None, output: Path) -> None:
+    """Make one HTML page of a finished run; it opens anywhere, without a network.
+
+    SUMMARY is the file of --summary-file, EVENTS that of --events-file, which adds the latency distribution, the
+    errors by class over time and the slowest images.
+    """
+    read = read_summary(summary)
+    check_summary_path(output, "--output")
+    try:
+        findings = write_report(output, read, events)
+    except OSError as error:
+        raise RunError(f"cannot write {output}: {error.strerror}") from None
+    if findings.mismatch is not None:
+        warn(findings.mismatch)

@@ -1,0 +1,307 @@
+"""What the page is made of: the summary, checked, and the events, streamed into series of bounded size."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, TextIO
+
+from ..errors import UsageError
+from ..events import FAILED, INTERRUPTED, OK, PRUNE, PULL
+from ..summary import SCHEMA
+
+# The latency histogram: so many bins a decade from the least to the most, in seconds.
+BINS_PER_DECADE = 20
+LEAST_SECONDS, DECADES = 1e-4, 9
+# Single pulls that are shown as dots, of each kind; a random choice where there are more.
+DOTS = 1500
+TIME_BINS = 120
+SLOWEST = 20
+_IMAGES_KEPT = 50_000
+_CLASSES_KEPT = 30
+_LONGEST_SECONDS = 10 * 366 * 86400.0
+_REST = "other classes"
+
+_PARTS: Mapping[str, type | tuple[type, ...]] = {
+    "settings": dict,
+    "errors": dict,
+    "workers": list,
+    "steps": list,
+    "samples": list,
+    "thresholds": list,
+    "started": str,
+    "interrupted": bool,
+    **dict.fromkeys(("pulled", "failed", "interrupted_pulls", "elapsed_seconds", "rate"), (int, float)),
+}
+_ENTRIES: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+    "steps": {"workers": int, "direction": str, "seconds": (int, float), "rate": (int, float), "pulled": int},
+    "samples": {"time": str, "seconds": (int, float), "rate": (int, float), "pulled": int, "failed": int},
+    "workers": {"pattern": str, "images": int, "passes": int, "pulled": int, "failed": int, "pruned": int},
+    "thresholds": {"expression": str, "passed": bool},
+}
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The summary of a run; UsageError where the file is none."""
+    try:
+        summary = json.loads(path.read_bytes(), parse_constant=_no_number)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not JSON; give the file of --summary-file") from None
+    wrong = _wrong(summary)
+    if wrong is not None:
+        raise UsageError(f"{path} is not a summary of ocidriver: {wrong}; give the file of --summary-file")
+    return dict(summary)
+
+
+def _no_number(word: str) -> Any:
+    """NaN and Infinity, which JSON does not have but Python reads."""
+    raise ValueError(word)
+
+
+def _wrong(summary: Any) -> str | None:
+    """What is not as it should be; None where all is well."""
+    if not isinstance(summary, dict):
+        return "it is no object"
+    if summary.get("schema") != SCHEMA:
+        return f"its schema is not {SCHEMA}"
+    for name, kind in _PARTS.items():
+        if not isinstance(summary.get(name), kind):
+            return f"'{name}' is missing or of another kind"
+    for part, shape in _ENTRIES.items():
+        for each in summary[part]:
+            if not isinstance(each, dict) or not all(isinstance(each.get(k), t) for k, t in shape.items()):
+                return f"an entry of '{part}' is of another kind"
+    for kinds in ("", "first_", "repeat_"):
+        if not _is_latency(summary.get(f"{kinds}latency_ms")):
+            return f"'{kinds}latency_ms' is of another kind"
+    if not all(
+        _is_latency(each.get("latency_ms")) for part in ("steps", "samples") for each in summary[part]
+    ):
+        return "a latency is of another kind"
+    return _wrong_time(summary)
+
+
+def _is_latency(value: Any) -> bool:
+    names = ("min", "mean", "p50", "p90", "p95", "p99", "max")
+    return value is None or (
+        isinstance(value, dict) and all(isinstance(value.get(n), (int, float)) for n in names)
+    )
+
+
+def _wrong_time(summary: Mapping[str, Any]) -> str | None:
+    try:
+        for text in (summary["started"], *(sample["time"] for sample in summary["samples"])):
+            if datetime.fromisoformat(text).tzinfo is None:
+                return "a time has no zone"
+    except ValueError:
+        return "a time is none"
+    lengths = [each["seconds"] for part in ("steps", "samples") for each in summary[part]]
+    if not all(
+        0 <= seconds <= _LONGEST_SECONDS for seconds in (*lengths, sum(lengths), summary["elapsed_seconds"])
+    ):
+        return "a time is out of range"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time that the ramp took."""
+
+    begin: datetime
+    seconds: float
+
+    def at(self, seconds: float) -> datetime:
+        return self.begin + timedelta(seconds=seconds)
+
+
+def span_of(summary: Mapping[str, Any]) -> Span:
+    """From the samples, which know the ramp's beginning; without any, from the run's."""
+    samples = summary["samples"]
+    if not samples:
+        return Span(datetime.fromisoformat(summary["started"]), float(summary["elapsed_seconds"]))
+    begin = datetime.fromisoformat(samples[0]["time"]) - timedelta(seconds=samples[0]["seconds"])
+    return Span(begin, float(sum(sample["seconds"] for sample in samples)))
+
+
+@dataclass(slots=True)
+class ImageTally:
+    """The pulls of one image; times in seconds."""
+
+    name: str
+    pulled: int = 0
+    failed: int = 0
+    total: float = 0.0
+    slowest: float = 0.0
+
+
+class Reservoir:
+    """A uniform choice of at most `size` of the items, each equally likely (algorithm R)."""
+
+    def __init__(self, size: int) -> None:
+        self.items: list[tuple[float, float]] = []
+        self.seen = 0
+        self._size = size
+        self._random = Random(1)  # noqa: S311 - a choice that is the same each time, not a secret
+
+    def add(self, item: tuple[float, float]) -> None:
+        self.seen += 1
+        if len(self.items) < self._size:
+            self.items.append(item)
+            return
+        place = int(self._random.random() * self.seen)
+        if place < self._size:
+            self.items[place] = item
+
+
+@dataclass(slots=True)
+class Pulls:
+    """Successful pulls of one kind: a histogram, and some of them as (seconds into the ramp, seconds)."""
+
+    histogram: list[int] = field(default_factory=lambda: [0] * (DECADES * BINS_PER_DECADE))
+    dots: Reservoir = field(default_factory=lambda: Reservoir(DOTS))
+
+    def add(self, at: float, seconds: float) -> None:
+        place = int(math.log10(max(seconds, LEAST_SECONDS) / LEAST_SECONDS) * BINS_PER_DECADE)
+        self.histogram[min(place, len(self.histogram) - 1)] += 1
+        self.dots.add((at, seconds))
+
+
+class EventSeries:
+    """What the events tell beyond the summary. Its size does not grow with their number."""
+
+    def __init__(self, span: Span) -> None:
+        self.first, self.repeat = Pulls(), Pulls()
+        self.outcomes: Counter[str] = Counter()
+        self.prunes = 0
+        self.unreadable = 0
+        self.errors: dict[str, list[int]] = {}
+        self.images: dict[str, ImageTally] = {}
+        self.images_dropped = False
+        self._floor = 0.0
+        self.bin_seconds = max(span.seconds / TIME_BINS, 0.1)
+        self.bins = max(1, math.ceil(span.seconds / self.bin_seconds))
+        self._begin = span.begin.timestamp()
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Count one event; KeyError, TypeError or ValueError for what is none."""
+        at = datetime.fromisoformat(event["time"]).timestamp() - self._begin
+        outcome, seconds, name = event["outcome"], float(event["seconds"]), event["image"]
+        if event["op"] == PRUNE:
+            self.prunes += 1
+            return
+        if (
+            event["op"] != PULL
+            or outcome not in (OK, FAILED, INTERRUPTED)
+            or not isinstance(name, str)
+            or not 0 <= seconds < math.inf
+        ):
+            raise ValueError
+        self.outcomes[outcome] += 1
+        if outcome == OK:
+            (self.first if event["first"] else self.repeat).add(at, seconds)
+            self._image(name, seconds)
+        elif outcome == FAILED:
+            self._failed(str(event["class"]), at)
+            self._image(name, None)
+
+    def _failed(self, error_class: str, at: float) -> None:
+        if error_class not in self.errors and len(self.errors) >= _CLASSES_KEPT:
+            error_class = _REST
+        counts = self.errors.setdefault(error_class, [0] * self.bins)
+        counts[min(max(int(at / self.bin_seconds), 0), self.bins - 1)] += 1
+
+    def _image(self, name: str, seconds: float | None) -> None:
+        tally = self.images.get(name)
+        if tally is None:
+            if (seconds or 0.0) < self._floor:
+                return
+            if len(self.images) >= 2 * _IMAGES_KEPT:
+                self._drop_images()
+            tally = self.images[name] = ImageTally(name)
+        if seconds is None:
+            tally.failed += 1
+            return
+        tally.pulled += 1
+        tally.total += seconds
+        tally.slowest = max(tally.slowest, seconds)
+
+    def _drop_images(self) -> None:
+        """Keep those with the slowest pulls: the order stays right, as a slower pull brings one back in."""
+        kept = sorted(self.images.values(), key=lambda each: each.slowest, reverse=True)[:_IMAGES_KEPT]
+        self.images = {each.name: each for each in kept}
+        self.images_dropped = True
+        self._floor = kept[-1].slowest
+
+    def slowest(self) -> list[ImageTally]:
+        """Images by their slowest pull."""
+        pulled = (each for each in self.images.values() if each.pulled)
+        return sorted(pulled, key=lambda each: (-each.slowest, each.name))[:SLOWEST]
+
+
+def read_events(path: Path, span: Span) -> EventSeries:
+    """Stream a file of events; lines that are none, such as a last one cut short, are counted and passed over."""
+    series = EventSeries(span)
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            add_lines(series, _lines(file))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    if series.unreadable and not series.outcomes and not series.prunes:
+        raise UsageError(f"{path} holds no events; give the file of --events-file")
+    return series
+
+
+_LONGEST_LINE = 1 << 20
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Lines, none longer than a bound: a file without line breaks must not fill the memory."""
+    while line := file.readline(_LONGEST_LINE):
+        yield line
+
+
+def add_lines(series: EventSeries, lines: Iterable[str]) -> None:
+    """Parse and count."""
+    parse, add = json.JSONDecoder().decode, series.add
+    for line in lines:
+        try:
+            add(parse(line))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            series.unreadable += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the page shows."""
+
+    summary: dict[str, Any]
+    span: Span
+    events: EventSeries | None
+
+    @property
+    def mismatch(self) -> str | None:
+        """Says so where summary and events cannot be of the same run."""
+        if self.events is None:
+            return None
+        told = self.events.outcomes[OK], self.events.outcomes[FAILED]
+        known = self.summary["pulled"], self.summary["failed"]
+        if told == known:
+            return None
+        return (
+            f"the events tell of {told[0]} pulls and {told[1]} failures, the summary of {known[0]} and {known[1]}: "
+            "the events are of another run, or not whole"
+        )
+
+
+def find(summary: dict[str, Any], events: Path | None) -> Findings:
+    """Read the events, if there are any."""
+    span = span_of(summary)
+    return Findings(summary, span, read_events(events, span) if events is not None else None)
