@@ -9,8 +9,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .bins import Bins, Latencies, cut, fill, same_ramp
-from .bootstrap import CONFIDENCE, LEAST_BINS, Statistic, draws, mean_of, quantile_of, spread
+from .bins import Bins, Floats, Latencies, cut, fill, same_ramp
+from .bootstrap import CONFIDENCE, LEAST_BINS, draws, spread, statistics
 from .summaries import Recorded
 
 FASTER, SLOWER, NOISE = "faster", "slower", "noise"
@@ -67,14 +67,13 @@ class Pair:
     ) -> None:
         self._a, self._b, self._in_a, self._in_b = a, b, in_a, in_b
         self._whole, self._margin = whole, margin
-        bins = len(in_a.seconds)
-        self._weights = draws(bins, seed) if bins else np.zeros((0, 0))
+        self._bins = len(in_a.seconds)
+        self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
 
     def quantities(self) -> Iterator[Quantity]:
         yield self._rate()
         for group in GROUPS:
-            for name in LATENCIES:
-                yield self._latency(group, name)
+            yield from self._latencies(group)
         yield self._error_rate()
         for name in sorted({*self._a.document["errors"], *self._b.document["errors"]}):
             yield self._errors(name)
@@ -85,91 +84,82 @@ class Pair:
                 yield f"{run.file} was interrupted"
             if run.document["limited_by"]:
                 yield f"{run.file} was limited by its {run.document['limited_by']}, not by the server alone"
-        bins = len(self._in_a.seconds)
         if not self._whole:
             seconds = float(self._in_a.seconds.sum())
             yield (
                 f"the ramps differ: rate and latencies are those of the {seconds:.6g} seconds of each that have as "
                 "many workers in the same direction"
             )
-        if bins < LEAST_BINS:
+        if self._bins < LEAST_BINS:
             yield (
-                f"only {bins} intervals can be paired, too few to tell a difference from noise: take a smaller "
+                f"only {self._bins} intervals can be paired, too few to tell a difference from noise: take a smaller "
                 "--tally-seconds, or give --events"
             )
         if self._in_a.first is None or self._in_b.first is None:
             yield NEEDS_EVENTS
 
     def _rate(self) -> Quantity:
-        def pulls(latencies: Latencies) -> Statistic:
-            return lambda weights: weights @ latencies.pulled
-
-        in_a, in_b = pulls(self._in_a.every), pulls(self._in_b.every)
+        pulled = [self._weights @ bins.every.pulled for bins in (self._in_a, self._in_b)]
         seconds = float(self._in_a.seconds.sum())
         if self._whole:
             a, b = float(self._a.document["rate"]), float(self._b.document["rate"])
         elif seconds > 0:
-            a, b = (float(bins.every.pulled.sum()) / seconds for bins in (self._in_a, self._in_b))
+            a, b = (float(each[0]) / seconds for each in pulled)
         else:
             return _quantity(RATE, None, None)
-        return self._relative(RATE, a, b, in_a, in_b, more_is_better=True)
+        return self._relative(RATE, a, b, pulled[0], pulled[1], more_is_better=True)
 
-    def _latency(self, group: str, name: str) -> Quantity:
+    def _latencies(self, group: str) -> Iterator[Quantity]:
+        """Figures of the summaries where they are like with like, or where there are no others."""
         in_a, in_b = self._of(self._in_a, group), self._of(self._in_b, group)
-        known = in_a is not None and in_b is not None and in_a.pulled.any() and in_b.pulled.any()
-        statistics = None
-        if known and in_a is not None and in_b is not None:
-            statistics = _statistic(in_a, name), _statistic(in_b, name)
-        if self._whole or (statistics is None and group):
-            measured = (run.document[GROUPS[group]] for run in (self._a, self._b))
+        drawn = None
+        if in_a is not None and in_b is not None and self._bins:
+            drawn = tuple(statistics(self._weights, each, QUANTILES) for each in (in_a, in_b))
+        measured = [run.document[GROUPS[group]] for run in (self._a, self._b)]
+        for name in LATENCIES:
             a, b = (None if each is None else float(each[name]) for each in measured)
-        elif statistics is not None:
-            once = np.ones((1, len(self._in_a.seconds)))
-            a, b = (float(each(once)[0]) for each in statistics)
-        else:
-            a = b = None
-        if a is None or b is None or statistics is None:
-            return _quantity(group + name, a, b)
-        return self._relative(group + name, a, b, *statistics, more_is_better=False)
+            if drawn is None:
+                yield _quantity(group + name, a, b)
+                continue
+            one, other = drawn[0][name], drawn[1][name]
+            if not self._whole:
+                a, b = (float(each[0]) if np.isfinite(each[0]) else None for each in (one, other))
+            yield self._relative(group + name, a, b, one, other, more_is_better=False)
 
     @staticmethod
     def _of(bins: Bins, group: str) -> Latencies | None:
         return {"": bins.every, "first.": bins.first, "repeat.": bins.repeat}[group]
 
     def _relative(
-        self, name: str, a: float, b: float, in_a: Statistic, in_b: Statistic, *, more_is_better: bool
+        self, name: str, a: float | None, b: float | None, in_a: Floats, in_b: Floats, *, more_is_better: bool
     ) -> Quantity:
-        if a <= 0 or b <= 0:
+        if a is None or b is None or a <= 0 or b <= 0:
             return _quantity(name, a, b)
-        away = spread(self._weights, lambda weights: np.log(in_b(weights)) - np.log(in_a(weights)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            away = spread(np.log(in_b) - np.log(in_a), self._bins)
         if away is None:
             return _quantity(name, a, b)
         low, high = (expm1(log(b / a) + end) for end in away)
         verdict = NOISE
         if low > self._margin:
             verdict = FASTER if more_is_better else SLOWER
-        elif high < expm1(-log(1 + self._margin)):
+        elif high < -self._margin:
             verdict = SLOWER if more_is_better else FASTER
         return Quantity(name, a, b, b / a - 1, low, high, verdict)
 
     def _error_rate(self) -> Quantity:
-        in_a, in_b = self._in_a, self._in_b
-
-        def share(bins: Bins) -> Statistic:
-            return lambda weights: (weights @ bins.failed) / (weights @ (bins.failed + bins.every.pulled))
-
         counts = [(int(run.document["failed"]), run.ended) for run in (self._a, self._b)]
-        exact = _difference(*counts)
-        away = spread(self._weights, lambda weights: share(in_b)(weights) - share(in_a)(weights))
-        return _errors(ERROR_RATE, counts, exact, away)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, other = (
+                self._weights @ bins.failed / (self._weights @ (bins.failed + bins.every.pulled))
+                for bins in (self._in_a, self._in_b)
+            )
+            away = spread(other - one, self._bins)
+        return _errors(ERROR_RATE, counts, _difference(*counts), away)
 
     def _errors(self, error: str) -> Quantity:
         counts = [(int(run.document["errors"].get(error, 0)), run.ended) for run in (self._a, self._b)]
         return _errors(ERRORS + error, counts, _difference(*counts), None)
-
-
-def _statistic(latencies: Latencies, name: str) -> Statistic:
-    return mean_of(latencies) if name == "mean" else quantile_of(latencies, QUANTILES[name])
 
 
 def _quantity(name: str, a: float | None, b: float | None) -> Quantity:
