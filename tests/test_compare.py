@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
+import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from lib.compare.limits import Limit, parse_limit
 from lib.compare.quantities import Quantity, compare
 from lib.compare.summaries import read_run
 from lib.errors import UsageError
+from tests.driving import command
 
 BEGAN = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
 SETTINGS = {
@@ -247,6 +250,8 @@ def test_no_step_in_common(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert status == 0
     assert "cannot be told" in told
     assert "only 0 intervals can be paired" in told
+    events = ("--events", a.write_events(tmp_path, "a"), "--events", b.write_events(tmp_path, "b"))
+    assert shown(capfd, tmp_path / "a.json", tmp_path / "b.json", *events)[0] == 0
 
 
 def test_errors(tmp_path: Path) -> None:
@@ -500,3 +505,12 @@ def test_interrupted_and_client_limited_runs_are_told(
     assert "b.json was interrupted" in out
     assert "b.json was limited by its client" in out
     assert "the ramps differ: rate and latencies are those of the 50 seconds" in out
+
+
+def test_a_terminal_without_unicode(tmp_path: Path) -> None:
+    files = [Made(n, filter="gr\u00fcn" * n).write(tmp_path, str(n)) for n in (1, 2)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    words = command("compare", *map(str, files))
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--filter differs: a gr?n, b gr?ngr?n" in done.stdout

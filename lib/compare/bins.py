@@ -103,20 +103,19 @@ def fill(run: Recorded, place: Cut) -> Bins:
 
 
 def _by_intervals(run: Recorded, place: Cut) -> Bins:
-    intervals = run.intervals
-    starts = np.array([each.start for each in intervals], dtype=np.float64)
-    ends = np.array([each.end for each in intervals], dtype=np.float64)
-    inside = np.minimum(place.ends[:, None], ends) - np.maximum(place.starts[:, None], starts)
-    share = np.clip(inside, 0.0, None) / np.maximum(ends - starts, 1e-9)
-    pulled = np.array([each.pulled for each in intervals], dtype=np.float64)
-    means = np.array([each.latency.mean if each.latency else 0.0 for each in intervals], dtype=np.float64)
-    histogram = np.zeros((len(intervals), _BUCKETS))
-    for row, each in zip(histogram, intervals, strict=True):
+    count = len(place.starts)
+    failed, pulled, total = np.zeros(count), np.zeros(count), np.zeros(count)
+    histogram = np.zeros((count, _BUCKETS))
+    for each in run.intervals:
+        inside = np.minimum(place.ends, each.end) - np.maximum(place.starts, each.start)
+        rows = np.flatnonzero(inside > 0)
+        share = inside[rows] / (each.end - each.start)
+        failed[rows] += share * each.failed
+        pulled[rows] += share * each.pulled
         if each.latency is not None:
-            row[:] = each.pulled * _spread(each.latency)
-    every = Latencies(share @ pulled, share @ (pulled * means), share @ histogram)
-    failed = share @ np.array([each.failed for each in intervals], dtype=np.float64)
-    return Bins(place.ends - place.starts, failed, every)
+            total[rows] += share * each.pulled * each.latency.mean
+            histogram[rows] += np.outer(share * each.pulled, _spread(each.latency))
+    return Bins(place.ends - place.starts, failed, Latencies(pulled, total, histogram))
 
 
 def _spread(latency: Latency) -> Floats:
@@ -141,6 +140,9 @@ def milliseconds(place: Floats) -> Floats:
 
 
 def _by_events(pulls: Sequence[Pull], place: Cut) -> Bins:
+    count = len(place.starts)
+    if not count:
+        pulls = ()
     at = np.array([pull.at for pull in pulls], dtype=np.float64)
     order = np.argsort(place.starts)
     found = order[np.clip(np.searchsorted(place.starts[order], at, "right") - 1, 0, None)]
@@ -149,7 +151,6 @@ def _by_events(pulls: Sequence[Pull], place: Cut) -> Bins:
     good = np.array([pull.error is None for pull in pulls], dtype=bool)
     first = np.array([pull.first for pull in pulls], dtype=bool)
     taken = np.array([pull.milliseconds for pull in pulls], dtype=np.float64)
-    count = len(place.starts)
 
     def latencies(chosen: NDArray[np.bool_]) -> Latencies:
         rows, values = found[chosen], taken[chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def compare(
         judgements = tuple(limit.judge(comparison.quantities) for limit in limits)
         told.append(pages.Told(comparison, differences(first, other), judgements))
     write = {"text": pages.as_text, "markdown": pages.as_markdown, "json": pages.as_json}[form]
-    click.echo(write(told))
+    click.echo(_printable(write(told)))
     missed = [
         f"{each.limit.expression} ({pair.comparison.b.file}: "
         f"{'not measured' if each.value is None else format(100 * each.value, '+.4g') + ' %'})"
@@ -102,3 +103,9 @@ def compare(
         say(f"threshold missed: {', '.join(missed)}")
         return ExitStatus.THRESHOLD
     return ExitStatus.OK
+
+
+def _printable(text: str) -> str:
+    """What stdout's encoding does not have is replaced."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)

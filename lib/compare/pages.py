@@ -134,7 +134,7 @@ def _rows(pair: Told) -> Iterator[tuple[str, ...]]:
             _figure(each, each.a),
             _figure(each, each.b),
             _change(each, each.change),
-            "-" if each.low is None else f"{_change(each, each.low)} … {_change(each, each.high)}",
+            "-" if each.low is None else f"{_change(each, each.low)} to {_change(each, each.high)}",
             each.verdict or "-",
         )
 
