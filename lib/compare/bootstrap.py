@@ -33,7 +33,8 @@ def draws(bins: int, seed: int) -> Floats:
 
 
 def _block(bins: int) -> int:
-    return max(1, round(math.pow(bins, 1 / 3)))
+    """Long, as what disturbs a short run lasts for a good part of it."""
+    return max(1, round(math.sqrt(bins)))
 
 
 def spread(values: Floats, bins: int) -> tuple[float, float] | None:
