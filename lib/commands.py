@@ -22,6 +22,9 @@ class Subcommand:
 
 
 SUBCOMMANDS = {
+    "compare": Subcommand(
+        "say which of two runs is faster, and whether it is more than noise", ".compare.commands", "compare"
+    ),
     "doctor": Subcommand(
         "say whether a run with these options would work, and what to do if not", ".doctor", "doctor"
     ),

@@ -102,6 +102,15 @@ def test_faults_of_the_cache_reach_the_clients(crane: str, tmp_path: Path) -> No
     assert ended.summary["retried"] > 0 or ended.summary["errors"]
 
 
+def test_a_lab_from_any_folder(crane: str, tmp_path: Path) -> None:
+    del crane
+    done = subprocess.run(
+        command("lab", *SMALL, "--", "--patterns=.", "--dry-run", "--iteration-seconds=0.1"),
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_options_of_the_embedded_cache_only() -> None:
     done = run("lab", "--cache=distribution", "--latency=5")
     assert done.returncode == 2

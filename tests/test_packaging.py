@@ -87,9 +87,9 @@ def test_every_requirement_is_pinned() -> None:
         assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in wanted), name
 
 
-def test_the_load_test_imports_nothing_of_the_lab() -> None:
+def test_the_load_test_imports_nothing_of_the_lab_or_the_comparison() -> None:
     """The modules that the command line imports, seen in a process of its own."""
     program = "import sys, lib.cli; print(*[name for name in sys.modules if name.startswith('lib.')])"
     modules = run(sys.executable, "-c", program, cwd=ROOT).split()
     assert "lib.cli" in modules
-    assert not [name for name in modules if name.startswith("lib.lab")]
+    assert not [name for name in modules if name.startswith(("lib.lab", "lib.compare"))]

@@ -168,8 +168,14 @@ def _launch(argv: list[str], log: BinaryIO) -> sh.RunningCommand:
         _tty_out=False,
         _new_session=True,
         _preexec_fn=die_with_parent(signal.SIGKILL),
-        _env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
+        _env={**os.environ, "OTEL_TRACES_EXPORTER": "none", "PYTHONPATH": _python_path()},
     )
+
+
+def _python_path() -> str:
+    """Where this package is found, for servers that are modules of it, whatever the current folder."""
+    here = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:

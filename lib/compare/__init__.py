@@ -1,0 +1,4 @@
+"""`ocidriver compare`: is one run faster than another, and is that more than noise. The load test needs none of it.
+
+Data flows summaries → bins → bootstrap → quantities → verdicts → pages; numpy is imported here only.
+"""

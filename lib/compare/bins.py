@@ -1,0 +1,170 @@
+"""Like with like: two runs cut at the same places of their ramps, so that the ramp itself is not taken for noise.
+
+A step of one run is paired with the step of the other that has as many workers in the same direction, as far as both
+last, and cut into equal parts, the bins. Bin i of one run has the same seconds at the same place as bin i of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .summaries import Latency, Pull, Recorded, Span
+
+Floats = NDArray[np.float64]
+
+# Latencies are counted in buckets, each half a per cent wide, from 10 µs to 28 hours.
+_LEAST, _WIDTH, _BUCKETS = np.log(0.01), 0.005, 4606
+# Events allow finer bins than the tally; more bins than the most do not tell more.
+_WANTED, _MOST = 24, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """By bin: how many pulls, the sum of their milliseconds, and their histogram, a row a bin."""
+
+    pulled: Floats
+    total: Floats
+    histogram: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """One run, cut; `first` and `repeat` need events, `errors` are failed pulls by class, likewise."""
+
+    seconds: Floats
+    failed: Floats
+    every: Latencies
+    first: Latencies | None = None
+    repeat: Latencies | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where the bins of one run begin and end, in seconds from its ramp's beginning."""
+
+    starts: Floats
+    ends: Floats
+
+
+def same_ramp(a: Recorded, b: Recorded) -> bool:
+    """Both runs went through the same steps to the end, each as long; the last one lasts until the last pull ended."""
+    if a.interrupted or b.interrupted or [s.key for s in a.steps] != [s.key for s in b.steps]:
+        return False
+    pairs = list(zip(a.steps, b.steps, strict=True))
+    return all(
+        abs(_length(one) - _length(other)) <= 0.05 * max(_length(one), _length(other))
+        for one, other in pairs[:-1]
+    )
+
+
+def cut(a: Recorded, b: Recorded) -> tuple[Cut, Cut]:
+    """The places of the bins in both runs; none where they have no step in common."""
+    pairs = _common(a.steps, b.steps)
+    events = a.pulls is not None and b.pulls is not None
+    at_most = max(1, _MOST // max(1, len(pairs)))
+    places: list[tuple[float, float, float]] = []
+    for one, other in pairs:
+        length = min(_length(one), _length(other))
+        parts = min(_intervals_in(a, one.start, length), _intervals_in(b, other.start, length))
+        if events:
+            parts = max(parts, -(-_WANTED // len(pairs)))
+        parts = max(1, min(parts, at_most))
+        width = length / parts
+        places += [(one.start + k * width, other.start + k * width, width) for k in range(parts)]
+    table = np.array(places, dtype=np.float64).reshape(len(places), 3)
+    starts_a, starts_b, widths = table[:, 0], table[:, 1], table[:, 2]
+    return Cut(starts_a, starts_a + widths), Cut(starts_b, starts_b + widths)
+
+
+def _length(step: Span) -> float:
+    return step.end - step.start
+
+
+def _common(a: Sequence[Span], b: Sequence[Span]) -> list[tuple[Span, Span]]:
+    others = {step.key: step for step in b}
+    pairs = [(step, others[step.key]) for step in a if step.key in others]
+    return [(one, other) for one, other in pairs if min(_length(one), _length(other)) > 0]
+
+
+def _intervals_in(run: Recorded, start: float, length: float) -> int:
+    """How many tally intervals fit in; a short one at the end is no more than a rest."""
+    widths = [each.end - each.start for each in run.intervals]
+    typical = float(np.median(widths)) if widths else 0.0
+    return round(length / typical) if typical > 0 else 0
+
+
+def fill(run: Recorded, place: Cut) -> Bins:
+    """The run's pulls in its bins: by events where there are, else by the share of each interval in a bin."""
+    return _by_intervals(run, place) if run.pulls is None else _by_events(run.pulls, place)
+
+
+def _by_intervals(run: Recorded, place: Cut) -> Bins:
+    count = len(place.starts)
+    failed, pulled, total = np.zeros(count), np.zeros(count), np.zeros(count)
+    histogram = np.zeros((count, _BUCKETS))
+    for each in run.intervals:
+        inside = np.minimum(place.ends, each.end) - np.maximum(place.starts, each.start)
+        rows = np.flatnonzero(inside > 0)
+        share = inside[rows] / (each.end - each.start)
+        failed[rows] += share * each.failed
+        pulled[rows] += share * each.pulled
+        if each.latency is not None:
+            total[rows] += share * each.pulled * each.latency.mean
+            histogram[rows] += np.outer(share * each.pulled, _spread(each.latency))
+    return Bins(place.ends - place.starts, failed, Latencies(pulled, total, histogram))
+
+
+def _spread(latency: Latency) -> Floats:
+    """A distribution that has these percentiles, even in between."""
+    shares, values = (np.array(column, dtype=np.float64) for column in zip(*latency.points, strict=True))
+    places = np.maximum.accumulate(_place(values)) + np.arange(len(values)) * 1e-9
+    edges = np.arange(_BUCKETS + 1, dtype=np.float64)
+    spread: Floats = np.diff(np.interp(edges, places, shares, left=0.0, right=1.0))
+    return spread
+
+
+def _place(milliseconds: Floats) -> Floats:
+    place: Floats = (np.log(np.maximum(milliseconds, 1e-9)) - _LEAST) / _WIDTH
+    clipped: Floats = np.clip(place, 0.0, _BUCKETS - 1e-6)
+    return clipped
+
+
+def milliseconds(place: Floats) -> Floats:
+    """A place in the buckets, which may lie between two, as a latency."""
+    back: Floats = np.exp(place * _WIDTH + _LEAST)
+    return back
+
+
+def _by_events(pulls: Sequence[Pull], place: Cut) -> Bins:
+    count = len(place.starts)
+    if not count:
+        pulls = ()
+    at = np.array([pull.at for pull in pulls], dtype=np.float64)
+    order = np.argsort(place.starts)
+    found = order[np.clip(np.searchsorted(place.starts[order], at, "right") - 1, 0, None)]
+    # a pull ends within a millisecond of what the summary's rounded times say
+    inside = (at >= place.starts[found] - 0.002) & (at < place.ends[found])
+    good = np.array([pull.error is None for pull in pulls], dtype=bool)
+    first = np.array([pull.first for pull in pulls], dtype=bool)
+    taken = np.array([pull.milliseconds for pull in pulls], dtype=np.float64)
+
+    def latencies(chosen: NDArray[np.bool_]) -> Latencies:
+        rows, values = found[chosen], taken[chosen]
+        histogram = np.zeros((count, _BUCKETS))
+        np.add.at(histogram, (rows, _place(values).astype(np.intp)), 1.0)
+        total = np.bincount(rows, weights=values, minlength=count).astype(np.float64)
+        return Latencies(histogram.sum(axis=1), total, histogram)
+
+    failed = np.bincount(found[inside & ~good], minlength=count).astype(np.float64)
+    pulled = inside & good
+    return Bins(
+        place.ends - place.starts,
+        failed,
+        latencies(pulled),
+        latencies(pulled & first),
+        latencies(pulled & ~first),
+    )

@@ -1,0 +1,51 @@
+"""Where two runs were not set up alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .summaries import Recorded
+
+# They say where results go and how they are judged, not what load is made.
+_OF_NO_WEIGHT = frozenset(
+    (
+        "metrics_file",
+        "log_file",
+        "summary_file",
+        "events_file",
+        "threshold",
+        "start_at",
+        "grace",
+        "keep_going",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`option` is named as on the command line, or says what else differs."""
+
+    option: str
+    a: Any
+    b: Any
+
+
+def differences(a: Recorded, b: Recorded) -> tuple[Difference, ...]:
+    """Settings, client and images that differ; an option that one ocidriver did not have is None there."""
+    one, other = a.document["settings"], b.document["settings"]
+    found = [
+        Difference(f"--{name.replace('_', '-')}", one.get(name), other.get(name))
+        for name in {**one, **other}
+        if name not in _OF_NO_WEIGHT and one.get(name) != other.get(name)
+    ]
+    pairs = [
+        ("client", _client(a), _client(b)),
+        ("images", a.document["images"], b.document["images"]),
+    ]
+    return (*found, *(Difference(name, x, y) for name, x, y in pairs if x != y))
+
+
+def _client(run: Recorded) -> str | None:
+    client = run.document["client"]
+    return f"{client.get('name')} {client.get('version')}" if client else None

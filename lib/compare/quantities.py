@@ -1,0 +1,200 @@
+"""What is compared, and the verdict on each: rate, latencies and errors of two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import expm1, log, sqrt
+from statistics import NormalDist
+
+import numpy as np
+
+from .bins import Bins, Floats, Latencies, cut, fill, same_ramp
+from .bootstrap import CONFIDENCE, LEAST_BINS, draws, spread, statistics
+from .summaries import Recorded
+
+FASTER, SLOWER, NOISE = "faster", "slower", "noise"
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+LATENCIES = ("mean", *QUANTILES)
+GROUPS = {"": "latency_ms", "first.": "first_latency_ms", "repeat.": "repeat_latency_ms"}
+RATE, ERROR_RATE, ERRORS = "rate", "error_rate", "errors."
+NEEDS_EVENTS = "first and repeat latencies have an interval only with --events, once for each file"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """`a` and `b` in pulls/s, ms or a fraction of the pulls; `change` is relative, of errors the difference.
+
+    `low` and `high` are the ends of its confidence interval; None, like the verdict, where it cannot be told.
+    Of errors, `slower` is more of them.
+    """
+
+    name: str
+    a: float | None
+    b: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    verdict: str | None
+
+    @property
+    def is_errors(self) -> bool:
+        return self.name == ERROR_RATE or self.name.startswith(ERRORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Run b against run a; `notes` are what a reader must know before the figures."""
+
+    a: Recorded
+    b: Recorded
+    quantities: tuple[Quantity, ...]
+    notes: tuple[str, ...]
+
+
+def compare(a: Recorded, b: Recorded, *, seed: int, margin: float) -> Comparison:
+    """Every quantity; a rate or latency differs where its whole interval is beyond `margin`, a fraction."""
+    places = cut(a, b)
+    pair = Pair(a, b, fill(a, places[0]), fill(b, places[1]), same_ramp(a, b), seed, margin)
+    return Comparison(a, b, tuple(pair.quantities()), tuple(pair.notes()))
+
+
+class Pair:
+    """Two runs in the same bins. `whole`: the ramps are the same, so the summaries' own figures are like with like."""
+
+    def __init__(
+        self, a: Recorded, b: Recorded, in_a: Bins, in_b: Bins, whole: bool, seed: int, margin: float
+    ) -> None:
+        self._a, self._b, self._in_a, self._in_b = a, b, in_a, in_b
+        self._whole, self._margin = whole, margin
+        self._bins = len(in_a.seconds)
+        self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
+
+    def quantities(self) -> Iterator[Quantity]:
+        yield self._rate()
+        for group in GROUPS:
+            yield from self._latencies(group)
+        yield self._error_rate()
+        for name in sorted({*self._a.document["errors"], *self._b.document["errors"]}):
+            yield self._errors(name)
+
+    def notes(self) -> Iterator[str]:
+        for run in (self._a, self._b):
+            if run.interrupted:
+                yield f"{run.file} was interrupted"
+            if run.document["limited_by"]:
+                yield f"{run.file} was limited by its {run.document['limited_by']}, not by the server alone"
+        if not self._whole:
+            seconds = float(self._in_a.seconds.sum())
+            yield (
+                f"the ramps differ: rate and latencies are those of the {seconds:.6g} seconds of each that have as "
+                "many workers in the same direction"
+            )
+        if self._bins < LEAST_BINS:
+            yield (
+                f"only {self._bins} intervals can be paired, too few to tell a difference from noise: take a smaller "
+                "--tally-seconds, or give --events"
+            )
+        if self._in_a.first is None or self._in_b.first is None:
+            yield NEEDS_EVENTS
+
+    def _rate(self) -> Quantity:
+        pulled = [self._weights @ bins.every.pulled for bins in (self._in_a, self._in_b)]
+        seconds = float(self._in_a.seconds.sum())
+        if self._whole:
+            a, b = float(self._a.document["rate"]), float(self._b.document["rate"])
+        elif seconds > 0:
+            a, b = (float(each[0]) / seconds for each in pulled)
+        else:
+            return _quantity(RATE, None, None)
+        return self._relative(RATE, a, b, pulled[0], pulled[1], more_is_better=True)
+
+    def _latencies(self, group: str) -> Iterator[Quantity]:
+        """Figures of the summaries where they are like with like, or where there are no others."""
+        in_a, in_b = self._of(self._in_a, group), self._of(self._in_b, group)
+        drawn = None
+        if in_a is not None and in_b is not None and self._bins:
+            drawn = tuple(statistics(self._weights, each, QUANTILES) for each in (in_a, in_b))
+        measured = [run.document[GROUPS[group]] for run in (self._a, self._b)]
+        for name in LATENCIES:
+            a, b = (None if each is None else float(each[name]) for each in measured)
+            if drawn is None:
+                yield _quantity(group + name, a, b)
+                continue
+            one, other = drawn[0][name], drawn[1][name]
+            if not self._whole:
+                a, b = (float(each[0]) if np.isfinite(each[0]) else None for each in (one, other))
+            yield self._relative(group + name, a, b, one, other, more_is_better=False)
+
+    @staticmethod
+    def _of(bins: Bins, group: str) -> Latencies | None:
+        return {"": bins.every, "first.": bins.first, "repeat.": bins.repeat}[group]
+
+    def _relative(
+        self, name: str, a: float | None, b: float | None, in_a: Floats, in_b: Floats, *, more_is_better: bool
+    ) -> Quantity:
+        if a is None or b is None or a <= 0 or b <= 0:
+            return _quantity(name, a, b)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            away = spread(np.log(in_b) - np.log(in_a), self._bins)
+        if away is None:
+            return _quantity(name, a, b)
+        low, high = (expm1(log(b / a) + end) for end in away)
+        verdict = NOISE
+        if low > self._margin:
+            verdict = FASTER if more_is_better else SLOWER
+        elif high < -self._margin:
+            verdict = SLOWER if more_is_better else FASTER
+        return Quantity(name, a, b, b / a - 1, low, high, verdict)
+
+    def _error_rate(self) -> Quantity:
+        counts = [(int(run.document["failed"]), run.ended) for run in (self._a, self._b)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, other = (
+                self._weights @ bins.failed / (self._weights @ (bins.failed + bins.every.pulled))
+                for bins in (self._in_a, self._in_b)
+            )
+            away = spread(other - one, self._bins)
+        return _errors(ERROR_RATE, counts, _difference(*counts), away)
+
+    def _errors(self, error: str) -> Quantity:
+        counts = [(int(run.document["errors"].get(error, 0)), run.ended) for run in (self._a, self._b)]
+        return _errors(ERRORS + error, counts, _difference(*counts), None)
+
+
+def _quantity(name: str, a: float | None, b: float | None) -> Quantity:
+    """Where no interval can be told."""
+    change = None if a is None or b is None or a <= 0 else b / a - 1
+    return Quantity(name, a, b, change, None, None, None)
+
+
+def _errors(
+    name: str,
+    counts: list[tuple[int, int]],
+    exact: tuple[float, float],
+    away: tuple[float, float] | None,
+) -> Quantity:
+    """The wider of the two intervals: failures come in bursts, which the exact one does not know."""
+    a, b = (failed / ended for failed, ended in counts)
+    low, high = exact
+    if away is not None:
+        low, high = min(low, b - a + away[0]), max(high, b - a + away[1])
+    verdict = SLOWER if low > 0 else FASTER if high < 0 else NOISE
+    return Quantity(name, a, b, b - a, low, high, verdict)
+
+
+def _difference(a: tuple[int, int], b: tuple[int, int]) -> tuple[float, float]:
+    """Newcombe's interval of the difference of two proportions, the second less the first, from Wilson's of each."""
+    (low_a, high_a), (low_b, high_b) = _wilson(*a), _wilson(*b)
+    share_a, share_b = a[0] / a[1], b[0] / b[1]
+    change = share_b - share_a
+    low = change - sqrt((share_b - low_b) ** 2 + (high_a - share_a) ** 2)
+    return low, change + sqrt((high_b - share_b) ** 2 + (share_a - low_a) ** 2)
+
+
+def _wilson(some: int, of: int) -> tuple[float, float]:
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    share = some / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z / (1 + z * z / of) * sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return max(0.0, middle - half), min(1.0, middle + half)
