@@ -118,6 +118,7 @@ class Settings:
     grace: float
     summary_file: Path | None
     events_file: Path | None
+    progress: str
     keep_going: bool
     start_at: str | None
 
@@ -207,6 +208,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         grace=options["grace"],
         summary_file=options["summary_file"],
         events_file=options["events_file"],
+        progress=options["progress"],
         keep_going=options["keep_going"],
         start_at=options["start_at"],
     )

@@ -172,7 +172,7 @@ def test_the_help_needs_no_heavy_module() -> None:
     python = command()[0]
     done = subprocess.run([python, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, check=True)
     loaded = done.stdout.rpartition("[")[2]
-    for heavy in ("aiohttp", "asyncio", "sh'", "hdrh", "tenacity", "dateutil"):
+    for heavy in ("aiohttp", "asyncio", "sh'", "hdrh", "tenacity", "dateutil", "rich"):
         assert f"'{heavy}" not in loaded
 
 
