@@ -55,7 +55,7 @@ class LiveView:
         self._fault: Exception | None = None
         for file in outputs.shown_on(_STDERR):
             file.divert = self._taker(file.write)
-        messages.divert(self._taker(messages.say_line))
+        messages.divert(self._taker(self._say))
         self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
         self._thread.start()
 
@@ -71,6 +71,11 @@ class LiveView:
             write(line)
         if self._fault is not None:
             self._outputs.log(f"warning: the live view ended early: {self._fault!r}")
+
+    def _say(self, line: str) -> None:
+        """A message that came too late for the view; a terminal that is held loses it, the log has it."""
+        if self._painter.ready(0.0):
+            messages.say_line(line)
 
     def _taker(self, write: Callable[[str], None]) -> Callable[[str], bool]:
         def take(line: str) -> bool:
@@ -220,41 +225,46 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Widths in cells."""
+    """Widths in cells, of the counts' columns too."""
 
     index: int
     pattern: int
+    counts: tuple[int, ...]
     doing: int
+
+
+_COUNTS = ("pass", "image", "pulled", "failed")
 
 
 def _workers(rows: Sequence[WorkerRow], width: int) -> Iterator[Text]:
     columns = _columns(rows, width)
-    yield Text(
-        f"{'#':>{columns.index}} {set_cell_size('pattern', columns.pattern)} pass     image  pulled failed now",
-        style="dim",
-    )
+    names = " ".join(f"{name:>{size}}" for name, size in zip(_COUNTS, columns.counts, strict=True))
+    yield Text(f"{'#':>{columns.index}} {set_cell_size('pattern', columns.pattern)} {names} now", style="dim")
     for row in rows:
         yield _worker(row, columns)
+
+
+def _counts(row: WorkerRow) -> tuple[str, ...]:
+    return str(row.pass_number), f"{row.number}/{row.images}", str(row.pulled), str(row.failed)
 
 
 def _columns(rows: Sequence[WorkerRow], width: int) -> _Columns:
     """The pattern gets what it needs, up to two fifths of what the counts leave; what is done gets the rest."""
     index = max((len(str(row.index)) for row in rows), default=1)
-    left = max(width - index - len("  pass     image  pulled failed "), 16)
+    cells = [_COUNTS, *map(_counts, rows)]
+    counts = tuple(max(map(len, column)) for column in zip(*cells, strict=True))
+    left = max(width - index - sum(counts) - len(counts) - 2, 16)
     pattern = min(max((cell_len(row.pattern) for row in rows), default=0), left * 2 // 5)
     pattern = max(pattern, min(len("pattern"), left // 2))
-    return _Columns(index, pattern, left - pattern)
+    return _Columns(index, pattern, counts, left - pattern)
 
 
 def _worker(row: WorkerRow, columns: _Columns) -> Text:
     style = _DOING_STYLES.get(row.what, "dim")
-    image = f"{row.number}/{row.images}"
-    text = Text(
-        f"{row.index:>{columns.index}} {_head_of(row.pattern, columns.pattern)} {row.pass_number:>4} "
-        f"{image:>9} {row.pulled:>7} ",
-        style=style,
-    )
-    text.append(f"{row.failed:>6} ", style="red" if row.failed else style)
+    *counts, failed = (f"{text:>{size}}" for text, size in zip(_counts(row), columns.counts, strict=True))
+    pattern = _head_of(row.pattern, columns.pattern)
+    text = Text(f"{row.index:>{columns.index}} {pattern} {' '.join(counts)} ", style=style)
+    text.append(f"{failed} ", style="red" if row.failed else style)
     return text.append(_tail_of(row.what, row.name, columns.doing), style=style)
 
 
