@@ -53,18 +53,23 @@ class LiveView:
         self._pending: deque[tuple[str, Callable[[str], None]]] = deque()
         self._ending = threading.Event()
         self._fault: Exception | None = None
-        for file in outputs.shown_on(_STDERR):
+        self._diverted = outputs.shown_on(_STDERR)
+        for file in self._diverted:
             file.divert = self._taker(file.write)
         messages.divert(self._taker(self._say))
         self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._fault = error  # too many threads; the ramp will tell
 
     def end(self) -> None:
         """Leave the table of the steps in place of the view. A terminal that takes nothing is not waited for long."""
         self._ending.set()
-        self._thread.join(_TERMINAL_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_TERMINAL_SECONDS)
         messages.divert(None)
-        for file in self._outputs.shown_on(_STDERR):
+        for file in self._diverted:
             file.divert = None
         while self._pending:
             line, write = self._pending.popleft()
