@@ -199,9 +199,9 @@ def _drive(
         f"ramp of {len(steps)} steps of {settings.iteration_seconds:g} s, up to {len(state.workers)} workers, "
         f"{steps[-1].end:g} s in all"
     )
+    progress = start_progress(settings.progress, state, steps, outputs)
     outputs.began = state.begin = monotonic()
     cpu = _cpu_seconds()
-    progress = start_progress(settings.progress, state, steps, outputs)
     try:
         driver.drive(state.workers)
     finally:
