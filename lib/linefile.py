@@ -20,16 +20,20 @@ _MOST_KEPT = 4 << 20
 class LineFile:
     """Whole lines, written at once, never waiting for a reader: what a stalled one leaves is kept, up to a bound.
 
-    `-` is stdout. After the first failed write it is silent; `failed` then says why.
+    `-` is stdout, or the standard stream that `descriptor` says. After the first failed write it is silent; `failed`
+    then says why. While `divert` is set and returns True for a line, somebody else has taken to writing it.
     """
 
-    def __init__(self, path: str | Path, name: str, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: str | Path, name: str, warn: Callable[[str], None], *, descriptor: int = 1
+    ) -> None:
+        self.divert: Callable[[str], bool] | None = None
         self.failed: str | None = None
         self.name = name
         self._where = "stdout" if str(path) == STDOUT else str(path)
         self._warn = warn
         self._owned = str(path) != STDOUT
-        self._descriptor = _open(path, name) if self._owned else 1
+        self._descriptor = _open(path, name) if self._owned else descriptor
         self._left = bytearray()
         self._ready = select.poll()
         self._ready.register(self._descriptor, select.POLLOUT)
@@ -39,8 +43,14 @@ class LineFile:
         if self._owned and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             os.ftruncate(self._descriptor, 0)
 
+    def is_on(self, terminal: int) -> bool:
+        """Whether what is written here shows on the terminal that this descriptor is open to."""
+        return _terminal(self._descriptor) == _terminal(terminal) is not None
+
     def write(self, line: str) -> None:
         if self.failed is not None:
+            return
+        if not self._left and self.divert is not None and self.divert(line):
             return
         self._left += line.encode("utf-8", "replace") + b"\n"
         self._write_what_goes(0.0)
@@ -76,6 +86,18 @@ class LineFile:
             with suppress(OSError):
                 os.close(self._descriptor)
         self._owned = False
+
+
+def _terminal(descriptor: int) -> int | None:
+    """The device number of a descriptor's terminal. `/dev/tty` is another name of one, with a number of its own."""
+    if not os.isatty(descriptor):
+        return None
+    device = os.fstat(descriptor).st_rdev
+    if device == os.makedev(5, 0):
+        # standard input is most often open to that very terminal
+        named = [os.fstat(number).st_rdev for number in range(3) if os.isatty(number)]
+        return next((number for number in named if number != device), device)
+    return device
 
 
 def _open(path: str | Path, name: str) -> int:

@@ -298,6 +298,14 @@ OPTIONS: list[click.Parameter] = [
         help="One HTML page with charts, of the summary and, with --events-file, the events.",
     ),
     Section(
+        ["--progress"],
+        section=OUTPUT,
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        show_default=True,
+        help="A live view on stderr, auto: where it is a terminal; always: in a pipe a plain line every tally.",
+    ),
+    Section(
         ["--threshold"],
         section=VERDICT,
         multiple=True,

@@ -7,6 +7,7 @@ import os
 import stat
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -34,12 +35,17 @@ class Outputs:
         self._logged = 0
         self._as_json = settings.metrics_format == JSONL
         self.began = 0.0
+        self.watcher: Callable[[Sample], None] | None = None
         self.metrics = LineFile(settings.metrics_file, "metrics", warn)
         self.logs = LineFile(settings.log_file, "log", warn)
         self.events = LineFile(settings.events_file, "events", warn) if settings.events_file else None
         for file in self._files:
             file.empty()
         self.log = Log(self.logs, clock)
+
+    def shown_on(self, terminal: int) -> list[LineFile]:
+        """Those whose lines show on the terminal that this descriptor is open to."""
+        return [file for file in self._files if file.is_on(terminal)]
 
     @property
     def _files(self) -> list[LineFile]:
@@ -58,6 +64,8 @@ class Outputs:
             self.log(f"and {self._unlogged.total()} more failures: {counts}")
         self._unlogged.clear()
         self._logged = 0
+        if self.watcher is not None:
+            self.watcher(sample)
 
     def on_event(self, event: Event) -> None:
         if self.events is not None:

@@ -31,6 +31,7 @@ from .means import Means, client_environment, dry_means, find_means
 from .messages import say, warn
 from .network import Network
 from .output import Outputs, check_summary_path, write_summary
+from .progress import start_progress
 from .prune import Pruner
 from .ramp import plan_ramp
 from .registry import RegistryError
@@ -223,6 +224,7 @@ def _drive(
         f"ramp of {len(steps)} steps of {settings.iteration_seconds:g} s, up to {len(state.workers)} workers, "
         f"{steps[-1].end:g} s in all"
     )
+    progress = start_progress(settings.progress, state, steps, outputs)
     outputs.began = state.begin = monotonic()
     cpu = _cpu_seconds()
     try:
@@ -233,6 +235,7 @@ def _drive(
         state.driver_cpu_seconds = _cpu_seconds() - cpu
         used = state.driver_cpu_seconds + state.tally.client_cpu_seconds
         state.limited_by = limited_by(state.elapsed, used, len(os.sched_getaffinity(0)))
+        progress.end()
     if driver.hopeless is not None:
         raise RunError(driver.hopeless)
 

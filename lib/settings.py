@@ -58,6 +58,7 @@ class Settings:
     summary_file: Path | None
     events_file: Path | None
     report_file: Path | None
+    progress: str
     keep_going: bool
     start_at: str | None
     annotations: str
@@ -152,6 +153,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         summary_file=options["summary_file"],
         events_file=options["events_file"],
         report_file=options["report_file"],
+        progress=options["progress"],
         keep_going=options["keep_going"],
         start_at=options["start_at"],
         annotations=options["annotations"],

@@ -124,6 +124,14 @@ class Tally:
         ended = self.pulled + self.failed
         return self.failed / ended if ended else None
 
+    def open_latency(self, least: int) -> Latency | None:
+        """Of the interval that is not over yet, where it has so many pulls, at least two; for other threads too.
+
+        The last pull counted may be missing: with two the first is there.
+        """
+        open_ = self._sample
+        return open_.latencies.result() if open_.pulled >= max(least, 2) else None
+
     def add(self, event: Event) -> None:
         """Count an Event into the open interval and the open step."""
         self.client_cpu_seconds += event.cpu_seconds

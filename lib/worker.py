@@ -39,6 +39,18 @@ class Pulled:
     cpu_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a worker does now, for who watches; `number` counts the images of its pass."""
+
+    what: str
+    number: int = 0
+    image: Image | None = None
+
+
+WAITING, PULLING, PRUNING, STOPPED = "waiting", "pulling", "pruning", "stopped"
+
+
 class Puller(Protocol):
     """Pulls one image; `scratch` is the worker's own folder."""
 
@@ -135,6 +147,7 @@ class Worker:
         self.index = index
         self.image_set = image_set
         self.passes = 0
+        self.doing = Doing(WAITING)
         self.error: BaseException | None = None
         self._puller = puller
         self._pruner = pruner
@@ -165,6 +178,7 @@ class Worker:
         except BaseException as error:
             self.error = error  # a fault of the driver's own must end the run, not vanish with the thread
         finally:
+            self.doing = Doing(STOPPED, self.doing.number)
             self._ended(self)
 
     def _passes(self) -> None:
@@ -173,12 +187,14 @@ class Worker:
             if self._random is not None and self.passes:
                 self._random.shuffle(images)
             pulled = []
-            for image in images:
+            for number, image in enumerate(images, 1):
                 if self._stopping.is_set():
                     return
+                self.doing = Doing(PULLING, number, image)
                 if self._pull(image):
                     pulled.append(image)
             if self._pruner is not None:
+                self.doing = Doing(PRUNING, len(images))
                 self._prune(self._pruner, pulled)
             self.passes += 1
 

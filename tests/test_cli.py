@@ -195,6 +195,7 @@ def test_the_help_needs_no_heavy_module() -> None:
         "dateutil",
         "numpy",
         "plotly",
+        "rich",
     ):
         assert f"'{heavy}" not in loaded
 
