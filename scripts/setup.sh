@@ -134,6 +134,13 @@ unpack_docker_registry() {
         tar -x -C "$venv/bin" --strip-components=3 ./usr/bin/docker-registry
 }
 
+# For the tests of the report page. Ubuntu's package of that name is a snap, which is of no use in a container.
+install_chromium() {
+    have chromium && return
+    . /etc/os-release 2>/dev/null || true
+    { [ "${ID:-}" = debian ] && apt_install chromium; } || missing="$missing chromium"
+}
+
 # In one checkout, one at a time.
 exec 9<"$0"
 flock 9
@@ -150,4 +157,5 @@ install_packages
 install_crane
 install_skopeo
 install_docker_registry
+[ "$kind" = run ] || install_chromium
 [ -z "$missing" ] || say "going on without$missing; to have the whole, install as root:$missing"
