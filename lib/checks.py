@@ -22,6 +22,7 @@ from .endpoint import Endpoint
 from .errors import RunError, UsageError
 from .images import Image, overlaps
 from .layout import parse_layout, plan_route
+from .manifests import ACCEPT
 from .means import Means, client_environment, find_means
 from .prune import AdminPruner, expression
 from .registry import Answer, RegistryError
@@ -33,9 +34,6 @@ OK, WARNING, FAILURE = "ok", "warning", "failure"
 _LEAST_ROOM = 16 << 20
 _ENOUGH_ROOM = 1 << 30
 _SKEW = 5.0
-_MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " + (
-    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +224,7 @@ class Examination:
         except (RunError, UsageError) as error:
             return str(error)
         path = f"/v2/{route.repository(image)}/manifests/{image.reference}"
-        answer = self._ask("layout", route.endpoint, "GET", path, Accept=_MANIFESTS, **route.headers)
+        answer = self._ask("layout", route.endpoint, "GET", path, Accept=ACCEPT, **route.headers)
         if isinstance(answer, Check):
             return answer.message
         return None if answer.status == 200 else f"HTTP {answer.status}"

@@ -15,7 +15,8 @@ _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-_ACCEPT = ", ".join(
+# What a request for a manifest has to accept: without it a server may answer with an old schema, or 404 for an index.
+ACCEPT = ", ".join(
     (
         *_INDEXES,
         "application/vnd.oci.image.manifest.v1+json",
@@ -37,7 +38,7 @@ class DigestResolver:
 
     def by_digest(self, image: Image) -> Image:
         path = f"/v2/{self._route.repository(image)}/manifests/{image.reference}"
-        headers = {"Accept": _ACCEPT, **self._route.headers}
+        headers = {"Accept": ACCEPT, **self._route.headers}
         answer = self._network.run_until_kill(self._server.request("HEAD", path, headers=headers))
         digest = answer.headers.get("Docker-Content-Digest", "")
         if answer.status != 200 or not digest:
@@ -88,7 +89,7 @@ class PlatformImages:
 
     async def _ask(self, image: Image) -> tuple[Image, ...]:
         path = f"/v2/{image.repository}/manifests/{image.reference}"
-        answer = await self._upstream.request("GET", path, headers={"Accept": _ACCEPT}, retry=False)
+        answer = await self._upstream.request("GET", path, headers={"Accept": ACCEPT}, retry=False)
         if answer.status != 200:
             raise RegistryError(f"HTTP {answer.status}", answer.status)
         manifest = answer.json()
