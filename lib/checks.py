@@ -17,15 +17,15 @@ from urllib.parse import quote
 from dateutil import parser
 
 from .clients import NAMES, Found, find_client
-from .connections import Connections
 from .endpoint import Endpoint
 from .errors import RunError, UsageError
+from .http.connections import Connections
+from .http.registry import Answer, RegistryError
 from .images import Image, overlaps
 from .layout import parse_layout, plan_route
 from .manifests import ACCEPT
 from .means import Means, client_environment, find_means
 from .prune import AdminPruner, expression
-from .registry import Answer, RegistryError
 from .scratch import Scratch
 from .selection import Listing, Selection, select
 from .settings import Settings

@@ -13,12 +13,12 @@ from typing import Any
 import click
 
 from .checks import FAILURE, OK, WARNING, Check, Examination
-from .connections import Connections
 from .errors import ExitStatus, Stopped
 from .failures import clean
 from .guard import Guard
+from .http.connections import Connections
+from .http.network import Network
 from .messages import LINE_LENGTH
-from .network import Network
 from .options import OPTIONS, SectionedCommand, called
 from .scratch import Scratch
 from .selection import read_image_list

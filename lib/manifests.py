@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from .grammar import valid_digest
+from .http.network import Network
+from .http.registry import Registry, RegistryError
 from .images import Image
 from .layout import Route
-from .network import Network
-from .registry import Registry, RegistryError
 
 _INDEXES = (
     "application/vnd.oci.image.index.v1+json",

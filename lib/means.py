@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .clients import Client, Crane, Found, Skopeo, header_config
-from .connections import Connections
 from .errors import RunError
 from .gateway import Gateway
 from .guard import MARK
+from .http.connections import Connections
+from .http.registry import Registry
 from .images import Image
 from .launch import Launcher
 from .layout import Route, plan_route, unservable
 from .manifests import DigestResolver, PlatformImages
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
-from .registry import Registry
 from .same_server import same_server
 from .scratch import Scratch
 from .selection import Selection

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import RunError
+from .http.registry import Answer, Registry, RegistryError
 from .images import Image
 from .layout import Route
 from .prune import prune_url
-from .registry import Answer, Registry, RegistryError
 
 _NO_DIGEST = "sha256:" + "0" * 64
 _NO_IMAGE = "^ocidriver-probe-that-matches-nothing$"

@@ -18,23 +18,23 @@ from typing import Any
 from .annotations import annotate, is_wanted
 from .clients import find_client
 from .clock import Clock
-from .connections import Connections
 from .driver import Driver
 from .errors import ExitStatus, RunError, Stopped, UsageError
 from .events import OK
 from .failures import ErrorClass
 from .guard import Guard
+from .http.connections import Connections
+from .http.network import Network
+from .http.registry import RegistryError
 from .images import Image
 from .layout import hint
 from .listen import Listen
 from .means import Means, client_environment, dry_means, find_means
 from .messages import say, warn
-from .network import Network
 from .output import Outputs, check_summary_path, write_summary
 from .progress import start_progress
 from .prune import Pruner
 from .ramp import plan_ramp
-from .registry import RegistryError
 from .scratch import Scratch
 from .selection import Listing, Selection, read_image_list, select
 from .settings import Settings

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .connections import Connections
 from .errors import RunError, UsageError
+from .http.connections import Connections
+from .http.registry import RegistryError
 from .images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
-from .registry import RegistryError
 from .settings import STDOUT, Settings
 from .upstream import ImageListError, list_repositories, parse_image_list
 

@@ -15,8 +15,8 @@ from yarl import URL
 
 from .failures import ErrorClass, clean
 from .grammar import split_reference, valid_repository, valid_tag
-from .headers import next_link
-from .registry import MIB, Answer, Registry, RegistryError
+from .http.headers import next_link
+from .http.registry import MIB, Answer, Registry, RegistryError
 
 REPOSITORY_LIMIT: Final = 1_000_000
 TAG_LIMIT: Final = 5_000_000

@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from lib import credentials
-from lib.credentials import Credentials, CredentialsError, Login
+from lib.http import credentials
+from lib.http.credentials import Credentials, CredentialsError, Login
 
 SECRET = "s3cret-pw"
 

@@ -23,10 +23,10 @@ from lib.errors import RunError, UsageError
 from lib.events import FAILED, INTERRUPTED, OK, PRUNE, PULL, Event
 from lib.exporter import Exporter, RunCollector, _accepted_hosts
 from lib.failures import Failure
+from lib.http.network import Network
 from lib.images import Image, ImageSet
 from lib.latency import BOUNDS
 from lib.listen import Listen, parse_listen
-from lib.network import Network
 from lib.settings import make_settings
 from lib.stop import Stop
 from lib.summary import Run

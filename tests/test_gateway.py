@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from lib.gateway import Gateway
-from lib.network import Network
+from lib.http.network import Network
 from lib.stop import Stop
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.headers import Challenge, challenges, next_link, retry_after
+from lib.http.headers import Challenge, challenges, next_link, retry_after
 
 
 @pytest.mark.parametrize(

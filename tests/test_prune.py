@@ -14,18 +14,18 @@ import pytest
 import re2
 
 from lib.clients import Client, Crane, Skopeo
-from lib.credentials import Credentials
 from lib.endpoint import parse_endpoint
+from lib.http.credentials import Credentials
+from lib.http.network import Network
+from lib.http.registry import Registry, open_session
 from lib.images import Image
 from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
 from lib.launch import Launcher
 from lib.layout import Route, parse_layout, plan_route
 from lib.manifests import DigestResolver, PlatformImages
-from lib.network import Network
 from lib.probe import Probe, probe_admin, probe_delete
 from lib.prune import ClientPruner, expression, partition, prune_url
-from lib.registry import Registry, open_session
 from lib.stop import Stop
 from tests.conftest import Upstream
 

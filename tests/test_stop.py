@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lib.errors import Stopped
-from lib.network import Network
+from lib.http.network import Network
 from lib.stop import SIGNALS, Stop
 
 

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib import upstream
-from lib.credentials import Credentials
-from lib.registry import Answer, Registry, RegistryError, open_session
+from lib.http.credentials import Credentials
+from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.upstream import ImageListError, Repository, list_repositories, parse_image_list
 from tests.doubles.catalog import Catalog, Handler, Server, no_link, serving
 

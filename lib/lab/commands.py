@@ -18,9 +18,9 @@ import click
 from yarl import URL
 
 from ..cli import carry_out
-from ..credentials import Credentials, CredentialsError
 from ..endpoint import Endpoint, parse_endpoint
 from ..errors import RunError
+from ..http.credentials import Credentials, CredentialsError
 from ..options import called
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import aiohttp
 
+from ..errors import RunError
 from .credentials import Credentials, CredentialsError
-from .errors import RunError
 from .network import Network
 from .registry import Registry, open_session
 

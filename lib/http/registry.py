@@ -13,6 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 from yarl import URL
 
+from ..failures import ErrorClass, clean
 from .authorization import Authorizer
 from .credentials import Credentials
 from .exchange import (
@@ -25,7 +26,6 @@ from .exchange import (
     open_session,
     printable,
 )
-from .failures import ErrorClass, clean
 from .headers import retry_after
 
 __all__ = ["MIB", "Answer", "Registry", "RegistryError", "open_session"]

@@ -11,8 +11,8 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
-from .errors import Stopped
-from .stop import Stop
+from ..errors import Stopped
+from ..stop import Stop
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from .failures import ErrorClass, clean
+from ..failures import ErrorClass, clean
 
 MIB: Final = 1 << 20
 CONNECT_SECONDS: Final = 10.0
