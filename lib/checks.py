@@ -237,7 +237,7 @@ class Examination:
         image = selection.images[0]
         try:
             means = find_means(wanted, client, selection, self._connections, self._scratch)
-            pulled = means.puller.pull(image, self._scratch.folder("doctor"))
+            (pulled,) = means.puller.pull([image], self._scratch.folder("doctor"), lambda: False)
         except RunError as error:
             yield Check("pull", FAILURE, str(error))
             return

@@ -1,6 +1,7 @@
-"""The clients: argv for pull and delete, finding them, their version. Pure but for `find_client`.
+"""The clients: argv for pull and delete, finding them, their version. Pure but for `find_client` and skopeo's list.
 
-Pulled bytes are not kept: crane writes its tarball to /dev/null, skopeo a docker-archive to the same.
+Pulled bytes are not kept: crane writes its tarball to /dev/null, skopeo a docker-archive to the same. Only skopeo's
+`sync`, for several images in a launch, knows no such place: it writes to the worker's folder, which is emptied then.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,7 +41,11 @@ class Client(Protocol):
     @property
     def version(self) -> str: ...
 
-    def pull(self, reference: str, scratch: Path) -> list[str]: ...
+    def pull(self, references: Sequence[str], scratch: Path) -> list[str]: ...
+
+    def leaves_files(self, images: int) -> bool:
+        """Whether a pull of so many images fills `scratch` also where it succeeds."""
+        ...
 
     def delete(self, reference: str, scratch: Path) -> list[str]: ...
 
@@ -53,8 +58,11 @@ class Crane:
     plain_http: bool
     name: str = "crane"
 
-    def pull(self, reference: str, scratch: Path) -> list[str]:
-        return [*self._command("pull"), "--platform", self.platform, reference, os.devnull]
+    def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
+        return [*self._command("pull"), "--platform", self.platform, *references, os.devnull]
+
+    def leaves_files(self, images: int) -> bool:
+        return False
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
         return [*self._command("delete"), reference]
@@ -73,25 +81,44 @@ class Skopeo:
     authfile: str | None
     name: str = "skopeo"
 
-    def pull(self, reference: str, scratch: Path) -> list[str]:
+    def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
+        if len(references) > 1:
+            return self._sync(references, scratch)
+        return [
+            *self._command(scratch),
+            "copy",
+            "--quiet",
+            f"--src-tls-verify={_word(not self.plain_http)}",
+            *self._authentication("--src-authfile"),
+            f"docker://{references[0]}",
+            f"docker-archive:{os.devnull}:x:y",
+        ]
+
+    def leaves_files(self, images: int) -> bool:
+        return images > 1
+
+    def _sync(self, references: Sequence[str], scratch: Path) -> list[str]:
+        """Several images in one launch; OSError where the list of them cannot be written."""
+        listed = scratch / "images.yaml"
+        listed.write_text(sync_list(references, tls_verify=not self.plain_http))
+        return [
+            *self._command(scratch),
+            "sync",
+            "--scoped",
+            "--src=yaml",
+            "--dest=dir",
+            *self._authentication("--src-authfile"),
+            str(listed),
+            str(scratch / "images"),
+        ]
+
+    def _command(self, scratch: Path) -> list[str]:
         system, machine, *variant = self.platform.split("/")
         overrides = ["--override-os", system, "--override-arch", machine]
         if variant:
             overrides += ["--override-variant", variant[0]]
         # skopeo unpacks to --tmpdir, ignores TMPDIR, and leaves its files there when it is killed
-        return [
-            self.path,
-            "--insecure-policy",
-            "--tmpdir",
-            str(scratch),
-            *overrides,
-            "copy",
-            "--quiet",
-            f"--src-tls-verify={_word(not self.plain_http)}",
-            *self._authentication("--src-authfile"),
-            f"docker://{reference}",
-            f"docker-archive:{os.devnull}:x:y",
-        ]
+        return [self.path, "--insecure-policy", "--tmpdir", str(scratch), *overrides]
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
         return [
@@ -107,6 +134,17 @@ class Skopeo:
 
     def _authentication(self, option: str) -> list[str]:
         return [option, self.authfile] if self.authfile else []
+
+
+def sync_list(references: Sequence[str], *, tls_verify: bool) -> str:
+    """What `skopeo sync` reads, as JSON, which is YAML too: by registry, by repository, the tags and digests."""
+    registries: dict[str, Any] = {}
+    for reference in references:
+        host, _, name = reference.partition("/")
+        repository, _, wanted = name.partition("@") if "@" in name else name.rpartition(":")
+        registry = registries.setdefault(host, {"tls-verify": tls_verify, "images": {}})
+        registry["images"].setdefault(repository, []).append(wanted)
+    return json.dumps(registries)
 
 
 def _word(value: bool) -> str:
@@ -205,11 +243,16 @@ def header_config(config: Mapping[str, Any], header: tuple[str, str]) -> str:
 _NOT_EXECUTABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM)
 
 
+def _own_error(error: OSError) -> ErrorClass:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ErrorClass.DISK
+    return ErrorClass.CLIENT if error.errno in _NOT_EXECUTABLE else ErrorClass.OTHER
+
+
 def failure_of(client: str, outcome: Outcome) -> Failure:
     """The class and message of a launch that did not succeed."""
     if outcome.error is not None:
-        missing = outcome.error.errno in _NOT_EXECUTABLE
-        return Failure((ErrorClass.CLIENT if missing else ErrorClass.OTHER).value, clean(outcome.stderr))
+        return Failure(_own_error(outcome.error).value, clean(outcome.stderr))
     failure = classify(client, outcome.returncode, outcome.stderr, timed_out=outcome.timed_out)
     if outcome.timed_out and not failure.message:
         return Failure(failure.error_class, f"killed after {outcome.seconds:.1f} s (--pull-timeout)")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
+from .cpu import own_seconds
 from .events import FAILED, PULL, Event
 from .ramp import Step
 from .stop import Stop
@@ -52,6 +53,7 @@ class Driver:
     ) -> None:
         self.began = 0.0
         self.elapsed = 0.0
+        self.cpu_seconds = 0.0
         self.hopeless: str | None = None
         self._steps = steps
         self._tally = tally
@@ -63,12 +65,14 @@ class Driver:
         self._kill = kill
         self._log = log
         self._caution = caution
+        self._cpu_began = 0.0
         self._queue: queue.SimpleQueue[Event | Worker | None] = queue.SimpleQueue()
         self._held: list[Event] = []
         self._started: dict[int, float] = {}
         self._ended: dict[int, float] = {}
         self._planned_end = steps[-1].end
         self._step_index = -1
+        self._wanted = 0
         self._closed_steps = 0
         self._closed_samples = 0
         self._stopping_since: float | None = None
@@ -80,6 +84,11 @@ class Driver:
         """Workers running now; any thread may ask."""
         ended = len(self._ended)
         return len(self._started) - ended
+
+    @property
+    def ramp_ended(self) -> float:
+        """The second of the ramp in which it ended, or was stopped."""
+        return self._planned_end
 
     @property
     def planned(self) -> int:
@@ -97,7 +106,9 @@ class Driver:
 
     def drive(self, workers: Sequence[Worker]) -> None:
         """From the first worker's start to the last one's end; every Event is counted and every thread joined then."""
-        self.began = monotonic()
+        self.began, self._cpu_began = monotonic(), own_seconds()
+        if self._tally.schedule is not None:
+            self._tally.schedule.begin(self.began)
         with self._stop.calling(lambda: self._queue.put(None)):
             try:
                 self._walk(workers)
@@ -110,6 +121,9 @@ class Driver:
 
     def _now(self) -> float:
         return monotonic() - self.began
+
+    def _cpu(self) -> float:
+        return own_seconds() - self._cpu_began
 
     def _walk(self, workers: Sequence[Worker]) -> None:
         while True:
@@ -127,11 +141,12 @@ class Driver:
             self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now()
         ):
             self._step_index += 1
-            step = self._steps[self._step_index]
-            if step.direction == "up":
-                self._start(workers[step.workers - 1])
-            elif step.workers < len(workers):
-                self._retire(workers[step.workers])
+            wanted = self._steps[self._step_index].workers
+            for worker in workers[self._wanted : wanted]:
+                self._start(worker)
+            for worker in workers[wanted : self._wanted]:
+                self._retire(worker)
+            self._wanted = wanted
         if self._now() >= self._planned_end:
             self._stop_all(workers, hurry=False)
 
@@ -253,7 +268,7 @@ class Driver:
             self._closed_steps += 1
         else:
             self._closed_samples += 1
-            self._tally.close_sample(boundary.at, self._running_at(boundary.at))
+            self._tally.close_sample(boundary.at, self._running_at(boundary.at), self._cpu())
         held, self._held = self._held, []
         for event in held:
             self._count_or_hold(event)
@@ -282,5 +297,6 @@ class Driver:
         for event in self._held:
             self._count(event)
         self._held = []
-        self._tally.close_sample(self.elapsed, self._running_at(self._planned_end))
+        self.cpu_seconds = self._cpu()
+        self._tally.close_sample(self.elapsed, self._running_at(self._planned_end), self.cpu_seconds)
         self._tally.close_step(self.elapsed, self._steps[self._closed_steps])

@@ -16,9 +16,11 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`ended` is monotonic, `seconds` from launch to exit; `first`: the first pull of the image, or since its prune.
+    """`ended` is monotonic, `seconds` from launch (by a schedule: from when it was due) to exit.
 
-    `failure` is there just where `outcome` is FAILED. `retries` is None where the client does not tell.
+    `first`: the first pull of the image, or since its prune. `failure` is there just where `outcome` is FAILED.
+    `retries` is None where the client does not tell. `launch` numbers the pull's launch; of the images that one has
+    pulled just one is `timed`, and has its retries and CPU seconds. `repulled`: alone, after its launch had failed.
     """
 
     op: str
@@ -32,3 +34,7 @@ class Event:
     retries: int | None = None
     failure: Failure | None = None
     cpu_seconds: float = 0.0
+    launch: int | None = None
+    timed: bool = True
+    repulled: bool = False
+    late: bool = False

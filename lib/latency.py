@@ -33,6 +33,11 @@ class Latency:
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
+def latency_json(latency: Latency | None) -> dict[str, float] | None:
+    """As files show it: null where nothing was measured."""
+    return latency.as_json() if latency else None
+
+
 class Latencies:
     """Accumulates seconds. Minimum, maximum and mean are exact, percentiles within 0.1 %."""
 

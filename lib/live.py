@@ -204,7 +204,7 @@ def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
     else:
         yield Text("no errors", style="dim")
     yield Text(
-        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores * 100}%",
+        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}",
         style="dim",
     )
 

@@ -18,11 +18,11 @@ from .layout import Route, plan_route, unservable
 from .manifests import DigestResolver, PlatformImages
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
+from .pull import ClientPuller, DryPuller, Puller
 from .same_server import same_server
 from .scratch import Scratch
 from .selection import Selection
 from .settings import Settings
-from .worker import ClientPuller, DryPuller, Puller
 
 # A prune call that fails is retried for so long, in seconds; then it counts as failed.
 _PRUNE_RETRY = 5.0
@@ -57,14 +57,14 @@ def find_means(
         _tell_unservable(images, connections)
     host = _start_gateway(route, settings, connections) if route.way == "gateway" else route.endpoint.host
     client = _client(found, route, settings, connections)
-    launcher = Launcher(_environment(route, connections, scratch))
+    launcher = Launcher(_environment(settings, found, route, connections, scratch))
     connections.resources.callback(launcher.close)
 
     def reference(image: Image) -> str:
         return route.reference(host, image)
 
     connections.log(
-        f"the first image: {' '.join(client.pull(reference(images[0]), scratch.path))}{_beside(route)}"
+        f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path))}{_beside(route)}"
     )
     puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
     if not settings.prune and not settings.prune_first:
@@ -124,8 +124,13 @@ def client_environment(scratch: Scratch) -> dict[str, str]:
     return {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
 
 
-def _environment(route: Route, connections: Connections, scratch: Scratch) -> dict[str, str]:
+def _environment(
+    settings: Settings, found: Found, route: Route, connections: Connections, scratch: Scratch
+) -> dict[str, str]:
     environment = client_environment(scratch)
+    if settings.lean and found.kind == "crane":
+        # skopeo unpacks layers in parallel: with one processor large ones would take it longer
+        environment.setdefault("GOMAXPROCS", "1")
     if route.way == "header" and route.header is not None:
         folder = scratch.folder("docker")
         (folder / "config.json").touch(0o600)

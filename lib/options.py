@@ -92,7 +92,7 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
-def _switch(names: list[str], section: str, text: str) -> Section:
+def _switch(names: list[str], section: str, text: str, *, default: bool = False) -> Section:
     """`--x`, `--x=true`, `--x=false`."""
     return Section(
         names,
@@ -100,8 +100,9 @@ def _switch(names: list[str], section: str, text: str) -> Section:
         type=click.BOOL,
         is_flag=False,
         flag_value="true",
-        default=False,
-        metavar="",
+        default=default,
+        show_default=default,
+        metavar="=false" if default else "",
         help=text,
     )
 
@@ -165,6 +166,13 @@ OPTIONS: list[click.Parameter] = [
         help="A worker is added, later removed, every so many seconds: N workers take 2·N·S.",
     ),
     Section(
+        ["--rate"],
+        section=RAMP,
+        metavar="R|R:R",
+        help="Start pulls by a schedule, so many a second over all workers, or from:to rising over the ramp; "
+        "all workers run all along, and latencies count from the schedule.  [default: back to back]",
+    ),
+    Section(
         ["--start-at"],
         section=RAMP,
         metavar="TIME",
@@ -218,11 +226,17 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--batch"],
         section=CLIENT,
-        type=click.IntRange(1),
+        type=click.IntRange(1, 1000),
         default=1,
         show_default=True,
         metavar="N",
-        help="Images per client launch; only 1 for now.",
+        help="Images per client launch: far more pulls a second from one machine; latencies are then a launch's.",
+    ),
+    _switch(
+        ["--lean"],
+        section=CLIENT,
+        default=True,
+        text="Start crane with GOMAXPROCS=1, unless the environment has it: about a tenth less CPU a pull.",
     ),
     _switch(
         ["--prune"],

@@ -15,7 +15,7 @@ from typing import Any
 
 from .clock import Clock
 from .errors import UsageError
-from .events import FAILED, PRUNE, Event
+from .events import FAILED, PRUNE, PULL, Event
 from .failures import clean
 from .linefile import LineFile
 from .messages import LINE_LENGTH, say, warn
@@ -33,6 +33,7 @@ class Outputs:
         self._clock = clock
         self._unlogged: Counter[str] = Counter()
         self._logged = 0
+        self._batched = settings.batch > 1
         self._as_json = settings.metrics_format == JSONL
         self.began = 0.0
         self.watcher: Callable[[Sample], None] | None = None
@@ -69,7 +70,7 @@ class Outputs:
 
     def on_event(self, event: Event) -> None:
         if self.events is not None:
-            self.events.write(event_line(event, self._clock))
+            self.events.write(event_line(event, self._clock, batched=self._batched))
         if event.outcome == FAILED and event.failure is not None:
             self._log_failure(event)
 
@@ -128,24 +129,25 @@ def metrics_line(sample: Sample, when: str) -> str:
     return "\t".join([when, f"{sample.rate:.6f}", str(sample.workers), str(sample.failed), *shown])
 
 
-def event_line(event: Event, clock: Clock) -> str:
-    """One JSON object, as the contract lists its fields."""
+def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
+    """One JSON object, as the contract lists its fields; with how images shared a launch where they may have."""
     failure = event.failure
-    return json.dumps(
-        {
-            "time": clock.wall(event.ended).isoformat(timespec="microseconds"),
-            "op": event.op,
-            "worker": event.worker,
-            "pass": event.pass_number,
-            "image": event.image.name,
-            "outcome": event.outcome,
-            "class": failure.error_class if failure else None,
-            "seconds": round(event.seconds, 6),
-            "first": event.first,
-            "retries": event.retries,
-            "message": failure.message if failure else None,
-        }
-    )
+    fields = {
+        "time": clock.wall(event.ended).isoformat(timespec="microseconds"),
+        "op": event.op,
+        "worker": event.worker,
+        "pass": event.pass_number,
+        "image": event.image.name,
+        "outcome": event.outcome,
+        "class": failure.error_class if failure else None,
+        "seconds": round(event.seconds, 6),
+        "first": event.first,
+        "retries": event.retries,
+        "message": failure.message if failure else None,
+    }
+    if batched and event.op == PULL:
+        fields |= {"launch": event.launch, "timed": event.timed, "repulled": event.repulled}
+    return json.dumps(fields)
 
 
 def check_summary_path(path: Path, option: str = "--summary-file") -> None:

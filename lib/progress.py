@@ -6,13 +6,13 @@ Chooses between the live view, a plain line every tally and nothing.
 from __future__ import annotations
 
 import os
-import resource
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
+from .cpu import cores, own_seconds
 from .failures import clean
 from .latency import Latency
 from .linefile import LineFile
@@ -68,7 +68,7 @@ class Snapshot:
     errors: tuple[tuple[str, int], ...]
     driver_cpu: float
     client_cpu: float
-    cores: int
+    cores: float
     rows: tuple[WorkerRow, ...]
     rest: tuple[tuple[str, int], ...]
 
@@ -85,7 +85,7 @@ class Watch:
     def __init__(self, run: Run, steps: Sequence[Step]) -> None:
         self.run = run
         self.steps = steps
-        self._cores = len(os.sched_getaffinity(0))
+        self._cores = cores()
         self._readings: deque[tuple[float, int, float, float]] = deque([self._reading()])
         self._bars: deque[float] = deque(maxlen=_MOST_BARS)
         self._bar_began, self._bar_pulled = self._readings[0][:2]
@@ -124,9 +124,8 @@ class Watch:
 
     def _reading(self) -> tuple[float, int, float, float]:
         """Now, the pulls so far, the CPU seconds of driver and clients so far."""
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         tally = self.run.tally
-        return monotonic(), tally.pulled, usage.ru_utime + usage.ru_stime, tally.client_cpu_seconds
+        return monotonic(), tally.pulled, own_seconds(), tally.client_cpu_seconds
 
     def _draw_bars(self, now: float, pulled: int) -> None:
         """Close the bar that is over; where several are, they share their pulls evenly."""

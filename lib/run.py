@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,41 +12,37 @@ from pathlib import Path
 from random import Random
 from signal import Signals
 from time import monotonic
-from typing import Any
 
-from .annotations import annotate, is_wanted
 from .clients import find_client
 from .clock import Clock
+from .cpu import cores
 from .driver import Driver
-from .errors import ExitStatus, RunError, Stopped, UsageError
+from .errors import RunError, Stopped
 from .events import OK
 from .failures import ErrorClass
+from .finish import finish
 from .guard import Guard
 from .http.connections import Connections
 from .http.network import Network
 from .http.registry import RegistryError
 from .images import Image
-from .layout import hint
 from .listen import Listen
 from .means import Means, client_environment, dry_means, find_means
-from .messages import say, warn
-from .output import Outputs, check_summary_path, write_summary
+from .messages import warn
+from .output import Outputs, check_summary_path
+from .pace import Closed, Schedule
 from .progress import start_progress
 from .prune import Pruner
-from .ramp import plan_ramp
+from .ramp import Step, plan_open, plan_ramp
 from .scratch import Scratch
 from .selection import Listing, Selection, read_image_list, select
 from .settings import Settings
 from .stop import Stop
-from .summary import Run, missed, summarize
-from .tally import Tally, limited_by
+from .summary import Run
+from .tally import Tally
 from .worker import Warm, Worker, prune_event
 
-# So long the end waits for whoever should read stdout, in seconds.
-READER_SECONDS = 2.0
 _DESCRIPTORS = 16384
-# A report is made of events up to so many bytes where somebody waits for the end; reading them takes two seconds.
-_EVENTS_READ_IN_A_STOP = 32 << 20
 
 
 def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] = ()) -> int:
@@ -83,7 +78,7 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
                 state.interrupted = True
                 state.reason = f"interrupted by {Signals(stop.signal).name}"
                 outputs.log(state.reason)
-            status = _finish(settings, clock, stop, outputs, state)
+            status = finish(settings, clock, stop, outputs, state)
             outputs.close()
     return status
 
@@ -122,7 +117,14 @@ def _carry_out(
             means = find_means(settings, found, selection, connections, scratch)
         state.client = means.client
         retries_known = means.client is None or means.client.name == "crane"
-        tally = Tally(len(selection.image_sets), retries_known=retries_known, on_sample=outputs.on_sample)
+        steps, schedule = _plan(settings, len(selection.image_sets))
+        tally = Tally(
+            len(selection.image_sets),
+            retries_known=retries_known,
+            on_sample=outputs.on_sample,
+            schedule=schedule,
+            cores=cores(),
+        )
         state.tally = tally
 
         def kill() -> None:
@@ -134,7 +136,7 @@ def _carry_out(
             with stop.calling(kill):
                 _prune_first(means.pruner, selection, scratch.folder("prune-first"), stop, outputs, tally)
         _wait_until(start_at, stop, outputs)
-        _drive(settings, selection, means, scratch, kill, stop, outputs, state)
+        _drive(settings, steps, selection, means, scratch, kill, stop, outputs, state)
 
 
 def _export(
@@ -195,8 +197,17 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
         raise Stopped
 
 
+def _plan(settings: Settings, workers: int) -> tuple[list[Step], Schedule | None]:
+    rate = settings.rate
+    if rate is None:
+        return plan_ramp(workers, settings.iteration_seconds), None
+    steps = plan_open(workers, settings.iteration_seconds, falling=rate.last < rate.first)
+    return steps, Schedule(rate, steps[-1].end)
+
+
 def _drive(
     settings: Settings,
+    steps: Sequence[Step],
     selection: Selection,
     means: Means,
     scratch: Scratch,
@@ -205,7 +216,6 @@ def _drive(
     outputs: Outputs,
     state: Run,
 ) -> None:
-    steps = plan_ramp(len(selection.image_sets), settings.iteration_seconds)
     driver = Driver(
         steps,
         state.tally,
@@ -219,31 +229,41 @@ def _drive(
         caution=outputs.caution,
     )
     state.driver = driver
-    state.workers = tuple(_workers(settings, selection, means, scratch, driver))
+    state.workers = tuple(_workers(settings, selection, means, state.tally.schedule, scratch, driver))
+    many = f"{len(state.workers)} workers"
     outputs.log(
-        f"ramp of {len(steps)} steps of {settings.iteration_seconds:g} s, up to {len(state.workers)} workers, "
-        f"{steps[-1].end:g} s in all"
+        f"ramp of {len(steps)} steps of {settings.iteration_seconds:g} s, {steps[-1].end:g} s in all, "
+        + (
+            f"up to {many}"
+            if settings.rate is None
+            else f"{settings.rate} pulls/s by schedule, {many} all along"
+        )
     )
     progress = start_progress(settings.progress, state, steps, outputs)
     outputs.began = state.begin = monotonic()
-    cpu = _cpu_seconds()
     try:
         driver.drive(state.workers)
     finally:
         outputs.began = state.begin = driver.began
         state.elapsed = driver.elapsed
-        state.driver_cpu_seconds = _cpu_seconds() - cpu
-        used = state.driver_cpu_seconds + state.tally.client_cpu_seconds
-        state.limited_by = limited_by(state.elapsed, used, len(os.sched_getaffinity(0)))
+        state.driver_cpu_seconds = driver.cpu_seconds
+        if state.tally.schedule is not None:
+            state.unstarted = state.tally.schedule.unstarted(driver.ramp_ended)
         progress.end()
     if driver.hopeless is not None:
         raise RunError(driver.hopeless)
 
 
 def _workers(
-    settings: Settings, selection: Selection, means: Means, scratch: Scratch, driver: Driver
+    settings: Settings,
+    selection: Selection,
+    means: Means,
+    schedule: Schedule | None,
+    scratch: Scratch,
+    driver: Driver,
 ) -> Sequence[Worker]:
     warm = Warm()
+    pace = schedule or Closed()
     pruner = means.pruner if settings.prune else None
     return [
         Worker(
@@ -251,9 +271,11 @@ def _workers(
             image_set,
             means.puller,
             pruner,
+            pace,
             warm,
             driver.emit,
             driver.worker_ended,
+            batch=settings.batch,
             scratch=scratch.folder(f"worker-{index}"),
             random=_random(settings.seed, index) if settings.shuffle else None,
         )
@@ -273,109 +295,3 @@ def _raise_descriptor_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
-    """Log how it ended, write the summary, and say in one line why it was no success."""
-    tally = state.tally
-    if state.reason is None and tally.pulled == 0 and not stop.count:
-        state.reason = _nothing_pulled(tally)
-    if state.reason is not None and tally.errors and not tally.pulled:
-        state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
-    summary = summarize(state, clock)
-    if state.begin is not None:
-        _log_result(outputs.log, state, summary["rate"])
-    unwritten = None
-    if settings.summary_file is not None:
-        try:
-            write_summary(settings.summary_file, summary)
-        except OSError as error:
-            unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
-    outputs.finish(0.0 if stop.count else READER_SECONDS)
-    if settings.report_file is not None:
-        unwritten = _write_report(settings, settings.report_file, summary, stop) or unwritten
-    status = _status(state, stop, outputs, unwritten, missed(summary))
-    if is_wanted(settings.annotations, os.environ):
-        annotate(summary, tally.examples, os.environ)
-    return status
-
-
-def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stop: Stop) -> str | None:
-    """Make the page; what kept it from being made. Who has stopped the run does not wait for a long file of events."""
-    events, remark = settings.events_file, None
-    if events is not None and not events.is_file():
-        events = None
-    if events is not None and stop.count and events.stat().st_size > _EVENTS_READ_IN_A_STOP:
-        events, remark = None, "Made without the events, as the run was stopped; ocidriver report reads them."
-    try:
-        from .report.page import write_report
-
-        write_report(path, summary, events, remark)
-    except OSError as error:
-        return f"cannot write the report to {path}: {error.strerror}"
-    except Exception as error:  # the run itself is over and well told
-        return f"cannot make the report: {error if isinstance(error, (ImportError, UsageError)) else repr(error)}"
-    return None
-
-
-def _log_result(log: Callable[[str], None], state: Run, rate: float) -> None:
-    """The steps of the ramp, which show the knee, and the totals."""
-    for each in state.tally.steps:
-        latency = each.latency
-        times = f", p50 {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms" if latency else ""
-        failed = f", {each.failed} failed" if each.failed else ""
-        log(f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{times}{failed}")
-    if state.limited_by is not None:
-        log(
-            "warning: driver and clients used nearly all of this machine's CPU, so the server may not be the limit"
-        )
-    tally, settings = state.tally, state.settings
-    ended = "dry run ends, nothing was pulled" if settings.dry_run else "test ends"
-    pruned = (
-        f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
-        if settings.prune or settings.prune_first
-        else ""
-    )
-    log(
-        f"{ended}: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted "
-        f"in {state.elapsed:.1f} s, {rate:.2f} pulls/s on average{pruned}"
-    )
-
-
-def _nothing_pulled(tally: Tally) -> str:
-    if not tally.errors:
-        return (
-            "nothing was pulled: the ramp ended before the first pull did; give --iteration-seconds more time"
-        )
-    (error_class, count), *_ = tally.errors.most_common(1)
-    return f"nothing was pulled: of {tally.failed} failed pulls {count} ended with {error_class}; the log tells each"
-
-
-def _status(
-    state: Run, stop: Stop, outputs: Outputs, unwritten: str | None, missed_thresholds: list[str]
-) -> int:
-    """Signals win over 1, 1 over 3; what is told on stderr is logged too."""
-    if unwritten is not None:
-        say(unwritten)
-    if stop.signal is not None:
-        return 128 + stop.signal
-    if state.reason is not None:
-        outputs.log(f"error: {state.reason}")
-        say(state.reason)
-        return ExitStatus.FAILED
-    if outputs.failed:
-        say(f"not all was written ({'; '.join(outputs.failed)})")
-        return ExitStatus.FAILED
-    if unwritten is not None:
-        return ExitStatus.FAILED
-    if missed_thresholds:
-        message = f"missed: {', '.join(missed_thresholds)}"
-        outputs.log(message)
-        say(message)
-        return ExitStatus.THRESHOLD
-    return ExitStatus.OK

@@ -15,6 +15,7 @@ from .failures import ErrorClass
 from .images import compile_regex
 from .layout import Layout, parse_layout
 from .listen import Listen, parse_listen
+from .pace import Rate, parse_rate
 from .same_server import spelled_alike
 from .thresholds import Threshold, parse_threshold
 
@@ -53,6 +54,8 @@ class Settings:
     platform: str
     pull_timeout: float
     batch: int
+    rate: Rate | None
+    lean: bool
     thresholds: tuple[Threshold, ...]
     grace: float
     summary_file: Path | None
@@ -75,7 +78,7 @@ class Settings:
             elif field.name == "thresholds":
                 shown["threshold"] = [threshold.expression for threshold in self.thresholds]
             else:
-                shown[field.name] = str(value) if isinstance(value, (Path, Listen)) else value
+                shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate)) else value
         return shown
 
 
@@ -119,8 +122,6 @@ def _real(path: str) -> str:
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """The parsed options, checked; UsageError says which is wrong."""
     registry = parse_endpoint("--registry-url", options["registry_url"])
-    if options["batch"] != 1:
-        raise UsageError("--batch: more than one image a launch is not supported yet; leave it at 1")
     classes = frozenset(each.value for each in ErrorClass)
     settings = Settings(
         pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
@@ -148,6 +149,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         platform=parse_platform(options["platform"] or this_platform()),
         pull_timeout=options["pull_timeout"],
         batch=options["batch"],
+        rate=_rate(options["rate"]),
+        lean=options["lean"],
         thresholds=tuple(parse_threshold(text, classes) for text in options["threshold"]),
         grace=options["grace"],
         summary_file=options["summary_file"],
@@ -168,6 +171,10 @@ def _patterns(given: Sequence[str]) -> tuple[str, ...]:
 
 def _listen(text: str | None) -> Listen | None:
     return None if text is None else parse_listen("--metrics-listen", text)
+
+
+def _rate(text: str | None) -> Rate | None:
+    return None if text is None else parse_rate("--rate", text)
 
 
 def _client(text: str) -> str:

@@ -11,7 +11,7 @@ from .clients import Client
 from .clock import Clock
 from .driver import Driver
 from .images import ImageSet
-from .latency import Latency
+from .latency import latency_json
 from .settings import Settings
 from .tally import StepTally, Tally
 from .worker import Worker
@@ -37,7 +37,7 @@ class Run:
     reason: str | None = None
     command: tuple[str, ...] = ()
     driver_cpu_seconds: float = 0.0
-    limited_by: str | None = None
+    unstarted: int = 0
 
 
 def summarize(run: Run, clock: Clock) -> dict[str, Any]:
@@ -60,19 +60,23 @@ def summarize(run: Run, clock: Clock) -> dict[str, Any]:
         "pruned": tally.pruned,
         "prune_failed": tally.prune_failed,
         "retried": tally.retried,
+        "repulled": tally.repulled,
+        "late": tally.late,
+        "unstarted": run.unstarted,
         "error_rate": tally.error_rate,
         "rate": tally.pulled / run.elapsed if run.elapsed > 0 else 0.0,
         "errors": dict(tally.errors.most_common()),
         "prune_errors": dict(tally.prune_errors.most_common()),
-        "latency_ms": _latency(tally.latencies.result()),
-        "first_latency_ms": _latency(tally.first.result()),
-        "repeat_latency_ms": _latency(tally.repeat.result()),
+        "latency_unit": "pull" if run.settings.batch == 1 else "launch",
+        "latency_ms": latency_json(tally.latencies.result()),
+        "first_latency_ms": latency_json(tally.first.result()),
+        "repeat_latency_ms": latency_json(tally.repeat.result()),
         "workers": _workers(run),
         "steps": [_step(each) for each in tally.steps],
         "samples": [each.as_json(clock.wall((run.begin or 0.0) + each.at)) for each in tally.samples],
         "driver_cpu_seconds": round(run.driver_cpu_seconds, 3),
         "client_cpu_seconds": round(tally.client_cpu_seconds, 3),
-        "limited_by": run.limited_by,
+        "limited_by": tally.limited_by,
     }
     judged = [(threshold, *threshold.judge(summary)) for threshold in run.settings.thresholds]
     summary["thresholds"] = [
@@ -89,10 +93,6 @@ def missed(summary: Mapping[str, Any]) -> list[str]:
         for each in summary["thresholds"]
         if not each["passed"]
     ]
-
-
-def _latency(latency: Latency | None) -> dict[str, float] | None:
-    return latency.as_json() if latency else None
 
 
 def _workers(run: Run) -> list[dict[str, Any]]:
@@ -119,5 +119,6 @@ def _step(each: StepTally) -> dict[str, Any]:
         "pulled": each.pulled,
         "failed": each.failed,
         "rate": each.rate,
-        "latency_ms": _latency(each.latency),
+        "latency_ms": latency_json(each.latency),
+        "offered": each.offered,
     }

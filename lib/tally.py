@@ -12,16 +12,23 @@ from datetime import datetime
 from typing import Any
 
 from .events import FAILED, INTERRUPTED, OK, PRUNE, Event
-from .latency import Buckets, Latencies, Latency
+from .latency import Buckets, Latencies, Latency, latency_json
+from .pace import Schedule
 from .ramp import Step
 
-# The client side is taken for the limit when driver and clients used so much of all this machine's CPU time.
+# The client side limits an interval when driver and clients used so much of this machine's CPU time in it, and a run
+# when it limited so much of the run's time.
 CLIENT_LIMITED = 0.9
+RUN_LIMITED = 0.1
+CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tally interval of `seconds` that ended `at` seconds after the ramp's beginning; `rate` in pulls a second."""
+    """One tally interval of `seconds` that ended `at` seconds after the ramp's beginning; `rate` in pulls a second.
+
+    The clients' CPU seconds are those of the clients that ended in it; `cores` is what this machine has of CPU.
+    """
 
     at: float
     seconds: float
@@ -29,10 +36,19 @@ class Sample:
     pulled: int
     failed: int
     latency: Latency | None
+    driver_cpu_seconds: float = 0.0
+    client_cpu_seconds: float = 0.0
+    cores: float = 1.0
 
     @property
     def rate(self) -> float:
         return self.pulled / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def limited_by(self) -> str | None:
+        """Says `client` where driver and clients used nearly all CPU time: then the server may not be the limit."""
+        used = self.driver_cpu_seconds + self.client_cpu_seconds
+        return CLIENT if used >= CLIENT_LIMITED * self.seconds * self.cores > 0 else None
 
     def as_json(self, when: datetime) -> dict[str, Any]:
         """As the summary and the stream of metrics show it; it ended at `when`."""
@@ -43,19 +59,23 @@ class Sample:
             "workers": self.workers,
             "pulled": self.pulled,
             "failed": self.failed,
-            "latency_ms": self.latency.as_json() if self.latency else None,
+            "latency_ms": latency_json(self.latency),
+            "driver_cpu_seconds": round(self.driver_cpu_seconds, 3),
+            "client_cpu_seconds": round(self.client_cpu_seconds, 3),
+            "limited_by": self.limited_by,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class StepTally:
-    """What happened in one step of the ramp, which took `seconds`."""
+    """What happened in one step of the ramp, which took `seconds`; by a schedule `offered` pulls a second were due."""
 
     step: Step
     seconds: float
     pulled: int
     failed: int
     latency: Latency | None
+    offered: float | None
 
     @property
     def rate(self) -> float:
@@ -64,11 +84,12 @@ class StepTally:
 
 @dataclass(slots=True)
 class Interval:
-    """The pulls of a span of time that is not over yet."""
+    """The pulls of a span of time that is not over yet, and the CPU seconds of the clients that ended in it."""
 
     start: float
     pulled: int = 0
     failed: int = 0
+    client_cpu_seconds: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
 
 
@@ -85,18 +106,29 @@ class WorkerTally:
 
 
 class Tally:
-    """Counts Events. `retries_known` is False for a client that retries silently.
+    """Counts Events. `retries_known` is False for a client that retries silently; `schedule` is the open model's.
 
     `examples` holds the first message of each (op, error class).
     `on_sample` gets each Sample as its interval is closed.
     """
 
-    def __init__(self, workers: int, *, retries_known: bool, on_sample: Callable[[Sample], None]) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *,
+        retries_known: bool,
+        on_sample: Callable[[Sample], None],
+        schedule: Schedule | None = None,
+        cores: float = 1.0,
+    ) -> None:
         self.pulled = 0
         self.failed = 0
         self.interrupted = 0
         self.pruned = 0
         self.prune_failed = 0
+        self.repulled = 0
+        self.late = 0
+        self.schedule = schedule
         self.retried: int | None = 0 if retries_known else None
         self.errors: Counter[str] = Counter()
         self.prune_errors: Counter[str] = Counter()
@@ -111,6 +143,8 @@ class Tally:
         self.samples: list[Sample] = []
         self.steps: list[StepTally] = []
         self._on_sample = on_sample
+        self._cores = cores
+        self._driver_cpu_seconds = 0.0
         self._sample = Interval(0.0)
         self._step = Interval(0.0)
 
@@ -135,6 +169,9 @@ class Tally:
     def add(self, event: Event) -> None:
         """Count an Event into the open interval and the open step."""
         self.client_cpu_seconds += event.cpu_seconds
+        self._sample.client_cpu_seconds += event.cpu_seconds
+        self.repulled += event.repulled
+        self.late += event.late
         if event.op == PRUNE:
             self._add_prune(event)
         elif event.outcome == OK:
@@ -164,6 +201,10 @@ class Tally:
         self.workers[event.worker].pulled += 1
         self._sample.pulled += 1
         self._step.pulled += 1
+        if event.timed:
+            self._add_latency(event)
+
+    def _add_latency(self, event: Event) -> None:
         (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
         kind = self.first if event.first else self.repeat
         for latencies in (kind, self._sample.latencies, self._step.latencies):
@@ -183,10 +224,24 @@ class Tally:
         if failure:
             self.examples.setdefault((event.op, error_class), failure.message)
 
-    def close_sample(self, at: float, workers: int) -> None:
-        """End the tally interval `at` seconds after the ramp's beginning, when `workers` were running."""
+    def close_sample(self, at: float, workers: int, driver_cpu_seconds: float = 0.0) -> None:
+        """End the tally interval `at` seconds after the ramp's beginning, when `workers` were running.
+
+        The driver's CPU seconds are those since the ramp's beginning.
+        """
         open_ = self._sample
-        sample = Sample(at, at - open_.start, workers, open_.pulled, open_.failed, open_.latencies.result())
+        sample = Sample(
+            at,
+            at - open_.start,
+            workers,
+            open_.pulled,
+            open_.failed,
+            open_.latencies.result(),
+            driver_cpu_seconds - self._driver_cpu_seconds,
+            open_.client_cpu_seconds,
+            self._cores,
+        )
+        self._driver_cpu_seconds = driver_cpu_seconds
         self.samples.append(sample)
         self._sample = Interval(at)
         self._on_sample(sample)
@@ -195,12 +250,27 @@ class Tally:
         """End a step of the ramp."""
         open_ = self._step
         self.latencies.merge(open_.latencies)
+        seconds = at - open_.start
+        latency = open_.latencies.result()
         self.steps.append(
-            StepTally(step, at - open_.start, open_.pulled, open_.failed, open_.latencies.result())
+            StepTally(step, seconds, open_.pulled, open_.failed, latency, self._offered(open_.start, at))
         )
         self._step = Interval(at)
 
+    def _offered(self, start: float, end: float) -> float | None:
+        if self.schedule is None:
+            return None
+        end = min(end, self.schedule.seconds)
+        if end <= start:
+            return None
+        return (self.schedule.due_by(end) - self.schedule.due_by(start)) / (end - start)
 
-def limited_by(elapsed: float, cpu_seconds: float, cores: int) -> str | None:
-    """Says `client` where driver and clients used nearly all CPU time: then the server may not be the limit."""
-    return "client" if elapsed > 0 and cpu_seconds / (elapsed * cores) >= CLIENT_LIMITED else None
+    @property
+    def limited_by(self) -> str | None:
+        """Says `client` where the client side limited a good part of the run."""
+        limited = sum(sample.seconds for sample in self.samples if sample.limited_by)
+        return (
+            CLIENT
+            if limited and limited >= RUN_LIMITED * sum(each.seconds for each in self.samples)
+            else None
+        )

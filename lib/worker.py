@@ -1,47 +1,27 @@
-"""One worker: passes over its ImageSet, one pull after the other, each becoming an Event.
+"""One worker: passes over its ImageSet, one launch after the other, each image becoming an Event.
 
-A failed pull or prune is an Event like any other; only a stop ends a worker, and never in mid-pull.
+A failed pull or prune is an Event like any other; only a stop ends a worker, and never in mid-launch.
 """
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from time import monotonic, sleep
-from typing import Protocol
+from time import monotonic
 
-from .clients import Client, failure_of
-from .events import FAILED, INTERRUPTED, OK, PRUNE, PULL, Event
-from .failures import Failure, retries
+from .events import OK, PRUNE, PULL, Event
 from .images import Image, ImageSet
-from .launch import Launcher
+from .pace import LATE_SECONDS, Pace
 from .prune import Pruned, Pruner
-
-# A client that cannot even be started fails in microseconds; the pause keeps such a run from spinning.
-_PAUSE_AFTER_NO_START = 0.1
-# What a dry run spends on an image, in seconds.
-_DRY_PULL = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What came of pulling one image."""
-
-    outcome: str
-    seconds: float
-    retries: int | None = None
-    failure: Failure | None = None
-    cpu_seconds: float = 0.0
+from .pull import Pulled, Puller, batches
 
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What a worker does now, for who watches; `number` counts the images of its pass."""
+    """What a worker does now, for who watches; `number` counts the images of its pass, to the last of the launch."""
 
     what: str
     number: int = 0
@@ -49,64 +29,6 @@ class Doing:
 
 
 WAITING, PULLING, PRUNING, STOPPED = "waiting", "pulling", "pruning", "stopped"
-
-
-class Puller(Protocol):
-    """Pulls one image; `scratch` is the worker's own folder."""
-
-    def pull(self, image: Image, scratch: Path) -> Pulled: ...
-
-
-class ClientPuller:
-    """One launch of the client a pull."""
-
-    def __init__(
-        self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float
-    ) -> None:
-        self._client = client
-        self._launcher = launcher
-        self._reference = reference
-        self._timeout = timeout
-
-    def pull(self, image: Image, scratch: Path) -> Pulled:
-        outcome = self._launcher.run(self._client.pull(self._reference(image), scratch), self._timeout)
-        cpu = outcome.cpu_seconds
-        if outcome.returncode == 0:
-            hidden = (
-                0
-                if not outcome.stderr and self._client.name == "crane"
-                else self._retries(outcome.stderr, True)
-            )
-            return Pulled(OK, outcome.seconds, hidden, None, cpu)
-        hidden = self._retries(outcome.stderr, False)
-        _empty(scratch)
-        if outcome.interrupted:
-            return Pulled(INTERRUPTED, outcome.seconds, hidden, None, cpu)
-        if outcome.error is not None:
-            sleep(_PAUSE_AFTER_NO_START)
-        return Pulled(FAILED, outcome.seconds, hidden, failure_of(self._client.name, outcome), cpu)
-
-    def _retries(self, stderr: str, succeeded: bool) -> int | None:
-        return retries(self._client.name, stderr, succeeded=succeeded)
-
-
-class DryPuller:
-    """Takes a few milliseconds an image and touches nothing."""
-
-    def pull(self, image: Image, scratch: Path) -> Pulled:
-        started = monotonic()
-        sleep(_DRY_PULL)
-        return Pulled(OK, monotonic() - started, 0)
-
-
-def _empty(folder: Path) -> None:
-    """Remove what a client that failed or was killed left in its folder; the folder itself stays."""
-    with suppress(OSError):
-        for left in folder.iterdir():
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
 
 
 class Warm:
@@ -137,10 +59,12 @@ class Worker:
         image_set: ImageSet,
         puller: Puller,
         pruner: Pruner | None,
+        pace: Pace,
         warm: Warm,
         emit: Callable[[Event], None],
         ended: Callable[[Worker], None],
         *,
+        batch: int,
         scratch: Path,
         random: Random | None,
     ) -> None:
@@ -151,9 +75,11 @@ class Worker:
         self.error: BaseException | None = None
         self._puller = puller
         self._pruner = pruner
+        self._pace = pace
         self._warm = warm
         self._emit = emit
         self._ended = ended
+        self._batch = batch
         self._scratch = scratch
         self._random = random
         self._stopping = threading.Event()
@@ -186,39 +112,52 @@ class Worker:
         while not self._stopping.is_set():
             if self._random is not None and self.passes:
                 self._random.shuffle(images)
-            pulled = []
-            for number, image in enumerate(images, 1):
-                if self._stopping.is_set():
+            pulled: list[Image] = []
+            number = 0
+            for batch in batches(images, self._batch):
+                due = self._pace.next(len(batch), self._stopping)
+                if due is None:
                     return
-                self.doing = Doing(PULLING, number, image)
-                if self._pull(image):
-                    pulled.append(image)
+                number += len(batch)
+                self.doing = Doing(PULLING, number, batch[0])
+                pulled += self._pull(batch, due)
+                self.doing = Doing(WAITING, number)
             if self._pruner is not None:
                 self.doing = Doing(PRUNING, len(images))
                 self._prune(self._pruner, pulled)
             self.passes += 1
 
-    def _pull(self, image: Image) -> bool:
-        first = image not in self._warm
-        pulled = self._puller.pull(image, self._scratch)
-        if pulled.outcome == OK:
-            self._warm.pulled(image)
-        self._emit(self._pull_event(image, pulled, first))
-        return pulled.outcome == OK
+    def _pull(self, batch: Sequence[Image], due: float) -> list[Image]:
+        """Those that were pulled. A launch gives one latency, a first one where one of its images was."""
+        delay = monotonic() - due
+        first = {image for image in batch if image not in self._warm}
+        timed = next((image for image in batch if image in first), batch[0])
+        done = []
+        for pulled in self._puller.pull(batch, self._scratch, self._stopping.is_set):
+            image = pulled.image
+            if pulled.outcome == OK:
+                self._warm.pulled(image)
+                done.append(image)
+            self._emit(self._pull_event(pulled, image in first, pulled.whole and image is timed, delay))
+        return done
 
-    def _pull_event(self, image: Image, pulled: Pulled, first: bool) -> Event:
+    def _pull_event(self, pulled: Pulled, first: bool, timed: bool, delay: float) -> Event:
         return Event(
             PULL,
             self.index,
             self.passes + 1,
-            image,
+            pulled.image,
             pulled.outcome,
             monotonic(),
-            pulled.seconds,
+            pulled.seconds if pulled.repulled else pulled.seconds + delay,
             first,
             pulled.retries,
             pulled.failure,
             pulled.cpu_seconds,
+            pulled.launch,
+            timed,
+            pulled.repulled,
+            delay > LATE_SECONDS,
         )
 
     def _prune(self, pruner: Pruner, images: list[Image]) -> None:

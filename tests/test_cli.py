@@ -121,7 +121,7 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--prune=perhaps"], "--prune"),
     ([*URLS, "--patterns", "a", "--prune-via", "luck"], "--prune-via"),
     ([*URLS, "--patterns", "a", "--layout", "direct", "--prune"], "delete the upstream's own images"),
-    ([*URLS, "--patterns", "a", "--batch", "5"], "--batch"),
+    ([*URLS, "--patterns", "a", "--batch", "0"], "--batch"),
     ([*URLS, "--patterns", "a", "--threshold", "speed>9"], "no quantity 'speed'"),
     ([*URLS, "--patterns", "a", "--platform", "amd64"], "OS/ARCH"),
     ([*URLS, "--patterns", "a", "--image-list", "/does/not/exist"], "--image-list: cannot read"),

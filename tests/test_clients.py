@@ -19,10 +19,10 @@ SCRATCH = Path("/scratch")
 def test_crane_commands() -> None:
     plain = Crane("/bin/crane", "1", "linux/arm64", True)
     tls = Crane("/bin/crane", "1", "linux/arm64", False)
-    assert plain.pull("c:1/a:v1", SCRATCH) == [
+    assert plain.pull(["c:1/a:v1"], SCRATCH) == [
         "/bin/crane", "pull", "--insecure", "--platform", "linux/arm64", "c:1/a:v1", "/dev/null",
     ]  # fmt: skip
-    assert "--insecure" not in tls.pull("c:1/a:v1", SCRATCH)
+    assert "--insecure" not in tls.pull(["c:1/a:v1"], SCRATCH)
     assert plain.delete("c:1/a:v1", SCRATCH) == ["/bin/crane", "delete", "--insecure", "c:1/a:v1"]
     assert tls.delete("c:1/a:v1", SCRATCH) == ["/bin/crane", "delete", "c:1/a:v1"]
 
@@ -30,7 +30,7 @@ def test_crane_commands() -> None:
 def test_skopeo_commands() -> None:
     plain = Skopeo("/bin/skopeo", "1", "linux/arm/v7", True, "/auth.json")
     tls = Skopeo("/bin/skopeo", "1", "linux/amd64", False, None)
-    assert plain.pull("c:1/a:v1", SCRATCH) == [
+    assert plain.pull(["c:1/a:v1"], SCRATCH) == [
         "/bin/skopeo", "--insecure-policy", "--tmpdir", "/scratch",
         "--override-os", "linux", "--override-arch", "arm", "--override-variant", "v7",
         "copy", "--quiet", "--src-tls-verify=false", "--src-authfile", "/auth.json",
@@ -40,8 +40,8 @@ def test_skopeo_commands() -> None:
         "/bin/skopeo", "--insecure-policy", "--tmpdir", "/scratch", "delete", "--tls-verify=false",
         "--authfile", "/auth.json", "docker://c:1/a:v1",
     ]  # fmt: skip
-    assert "--src-tls-verify=true" in tls.pull("c:1/a:v1", SCRATCH)
-    assert not any("auth" in word for word in tls.pull("c:1/a:v1", SCRATCH))
+    assert "--src-tls-verify=true" in tls.pull(["c:1/a:v1"], SCRATCH)
+    assert not any("auth" in word for word in tls.pull(["c:1/a:v1"], SCRATCH))
 
 
 def test_the_real_clients_are_recognised(crane: str, skopeo: str) -> None:

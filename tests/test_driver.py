@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGTERM
@@ -13,10 +14,12 @@ from lib.driver import Driver
 from lib.events import FAILED, INTERRUPTED, OK, Event
 from lib.failures import Failure
 from lib.images import Image, ImageSet
+from lib.pace import Closed
+from lib.pull import Pulled
 from lib.ramp import plan_ramp
 from lib.stop import Stop
 from lib.tally import Sample, Tally
-from lib.worker import Pulled, Warm, Worker
+from lib.worker import Warm, Worker
 
 
 class Sleeper:
@@ -30,14 +33,15 @@ class Sleeper:
     def kill(self) -> None:
         self.killed = True
 
-    def pull(self, image: Image, scratch: Path) -> Pulled:
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pulled]:
         started = time.monotonic()
-        while time.monotonic() < started + self.seconds:
-            if self.killed:
-                return Pulled(INTERRUPTED, time.monotonic() - started)
+        outcome = self.outcome
+        while time.monotonic() < started + self.seconds and outcome != INTERRUPTED:
             time.sleep(0.001)
-        failure = Failure("refused", "nobody there") if self.outcome == FAILED else None
-        return Pulled(self.outcome, time.monotonic() - started, 0, failure)
+            outcome = INTERRUPTED if self.killed else outcome
+        failure = Failure("refused", "nobody there") if outcome == FAILED else None
+        for image in images:
+            yield Pulled(image, outcome, time.monotonic() - started, 1, 0, failure)
 
 
 class Ramp:
@@ -77,9 +81,11 @@ class Ramp:
                 images,
                 sleeper,
                 None,
+                Closed(),
                 Warm(),
                 self.driver.emit,
                 self.driver.worker_ended,
+                batch=1,
                 scratch=Path(),
                 random=None,
             )
@@ -189,7 +195,9 @@ def test_keep_going_goes_on() -> None:
 
 def test_a_fault_of_a_worker_ends_the_run() -> None:
     class Broken(Sleeper):
-        def pull(self, image: Image, scratch: Path) -> Pulled:
+        def pull(
+            self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]
+        ) -> Iterator[Pulled]:
             raise ZeroDivisionError("broken")
 
     with pytest.raises(ZeroDivisionError):

@@ -380,3 +380,46 @@ def test_the_upstream_by_another_name_is_not_pruned(client: Path, tmp_path: Path
     assert ended.status == 1
     assert "are the same server" in ended.stderr
     assert launches(client) == []
+
+
+def test_a_batch_counts_each_image_once(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
+    images = [f"{'refused' if k == 4 else 'ok'}/app-{k}:v1" for k in range(7)]
+    ended = drive(tmp_path, *options(client, *images), "--batch=3", environment=temporary)
+    assert ended.status == 0
+    ended.check_accounts()
+    summary = ended.summary
+    assert (summary["latency_unit"], summary["settings"]["batch"]) == ("launch", 3)
+    assert summary["failed"] > 0
+    assert {event["image"] for event in ended.events if event["outcome"] == "failed"} == {"refused/app-4:v1"}
+    again = [event for event in ended.events if event["repulled"]]
+    assert len(again) == summary["repulled"] > 0
+    timed = [event["launch"] for event in ended.events if event["timed"] and event["outcome"] == "ok"]
+    assert len(timed) == len(set(timed))
+    together = [line for line in launches(client) if line.count("127.0.0.1:1/") == 3]
+    assert together
+    assert len(launches(client)) == len({event["launch"] for event in ended.events}) + summary["repulled"]
+
+
+def test_a_schedule_keeps_its_rate_and_its_accounts(client: Path, tmp_path: Path) -> None:
+    ended = drive(
+        tmp_path, *options(client, "ok/app-0:v1", "ok/app-1:v1", patterns="app-0,app-1"), "--rate=20"
+    )
+    assert ended.status == 0
+    ended.check_accounts()
+    summary = ended.summary
+    scheduled = 20 * 4 * STEP
+    attempts = summary["pulled"] + summary["failed"] + summary["interrupted_pulls"]
+    assert attempts + summary["unstarted"] == scheduled
+    assert [(each["workers"], each["offered"]) for each in summary["steps"]] == [(2, pytest.approx(20))] * 4
+    assert {sample["workers"] for sample in summary["samples"]} == {2}
+
+
+def test_latencies_by_a_schedule_count_from_when_the_pull_was_due(client: Path, tmp_path: Path) -> None:
+    """One worker, pulls of 0.3 s, five of them due a second: the last has waited for most of the others."""
+    closed = drive(tmp_path, *options(client, "slow/app:v1", step=1.0))
+    opened = drive(tmp_path, *options(client, "slow/app:v1", step=1.0), "--rate=10")
+    assert closed.summary["latency_ms"]["max"] < opened.summary["latency_ms"]["max"]
+    assert opened.summary["late"] > 0
+    assert opened.summary["unstarted"] > 0
+    assert opened.summary["pulled"] + opened.summary["unstarted"] == 20
+    assert "started late" in opened.log

@@ -8,7 +8,7 @@ from lib.events import FAILED, INTERRUPTED, OK, PRUNE, PULL, Event
 from lib.failures import Failure
 from lib.images import Image
 from lib.ramp import Step
-from lib.tally import Sample, Tally, limited_by
+from lib.tally import Sample, Tally
 
 IMAGE = Image("app", "v1")
 
@@ -107,7 +107,40 @@ def test_hidden_retries() -> None:
     assert (known.retried, silent.retried) == (3, None)
 
 
-@pytest.mark.parametrize(("cpu", "limit"), [(19.0, "client"), (5.0, None), (0.0, None)])
-def test_who_is_the_limit(cpu: float, limit: str | None) -> None:
-    assert limited_by(10.0, cpu, 2) == limit
-    assert limited_by(0.0, cpu, 2) is None
+@pytest.mark.parametrize(
+    ("driver", "clients", "limit"),
+    [(0.5, 18.5, "client"), (2.0, 16.0, "client"), (0.5, 17.0, None), (0.0, 0.0, None)],
+)
+def test_who_is_the_limit_of_an_interval(driver: float, clients: float, limit: str | None) -> None:
+    sample = Sample(10.0, 10.0, 4, 100, 0, None, driver, clients, 2.0)
+    assert sample.limited_by == limit
+    assert Sample(0.0, 0.0, 4, 0, 0, None, 0.0, 0.0, 2.0).limited_by is None
+
+
+def busy(cpu_seconds: float) -> Event:
+    return Event(PULL, 0, 1, IMAGE, OK, 0.0, 0.1, cpu_seconds=cpu_seconds)
+
+
+@pytest.mark.parametrize(("limited", "verdict"), [(0, None), (1, None), (2, "client"), (20, "client")])
+def test_a_run_is_limited_by_its_clients_in_a_tenth_of_its_time(limited: int, verdict: str | None) -> None:
+    tally = Tally(1, retries_known=True, on_sample=lambda _: None, cores=2.0)
+    for k in range(20):
+        tally.add(busy(1.9 if k < limited else 0.5))
+        tally.close_sample(k + 1.0, 1, 0.05 * (k + 1))
+    assert [sample.limited_by for sample in tally.samples].count("client") == limited
+    assert tally.limited_by == verdict
+    assert tally.samples[1].driver_cpu_seconds == pytest.approx(0.05)
+
+
+def test_a_launch_is_one_latency_and_as_many_pulls_as_it_has_images(
+    tally: Tally, samples: list[Sample]
+) -> None:
+    for timed in (True, False, False):
+        tally.add(Event(PULL, 0, 1, IMAGE, OK, 0.0, 0.3, timed, launch=1, timed=timed))
+    tally.add(Event(PULL, 0, 1, IMAGE, OK, 0.0, 0.1, launch=3, timed=False, repulled=True))
+    tally.close_sample(1.0, 1)
+    latency = tally.first.result()
+    assert (tally.pulled, tally.repulled, samples[0].pulled) == (4, 1, 4)
+    assert latency is not None
+    assert (latency.min, latency.max) == (300.0, 300.0)
+    assert tally.repeat.result() is None

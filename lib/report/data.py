@@ -205,7 +205,7 @@ class EventSeries:
         ):
             raise ValueError
         self.outcomes[outcome] += 1
-        if outcome == OK:
+        if outcome == OK and event.get("timed", True):
             (self.first if event["first"] else self.repeat).add(at, seconds)
             self._image(name, seconds)
         elif outcome == FAILED:

@@ -1,6 +1,7 @@
 """A stand-in for crane that does what a real one cannot be made to do at will: hang, flood, die.
 
-What it does with an image is the first path component of its repository: `127.0.0.1:1/hang/app:v1` hangs.
+What it does with an image is the first path component of its repository: `127.0.0.1:1/hang/app:v1` hangs. Of several
+images the last that is not good decides.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ _SCRIPT = r"""#!/bin/sh
 for argument; do
     case "$argument" in
         version) echo v0.0.1; exit 0 ;;
-        */*:*|*/*@*) reference=$argument ;;
+        */*:*|*/*@*)
+            references="$references $argument"
+            case "${argument#*/}" in ok*) reference=${reference:-$argument} ;; *) reference=$argument ;; esac ;;
     esac
 done
-echo "$1 $reference" >> "@LOG@"
+echo "$1$references" >> "@LOG@"
 [ "$1" = delete ] && sleep 600
 fault=${reference#*/}; fault=${fault%%/*}
 case "$fault" in
@@ -38,7 +41,7 @@ esac
 
 
 def install(folder: Path) -> Path:
-    """The executable `crane` in the folder; each launch is a line `verb reference` in `launches` beside it."""
+    """The executable `crane` in the folder; each launch is a line `verb reference…` in `launches` beside it."""
     path = folder / "crane"
     path.write_text(_SCRIPT.replace("@LOG@", f"{folder}/launches").replace("@DAEMONS@", f"{folder}/daemons"))
     path.chmod(0o755)

@@ -1,0 +1,146 @@
+"""The end of a run: its result in the log, the summary, the report, and the exit status with the reason for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .annotations import annotate, is_wanted
+from .clock import Clock
+from .errors import ExitStatus, UsageError
+from .layout import hint
+from .messages import say
+from .output import Outputs, write_summary
+from .settings import Settings
+from .stop import Stop
+from .summary import Run, missed, summarize
+from .tally import Tally
+
+# So long the end waits for whoever should read stdout, in seconds.
+READER_SECONDS = 2.0
+# A report is made of events up to so many bytes where somebody waits for the end; reading them takes two seconds.
+_EVENTS_READ_IN_A_STOP = 32 << 20
+
+
+def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
+    """Log how it ended, write the summary, and say in one line why it was no success."""
+    tally = state.tally
+    if state.reason is None and tally.pulled == 0 and not stop.count:
+        state.reason = _nothing_pulled(tally)
+    if state.reason is not None and tally.errors and not tally.pulled:
+        state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
+    summary = summarize(state, clock)
+    if state.begin is not None:
+        _log_result(outputs.log, state, summary["rate"])
+    unwritten = None
+    if settings.summary_file is not None:
+        try:
+            write_summary(settings.summary_file, summary)
+        except OSError as error:
+            unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
+    outputs.finish(0.0 if stop.count else READER_SECONDS)
+    if settings.report_file is not None:
+        unwritten = _write_report(settings, settings.report_file, summary, stop) or unwritten
+    status = _status(state, stop, outputs, unwritten, missed(summary))
+    if is_wanted(settings.annotations, os.environ):
+        annotate(summary, tally.examples, os.environ)
+    return status
+
+
+def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stop: Stop) -> str | None:
+    """Make the page; what kept it from being made. Who has stopped the run does not wait for a long file of events."""
+    events, remark = settings.events_file, None
+    if events is not None and not events.is_file():
+        events = None
+    if events is not None and stop.count and events.stat().st_size > _EVENTS_READ_IN_A_STOP:
+        events, remark = None, "Made without the events, as the run was stopped; ocidriver report reads them."
+    try:
+        from .report.page import write_report
+
+        write_report(path, summary, events, remark)
+    except OSError as error:
+        return f"cannot write the report to {path}: {error.strerror}"
+    except Exception as error:  # the run itself is over and well told
+        return f"cannot make the report: {error if isinstance(error, (ImportError, UsageError)) else repr(error)}"
+    return None
+
+
+def _log_result(log: Callable[[str], None], state: Run, rate: float) -> None:
+    """The steps of the ramp, which show the knee, and the totals."""
+    for each in state.tally.steps:
+        latency = each.latency
+        offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
+        times = f", p50 {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms" if latency else ""
+        failed = f", {each.failed} failed" if each.failed else ""
+        log(
+            f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
+        )
+    for warning in _cautions(state):
+        log(f"warning: {warning}")
+    tally, settings = state.tally, state.settings
+    ended = "dry run ends, nothing was pulled" if settings.dry_run else "test ends"
+    pruned = (
+        f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
+        if settings.prune or settings.prune_first
+        else ""
+    )
+    repulled = (
+        f"; {tally.repulled} pulled again alone to find out why a batch failed" if tally.repulled else ""
+    )
+    log(
+        f"{ended}: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted "
+        f"in {state.elapsed:.1f} s, {rate:.2f} pulls/s on average{pruned}{repulled}"
+    )
+
+
+def _cautions(state: Run) -> Iterator[str]:
+    """What keeps the figures from telling of the server."""
+    tally = state.tally
+    if tally.limited_by is not None:
+        limited = sum(1 for sample in tally.samples if sample.limited_by)
+        yield (
+            f"driver and clients used nearly all of this machine's CPU in {limited} of {len(tally.samples)} "
+            "intervals, so the server may not be the limit: more images a launch (--batch) or more machines "
+            "(--start-at) pull faster"
+        )
+    if tally.late or state.unstarted:
+        yield (
+            f"of the schedule's pulls {tally.late} started late and {state.unstarted} never: give it more workers, "
+            "unless the rate is more than the server or this machine can do"
+        )
+
+
+def _nothing_pulled(tally: Tally) -> str:
+    if not tally.errors:
+        return (
+            "nothing was pulled: the ramp ended before the first pull did; give --iteration-seconds more time"
+        )
+    (error_class, count), *_ = tally.errors.most_common(1)
+    return f"nothing was pulled: of {tally.failed} failed pulls {count} ended with {error_class}; the log tells each"
+
+
+def _status(
+    state: Run, stop: Stop, outputs: Outputs, unwritten: str | None, missed_thresholds: list[str]
+) -> int:
+    """Signals win over 1, 1 over 3; what is told on stderr is logged too."""
+    if unwritten is not None:
+        say(unwritten)
+    if stop.signal is not None:
+        return 128 + stop.signal
+    if state.reason is not None:
+        outputs.log(f"error: {state.reason}")
+        say(state.reason)
+        return ExitStatus.FAILED
+    if outputs.failed:
+        say(f"not all was written ({'; '.join(outputs.failed)})")
+        return ExitStatus.FAILED
+    if unwritten is not None:
+        return ExitStatus.FAILED
+    if missed_thresholds:
+        message = f"missed: {', '.join(missed_thresholds)}"
+        outputs.log(message)
+        say(message)
+        return ExitStatus.THRESHOLD
+    return ExitStatus.OK

@@ -1,0 +1,194 @@
+"""Pulling images, one or a batch a launch of the client, and finding out which images made a batch fail."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Protocol
+
+from .clients import Client, failure_of
+from .events import FAILED, INTERRUPTED, OK
+from .failures import Failure, retries
+from .images import Image
+from .launch import Launcher, Outcome
+
+# A client that cannot even be started fails in microseconds; the pause keeps such a run from spinning.
+_PAUSE_AFTER_NO_START = 0.1
+# What a dry run spends on an image, in seconds.
+_DRY_PULL = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What came of pulling one image; `launch` numbers the launch that it shared with others.
+
+    A launch is `whole` when it pulled all its images: then they share its seconds, and the first of them has its CPU
+    seconds and retries. An image that was pulled alone after its launch had failed is `repulled`, in seconds of its own.
+    """
+
+    image: Image
+    outcome: str
+    seconds: float
+    launch: int
+    retries: int | None = None
+    failure: Failure | None = None
+    cpu_seconds: float = 0.0
+    repulled: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return self.outcome == OK and not self.repulled
+
+
+class Puller(Protocol):
+    """Pulls images with one launch; each of them is told once, in any order.
+
+    `scratch` is the worker's own folder. Between two launches it ends once `stopped` says so.
+    """
+
+    def pull(
+        self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]
+    ) -> Iterator[Pulled]: ...
+
+
+class ClientPuller:
+    """With a launch of the client, and after the failure of one with several images one for each of them."""
+
+    def __init__(
+        self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float
+    ) -> None:
+        self._client = client
+        self._launcher = launcher
+        self._reference = reference
+        self._timeout = timeout
+        self._numbers = itertools.count(1)
+
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pulled]:
+        number, outcome = next(self._numbers), self._launch(images, scratch)
+        if outcome.returncode == 0:
+            yield from self._share(images, number, outcome)
+        elif outcome.interrupted or len(images) == 1:
+            yield from self._fail(images, number, outcome)
+        else:
+            yield from self._find_out(images, number, outcome, scratch, stopped)
+
+    def _launch(self, images: Sequence[Image], scratch: Path) -> Outcome:
+        references = [self._reference(image) for image in images]
+        try:
+            argv = self._client.pull(references, scratch)
+        except OSError as error:
+            why = f"cannot write to {scratch}: {error.strerror}"
+            return Outcome(127, why, monotonic(), 0.0, error=error)
+        outcome = self._launcher.run(argv, self._timeout)
+        if outcome.returncode or self._client.leaves_files(len(images)):
+            _empty(scratch)
+        if outcome.error is not None:
+            sleep(_PAUSE_AFTER_NO_START)
+        return outcome
+
+    def _share(self, images: Sequence[Image], number: int, outcome: Outcome) -> Iterator[Pulled]:
+        hidden = self._retries(outcome)
+        cpu = outcome.cpu_seconds
+        for image in images:
+            yield Pulled(image, OK, outcome.seconds, number, hidden, None, cpu)
+            hidden, cpu = 0 if hidden is not None else None, 0.0
+
+    def _fail(self, images: Sequence[Image], number: int, outcome: Outcome) -> Iterator[Pulled]:
+        """All of them as the driver ended the client; otherwise the only one."""
+        hidden, cpu = self._retries(outcome), outcome.cpu_seconds
+        ended = INTERRUPTED if outcome.interrupted else FAILED
+        failure = None if outcome.interrupted else failure_of(self._client.name, outcome)
+        for image in images:
+            yield Pulled(image, ended, outcome.seconds, number, hidden, failure, cpu)
+            hidden, cpu = 0 if hidden is not None else None, 0.0
+
+    def _find_out(
+        self,
+        images: Sequence[Image],
+        number: int,
+        failed: Outcome,
+        scratch: Path,
+        stopped: Callable[[], bool],
+    ) -> Iterator[Pulled]:
+        """Pull each alone, the one that the client complained of last: where all others succeed, the failure was its.
+
+        So every launch that failed has at least one failed image, also when its fault has gone by then.
+        """
+        suspect = self._suspect(images, failed.stderr)
+        to_find, culprits = [image for image in images if image is not suspect], 0
+        while to_find and not stopped():
+            alone = self._pull_alone(to_find.pop(0), number, scratch)
+            culprits += alone.outcome == FAILED
+            yield alone
+            if alone.outcome == INTERRUPTED:
+                break
+        if culprits and not to_find and not stopped():
+            yield self._pull_alone(suspect, number, scratch)
+        elif culprits:
+            to_find.append(suspect)
+        else:
+            yield from self._fail([suspect], number, failed)
+        yield from (Pulled(image, INTERRUPTED, failed.seconds, number, 0) for image in to_find)
+
+    def _pull_alone(self, image: Image, number: int, scratch: Path) -> Pulled:
+        outcome = self._launch([image], scratch)
+        ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
+        failure = failure_of(self._client.name, outcome) if ended == FAILED else None
+        hidden, cpu = self._retries(outcome), outcome.cpu_seconds
+        return Pulled(image, ended, outcome.seconds, number, hidden, failure, cpu, repulled=True)
+
+    def _suspect(self, images: Sequence[Image], stderr: str) -> Image:
+        """The image whose repository the client named last, in a URL or a reference; else the first of all."""
+        last = [max(stderr.rfind(f"/{image.repository}{end}") for end in "/:@") for image in images]
+        return images[last.index(max(last))]
+
+    def _retries(self, outcome: Outcome) -> int | None:
+        succeeded = outcome.returncode == 0
+        if succeeded and not outcome.stderr and self._client.name == "crane":
+            return 0
+        return retries(self._client.name, outcome.stderr, succeeded=succeeded)
+
+
+class DryPuller:
+    """Takes a few milliseconds an image and touches nothing."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pulled]:
+        started, number = monotonic(), next(self._numbers)
+        sleep(_DRY_PULL * len(images))
+        yield from (Pulled(image, OK, monotonic() - started, number, 0) for image in images)
+
+
+def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:
+    """The images in their order, up to `size` together.
+
+    Two digests of one repository are kept apart: crane gives both the same name in its tarball, and pulls one.
+    """
+    batch: list[Image] = []
+    by_digest: set[str] = set()
+    for image in images:
+        if len(batch) == size or (image.is_digest and image.repository in by_digest):
+            yield batch
+            batch, by_digest = [], set()
+        batch.append(image)
+        if image.is_digest:
+            by_digest.add(image.repository)
+    if batch:
+        yield batch
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a client left in its folder; the folder itself stays."""
+    with suppress(OSError):
+        for left in folder.iterdir():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
