@@ -28,7 +28,7 @@ class Pulled:
     """What came of pulling one image; `launch` numbers the launch that it shared with others.
 
     A launch is `whole` when it pulled all its images: then they share its seconds, and the first of them has its CPU
-    seconds and retries. An image that was pulled alone after its launch had failed is `repulled`, in seconds of its own.
+    seconds and retries. An image that was pulled alone after its launch had failed is `repulled`, its seconds its own.
     """
 
     image: Image

@@ -34,7 +34,10 @@ case "$fault" in
     signal) kill -SEGV $$ ;;
     retry) echo '2026/01/01 00:00:00 retrying GET' >&2; exit 0 ;;
     litter) : > "$TMPDIR/litter"; exit 1 ;;
-    refused) echo 'Error: Get "http://x:1/v2/": dial tcp 10.0.0.1:1: connect: connection refused' >&2; exit 1 ;;
+    refused)
+        repository=${reference#*/}
+        echo "Error: Get \"http://x:1/v2/${repository%:*}/\": dial tcp 10.0.0.1:1: connect: connection refused" >&2
+        exit 1 ;;
     *) echo "Error: what is $fault?" >&2; exit 1 ;;
 esac
 """
