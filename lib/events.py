@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .failures import Failure
 from .images import Image
@@ -14,8 +14,7 @@ FAILED = "failed"
 INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """`ended` is monotonic, `seconds` from launch (by a schedule: from when it was due) to exit.
 
     `first`: the first pull of the image, or since its prune. `failure` is there just where `outcome` is FAILED.

@@ -12,8 +12,8 @@ import select
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
+from typing import NamedTuple
 
 # Of a client's stderr so much is kept, from its end: what tells the class of a failure stands there.
 KEPT_STDERR = 64 * 1024
@@ -23,8 +23,7 @@ _LONGEST_POLL = 2**31 - 1
 _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a launch: seconds from launch to exit, CPU seconds of the client, the end of its stderr.
 
     `returncode` is negative for a signal. `timed_out` and `interrupted` tell that the driver killed it; `error`
@@ -45,7 +44,8 @@ class Launcher:
     """Starts clients with one environment. `kill_all` ends every running and every later launch, for good."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = dict(environment)
+        # as bytes, so that no launch has to encode it again
+        self._environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._killed, self._killer = os.pipe()
         _keep_descriptors_to_ourselves()
@@ -81,7 +81,7 @@ class Launcher:
         return os.posix_spawn(
             argv[0],
             argv,
-            self.environment,
+            self._environment,
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, self._null, 0),
                 (os.POSIX_SPAWN_DUP2, self._null, 1),

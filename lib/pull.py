@@ -6,10 +6,9 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .clients import Client, failure_of
 from .events import FAILED, INTERRUPTED, OK
@@ -23,8 +22,7 @@ _PAUSE_AFTER_NO_START = 0.1
 _DRY_PULL = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
+class Pulled(NamedTuple):
     """What came of pulling one image; `launch` numbers the launch that it shared with others.
 
     A launch is `whole` when it pulled all its images: then they share its seconds, and the first of them has its CPU

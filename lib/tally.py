@@ -147,6 +147,8 @@ class Tally:
         self._driver_cpu_seconds = 0.0
         self._sample = Interval(0.0)
         self._step = Interval(0.0)
+        # of first and repeat pulls since the last end of an interval or a step: a pull is recorded but once
+        self._recent = (Latencies(), Latencies())
 
     @property
     def attempts(self) -> int:
@@ -164,7 +166,12 @@ class Tally:
         The last pull counted may be missing: with two the first is there.
         """
         open_ = self._sample
-        return open_.latencies.result() if open_.pulled >= max(least, 2) else None
+        if open_.pulled < max(least, 2):
+            return None
+        together = Latencies()
+        for latencies in (open_.latencies, *self._recent):
+            together.merge(latencies)
+        return together.result()
 
     def add(self, event: Event) -> None:
         """Count an Event into the open interval and the open step."""
@@ -206,9 +213,13 @@ class Tally:
 
     def _add_latency(self, event: Event) -> None:
         (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
-        kind = self.first if event.first else self.repeat
-        for latencies in (kind, self._sample.latencies, self._step.latencies):
-            latencies.add(event.seconds)
+        self._recent[not event.first].add(event.seconds)
+
+    def _merge_recent(self) -> None:
+        for recent, whole in zip(self._recent, (self.first, self.repeat), strict=True):
+            for latencies in (whole, self.latencies, self._sample.latencies, self._step.latencies):
+                latencies.merge(recent)
+        self._recent = (Latencies(), Latencies())
 
     def _add_failed(self, event: Event) -> None:
         self.failed += 1
@@ -229,6 +240,7 @@ class Tally:
 
         The driver's CPU seconds are those since the ramp's beginning.
         """
+        self._merge_recent()
         open_ = self._sample
         sample = Sample(
             at,
@@ -248,8 +260,8 @@ class Tally:
 
     def close_step(self, at: float, step: Step) -> None:
         """End a step of the ramp."""
+        self._merge_recent()
         open_ = self._step
-        self.latencies.merge(open_.latencies)
         seconds = at - open_.start
         latency = open_.latencies.result()
         self.steps.append(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from time import monotonic
+from typing import NamedTuple
 
 from .events import OK, PRUNE, PULL, Event
 from .images import Image, ImageSet
@@ -19,8 +19,7 @@ from .prune import Pruned, Pruner
 from .pull import Pulled, Puller, batches
 
 
-@dataclass(frozen=True, slots=True)
-class Doing:
+class Doing(NamedTuple):
     """What a worker does now, for who watches; `number` counts the images of its pass, to the last of the launch."""
 
     what: str
