@@ -22,6 +22,9 @@ class Subcommand:
 
 
 SUBCOMMANDS = {
+    "calibrate": Subcommand(
+        "find the most pulls a second that this machine can drive", ".lab.calibrate", "calibrate"
+    ),
     "compare": Subcommand(
         "say which of two runs is faster, and whether it is more than noise", ".compare.commands", "compare"
     ),

@@ -1,0 +1,239 @@
+"""`ocidriver calibrate`: the most pulls a second that this machine can drive, whatever the server.
+
+The very load test, against a registry on loopback that answers from memory, once for each size of batch; its ramp
+gives the rate for each number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..cli import carry_out
+from ..cpu import cores, seconds_of
+from ..errors import RunError, UsageError
+from ..scratch import Scratch
+from .servers import Server, ServerFailed, memory_registry
+from .sizes import Size
+
+# A smaller batch is recommended where its best rate is within this share of the best of all.
+NEARLY = 0.9
+_MOST_BYTES = 1 << 30
+_IMAGES = 100
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One size of batch: pulls a second by number of workers, and CPU milliseconds a pull."""
+
+    batch: int
+    rates: dict[int, float]
+    client_ms: float
+    driver_ms: float
+    registry_ms: float
+
+    @property
+    def best(self) -> float:
+        return max(self.rates.values())
+
+    @property
+    def best_workers(self) -> int:
+        return max(self.rates, key=lambda workers: self.rates[workers])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the machine can drive. `bound` is what its cores could drive if the registry took nothing of them."""
+
+    client: str
+    cores: float
+    measured: tuple[Measured, ...]
+
+    @property
+    def best(self) -> Measured:
+        return max(self.measured, key=lambda each: each.best)
+
+    @property
+    def recommended(self) -> Measured:
+        return next(each for each in self.measured if each.best >= NEARLY * self.best.best)
+
+    @property
+    def bound(self) -> float:
+        return max(1000 * self.cores / (each.client_ms + each.driver_ms) for each in self.measured)
+
+    def as_json(self) -> dict[str, Any]:
+        best, recommended = self.best, self.recommended
+        return {
+            "client": self.client,
+            "cores": self.cores,
+            "batches": [asdict(each) | {"best": each.best} for each in self.measured],
+            "best": {"batch": best.batch, "workers": best.best_workers, "rate": best.best},
+            "recommended": {
+                "batch": recommended.batch,
+                "workers": recommended.best_workers,
+                "rate": recommended.best,
+            },
+            "bound": self.bound,
+        }
+
+
+def _batches(_: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    sizes = [word.strip() for word in text.split(",") if word.strip()]
+    if not sizes or not all(word.isascii() and word.isdigit() and 1 <= int(word) <= 1000 for word in sizes):
+        raise click.BadParameter(f"'{text}' is not one to several numbers from 1 to 1000, such as 1,5,20,50")
+    return tuple(sorted({int(word) for word in sizes}))
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.option("--client", default="auto", show_default=True, metavar="NAME", help="As in the load test.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 500),
+    metavar="N",
+    help="The ramp goes up to so many.  [default: two a core]",
+)
+@click.option(
+    "--batch",
+    "batches",
+    default="1,5,20,50",
+    show_default=True,
+    metavar="N,…",
+    callback=_batches,
+    help="Sizes of batches to try.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Length of the ramp for each size.",
+)
+@click.option(
+    "--layers",
+    type=click.IntRange(1, 127),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Layers of an image.",
+)
+@click.option(
+    "--layer-size",
+    type=Size(),
+    default="2KiB",
+    show_default=True,
+    metavar="SIZE",
+    help="Size of a layer: take what your images have.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
+def calibrate(
+    client: str,
+    workers: int | None,
+    batches: tuple[int, ...],
+    seconds: float,
+    layers: int,
+    layer_size: int,
+    as_json: bool,
+) -> int:
+    """Find the most pulls a second that this machine can drive.
+
+    Runs the load test against a registry on this machine that answers from memory, for each size of batch. A server
+    that is measured at nearly these rates may be faster than this machine.
+    """  # fmt: skip
+    if layers * layer_size * _IMAGES > _MOST_BYTES:
+        raise UsageError(
+            f"calibrate: {_IMAGES} images of {layers} layers of {layer_size} bytes are more than a gibibyte of memory; "
+            "take smaller layers"
+        )
+    peak = workers or max(1, round(2 * cores()))
+    measured: list[Measured] = []
+    try:
+        with Scratch() as scratch, memory_registry(_IMAGES, layers, layer_size) as server:
+            for batch in batches:
+                click.echo(f"--batch {batch}: {seconds:g} s with up to {peak} workers …", err=True)
+                summary = scratch.path / "summary.json"
+                before = seconds_of(server.pid)
+                status = carry_out(_run(server, client, batch, peak, seconds / (2 * peak), summary))
+                if status:
+                    return status
+                found = json.loads(summary.read_text())
+                measured.append(_measure(found, batch, seconds_of(server.pid) - before))
+    except ServerFailed as error:
+        raise RunError(str(error)) from None
+    name = f"{found['client']['name']} {found['client']['version']}"
+    calibration = Calibration(name, cores(), tuple(measured))
+    click.echo(
+        json.dumps(calibration.as_json(), indent=2)
+        if as_json
+        else "\n".join(_table(calibration, layers, layer_size))
+    )
+    return 0
+
+
+def _run(server: Server, client: str, batch: int, workers: int, step: float, summary: Path) -> list[str]:
+    options = {
+        "--pullthrough-url": server.address,
+        "--registry-url": server.address,
+        "--layout": "direct",
+        "--client": client,
+        "--workers": workers,
+        "--batch": batch,
+        "--iteration-seconds": f"{step:.6f}",
+        "--tally-seconds": 1,
+        "--metrics-file": os.devnull,
+        "--log-file": os.devnull,
+        "--progress": "never",
+        "--annotations": "none",
+        "--summary-file": summary,
+    }
+    return [f"{name}={value}" for name, value in options.items()]
+
+
+def _measure(summary: dict[str, Any], batch: int, registry_seconds: float) -> Measured:
+    """Both steps with a number of workers together, the one on the way up and the one on the way down."""
+    by_workers: dict[int, list[dict[str, Any]]] = {}
+    for step in summary["steps"]:
+        by_workers.setdefault(step["workers"], []).append(step)
+    rates = {
+        workers: sum(step["pulled"] for step in steps) / sum(step["seconds"] for step in steps)
+        for workers, steps in sorted(by_workers.items())
+    }
+    a_pull = 1000 / summary["pulled"]
+    return Measured(
+        batch,
+        rates,
+        summary["client_cpu_seconds"] * a_pull,
+        summary["driver_cpu_seconds"] * a_pull,
+        registry_seconds * a_pull,
+    )
+
+
+def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[str]:
+    yield f"{calibration.client}, {calibration.cores:g} cores, images of {layers} layers of {layer_size:,} bytes"
+    yield ""
+    shown = _columns(list(calibration.measured[0].rates))
+    yield f"{'':6} {'pulls/s with workers':{7 * len(shown)}}  CPU ms a pull"
+    yield f"{'batch':6}" + "".join(f"{workers:7}" for workers in shown) + "   client  driver  registry"
+    for each in calibration.measured:
+        rates = "".join(f"{each.rates[workers]:7.0f}" for workers in shown)
+        yield f"{each.batch:<6}{rates}   {each.client_ms:6.2f}  {each.driver_ms:6.2f}  {each.registry_ms:8.2f}"
+    yield ""
+    best, recommended = calibration.best, calibration.recommended
+    yield f"At most {best.best:.0f} pulls/s, with --batch {best.batch} and {best.best_workers} workers"
+    yield f"({calibration.bound:.0f} if the registry, too, were on another machine)."
+    workers = f"{recommended.best_workers} workers"
+    yield f"Recommended: --batch {recommended.batch} ({recommended.best:.0f} pulls/s with {workers})."
+    yield "Batches share layers and give latencies a launch: where you look at latencies take --batch 1."
+
+
+def _columns(workers: Sequence[int], most: int = 8) -> list[int]:
+    """All numbers of workers, or some of many: evenly, with the first and the last."""
+    if len(workers) <= most:
+        return list(workers)
+    return [workers[round(k * (len(workers) - 1) / (most - 1))] for k in range(most)]
