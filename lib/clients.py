@@ -6,7 +6,6 @@ Pulled bytes are not kept: crane writes its tarball to /dev/null, skopeo a docke
 from __future__ import annotations
 
 import errno
-import json
 import os
 import platform
 import shutil
@@ -47,10 +46,12 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Crane:
+    """`insecure`: it may ask in plain http, and checks no certificate."""
+
     path: str
     version: str
     platform: str
-    plain_http: bool
+    insecure: bool
     name: str = "crane"
 
     def pull(self, reference: str, scratch: Path) -> list[str]:
@@ -61,16 +62,19 @@ class Crane:
 
     def _command(self, verb: str) -> list[str]:
         # crane takes plain http by itself for loopback and private addresses only
-        return [self.path, verb, "--insecure"] if self.plain_http else [self.path, verb]
+        return [self.path, verb, "--insecure"] if self.insecure else [self.path, verb]
 
 
 @dataclass(frozen=True, slots=True)
 class Skopeo:
+    """`insecure` as for crane; `certificates` is a folder with `client.cert` and `client.key`."""
+
     path: str
     version: str
     platform: str
-    plain_http: bool
-    authfile: str | None
+    insecure: bool
+    authfile: Path
+    certificates: Path | None = None
     name: str = "skopeo"
 
     def pull(self, reference: str, scratch: Path) -> list[str]:
@@ -87,8 +91,7 @@ class Skopeo:
             *overrides,
             "copy",
             "--quiet",
-            f"--src-tls-verify={_word(not self.plain_http)}",
-            *self._authentication("--src-authfile"),
+            *self._security("--src-"),
             f"docker://{reference}",
             f"docker-archive:{os.devnull}:x:y",
         ]
@@ -100,17 +103,14 @@ class Skopeo:
             "--tmpdir",
             str(scratch),
             "delete",
-            f"--tls-verify={_word(not self.plain_http)}",
-            *self._authentication("--authfile"),
+            *self._security("--"),
             f"docker://{reference}",
         ]
 
-    def _authentication(self, option: str) -> list[str]:
-        return [option, self.authfile] if self.authfile else []
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"
+    def _security(self, dashes: str) -> list[str]:
+        verify = "false" if self.insecure else "true"
+        shown = [f"{dashes}cert-dir", str(self.certificates)] if self.certificates else []
+        return [f"{dashes}tls-verify={verify}", f"{dashes}authfile", str(self.authfile), *shown]
 
 
 def this_platform() -> str:
@@ -194,12 +194,12 @@ def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
         raise RunError(f"'{path}' cannot be executed") from None
 
 
-def header_config(config: Mapping[str, Any], header: tuple[str, str]) -> str:
-    """The user's Docker config with one more HTTP header, as JSON: the credentials and their helpers stay."""
+def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:
+    """A Docker config with one more HTTP header, which crane sends with each request."""
     headers = config.get("HttpHeaders")
     merged = dict(headers) if isinstance(headers, Mapping) else {}
     merged[header[0]] = header[1]
-    return json.dumps({**config, "HttpHeaders": merged})
+    return {**config, "HttpHeaders": merged}
 
 
 _NOT_EXECUTABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM)

@@ -17,6 +17,7 @@ from .layout import Layout, parse_layout
 from .listen import Listen, parse_listen
 from .same_server import spelled_alike
 from .thresholds import Threshold, parse_threshold
+from .tls import Tls, parse_tls
 
 STDOUT = "-"
 JSONL = "jsonl"
@@ -30,6 +31,7 @@ class Settings:
 
     pullthrough: Endpoint
     registry: Endpoint
+    tls: Tls
     patterns: tuple[str, ...]
     workers: int | None
     iteration_seconds: float
@@ -70,6 +72,8 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, Endpoint):
                 shown[f"{field.name}_url"] = value.url
+            elif isinstance(value, Tls):
+                shown.update(value.as_json())
             elif isinstance(value, Layout):
                 shown[field.name] = value.name
             elif field.name == "thresholds":
@@ -125,6 +129,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
     settings = Settings(
         pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
         registry=registry,
+        tls=parse_tls(options),
         patterns=_patterns(options["patterns"]),
         workers=options["workers"],
         iteration_seconds=options["iteration_seconds"],
