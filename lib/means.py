@@ -71,7 +71,8 @@ def find_means(
         return route.reference(host, image)
 
     connections.log(
-        f"the first image: {' '.join(client.pull(reference(images[0]), scratch.path))}{_beside(route)}"
+        f"the first image: {' '.join(client.pull(reference(images[0]), scratch.path))}"
+        f"{_beside(route, found, settings.tls)}"
     )
     puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
     if not settings.prune and not settings.prune_first:
@@ -82,11 +83,18 @@ def find_means(
     return Means(puller, ways.choose(images[0]), client, launcher)
 
 
-def _beside(route: Route) -> str:
+def _beside(route: Route, found: Found, tls: Tls) -> str:
     """What the command in the log needs to be repeated by hand."""
+    needs = []
     if route.way == "header" and route.header is not None:
-        return f" (with HttpHeaders {route.header[0]}: {route.header[1]} in $DOCKER_CONFIG/config.json)"
-    return " (the gateway is there during this run only)" if route.way == "gateway" else ""
+        needs.append(f"with HttpHeaders {route.header[0]}: {route.header[1]} in $DOCKER_CONFIG/config.json")
+    if tls.authorities:
+        needs.append(f"with {tls.ca_file} in the file that $SSL_CERT_FILE names")
+    if found.kind == "skopeo":
+        needs.append(
+            f"{'the gateway and ' if route.way == 'gateway' else ''}its files are there during this run only"
+        )
+    return f" ({'; '.join(needs)})" if needs else ""
 
 
 def _check_fit(found: Found, route: Route, login: Login | None, connections: Connections) -> None:
@@ -99,7 +107,9 @@ def _check_fit(found: Found, route: Route, login: Login | None, connections: Con
     tls = connections.tls
     if found.kind == "crane" and tls.client_cert is not None and route.endpoint.tls:
         shown, hidden = (_status(route, each, connections) for each in (tls, tls.without_certificate()))
-        if shown is not None and shown != hidden:
+        if shown is None:
+            return  # it does not answer: what its clients make of that is counted
+        if shown != hidden:
             raise RunError(
                 f"{route.endpoint.name} wants a client certificate, and crane can show none; use --client skopeo"
             )

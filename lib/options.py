@@ -117,22 +117,14 @@ def _file(name: str, section: str, text: str) -> Section:
 
 # Other commands that talk to registries take these as well.
 TLS_OPTIONS: list[click.Parameter] = [
-    _file(
-        "--ca-file",
-        TLS,
-        "Trust the CAs in this PEM file as well as the system's.",
-    ),
+    _file("--ca-file", TLS, "Trust the CAs in this PEM file as well as the system's."),
     Section(
         ["--insecure"],
         section=TLS,
         is_flag=True,
         help="Check no server's certificate; whoever is in between reads along.",
     ),
-    _file(
-        "--client-cert",
-        TLS,
-        "Certificate (PEM) for servers that ask for one; crane can show none.",
-    ),
+    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one; crane can show none."),
     _file("--client-key", TLS, "Its key, without a passphrase.  [default: in the file of --client-cert]"),
 ]
 

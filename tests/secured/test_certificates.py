@@ -138,7 +138,7 @@ def test_a_bad_certificate_is_a_class_of_its_own(
         )  # fmt: skip
     ended.check_accounts()
     launches = spy.launches("pull", "copy")
-    assert launches > 10
+    assert launches > 0
     assert ended.summary["errors"] == {"tls": launches}
     assert (ended.summary["pulled"], ended.summary["interrupted_pulls"], len(ended.summary["steps"])) == (
         0,

@@ -25,6 +25,7 @@ from tests.secured.conftest import (
     apart,
     check_nothing_leaked,
     check_private,
+    one_line,
     servers,
 )
 
@@ -102,6 +103,26 @@ def test_tokens(
         ended, spy, PULLER.password, PULLER.basic, REFRESH_TOKEN, *service.issued, *signatures
     )
     check_private(spy, tmp_path, "docker", "docker/config.json")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_registry_token_is_for_crane_alone(
+    client: str, world: World, with_tokens: WithTokens, spy: Spy, tmp_path: Path
+) -> None:
+    server = with_tokens.server
+    scopes = ["registry:catalog:*", *(f"repository:{image.partition(':')[0]}:pull" for image in world.images)]
+    token = with_tokens.service.grant("GET", f"Basic {PULLER.basic}", {"scope": scopes})
+    config = {"auths": {server.address: {"registrytoken": token}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    ended = drive(
+        tmp_path, *servers(server, server), *QUICK, f"--client={spy.client}", f"--ca-file={world.authority.path}",
+        environment={**apart(tmp_path), "DOCKER_CONFIG": str(tmp_path)},
+    )  # fmt: skip
+    if client == "crane":
+        assert (ended.status, ended.stderr, ended.summary["failed"]) == (0, "", 0)
+    else:
+        assert (ended.status, ended.events) == (1, ())
+        assert "skopeo reads no registry token from a file" in one_line(ended)
 
 
 @contextmanager
