@@ -132,7 +132,10 @@ class Examination:
             return Check(name, FAILURE, str(error))
 
     def _answered(self, name: str, endpoint: Endpoint, answer: Answer) -> Check:
-        how = "TLS, its certificate is valid" if endpoint.tls else "plain http"
+        checked = (
+            "its certificate is not checked" if self._settings.tls.insecure else "its certificate is valid"
+        )
+        how = f"TLS, {checked}" if endpoint.tls else "plain http"
         if answer.status in (401, 403):
             return Check(
                 name,
@@ -184,10 +187,13 @@ class Examination:
             yield Check("pattern", WARNING, f"{shared} images are selected by more than one pattern", advice)
 
     def _credentials(self) -> Iterator[Check]:
-        credentials = self._connections.credentials
-        where = credentials.config_path or "no configuration"
-        hosts = dict.fromkeys((self._settings.registry.name, self._settings.pullthrough.name))
-        known = [host for host in hosts if credentials.has_login(host)]
+        where = ", ".join(map(str, self._connections.credentials.files)) or "no configuration"
+        endpoints = dict.fromkeys((self._settings.registry, self._settings.pullthrough))
+        try:
+            known = [each.name for each in endpoints if self._connections.login(each.url) is not None]
+        except RunError as error:
+            yield Check("credentials", FAILURE, str(error))
+            return
         yield Check(
             "credentials", OK, f"{where}: {'for ' + ', '.join(known) if known else 'none for these servers'}"
         )

@@ -52,10 +52,12 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Crane:
+    """`insecure`: it may ask in plain http, and checks no certificate."""
+
     path: str
     version: str
     platform: str
-    plain_http: bool
+    insecure: bool
     name: str = "crane"
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
@@ -69,16 +71,19 @@ class Crane:
 
     def _command(self, verb: str) -> list[str]:
         # crane takes plain http by itself for loopback and private addresses only
-        return [self.path, verb, "--insecure"] if self.plain_http else [self.path, verb]
+        return [self.path, verb, "--insecure"] if self.insecure else [self.path, verb]
 
 
 @dataclass(frozen=True, slots=True)
 class Skopeo:
+    """`insecure` as for crane; `certificates` is a folder with `client.cert` and `client.key`."""
+
     path: str
     version: str
     platform: str
-    plain_http: bool
-    authfile: str | None
+    insecure: bool
+    authfile: Path
+    certificates: Path | None = None
     name: str = "skopeo"
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
@@ -88,8 +93,7 @@ class Skopeo:
             *self._command(scratch),
             "copy",
             "--quiet",
-            f"--src-tls-verify={_word(not self.plain_http)}",
-            *self._authentication("--src-authfile"),
+            *self._security("--src-"),
             f"docker://{references[0]}",
             f"docker-archive:{os.devnull}:x:y",
         ]
@@ -100,14 +104,14 @@ class Skopeo:
     def _sync(self, references: Sequence[str], scratch: Path) -> list[str]:
         """Several images in one launch; OSError where the list of them cannot be written."""
         listed = scratch / "images.yaml"
-        listed.write_text(sync_list(references, tls_verify=not self.plain_http))
+        listed.write_text(sync_list(references, not self.insecure, self.certificates))
         return [
             *self._command(scratch),
             "sync",
             "--scoped",
             "--src=yaml",
             "--dest=dir",
-            *self._authentication("--src-authfile"),
+            *self._security("--src-"),
             str(listed),
             str(scratch / "images"),
         ]
@@ -127,28 +131,31 @@ class Skopeo:
             "--tmpdir",
             str(scratch),
             "delete",
-            f"--tls-verify={_word(not self.plain_http)}",
-            *self._authentication("--authfile"),
+            *self._security("--"),
             f"docker://{reference}",
         ]
 
-    def _authentication(self, option: str) -> list[str]:
-        return [option, self.authfile] if self.authfile else []
+    def _security(self, dashes: str) -> list[str]:
+        verify = "false" if self.insecure else "true"
+        shown = [f"{dashes}cert-dir", str(self.certificates)] if self.certificates else []
+        return [f"{dashes}tls-verify={verify}", f"{dashes}authfile", str(self.authfile), *shown]
 
 
-def sync_list(references: Sequence[str], *, tls_verify: bool) -> str:
-    """What `skopeo sync` reads, as JSON, which is YAML too: by registry, by repository, the tags and digests."""
+def sync_list(references: Sequence[str], tls_verify: bool, certificates: Path | None) -> str:
+    """What `skopeo sync` reads, as JSON, which is YAML too: by registry, by repository, the tags and digests.
+
+    Its word on certificates counts more than the command line's, even where it has none.
+    """
+    security: dict[str, Any] = {"tls-verify": tls_verify}
+    if certificates is not None:
+        security["cert-dir"] = str(certificates)
     registries: dict[str, Any] = {}
     for reference in references:
         host, _, name = reference.partition("/")
         repository, _, wanted = name.partition("@") if "@" in name else name.rpartition(":")
-        registry = registries.setdefault(host, {"tls-verify": tls_verify, "images": {}})
+        registry = registries.setdefault(host, {**security, "images": {}})
         registry["images"].setdefault(repository, []).append(wanted)
     return json.dumps(registries)
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def this_platform() -> str:
@@ -232,12 +239,12 @@ def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
         raise RunError(f"'{path}' cannot be executed") from None
 
 
-def header_config(config: Mapping[str, Any], header: tuple[str, str]) -> str:
-    """The user's Docker config with one more HTTP header, as JSON: the credentials and their helpers stay."""
+def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:
+    """A Docker config with one more HTTP header, which crane sends with each request."""
     headers = config.get("HttpHeaders")
     merged = dict(headers) if isinstance(headers, Mapping) else {}
     merged[header[0]] = header[1]
-    return json.dumps({**config, "HttpHeaders": merged})
+    return {**config, "HttpHeaders": merged}
 
 
 _NOT_EXECUTABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM)

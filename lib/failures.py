@@ -92,6 +92,7 @@ _OWN_WORDS: Final = (
     _rule(
         _C.RESET,
         "server closed idle connection",
+        "http2: client conn could not be established",
         "http2: .*GOAWAY",
         "stream error: ",
         "broken: unexpected EOF",
@@ -240,7 +241,8 @@ def _repeated(before: str, error: str) -> int:
 def _crane_class(before: str, words: str) -> ErrorClass:
     answer = _CRANE_ANSWER.search(words)
     own = _own_class(_QUOTED.sub('""', words[: answer.start()] if answer else words))
-    if answer is None or own is _C.TLS:  # after a failed handshake crane asks the same port in plain http
+    # after https has failed crane asks the same port in plain http, to which a port for TLS answers 400
+    if answer is None or own is _C.TLS or (own is _C.RESET and answer["status"] == "400"):
         return own
     if answer["size"]:
         return _C.BAD_DIGEST

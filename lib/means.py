@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .clients import Client, Crane, Found, Skopeo, header_config
+from .client_files import ClientFiles, write_client_files
+from .clients import Client, Crane, Found, Skopeo
 from .errors import RunError
 from .gateway import Gateway
 from .guard import MARK
 from .http.connections import Connections
-from .http.registry import Registry
+from .http.logins import Login
+from .http.registry import Registry, RegistryError
 from .images import Image
 from .launch import Launcher
 from .layout import Route, plan_route, unservable
@@ -23,6 +25,7 @@ from .same_server import same_server
 from .scratch import Scratch
 from .selection import Selection
 from .settings import Settings
+from .tls import Tls
 
 # A prune call that fails is retried for so long, in seconds; then it counts as failed.
 _PRUNE_RETRY = 5.0
@@ -55,16 +58,21 @@ def find_means(
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
     if settings.layout.is_ociregistry:
         _tell_unservable(images, connections)
-    host = _start_gateway(route, settings, connections) if route.way == "gateway" else route.endpoint.host
-    client = _client(found, route, settings, connections)
-    launcher = Launcher(_environment(settings, found, route, connections, scratch))
+    login = connections.login(route.endpoint.url)
+    _check_fit(found, route, login, connections)
+    gateway = route.way == "gateway"
+    host = _start_gateway(route, login, settings, connections) if gateway else route.endpoint.host
+    files = write_client_files(route, connections.credentials, login, settings.tls, scratch)
+    client = _client(found, route, settings, files)
+    launcher = Launcher({**client_environment(scratch), **_lean(settings, found), **files.environment})
     connections.resources.callback(launcher.close)
 
     def reference(image: Image) -> str:
         return route.reference(host, image)
 
     connections.log(
-        f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path))}{_beside(route)}"
+        f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path))}"
+        f"{_beside(route, found, settings.tls)}"
     )
     puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
     if not settings.prune and not settings.prune_first:
@@ -75,11 +83,45 @@ def find_means(
     return Means(puller, ways.choose(images[0]), client, launcher)
 
 
-def _beside(route: Route) -> str:
+def _beside(route: Route, found: Found, tls: Tls) -> str:
     """What the command in the log needs to be repeated by hand."""
+    needs = []
     if route.way == "header" and route.header is not None:
-        return f" (with HttpHeaders {route.header[0]}: {route.header[1]} in $DOCKER_CONFIG/config.json)"
-    return " (the gateway is there during this run only)" if route.way == "gateway" else ""
+        needs.append(f"with HttpHeaders {route.header[0]}: {route.header[1]} in $DOCKER_CONFIG/config.json")
+    if tls.authorities:
+        needs.append(f"with {tls.ca_file} in the file that $SSL_CERT_FILE names")
+    if found.kind == "skopeo":
+        needs.append(
+            f"{'the gateway and ' if route.way == 'gateway' else ''}its files are there during this run only"
+        )
+    return f" ({'; '.join(needs)})" if needs else ""
+
+
+def _check_fit(found: Found, route: Route, login: Login | None, connections: Connections) -> None:
+    """RunError where the server wants of the client what that cannot give."""
+    if found.kind == "skopeo" and login is not None and not (login.username or login.identity_token):
+        raise RunError(
+            f"skopeo reads no registry token from a file, as {login.path} has one for {route.endpoint.name}; "
+            "use --client crane, or log in with a name and a password"
+        )
+    tls = connections.tls
+    if found.kind == "crane" and tls.client_cert is not None and route.endpoint.tls:
+        shown, hidden = (_status(route, each, connections) for each in (tls, tls.without_certificate()))
+        if shown is None:
+            return  # it does not answer: what its clients make of that is counted
+        if shown != hidden:
+            raise RunError(
+                f"{route.endpoint.name} wants a client certificate, and crane can show none; use --client skopeo"
+            )
+        connections.log(f"crane shows no client certificate; {route.endpoint.name} asks it for none")
+
+
+def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
+    try:
+        ping = connections.registry(route.endpoint.url, tls=tls).ping()
+        return connections.network.run_until_stop(ping)
+    except RegistryError:
+        return None
 
 
 def _tell_unservable(images: list[Image], connections: Connections) -> None:
@@ -92,31 +134,31 @@ def _tell_unservable(images: list[Image], connections: Connections) -> None:
         connections.caution(f"Ociregistry cannot serve {found[0].name}: {reason} ({len(found)} such)")
 
 
-def _start_gateway(route: Route, settings: Settings, connections: Connections) -> str:
-    if connections.credentials.has_login(route.endpoint.name):
+def _start_gateway(route: Route, login: Login | None, settings: Settings, connections: Connections) -> str:
+    if login is not None:
         raise RunError(
             f"{route.endpoint.name} needs credentials, and skopeo could reach it by the loopback gateway only, "
             "which passes none on; use --client crane, or an --upstream-name that fits into a path"
+        )
+    if route.endpoint.tls and not settings.tls.insecure:
+        raise RunError(
+            f"skopeo could reach {route.endpoint.name} by the loopback gateway only, which speaks plain http, and then "
+            "checks no certificate behind it either; use --client crane, an --upstream-name that fits into a path, "
+            "or accept that with --insecure"
         )
     gateway = Gateway(route.endpoint.url, settings.upstream_name)
     network = connections.network
     host = network.run(gateway.start())
     connections.resources.callback(lambda: network.run(gateway.close()))
-    if route.endpoint.tls:
-        connections.caution(
-            "skopeo checks no certificate behind the gateway, as the gateway itself speaks plain http"
-        )
     connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
     return host
 
 
-def _client(found: Found, route: Route, settings: Settings, connections: Connections) -> Client:
-    plain_http = route.way == "gateway" or not route.endpoint.tls
+def _client(found: Found, route: Route, settings: Settings, files: ClientFiles) -> Client:
+    insecure = settings.tls.insecure or route.way == "gateway" or not route.endpoint.tls
     if found.kind == "crane":
-        return Crane(found.path, found.version, settings.platform, plain_http)
-    config = connections.credentials.config_path
-    authfile = str(config) if config else None
-    return Skopeo(found.path, found.version, settings.platform, plain_http, authfile)
+        return Crane(found.path, found.version, settings.platform, insecure)
+    return Skopeo(found.path, found.version, settings.platform, insecure, files.config, files.certificates)
 
 
 def client_environment(scratch: Scratch) -> dict[str, str]:
@@ -124,19 +166,10 @@ def client_environment(scratch: Scratch) -> dict[str, str]:
     return {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
 
 
-def _environment(
-    settings: Settings, found: Found, route: Route, connections: Connections, scratch: Scratch
-) -> dict[str, str]:
-    environment = client_environment(scratch)
-    if settings.lean and found.kind == "crane":
-        # skopeo unpacks layers in parallel: with one processor large ones would take it longer
-        environment.setdefault("GOMAXPROCS", "1")
-    if route.way == "header" and route.header is not None:
-        folder = scratch.folder("docker")
-        (folder / "config.json").touch(0o600)
-        (folder / "config.json").write_text(header_config(connections.credentials.config, route.header))
-        environment["DOCKER_CONFIG"] = str(folder)
-    return environment
+def _lean(settings: Settings, found: Found) -> dict[str, str]:
+    """crane works alone and wants no more than one processor; skopeo unpacks the layers of an image in parallel."""
+    wanted = settings.lean and found.kind == "crane" and "GOMAXPROCS" not in os.environ
+    return {"GOMAXPROCS": "1"} if wanted else {}
 
 
 class _PruneWays:

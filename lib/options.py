@@ -107,9 +107,27 @@ def _switch(names: list[str], section: str, text: str, *, default: bool = False)
     )
 
 
-SERVERS, RAMP, IMAGES, CLIENT = "Servers", "Ramp", "What is pulled", "Client"
+SERVERS, TLS, RAMP, IMAGES, CLIENT = "Servers", "TLS", "Ramp", "What is pulled", "Client"
 PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
 
+
+def _file(name: str, section: str, text: str) -> Section:
+    """An option that names a file."""
+    return Section([name], section=section, type=click.Path(path_type=Path), metavar="FILE", help=text)
+
+
+# Other commands that talk to registries take these as well.
+TLS_OPTIONS: list[click.Parameter] = [
+    _file("--ca-file", TLS, "Trust the CAs in this PEM file as well as the system's."),
+    Section(
+        ["--insecure"],
+        section=TLS,
+        is_flag=True,
+        help="Check no server's certificate; whoever is in between reads along.",
+    ),
+    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one; crane can show none."),
+    _file("--client-key", TLS, "Its key, without a passphrase.  [default: in the file of --client-cert]"),
+]
 
 OPTIONS: list[click.Parameter] = [
     Section(
@@ -142,6 +160,7 @@ OPTIONS: list[click.Parameter] = [
         metavar="NAME",
         help="What the server calls the upstream.  [default: host and port of --registry-url]",
     ),
+    *TLS_OPTIONS,
     Section(
         ["--patterns"],
         section=RAMP,

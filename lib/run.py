@@ -99,7 +99,7 @@ def _carry_out(
     if settings.metrics_listen is not None:
         _export(settings.metrics_listen, network, state, log, lasting)
     with Scratch() as scratch, ExitStack() as resources:
-        connections = Connections(network, resources, log, warn)
+        connections = Connections(network, resources, log, warn, settings.tls)
         found = None
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))

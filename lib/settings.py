@@ -18,6 +18,7 @@ from .listen import Listen, parse_listen
 from .pace import Rate, parse_rate
 from .same_server import spelled_alike
 from .thresholds import Threshold, parse_threshold
+from .tls import Tls, parse_tls
 
 STDOUT = "-"
 JSONL = "jsonl"
@@ -31,6 +32,7 @@ class Settings:
 
     pullthrough: Endpoint
     registry: Endpoint
+    tls: Tls
     patterns: tuple[str, ...]
     workers: int | None
     iteration_seconds: float
@@ -73,6 +75,8 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, Endpoint):
                 shown[f"{field.name}_url"] = value.url
+            elif isinstance(value, Tls):
+                shown.update(value.as_json())
             elif isinstance(value, Layout):
                 shown[field.name] = value.name
             elif field.name == "thresholds":
@@ -126,6 +130,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
     settings = Settings(
         pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
         registry=registry,
+        tls=parse_tls(options),
         patterns=_patterns(options["patterns"]),
         workers=options["workers"],
         iteration_seconds=options["iteration_seconds"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from yarl import URL
 
 from lib.http import credentials
 from lib.http.credentials import Credentials, CredentialsError, Login
@@ -49,7 +51,6 @@ def helper(folder: Path, name: str, script: str) -> dict[str, str]:
 def test_entries(tmp_path: Path, entry: object, login: Login | None) -> None:
     found = configured(tmp_path, {"auths": {"reg:5000": entry}})
     assert found.lookup("reg:5000") == login
-    assert found.has_login("reg:5000") is (login is not None)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_entries(tmp_path: Path, entry: object, login: Login | None) -> None:
     ],
 )
 def test_hosts(tmp_path: Path, key: str, host: str, matches: bool) -> None:
-    assert configured(tmp_path, {"auths": {key: {"auth": encoded("a:b")}}}).has_login(host) is matches
+    assert bool(configured(tmp_path, {"auths": {key: {"auth": encoded("a:b")}}}).lookup(host)) is matches
 
 
 def test_the_exact_key_wins(tmp_path: Path) -> None:
@@ -87,6 +88,7 @@ def test_where_the_file_is(tmp_path: Path) -> None:
         home / ".docker" / "config.json": "home",
         tmp_path / "auth.json": "podman",
         run / "containers" / "auth.json": "runtime",
+        home / ".config" / "containers" / "auth.json": "settings",
     }
     env = {
         "DOCKER_CONFIG": str(docker),
@@ -111,12 +113,72 @@ def test_where_the_file_is(tmp_path: Path) -> None:
     assert user_of(env) == "podman"
     del env["REGISTRY_AUTH_FILE"]
     assert user_of(env) == "runtime"
-    assert Credentials.from_environment(env).config_path == run / "containers" / "auth.json"
+    del env["XDG_RUNTIME_DIR"]
+    assert user_of(env) == "settings"
+    assert user_of({**env, "XDG_CONFIG_HOME": str(tmp_path / "run")}) == "runtime"
 
 
-def test_no_file_is_no_login() -> None:
-    none = Credentials.from_environment({})
-    assert (none.config_path, dict(none.config), none.lookup("reg")) == (None, {}, None)
+def test_each_host_is_looked_for_in_every_file(tmp_path: Path) -> None:
+    docker = tmp_path / "config.json"
+    podman = tmp_path / "auth.json"
+    docker.write_text(json.dumps({"auths": {"one": {"auth": encoded("docker:x")}}}))
+    podman.write_text(json.dumps({"auths": {host: {"auth": encoded("podman:x")} for host in ("one", "two")}}))
+    found = Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path), "REGISTRY_AUTH_FILE": str(podman)})
+    one, two = found.lookup("one"), found.lookup("two")
+    assert one == Login("docker", "x")
+    assert two == Login("podman", "x")
+    assert (one.path, two.path) == (docker, podman)
+
+
+def test_a_host_may_have_its_default_port(tmp_path: Path) -> None:
+    entries = {"bare": {"auth": encoded("a:x")}, "ported:443": {"auth": encoded("b:x")}}
+    found = configured(tmp_path, {"auths": {**entries, "[::1]:5000": {"auth": encoded("c:x")}}})
+
+    def login(url: str) -> Login | None:
+        return asyncio.run(found.login_for(URL(url)))
+
+    assert login("https://bare") == login("https://bare:443") == Login("a", "x")
+    assert login("https://ported") == login("https://ported:443") == Login("b", "x")
+    assert login("http://[::1]:5000") == Login("c", "x")
+    assert login("http://ported") is login("https://bare:5000") is None
+
+
+def test_no_file_is_no_login(tmp_path: Path) -> None:
+    none = Credentials.from_environment({"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert (dict(none.files), none.lookup("reg")) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("login", "entry"),
+    [
+        (Login("bob", SECRET), {"auth": encoded(f"bob:{SECRET}")}),
+        (Login(identity_token="idt"), {"auth": encoded("<token>:"), "identitytoken": "idt"}),
+        (Login("bob", "", "idt"), {"auth": encoded("bob:"), "identitytoken": "idt"}),
+        (Login(registry_token="rt"), {"registrytoken": "rt"}),
+    ],
+)
+def test_what_the_clients_are_given(tmp_path: Path, login: Login, entry: object) -> None:
+    """This login alone, in the form that both take; what else the user has configured stays."""
+    auths = {"reg": {"auth": encoded("x:y")}, "other": {"auth": encoded("x:y")}}
+    user = configured(
+        tmp_path, {"auths": auths, "credsStore": "s", "credHelpers": {"o": "h"}, "HttpHeaders": {"A": "1"}}
+    )
+    assert user.client_config("reg:443", login) == {
+        "HttpHeaders": {"A": "1"},
+        "auths": {"reg:443": entry},
+    }
+    assert user.client_config("reg:443", None) == {"HttpHeaders": {"A": "1"}}
+
+
+def test_the_clients_ask_the_helper_themselves(tmp_path: Path) -> None:
+    """skopeo knows no credsStore, so the helper is named for the host; its secret goes into no file."""
+    env = helper(tmp_path, "all", 'echo "{\\"Username\\":\\"bob\\",\\"Secret\\":\\"s3cret-pw\\"}"')
+    found = configured(tmp_path, {"credsStore": "all"}, **env)
+    login = found.lookup("reg")
+    assert login == Login("bob", SECRET)
+    assert found.client_config("reg", login) == {"credHelpers": {"reg": "all"}}
+    hub = {"docker.io": "all", "https://index.docker.io/v1/": "all"}
+    assert found.client_config("docker.io", login) == {"credHelpers": hub}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", '{"auths": ' + "[" * 100_000, "\x80\xff"])
@@ -129,7 +191,7 @@ def test_a_broken_file(tmp_path: Path, text: str) -> None:
 
 def test_an_empty_file_is_no_login(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("")
-    assert not Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)}).has_login("reg")
+    assert Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)}).lookup("reg") is None
 
 
 @pytest.mark.parametrize(

@@ -443,6 +443,17 @@ def test_https_with_a_bad_certificate_that_answers_plain_http_stays_tls() -> Non
     assert classify("crane", 1, stderr).error_class == "tls"
 
 
+@pytest.mark.parametrize(
+    "lost",
+    ["write tcp 1.1.1.1:1->1.1.1.1:2: write: broken pipe", "http2: client conn could not be established"],
+)
+def test_https_that_is_dropped_and_plain_http_that_is_refused(lost: str) -> None:
+    """What crane shows of one in six pulls from a registry that wants a client certificate; of the others it is tls."""
+    stderr = f'Error: Get "https://h/v2/": {lost}; GET http://h/v2/: unexpected status code {{}} x: y\n'
+    assert classify("crane", 1, stderr.format(400)).error_class == "reset"
+    assert classify("crane", 1, stderr.format(404)).error_class == "not-found"
+
+
 def test_the_tail_of_a_long_stderr_is_enough() -> None:
     """The launcher keeps the end; the first line may be cut anywhere."""
     stderr = _crane_stderr("UNKNOWN: " + "x" * 300, 3)

@@ -61,7 +61,7 @@ def test_populate_pushes_what_is_not_there_and_says_what_to_run(crane: str) -> N
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["--registry-url=127.0.0.1:1"], 1, "cannot push to 127.0.0.1:1"),
+        (["--registry-url=127.0.0.1:1"], 1, "cannot push: 127.0.0.1:1 refuses connections"),
         ([], 2, "--registry-url"),
         (["--registry-url=127.0.0.1:1", "--layer-size=1"], 2, "between 1KiB and 1GiB"),
         (["--registry-url=127.0.0.1:1", "--layer-size=big"], 2, "not a size"),

@@ -180,7 +180,7 @@ def test_deletes_with_the_tools_own_commands(
     client: Client = (
         Crane(path, "", "linux/amd64", True)
         if name == "crane"
-        else Skopeo(path, "", "linux/amd64", True, None)
+        else Skopeo(path, "", "linux/amd64", True, Path("/none"))
     )
     server, route = connect(deletable.url), route_to(deletable.url)
     repository, _, tag = upstream.images[0].partition(":")

@@ -51,7 +51,9 @@ def client(request: pytest.FixtureRequest) -> Client:
     path: str = request.getfixturevalue(request.param)
     if request.param == "crane":
         return Crane(path, "", "linux/amd64", True)
-    return Skopeo(path, "", "linux/amd64", True, None)
+    logins: Path = request.getfixturevalue("tmp_path_factory").mktemp("logins") / "config.json"
+    logins.write_text("{}")
+    return Skopeo(path, "", "linux/amd64", True, logins)
 
 
 def pull(
@@ -207,7 +209,7 @@ def test_a_list_that_cannot_be_written_is_a_full_disk_and_no_fault_of_the_driver
 
     monkeypatch.setattr(Path, "write_text", full)
     puller = ClientPuller(
-        Skopeo(skopeo, "", "linux/amd64", True, None),
+        Skopeo(skopeo, "", "linux/amd64", True, Path("/unread")),
         launcher,
         lambda image: f"127.0.0.1:1/{image.name}",
         5.0,

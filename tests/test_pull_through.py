@@ -323,12 +323,12 @@ def upstream_manifests(cache: Server) -> int:
 def test_the_private_configuration_keeps_the_users_credentials_and_is_gone(
     ociregistry: Ociregistry, crane: str, tmp_path: Path
 ) -> None:
-    """A wrapper around crane keeps what it was given: the header and the user's entries, for the user alone to read."""
+    """A wrapper around crane keeps what it was given: the header and the server's login, for the user alone to read."""
     config = tmp_path / "docker"
     config.mkdir()
-    (config / "config.json").write_text(
-        json.dumps({"auths": {"elsewhere.example": {"auth": "bWU6c2VjcmV0"}}})
-    )
+    host = ociregistry.url.partition("://")[2]
+    auths = {name: {"auth": "bWU6c2VjcmV0"} for name in (host, "elsewhere.example")}
+    (config / "config.json").write_text(json.dumps({"auths": auths, "HttpHeaders": {"X-Mine": "1"}}))
     wrapper = tmp_path / "crane"
     wrapper.write_text(
         f'#!/bin/sh\nif [ "$1" = pull ]; then cp "$DOCKER_CONFIG/config.json" {tmp_path}/seen; '
@@ -342,8 +342,8 @@ def test_the_private_configuration_keeps_the_users_credentials_and_is_gone(
     )  # fmt: skip
     assert ended.status == 0
     assert json.loads((tmp_path / "seen").read_text()) == {
-        "auths": {"elsewhere.example": {"auth": "bWU6c2VjcmV0"}},
-        "HttpHeaders": {"X-Registry": ociregistry.upstream},
+        "auths": {host: {"auth": "bWU6c2VjcmV0"}},
+        "HttpHeaders": {"X-Mine": "1", "X-Registry": ociregistry.upstream},
     }
     assert (tmp_path / "modes").read_text().split() == ["700", "600"]
     assert os.listdir(config) == ["config.json"]

@@ -36,7 +36,7 @@ BOB = "Basic " + base64.b64encode(b"bob:pw").decode()
 
 
 def logins(**auths: object) -> Credentials:
-    return Credentials({"auths": auths}, Path("/home/bob/.docker/config.json"), {})
+    return Credentials({Path("/home/bob/.docker/config.json"): {"auths": auths}}, {})
 
 
 def bob_at(*servers: Server) -> Credentials:
@@ -227,7 +227,7 @@ def test_cancelling_ends_a_credential_helper(tmp_path: Path) -> None:
     program = tmp_path / "docker-credential-slow"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 30\n")
     program.chmod(0o755)
-    credentials = Credentials({"credsStore": "slow"}, tmp_path, {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    credentials = Credentials({tmp_path: {"credsStore": "slow"}}, {"PATH": f"{tmp_path}:/usr/bin:/bin"})
 
     async def run() -> None:
         handler = replies(status(401, WWW_Authenticate='Basic realm="x"'))
@@ -717,7 +717,7 @@ def test_certificates(tmp_path: Path) -> None:
 
     with tls_server(tmp_path, WELL) as (port, context):
         with pytest.raises(
-            RegistryError, match=r"certificate of localhost:\d+ is not accepted \(self.signed.*SSL_CERT_FILE"
+            RegistryError, match=r"certificate of localhost:\d+ is not accepted \(self.signed.*--ca-file FILE"
         ):
             asyncio.run(get(f"https://localhost:{port}", True))
         with pytest.raises(RegistryError, match=r"is not accepted \(IP address mismatch"):

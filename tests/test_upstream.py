@@ -40,7 +40,7 @@ async def listed(
         registry = Registry(
             url,
             session,
-            credentials or Credentials({}, None, {}),
+            credentials or Credentials({}, {}),
             retry_seconds=retry_seconds,  # type: ignore[arg-type]
             log=lambda _line: None,
         )
@@ -145,7 +145,9 @@ def test_absolute_links_to_the_registry_itself(absolute: str) -> None:
         async with serving(guarded) as server:
             base = absolute.format(url=server.url, host=server.host)
             login = {"auths": {server.host: {"username": "bob", "password": "pw"}}}
-            return names_of(await listed(server.url, credentials=Credentials(login, None, {})))
+            return names_of(
+                await listed(server.url, credentials=Credentials({Path("config.json"): login}, {}))
+            )
 
     assert asyncio.run(run()) == list(many(5))
 
@@ -165,7 +167,9 @@ def test_a_link_to_another_server_gets_no_login() -> None:
 
         async with serving(elsewhere) as other, serving(guarded) as server:
             hosts = {each.host: {"username": "bob", "password": "pw"} for each in (server, other)}
-            repositories = await listed(server.url, credentials=Credentials({"auths": hosts}, None, {}))
+            repositories = await listed(
+                server.url, credentials=Credentials({Path("config.json"): {"auths": hosts}}, {})
+            )
             return names_of(repositories), [each.authorization for each in other.seen]
 
     names, sent = asyncio.run(run())
@@ -197,7 +201,7 @@ def test_servers_page_in_many_ways(habits: dict[str, object], count: int) -> Non
 
     async def run() -> list[str]:
         async with serving(catalog) as server, open_session() as session:
-            registry = Registry(server.url, session, Credentials({}, None, {}), log=seen.append)
+            registry = Registry(server.url, session, Credentials({}, {}), log=seen.append)
             return await upstream._names(registry, seen.append)
 
     assert asyncio.run(run()) == [*many(count), "zz"]
@@ -549,7 +553,7 @@ def test_every_page_is_found(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(upstream, "PAGE_SIZES", (size, 10, None))
             async with serving(catalog) as server, open_session() as session:
-                registry = Registry(server.url, session, Credentials({}, None, {}), log=print)
+                registry = Registry(server.url, session, Credentials({}, {}), log=print)
                 return await upstream._names(registry, print)
 
     assert asyncio.run(run()) == names

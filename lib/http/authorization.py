@@ -61,7 +61,7 @@ class Authorizer:
         self._tokens: Recent[_Token] = Recent()
         self._needed: Recent[str] = Recent()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.login_used = False
+        self.login: Login | None = None
 
     def known(self, path: str) -> str | None:
         """The header to send with a request for this path, from what was learnt so far."""
@@ -152,18 +152,12 @@ class Authorizer:
         return await self._fetch("GET", realm.with_query(query), headers, None, _TOKEN_BYTES)
 
     async def _login(self) -> Login | None:
-        """The user's login for this registry; a helper runs in a thread, and ends when this task is cancelled."""
-        host = self._url.host or ""
-        name = host if self._url.is_default_port() else f"{host}:{self._url.port}"
+        """The user's login for this registry."""
         try:
-            login = await asyncio.to_thread(self._credentials.lookup, name)
-        except asyncio.CancelledError:
-            self._credentials.abandon()
-            raise
+            self.login = await self._credentials.login_for(self._url)
         except CredentialsError as error:
             raise RegistryError(str(error), 401) from error
-        self.login_used = login is not None
-        return login
+        return self.login
 
 
 def _by_strength(offered: list[Challenge]) -> list[Challenge]:

@@ -1,21 +1,24 @@
-"""What the stages before the load share: the network, the user's credentials, registries to ask, where to tell."""
+"""What the stages before the load share: the network, credentials and TLS, registries to ask, where to tell."""
 
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import aiohttp
+from yarl import URL
 
 from ..errors import RunError
-from .credentials import Credentials, CredentialsError
+from ..tls import INSECURE, Tls
+from .credentials import Credentials, CredentialsError, Login
 from .network import Network
 from .registry import Registry, open_session
 
 
 class Connections:
-    """Registries over one session, which `resources` closes. RunError for a Docker configuration that is broken."""
+    """Registries over few sessions, which `resources` closes. RunError for a Docker configuration that is broken."""
 
     def __init__(
         self,
@@ -23,23 +26,39 @@ class Connections:
         resources: ExitStack,
         log: Callable[[str], None],
         warn: Callable[[str], None],
+        tls: Tls,
     ) -> None:
         self.network = network
         self.resources = resources
         self.log = log
         self._warn = warn
-        self._session: aiohttp.ClientSession | None = None
+        self.tls = tls
+        self._sessions: dict[Tls, aiohttp.ClientSession] = {}
         try:
             self.credentials = Credentials.from_environment(os.environ)
         except CredentialsError as error:
             raise RunError(str(error)) from None
+        if tls.insecure:
+            self.caution(INSECURE)
 
-    def registry(self, url: str, retry_seconds: float = 60.0) -> Registry:
+    def registry(self, url: str, retry_seconds: float = 60.0, tls: Tls | None = None) -> Registry:
         """The registry at this address; what fails for a moment is tried again for so many seconds."""
-        if self._session is None:
-            session = self._session = self.network.run(_session())
+        session = self._session(tls or self.tls)
+        return Registry(url, session, self.credentials, retry_seconds=retry_seconds, log=self.log)
+
+    def login(self, url: str) -> Login | None:
+        """The user's login for the registry at this address; RunError where it cannot be read."""
+        try:
+            return self.network.run_until_stop(self.credentials.login_for(URL(url)))
+        except CredentialsError as error:
+            raise RunError(str(error)) from None
+
+    def _session(self, tls: Tls) -> aiohttp.ClientSession:
+        session = self._sessions.get(tls)
+        if session is None:
+            session = self._sessions[tls] = self.network.run(_open(tls.context()))
             self.resources.callback(lambda: self.network.run(session.close()))
-        return Registry(url, self._session, self.credentials, retry_seconds=retry_seconds, log=self.log)
+        return session
 
     def caution(self, message: str) -> None:
         """A warning, for the log and for stderr."""
@@ -47,6 +66,6 @@ class Connections:
         self._warn(message)
 
 
-async def _session() -> aiohttp.ClientSession:
+async def _open(context: ssl.SSLContext) -> aiohttp.ClientSession:
     """Sessions belong to the loop that they are made in."""
-    return open_session()
+    return open_session(context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,19 @@ _NOT_TLS: Final = (
     "UNKNOWN_PROTOCOL",
     "HTTP_REQUEST",
     "PACKET_LENGTH",
+)
+# What to do about a certificate, by OpenSSL's number of what is wrong with it (X509_V_ERR_…).
+_NOT_TRUSTED: Final = "name its CA (the certificate itself, if self-signed) with --ca-file FILE"
+_OTHER_NAME: Final = "call the server by a name that the certificate is for"
+_NOT_IN_FORCE: Final = "renew it, and check this machine's clock"
+_REMEDIES: Final = {
+    **dict.fromkeys((2, 18, 19, 20, 21), _NOT_TRUSTED),
+    **dict.fromkeys((62, 63, 64), _OTHER_NAME),
+    **dict.fromkeys((9, 10), _NOT_IN_FORCE),
+}
+# A server's alerts about what it was shown; with TLS 1.3 they come in the place of its first answer.
+_OF_CLIENT_CERTIFICATE: Final = re.compile(
+    r"ALERT_(?:BAD_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE)"
 )
 
 
@@ -157,10 +171,18 @@ async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _fault(error: Exception, url: URL) -> Exception:
+def explain(error: Exception, url: URL) -> str:
+    """What to tell about an error that aiohttp raised in a request to this address."""
+    fault = _fault(error, url)
+    return str(fault.final if isinstance(fault, TransientError) else fault)
+
+
+def _fault(error: Exception, url: URL) -> RegistryError | TransientError:
     """The table from what aiohttp raises to what the user reads."""
     host = host_of(url)
-    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
+    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)) or (
+        isinstance(error, aiohttp.ClientOSError) and _OF_CLIENT_CERTIFICATE.search(str(error))
+    ):
         return _tls_fault(error, url)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _fatal(f"the proxy for {host} answers {error.status}: check {url.scheme}_proxy and no_proxy")
@@ -187,9 +209,16 @@ def _fault(error: Exception, url: URL) -> Exception:
 def _tls_fault(error: Exception, url: URL) -> RegistryError:
     host, words = host_of(url), str(error)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = clean(getattr(error.certificate_error, "verify_message", "") or "not valid", 200)
+        fault = error.certificate_error
+        reason = clean(getattr(fault, "verify_message", "") or "not valid", 200).rstrip(".")
+        remedy = _REMEDIES.get(getattr(fault, "verify_code", 0), "look at it with openssl s_client")
         return _fatal(
-            f"the certificate of {host} is not accepted ({reason}): set SSL_CERT_FILE to a file with its CA",
+            f"the certificate of {host} is not accepted ({reason}): {remedy}, or check none with --insecure",
+            ErrorClass.TLS,
+        )
+    if _OF_CLIENT_CERTIFICATE.search(words):
+        return _fatal(
+            f"{host} asks for a client certificate that it accepts: give --client-cert and --client-key",
             ErrorClass.TLS,
         )
     if any(sign in words.upper().replace(" ", "_") for sign in _NOT_TLS):

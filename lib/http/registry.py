@@ -61,7 +61,6 @@ class Registry:
         self.host = host_of(URL(url))
         self._base = URL(url)
         self._session = session
-        self._credentials = credentials
         self.retry_seconds = retry_seconds
         self._log = log
         self._logged = -_LOG_SECONDS
@@ -128,8 +127,9 @@ class Registry:
         return RegistryError(f"{self.host} {self._reason(status, where)}", status)
 
     def _reason(self, status: int, where: str) -> str:
-        if status == 401 and self._authorizer.login_used:
-            return f"refuses the login in {self._credentials.config_path} (401): docker login {self._login_name} again"
+        login = self._authorizer.login
+        if status == 401 and login is not None:
+            return f"refuses the login in {login.path} (401): docker login {self._login_name} again"
         if status == 401:
             return f"wants a login (401): docker login {self._login_name}"
         if status == 403:

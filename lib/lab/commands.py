@@ -21,7 +21,10 @@ from ..cli import carry_out
 from ..endpoint import Endpoint, parse_endpoint
 from ..errors import RunError
 from ..http.credentials import Credentials, CredentialsError
-from ..options import called
+from ..http.exchange import explain
+from ..messages import warn
+from ..options import TLS_OPTIONS, called
+from ..tls import INSECURE, Tls, parse_tls
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images
 from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server
@@ -85,13 +88,15 @@ def _bar(population: Population) -> Iterator[Progress]:
         yield lambda done, _total: bar.update(done - bar.pos)
 
 
-@click.command(context_settings=SETTINGS)
-@click.option(
-    "--registry-url",
+_REGISTRY_URL = click.Option(
+    ["--registry-url"],
     required=True,
     metavar="URL",
     help="The registry to push to: host:port (http), http://… or https://…",
 )
+
+
+@click.command(context_settings=SETTINGS, params=[_REGISTRY_URL, *TLS_OPTIONS])
 @_population_options
 def populate(registry_url: str, **options: Any) -> None:
     """Make randomised images and push them to a registry.
@@ -101,8 +106,11 @@ def populate(registry_url: str, **options: Any) -> None:
     """
     endpoint = parse_endpoint("--registry-url", registry_url)
     population = _population(options)
+    tls = parse_tls(options)
+    if tls.insecure:
+        warn(INSECURE)
     started = time.monotonic()
-    names = _push(str(_with_login(endpoint)), population)
+    names = _push(str(_with_login(endpoint)), population, tls)
     click.echo(
         f"{len(names)} images in {endpoint.name} after {time.monotonic() - started:.1f} s. Run next:\n"
     )
@@ -112,22 +120,22 @@ def populate(registry_url: str, **options: Any) -> None:
     )
 
 
-def _push(url: str, population: Population) -> list[str]:
+def _push(url: str, population: Population, tls: Tls) -> list[str]:
     """Push with a progress bar; RunError where the registry does not take it."""
     try:
         with _bar(population) as progress:
-            return asyncio.run(push_images(url, population, progress=progress))
+            return asyncio.run(push_images(url, population, progress=progress, tls=tls.context()))
     except PushRefused as error:
         raise RunError(f"the registry refuses the push: {error}") from None
     except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
-        raise RunError(f"cannot push to {URL(url).host_port_subcomponent}: {error}") from None
+        raise RunError(f"cannot push: {explain(error, URL(url))}") from None
 
 
 def _with_login(endpoint: Endpoint) -> URL:
     """The URL with the user's own login, from the Docker configuration."""
     url = URL(endpoint.url)
     try:
-        login = Credentials.from_environment(os.environ).lookup(endpoint.name)
+        login = asyncio.run(Credentials.from_environment(os.environ).login_for(url))
     except CredentialsError as error:
         raise RunError(str(error)) from None
     return url.with_user(login.username).with_password(login.password) if login and login.username else url
@@ -187,7 +195,7 @@ def lab(
     population = _population(options)
     cache_options = _cache_options(kind, options)
     with _ended_in_order(130 if driver_options else 0), upstream_server(upstream, upstream_port) as server:
-        _push(server.url, population)
+        _push(server.url, population, Tls())
         with cache_of(server, kind, port=cache_port, options=cache_options) as scene:
             if driver_options:
                 return carry_out([*scene.arguments(), *driver_options])

@@ -7,6 +7,7 @@ they are sent. What the registry has already is left alone, so an interrupted ru
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import aiohttp
@@ -46,16 +47,21 @@ class PushRefused(Exception):
 
 
 async def populate(
-    registry_url: str, population: Population, *, concurrency: int = 16, progress: Progress | None = None
+    registry_url: str,
+    population: Population,
+    *,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+    tls: ssl.SSLContext | bool = True,
 ) -> list[str]:
     """Pushes what `registry_url` lacks of `population`; gives the names of all its images, `repository:tag`.
 
-    The URL is `host:port` (http) or has a scheme, and may hold `user:password@`.
+    The URL is `host:port` (http) or has a scheme, and may hold `user:password@`; `tls` as for `open_session`.
     """
     names = image_names(population)
     base, headers = _base_and_headers(registry_url)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300)
-    connector = aiohttp.TCPConnector(limit=concurrency)
+    connector = aiohttp.TCPConnector(limit=concurrency, ssl=tls)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
         pusher = _Pusher(session, base, population)
         await _run_all(pusher, names, concurrency, progress or (lambda _done, _total: None))

@@ -17,7 +17,7 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +100,17 @@ def docker_registry_proxy(upstream: str, *, port: int = 0) -> Iterator[Server]:
 
 
 @contextmanager
-def docker_registry(*, delete: bool = True, htpasswd: str | None = None, port: int = 0) -> Iterator[Server]:
-    """A docker-registry of its own. `htpasswd` is the text of a password file, its hashes bcrypt."""
+def docker_registry(
+    *,
+    delete: bool = True,
+    htpasswd: str | None = None,
+    port: int = 0,
+    more: Mapping[str, object] | None = None,
+) -> Iterator[Server]:
+    """A docker-registry of its own. `htpasswd` is the text of a password file, its hashes bcrypt; `more` are further
+    sections of its configuration, or others in place of the usual ones."""
     with Scratch(PREFIX) as scratch:
-        settings: dict[str, object] = {}
+        settings = dict(more or {})
         if htpasswd is not None:
             path = scratch.path / "htpasswd"
             path.write_text(htpasswd)

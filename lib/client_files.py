@@ -1,0 +1,61 @@
+"""The private files that clients are started with: the login, whom to trust, the client certificate.
+
+They lie in the run's scratch folder, readable by the user alone, and go with it. No secret stands in an argv or in the
+environment: there only the names of these files do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clients import with_header
+from .http.credentials import Credentials, Login
+from .layout import Route
+from .scratch import Scratch
+from .tls import Tls
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFiles:
+    """`config` is a Docker config file, for skopeo's `--authfile` too; `certificates` a folder for its `--cert-dir`."""
+
+    config: Path
+    environment: Mapping[str, str]
+    certificates: Path | None
+
+
+def write_client_files(
+    route: Route, credentials: Credentials, login: Login | None, tls: Tls, scratch: Scratch
+) -> ClientFiles:
+    """Those for this server; made anew where they are there already."""
+    config = credentials.client_config(route.endpoint.host, login)
+    if route.way == "header" and route.header is not None:
+        config = with_header(config, route.header)
+    path = _write(scratch.folder("docker") / "config.json", json.dumps(config).encode())
+    environment = {"DOCKER_CONFIG": str(path.parent)}
+    if tls.authorities:
+        bundle = _write(scratch.folder("tls") / "authorities.pem", tls.bundle(os.environ))
+        environment["SSL_CERT_FILE"] = str(bundle)
+    return ClientFiles(path, environment, _certificates(tls, scratch))
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.touch(0o600)
+    path.write_bytes(content)
+    return path
+
+
+def _certificates(tls: Tls, scratch: Scratch) -> Path | None:
+    """Links, so that there is no second copy of the key."""
+    if tls.client_cert is None or tls.key is None:
+        return None
+    folder = scratch.folder("certificates")
+    for name, target in (("client.cert", tls.client_cert), ("client.key", tls.key)):
+        with suppress(FileExistsError):
+            (folder / name).symlink_to(target.absolute())
+    return folder

@@ -1,0 +1,133 @@
+"""TLS as the user wants it: whom to trust beside the system, whether to check at all, which certificate to show."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import UsageError
+
+# Where Go's crypto/x509, and so both clients, look for the system's authorities; the first that there is counts.
+_SYSTEM_FILES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# What to warn of.
+INSECURE: Final = "--insecure: no server's certificate is checked, logins go to whoever answers"
+_LONGEST_FILE: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """`authorities` are the certificates (PEM) of `ca_file`. Without a `client_key`, `client_cert` holds both."""
+
+    ca_file: Path | None = None
+    insecure: bool = False
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    authorities: bytes = field(default=b"", repr=False)
+
+    @property
+    def key(self) -> Path | None:
+        """The file with the client certificate's key."""
+        return self.client_key or self.client_cert
+
+    def without_certificate(self) -> Tls:
+        """The same, showing no certificate."""
+        return replace(self, client_cert=None, client_key=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """As the summary shows it, under the options' names."""
+        files = {"ca_file": self.ca_file, "client_cert": self.client_cert, "client_key": self.client_key}
+        shown = {name: None if path is None else str(path) for name, path in files.items()}
+        return {"insecure": self.insecure, **shown}
+
+    def context(self) -> ssl.SSLContext:
+        """For the driver's own requests. It accepts what the clients accept, whichever Python this is."""
+        context = ssl.create_default_context()
+        # Go: each certificate of the pool is an anchor, key identifiers are not asked for, common names not read
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.hostname_checks_common_name = False
+        if self.authorities:
+            context.load_verify_locations(cadata=self.authorities.decode("ascii"))
+        if self.client_cert is not None:
+            # a password that is wrong, as OpenSSL would ask for one at the terminal
+            context.load_cert_chain(self.client_cert, self.key, password="")
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def bundle(self, environment: Mapping[str, str]) -> bytes:
+        """The system's authorities and the user's, for SSL_CERT_FILE: clients read it in place of the system's file."""
+        given = environment.get("SSL_CERT_FILE")
+        for path in (given,) if given else _SYSTEM_FILES:
+            with suppress(OSError):
+                return Path(path).read_bytes() + b"\n" + self.authorities
+        return self.authorities
+
+
+def parse_tls(options: Mapping[str, Any]) -> Tls:
+    """Those of a command's options, with the files read; UsageError for files that cannot be used."""
+    ca_file, client_cert, client_key = (options[name] for name in ("ca_file", "client_cert", "client_key"))
+    if client_key is not None and client_cert is None:
+        raise UsageError("--client-key needs --client-cert, the certificate that it belongs to")
+    for option, path in (("--client-cert", client_cert), ("--client-key", client_key)):
+        if path is not None:
+            _check_file(option, path)
+    authorities = _authorities(ca_file) if ca_file is not None else b""
+    tls = Tls(ca_file, options["insecure"], client_cert, client_key, authorities)
+    if client_cert is not None:
+        _check_pair(tls)
+    return tls
+
+
+def _authorities(path: Path) -> bytes:
+    found = _CERTIFICATE.findall(_read("--ca-file", path))
+    if not found:
+        raise UsageError(f"--ca-file: {path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for number, certificate in enumerate(found, 1):
+        try:
+            context.load_verify_locations(cadata=certificate.decode("ascii"))
+        except (ssl.SSLError, ValueError):
+            raise UsageError(f"--ca-file: certificate {number} in {path} is damaged") from None
+    return b"\n".join(found) + b"\n"
+
+
+def _read(option: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LONGEST_FILE)
+    except OSError as error:
+        raise UsageError(f"{option}: cannot read {path}: {error.strerror}") from None
+
+
+def _check_file(option: str, path: Path) -> None:
+    """It is read again and again, by each client; a pipe could be read only once."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{option}: {path} is not a regular file")
+    _read(option, path)
+
+
+def _check_pair(tls: Tls) -> None:
+    try:
+        tls.context()
+    except ssl.SSLError as error:
+        raise UsageError(
+            f"--client-cert: the key in {tls.key} is not that of the certificate"
+            if error.reason == "KEY_VALUES_MISMATCH"
+            else f"--client-cert: {tls.client_cert} and {tls.key} must hold a certificate and its key in PEM, "
+            "the key without a passphrase"
+        ) from None
