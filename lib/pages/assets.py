@@ -31,6 +31,7 @@ th[aria-sort=ascending] button::after { content: " \\25B4"; } th[aria-sort=desce
 .good { color: var(--good); } .bad { color: var(--bad); }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .8rem; white-space: pre-wrap;
   overflow-wrap: anywhere; unicode-bidi: isolate; font-size: .9rem; }
+pre span { display: inline-block; max-width: 100%; }
 @media print { body { max-width: none; padding: 0; font-size: 11pt; } .modebar { display: none !important; }
   section, .tiles, tr { break-inside: avoid; } section.long { break-inside: auto; } thead { display: table-header-group; } }
 """
