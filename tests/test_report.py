@@ -355,7 +355,11 @@ def test_the_load_test_imports_nothing_of_the_report() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     modules = done.stdout.split()
     assert "lib.run" in modules
-    assert not [name for name in modules if name.startswith(("lib.report", "numpy", "plotly"))]
+    assert not [
+        name
+        for name in modules
+        if name.startswith(("lib.report", "lib.pages", "lib.compare", "numpy", "plotly"))
+    ]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

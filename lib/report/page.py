@@ -10,7 +10,7 @@ from ..output import write_whole
 from ..pages.chart import Chart
 from ..pages.command_line import command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
-from ..pages.tables import safe
+from ..pages.tables import safe, tiles
 from . import tables
 from .charts import charts
 from .findings import Findings, find
@@ -131,4 +131,4 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         *((ms(name), name) for name in ("p50", "p95", "p99")),
         (f"{summary['elapsed_seconds']:,.1f} s", "elapsed"),
     )
-    return f'<div class="tiles">{"".join(f"<div class=tile><b>{a}</b><span>{b}</span></div>" for a, b in shown)}</div>'
+    return tiles(shown)
