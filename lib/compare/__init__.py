@@ -1,4 +1,4 @@
 """`ocidriver compare`: is one run faster than another, and is that more than noise. The load test needs none of it.
 
-Data flows summaries → bins → bootstrap → quantities → verdicts → pages; numpy is imported here only.
+Data flows summaries → bins → bootstrap → quantities → told → words → formats, or sides → forest, charts → page.
 """

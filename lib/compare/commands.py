@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import ExitStatus, RunError, UsageError
 from ..messages import say
+from ..output import check_summary_path
+from ..settings import STDOUT
+
+if TYPE_CHECKING:
+    from .told import Told
 
 FILE = click.Path(path_type=Path)
 
@@ -47,6 +54,12 @@ FILE = click.Path(path_type=Path)
     help="How the result is written to stdout.",
 )
 @click.option(
+    "--report-file",
+    type=FILE,
+    metavar="FILE",
+    help="Write one HTML page as well: the same figures, and the runs' charts side by side.",
+)
+@click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the bootstrap."
 )
 def compare(
@@ -55,6 +68,7 @@ def compare(
     threshold: Sequence[str],
     margin: float,
     form: str,
+    report_file: Path | None,
     seed: int,
 ) -> int:
     """Say of two runs which is faster, by their summary files, and whether that is more than noise.
@@ -64,41 +78,79 @@ def compare(
     slower means more of them. Settings that differ are warned of.
 
     \b
-    Exit status: 0 compared; 1 nothing was pulled in a run; 2 wrong usage; 3 a threshold was missed.
+    Exit status: 0 compared; 1 nothing was pulled in a run, or the page cannot be written; 2 wrong usage;
+    3 a threshold was missed.
     """
-    if len(files) < 2:
-        raise UsageError("compare: give the summary files of at least two runs, which --summary-file wrote")
-    if events and len(events) != len(files):
-        raise UsageError(
-            f"compare: {len(events)} --events for {len(files)} summaries; give one for each, in the same order"
-        )
+    _check_usage(files, events, report_file)
     try:
-        from . import pages
-        from .differences import differences
+        from . import formats, words
         from .limits import parse_limit
-        from .quantities import compare as compare_runs
-        from .summaries import read_run
+        from .told import tell
+
+        if report_file is not None:
+            from . import page
     except ModuleNotFoundError as error:
         raise RunError(
             f"the Python package {error.name} is missing; install what requirements.txt names"
         ) from None
 
     limits = [parse_limit(text) for text in threshold]
-    first, *others = (read_run(file, events[index] if events else None) for index, file in enumerate(files))
-    told = []
-    for other in others:
-        comparison = compare_runs(first, other, seed=seed, margin=margin / 100)
-        judgements = tuple(limit.judge(comparison.quantities) for limit in limits)
-        told.append(pages.Told(comparison, differences(first, other), judgements))
-    write = {"text": pages.as_text, "markdown": pages.as_markdown, "json": pages.as_json}[form]
+    told = tell(files, events, limits, seed=seed, margin=margin / 100)
+    write = {"text": formats.as_text, "markdown": formats.as_markdown, "json": formats.as_json}[form]
     click.echo(_printable(write(told)))
-    missed = [
-        f"{each.limit.expression} ({pair.comparison.b.file}: "
-        f"{'not measured' if each.value is None else format(100 * each.value, '+.4g') + ' %'})"
-        for pair in told
-        for each in pair.judgements
-        if not each.passed
-    ]
+    if report_file is not None:
+        try:
+            page.write_page(report_file, told, margin / 100)
+        except OSError as error:
+            raise RunError(_unwritable(report_file, error.strerror or str(error))) from None
+    return _status(told, words.missed(told))
+
+
+def _check_usage(files: Sequence[Path], events: Sequence[Path], report_file: Path | None) -> None:
+    if len(files) < 2:
+        raise UsageError("compare: give the summary files of at least two runs, which --summary-file wrote")
+    if events and len(events) != len(files):
+        raise UsageError(
+            f"compare: {len(events)} --events for {len(files)} summaries; give one for each, in the same order"
+        )
+    if report_file is not None:
+        _check_report_file(report_file, (*files, *events))
+
+
+def _check_report_file(path: Path, inputs: Sequence[Path]) -> None:
+    """Before any work: the page must not take the place of what it is made of, and must have one."""
+    if str(path) == STDOUT:
+        raise UsageError("--report-file: stdout has the comparison already; name a file")
+    if any(_same(path, each) for each in inputs):
+        raise UsageError(f"--report-file: {path} is one of the files to compare; name another")
+    try:
+        check_summary_path(path, "--report-file")
+    except UsageError as error:
+        raise RunError(f"{error}; name a file in a folder that you may write to") from None
+
+
+def _same(one: Path, other: Path) -> bool:
+    """The same file, also by another name."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _unwritable(path: Path, reason: str) -> str:
+    return f"--report-file: cannot write {path}: {reason}; name a file in a folder that you may write to"
+
+
+def _status(told: Sequence[Told], missed: Sequence[str]) -> int:
+    """Without a pull there is no comparison: that wins over thresholds."""
+    runs = (told[0].comparison.a, *(pair.comparison.b for pair in told))
+    empty = [run.file for run in runs if not run.document["pulled"]]
+    if empty:
+        raise RunError(
+            f"{empty[0]}: nothing was pulled in this run, so rate and latencies cannot be compared"
+        )
     if missed:
         say(f"threshold missed: {', '.join(missed)}")
         return ExitStatus.THRESHOLD

@@ -80,6 +80,8 @@ class Pair:
 
     def notes(self) -> Iterator[str]:
         for run in (self._a, self._b):
+            if not run.document["pulled"]:
+                yield f"nothing was pulled in {run.file}"
             if run.interrupted:
                 yield f"{run.file} was interrupted"
             if run.document["limited_by"]:
@@ -92,8 +94,8 @@ class Pair:
             )
         if self._bins < LEAST_BINS:
             yield (
-                f"only {self._bins} intervals can be paired, too few to tell a difference from noise: take a smaller "
-                "--tally-seconds, or give --events"
+                f"only {self._bins} interval{'s' * (self._bins != 1)} can be paired, too few to tell a difference from "
+                "noise: take a smaller --tally-seconds, or give --events"
             )
         if self._in_a.first is None or self._in_b.first is None:
             yield NEEDS_EVENTS
@@ -155,11 +157,11 @@ class Pair:
                 for bins in (self._in_a, self._in_b)
             )
             away = spread(other - one, self._bins)
-        return _errors(ERROR_RATE, counts, _difference(*counts), away)
+        return _errors(ERROR_RATE, counts, away)
 
     def _errors(self, error: str) -> Quantity:
         counts = [(int(run.document["errors"].get(error, 0)), run.ended) for run in (self._a, self._b)]
-        return _errors(ERRORS + error, counts, _difference(*counts), None)
+        return _errors(ERRORS + error, counts, None)
 
 
 def _quantity(name: str, a: float | None, b: float | None) -> Quantity:
@@ -171,12 +173,13 @@ def _quantity(name: str, a: float | None, b: float | None) -> Quantity:
 def _errors(
     name: str,
     counts: list[tuple[int, int]],
-    exact: tuple[float, float],
     away: tuple[float, float] | None,
 ) -> Quantity:
     """The wider of the two intervals: failures come in bursts, which the exact one does not know."""
-    a, b = (failed / ended for failed, ended in counts)
-    low, high = exact
+    a, b = (failed / ended if ended else None for failed, ended in counts)
+    if a is None or b is None:
+        return Quantity(name, a, b, None, None, None, None)
+    low, high = _difference(*counts)
     if away is not None:
         low, high = min(low, b - a + away[0]), max(high, b - a + away[1])
     verdict = SLOWER if low > 0 else FASTER if high < 0 else NOISE

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError, UsageError
+from ..errors import UsageError
 from ..summary import SCHEMA
 
 Json = Mapping[str, Any]
@@ -21,6 +21,10 @@ class Latency:
 
     mean: float
     points: tuple[tuple[float, float], ...]
+
+    def below(self, share: float) -> float:
+        """The latency that this share of the pulls, one of the points', stayed under."""
+        return dict(self.points)[share]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Span:
     direction: str
     start: float
     end: float
+    pulled: int
+    latency: Latency | None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -79,11 +85,13 @@ class Recorded:
 
 
 _SHARES = (("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+# No count, time or rate of a run is larger.
+_MOST = 1e15
 _LATENCIES = ("latency_ms", "first_latency_ms", "repeat_latency_ms")
 
 
 def read_run(path: Path, events: Path | None = None) -> Recorded:
-    """The files of one run; UsageError where they are not, RunError where nothing was pulled."""
+    """The files of one run; UsageError where they are not."""
     document = _document(path)
     try:
         steps, intervals = _steps(document), _intervals(document)
@@ -91,8 +99,6 @@ def read_run(path: Path, events: Path | None = None) -> Recorded:
         pulled = int(document["pulled"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise UsageError(f"{path}: not a whole summary of ocidriver; make it with --summary-file") from None
-    if pulled == 0:
-        raise RunError(f"{path}: nothing was pulled in this run, so there is nothing to compare")
     pulls = None if events is None else tuple(_pulls(events, document))
     if pulls is not None and sum(pull.error is None for pull in pulls) != pulled:
         raise UsageError(f"{events}: does not hold the {pulled} pulls of {path}; give the events of that run")
@@ -135,7 +141,7 @@ def _check(document: Json) -> None:
 
 def _number(value: Any) -> float:
     number = float(value)
-    if isinstance(value, (str, bool)) or not 0 <= number < float("inf"):
+    if isinstance(value, (str, bool)) or not 0 <= number <= _MOST:
         raise ValueError(value)
     return number
 
@@ -145,12 +151,17 @@ def _latency(document: Json) -> Latency:
     return Latency(_number(document["mean"]), points)
 
 
+def _measured(part: Json) -> Latency | None:
+    return None if part["latency_ms"] is None else _latency(part["latency_ms"])
+
+
 def _steps(document: Json) -> tuple[Span, ...]:
     steps: list[Span] = []
     for each in document["steps"]:
         start = steps[-1].end if steps else 0.0
         end = start + _number(each["seconds"])
-        steps.append(Span(int(each["workers"]), str(each["direction"]), start, end))
+        workers, pulled = int(_number(each["workers"])), int(_number(each["pulled"]))
+        steps.append(Span(workers, str(each["direction"]), start, end, pulled, _measured(each)))
     return tuple(steps)
 
 
@@ -158,10 +169,9 @@ def _intervals(document: Json) -> tuple[Interval, ...]:
     intervals: list[Interval] = []
     for each in document["samples"]:
         start = intervals[-1].end if intervals else 0.0
-        latency = None if each["latency_ms"] is None else _latency(each["latency_ms"])
         end = start + _number(each["seconds"])
         pulled, failed = int(_number(each["pulled"])), int(_number(each["failed"]))
-        intervals.append(Interval(start, end, pulled, failed, latency))
+        intervals.append(Interval(start, end, pulled, failed, _measured(each)))
     return tuple(intervals)
 
 

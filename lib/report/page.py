@@ -1,29 +1,19 @@
-"""The report: one HTML page that asks nobody for anything, with the charting library in it."""
+"""The report: one HTML page of a finished run."""
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
-from .. import __version__
 from ..output import write_whole
+from ..pages.chart import Chart
+from ..pages.command_line import command_line
+from ..pages.document import NO_SCRIPT, document, place_of, section, warning
+from ..pages.tables import safe, tiles
 from . import tables
-from .assets import SCRIPT, STYLE
-from .charts import Chart, charts
-from .data import Findings, find
-from .tables import safe
-
-# The browser itself keeps the page from asking anybody for anything.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
-    "form-action 'none'; base-uri 'none'"
-)
-LIBRARY_BEGIN, LIBRARY_END = "<script>/* plotly.js, MIT licence */\n", "\n</script><!-- plotly.js ends -->"
+from .charts import charts
+from .findings import Findings, find
 
 
 def write_report(
@@ -38,26 +28,7 @@ def write_report(
 def page(findings: Findings, remark: str | None = None) -> str:
     """The whole page."""
     drawn = charts(findings)
-    body = "\n".join(_body(findings, drawn, remark))
-    text = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{safe(_title(findings.summary))}</title>\n<style>{STYLE}</style></head>\n<body>\n{body}\n"
-        f'<script type="application/json" id="charts">{in_script([_shown(each) for each in drawn if each.data])}'
-        f"</script>\n{LIBRARY_BEGIN}{get_plotlyjs()}{LIBRARY_END}\n<script>{SCRIPT}</script>\n</body></html>\n"
-    )
-    return text.encode("utf-8", "replace").decode()
-
-
-def in_script(value: Any) -> str:
-    """JSON that cannot end its script element or open a comment: ASCII, with <, > and & as escapes."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _shown(chart: Chart) -> dict[str, Any]:
-    return {"name": chart.name, "data": chart.data, "layout": chart.layout}
+    return document(_title(findings.summary), _body(findings, drawn, remark), drawn)
 
 
 def _title(summary: Mapping[str, Any]) -> str:
@@ -69,52 +40,39 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
     summary, events = findings.summary, findings.events
     yield f"<header><h1>{safe(_title(summary))}</h1>"
     yield f'<p class="faint">{safe(_about(summary))}</p></header>'
-    for warning in _warnings(findings, remark):
-        yield f'<p class="warning">{safe(warning)}</p>'
+    for caution in _cautions(findings, remark):
+        yield warning(caution)
     yield _tiles(summary)
-    yield "<noscript><p class=warning>The charts need JavaScript; the tables do not.</p></noscript>"
-    for chart in drawn:
-        yield _chart(chart)
-    yield _section("Latency", tables.latencies(summary), _first(summary["settings"]))
+    yield NO_SCRIPT
+    if any(chart.data for chart in drawn):
+        yield from map(place_of, drawn)
+    else:
+        yield '<p class="nothing">The run ended before its first interval did: there is nothing to draw.</p>'
+    if summary["latency_ms"]:
+        yield section("Latency", tables.latencies(summary), _first(summary["settings"]))
     if summary["thresholds"]:
-        yield _section("Thresholds", tables.thresholds(summary))
+        yield section("Thresholds", tables.thresholds(summary))
     if summary["errors"]:
-        yield _section("Failed pulls by class", tables.errors(summary["errors"]))
+        yield section("Failed pulls by class", tables.errors(summary["errors"]))
     if summary.get("prune_errors"):
-        yield _section("Failed prunes by class", tables.errors(summary["prune_errors"]))
-    yield _section("Steps of the ramp", tables.steps(summary))
-    yield _section("Workers", tables.workers(summary))
+        yield section("Failed prunes by class", tables.errors(summary["prune_errors"]))
+    if summary["steps"]:
+        yield section("Steps of the ramp", tables.steps(summary))
+    if summary["workers"]:
+        yield section("Workers", tables.workers(summary))
     if events is not None and events.slowest():
         dropped = (
             " Counts and means are of a part of the pulls: there are too many images."
             if events.images_dropped
             else ""
         )
-        yield _section("Slowest images", tables.slowest(events), f"By their slowest pull.{dropped}")
-    yield _section("Settings", tables.settings(summary))
-    command, exact = tables.command_line(summary)
+        yield section("Slowest images", tables.slowest(events), f"By their slowest pull.{dropped}")
+    yield section("Settings", tables.settings(summary))
+    command, exact = command_line(summary)
     note = (
         "" if exact else "Put together from the settings; the summary does not hold the line as it was typed."
     )
-    yield _section("Command line", f"<pre>{html.escape(command)}</pre>", note)
-    yield f'<footer><p class="faint">Made by ocidriver {safe(__version__)}.</p></footer>'
-
-
-def _section(title: str, content: str, note: str = "") -> str:
-    told = f'<p class="faint">{safe(note)}</p>' if note else ""
-    return f'<section class="long"><h2>{safe(title)}</h2>{told}{content}</section>'
-
-
-def _chart(chart: Chart) -> str:
-    heading = f"<section><h2>{safe(chart.title)}</h2>"
-    note = html.escape(chart.note)
-    if not chart.data:
-        return f'{heading}<p class="nothing" id="chart-{chart.name}">{note}</p></section>'
-    label = html.escape(chart.title, quote=True)
-    return (
-        f'{heading}<p class="faint">{note}</p>'
-        f'<div class="chart" id="chart-{chart.name}" role="img" aria-label="{label}"></div></section>'
-    )
+    yield section("Command line", command, note)
 
 
 def _about(summary: Mapping[str, Any]) -> str:
@@ -133,7 +91,7 @@ def _about(summary: Mapping[str, Any]) -> str:
     return " · ".join(words)
 
 
-def _warnings(findings: Findings, remark: str | None) -> Iterator[str]:
+def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     summary, events = findings.summary, findings.events
     if summary["settings"].get("dry_run"):
         yield "A dry run: nothing was pulled, and the figures say nothing about a server."
@@ -173,4 +131,4 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         *((ms(name), name) for name in ("p50", "p95", "p99")),
         (f"{summary['elapsed_seconds']:,.1f} s", "elapsed"),
     )
-    return f'<div class="tiles">{"".join(f"<div class=tile><b>{a}</b><span>{b}</span></div>" for a, b in shown)}</div>'
+    return tiles(shown)

@@ -16,7 +16,8 @@ h1 { font-size: 1.5rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .2rem; }
 p { margin: .3rem 0; } .faint { color: var(--faint); }
 .warning { border-left: 4px solid var(--warn-line); background: var(--warn); padding: .5rem .8rem; margin: .7rem 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .6rem; margin: 1.1rem 0; }
+.warning .wide { margin-top: .3rem; } .warning th, .warning td { border-color: var(--warn-line); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .6rem; margin: 1.1rem 0; }
 .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
 .tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--faint); font-size: .85rem; }
@@ -25,12 +26,14 @@ p { margin: .3rem 0; } .faint { color: var(--faint); }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { unicode-bidi: isolate; overflow-wrap: anywhere; } th { color: var(--faint); font-weight: 600; }
-th.n, td.n { text-align: right; white-space: nowrap; }
+th.n, td.n { text-align: right; } td.n, td.s { white-space: nowrap; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--faint); }
 th[aria-sort=ascending] button::after { content: " \\25B4"; } th[aria-sort=descending] button::after { content: " \\25BE"; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .8rem; white-space: pre-wrap;
   overflow-wrap: anywhere; unicode-bidi: isolate; font-size: .9rem; }
+pre span { display: inline-block; max-width: 100%; }
+@media (max-width: 45rem) { body { padding: 1rem .7rem 2rem; } th, td { padding: .28rem .35rem; } table { font-size: .8rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 11pt; } .modebar { display: none !important; }
   section, .tiles, tr { break-inside: avoid; } section.long { break-inside: auto; } thead { display: table-header-group; } }
 """
@@ -50,20 +53,24 @@ SCRIPT = """
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
       font: { color: text, size: 13, family: getComputedStyle(document.body).fontFamily },
       margin: { l: 64, r: 64, t: 36, b: 52 },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemsizing: "constant" },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemsizing: "constant", itemwidth: 44 },
       hoverlabel: { bgcolor: back, bordercolor: grid, font: { color: text } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: text },
     });
-    for (const name of ["xaxis", "yaxis", "yaxis2"]) {
-      if (all[name]) {
-        all[name] = Object.assign({ gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: true }, all[name]);
-      }
+    if (layout.shapes) {
+      all.shapes = layout.shapes.map((shape) => Object.assign({}, shape, { line: Object.assign({ color: text }, shape.line) }));
+    }
+    for (const name of Object.keys(all).filter((key) => /^[xy]axis[0-9]*$/.test(key))) {
+      all[name] = Object.assign({ gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: true }, all[name]);
     }
     return all;
   }
   function draw() {
-    return Promise.all(charts.map((chart) =>
-      Plotly.react(document.getElementById("chart-" + chart.name), chart.data, themed(chart.layout), config)));
+    return Promise.all(charts.map((chart) => {
+      const place = document.getElementById("chart-" + chart.name);
+      if (chart.layout.height) { place.style.height = chart.layout.height + "px"; }
+      return Plotly.react(place, chart.data, themed(chart.layout), config);
+    }));
   }
   draw().then(() => { root.dataset.drawn = charts.length; });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -1,0 +1,226 @@
+"""The runs side by side: rate over time, rate and latency by workers, errors by class."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..pages.chart import HEADROOM, MOST_POINTS, Chart, Trace, label, milliseconds, whole_numbers
+from .sides import Side
+from .summaries import Interval, Recorded, Span
+
+_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+# Their axes, from the top.
+_PANELS = {"p50": "y", "p95": "y2", "p99": "y3"}
+# Shorter than this is a rest without a rate of its own.
+_LEAST_SECONDS = 0.001
+# A longer ramp is shown in minutes.
+_LONG = 600.0
+_MOST_CLASSES = 20
+# Pixels: a bar, between classes, around all of them.
+_BAR, _GAP, _AROUND = 18, 14, 140
+_REST = "other classes"
+
+
+def charts(sides: Sequence[Side]) -> list[Chart]:
+    """In the page's order; those with nothing to draw say why."""
+    return [_rate(sides), _rate_by_workers(sides), _latency_by_workers(sides), _errors(sides)]
+
+
+def _rate(sides: Sequence[Side]) -> Chart:
+    name, title = "rate", "Rate over time"
+    drawn = [(side, intervals) for side in sides if (intervals := _merged(side.run.intervals))]
+    if not drawn:
+        return Chart(name, title, "No run has an interval.")
+    longest = max(intervals[-1].end for _, intervals in drawn)
+    unit, seconds = ("minutes", 60.0) if longest > _LONG else ("seconds", 1.0)
+    data = [_rate_of(side, intervals, seconds) for side, intervals in drawn]
+    highest = max(value for trace in data for value in trace["y"])
+    layout = {
+        "xaxis": {"title": {"text": f"{unit} since the ramp began"}, "range": [0, longest / seconds]},
+        "yaxis": {"title": {"text": "pulls/s"}, "range": [0, HEADROOM * (highest or 1.0)]},
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    note = "Successful pulls a second in each tally interval; all ramps begin at zero."
+    return Chart(name, title, note, data, layout)
+
+
+def _rate_of(side: Side, intervals: Sequence[Interval], unit: float) -> Trace:
+    rates = [round(each.pulled / (each.end - each.start), 3) for each in intervals]
+    workers = [_workers_at(side.run, (each.start + each.end) / 2) for each in intervals]
+    return {
+        "name": side.name,
+        "x": [0.0, *(round(each.end / unit, 4) for each in intervals)],
+        "y": [rates[0], *rates],
+        "customdata": [workers[0], *workers],
+        "mode": "lines",
+        "line": {"shape": "vh", "color": side.colour, "width": 2, "dash": side.dash},
+        "hovertemplate": "%{y:.2f} pulls/s, workers %{customdata}",
+    }
+
+
+def _merged(intervals: Sequence[Interval]) -> list[Interval]:
+    """At most MOST_POINTS of them, each with a rate; latencies are left out."""
+    size = max(1, -(-len(intervals) // MOST_POINTS))
+    groups = [intervals[start : start + size] for start in range(0, len(intervals), size)]
+    return [_together(group) for group in groups if group[-1].end - group[0].start >= _LEAST_SECONDS]
+
+
+def _together(group: Sequence[Interval]) -> Interval:
+    pulled, failed = sum(each.pulled for each in group), sum(each.failed for each in group)
+    return Interval(group[0].start, group[-1].end, pulled, failed, None)
+
+
+def _workers_at(run: Recorded, seconds: float) -> int:
+    place = bisect_right([step.start for step in run.steps], seconds)
+    return run.steps[place - 1].workers if place else 0
+
+
+def _steps(run: Recorded, direction: str) -> list[Span]:
+    """Those that tell a rate; the one that an interruption cut short is left out."""
+    steps = run.steps[:-1] if run.interrupted else run.steps
+    return [
+        each
+        for each in steps
+        if each.direction == direction and each.workers and each.end - each.start >= _LEAST_SECONDS
+    ]
+
+
+def _rate_by_workers(sides: Sequence[Side]) -> Chart:
+    name, title = "rate-by-workers", "Rate by workers"
+    data = [
+        {
+            **_look(side, direction, steps),
+            "y": [round(each.pulled / (each.end - each.start), 3) for each in steps],
+            "hovertemplate": "%{x} workers: %{y:.2f} pulls/s",
+        }
+        for side, direction, steps in _directions(sides)
+    ]
+    if not data:
+        return Chart(name, title, "No run has a whole step of its ramp.")
+    layout = {
+        "xaxis": _workers_axis(data),
+        "yaxis": {"title": {"text": "pulls/s"}, "rangemode": "tozero"},
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    return Chart(name, title, _STEPS, data, layout)
+
+
+_STEPS = (
+    "Each step of the ramp; filled: while workers were added, hollow and thin: while they were taken away."
+)
+
+
+def _directions(sides: Sequence[Side]) -> Iterator[tuple[Side, str, list[Span]]]:
+    for side in sides:
+        for direction in ("up", "down"):
+            steps = _steps(side.run, direction)
+            if steps:
+                yield side, direction, steps
+
+
+def _look(side: Side, direction: str, steps: Sequence[Span]) -> Trace:
+    down = direction == "down"
+    return {
+        "name": f"{side.name}, {direction}",
+        "x": [each.workers for each in steps],
+        "mode": "lines+markers",
+        "line": {"color": side.colour, "width": 1 if down else 2.5, "dash": side.dash},
+        "marker": {"symbol": f"{side.symbol}-open" if down else side.symbol, "size": 9},
+    }
+
+
+def _workers_axis(data: Sequence[Trace]) -> dict[str, Any]:
+    most = max(workers for trace in data for workers in trace["x"])
+    return {"title": {"text": "workers"}, "range": [0, most + 0.5], **whole_numbers(most)}
+
+
+def _latency_by_workers(sides: Sequence[Side]) -> Chart:
+    """A panel for each percentile, one below the other."""
+    name, title = "latency-by-workers", "Latency by workers"
+    data = [
+        trace
+        for percentile in _PERCENTILES
+        for side, direction, steps in _directions(sides)
+        for trace in _percentile(side, direction, steps, percentile)
+    ]
+    if not data:
+        return Chart(name, title, "No step of a ramp has a latency.")
+    layout: dict[str, Any] = {
+        "height": 760,
+        "xaxis": {**_workers_axis(data), "anchor": _PANELS["p99"]},
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    for place, (percentile, axis) in enumerate(_PANELS.items()):
+        values = [value for trace in data if trace["yaxis"] == axis for value in trace["y"]]
+        layout[axis.replace("y", "yaxis")] = {
+            "title": {"text": f"{percentile}, ms"},
+            "domain": [(2 - place) / 3 + 0.02, (3 - place) / 3 - 0.02],
+            **milliseconds(values),
+        }
+    return Chart(name, title, f"{_STEPS} Successful pulls only.", data, layout)
+
+
+def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: str) -> Iterator[Trace]:
+    measured = [each for each in steps if each.latency is not None]
+    if measured:
+        share = _PERCENTILES[percentile]
+        yield {
+            **_look(side, direction, measured),
+            "y": [round(each.latency.below(share), 2) for each in measured if each.latency],
+            "yaxis": _PANELS[percentile],
+            "legendgroup": f"{side.letter} {direction}",
+            "showlegend": percentile == "p50",
+            "hovertemplate": f"{percentile} with %{{x}} workers: %{{y:.1f}} ms",
+        }
+
+
+def _errors(sides: Sequence[Side]) -> Chart:
+    name, title = "errors", "Failed pulls by class"
+    counts = {side.place: _by_class(side.run) for side in sides}
+    total = sum(counts.values(), Counter[str]())
+    if not total:
+        return Chart(name, title, "No pull failed in any run.")
+    names = [each for each, _ in total.most_common(_MOST_CLASSES)]
+    rest = [each for each in total if each not in names]
+    for count in counts.values():
+        count[_REST] = sum(count[each] for each in rest)
+    shown = [*names, _REST] if rest else names
+    layout = {
+        "barmode": "group",
+        "height": _AROUND + len(shown) * (_GAP + _BAR * len(sides)),
+        "xaxis": {"title": {"text": "% of the run's pulls"}, "rangemode": "tozero"},
+        "yaxis": {
+            "tickvals": list(range(len(shown))),
+            "ticktext": [label(each, 40) for each in shown],
+            "range": [len(shown) - 0.5, -0.5],
+        },
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    data = [_bars(side, [counts[side.place][each] for each in shown]) for side in sides]
+    return Chart(
+        name, title, "The share of each run's pulls that failed, by the class of the error.", data, layout
+    )
+
+
+def _by_class(run: Recorded) -> Counter[str]:
+    return Counter({name: int(count) for name, count in run.document["errors"].items()})
+
+
+def _bars(side: Side, counts: Sequence[int]) -> Trace:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": side.name,
+        "x": [round(100 * count / (side.run.ended or 1), 4) for count in counts],
+        "y": list(range(len(counts))),
+        "customdata": [f"{count:,} of {side.run.ended:,}" for count in counts],
+        "marker": {"color": side.colour, "pattern": {"shape": side.pattern, "fillmode": "overlay"}},
+        "hovertemplate": "%{customdata} pulls, %{x:.2f} %",
+    }

@@ -1,0 +1,157 @@
+"""The changes of a pair with their confidence intervals: a row for each quantity, a line at no change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import log10
+from typing import Any
+
+from ..pages.chart import GREEN, GREY, RED, Chart, Trace, label
+from . import words
+from .quantities import FASTER, NOISE, SLOWER, Quantity
+from .sides import Side
+from .told import Told
+
+# Shape tells the verdict as well as colour does.
+_LOOKS: Sequence[tuple[str | None, str, str]] = (
+    (FASTER, "triangle-up", GREEN),
+    (SLOWER, "triangle-down", RED),
+    (NOISE, "circle-open", GREY),
+    (None, "x-thin-open", GREY),
+)
+# A change of more than so much, as a fraction, would squeeze the others: the axis is one of ratios then.
+_FAR = 3.0
+_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000, 10_000, 100_000)
+# Of the axis, beyond what is shown; pixels a row, and around all of them.
+_PADDING, _ROW, _AROUND = 0.06, 26, 140
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """How changes, as fractions, stand on the axis: in per cent, or as ratios, which have a logarithmic axis."""
+
+    ratios: bool
+
+    def __call__(self, change: float) -> float:
+        return max(1 + change, _RATIOS[0]) if self.ratios else 100 * change
+
+    def axis(self, changes: Sequence[float]) -> dict[str, Any]:
+        places = [log10(self(each)) if self.ratios else self(each) for each in changes]
+        room = _PADDING * (max(places) - min(places) or 1.0)
+        axis: dict[str, Any] = {"range": [min(places) - room, max(places) + room], "zeroline": False}
+        if not self.ratios:
+            return axis
+        ticks = [f"{100 * (ratio - 1):+,.0f}" if ratio != 1 else "0" for ratio in _RATIOS]
+        return {**axis, "type": "log", "tickvals": list(_RATIOS), "ticktext": ticks}
+
+
+def forest(told: Told, side: Side, margin: float) -> Chart:
+    """Rate and latencies; `margin` is a fraction, shown as a band."""
+    name, title = f"change-{side.letter}", f"Change of rate and latency, {side.letter} against A"
+    shown = [each for each in told.comparison.quantities if not each.is_errors and each.change is not None]
+    if not shown:
+        return Chart(name, title, "Neither rate nor latency was measured in both runs.")
+    changes = [-margin, 0.0, margin, *_ends(shown)]
+    scale = _Scale(max(changes) > _FAR)
+    layout = _layout(shown, "change in %, with its 95 % interval", scale.axis(changes))
+    layout["shapes"] = [_band(scale(-margin), scale(margin)), _line(scale(0.0))]
+    note = (
+        "Left of the line is less, right is more: more rate is faster, more latency is slower. A verdict needs the "
+        f"whole interval beyond the grey band, the margin of ±{100 * margin:g} %."
+    )
+    if scale.ratios:
+        note += " The axis is one of ratios, as some changes are large."
+    return Chart(name, title, note, list(_by_verdict(shown, scale)), layout)
+
+
+def forest_of_errors(told: Told, side: Side) -> Chart:
+    """Differences of the shares of pulls that failed."""
+    name, title = f"errors-{side.letter}", f"Change of failed pulls, {side.letter} against A"
+    shown = [each for each in told.comparison.quantities if each.is_errors and each.change is not None]
+    if not shown:
+        return Chart(name, title, "No pull ended in one of the runs.")
+    if not any(each.a or each.b for each in shown):
+        return Chart(name, title, "No pull failed in either run.")
+    scale = _Scale(False)
+    layout = _layout(
+        shown, "change in percentage points, with its 95 % interval", scale.axis([0.0, *_ends(shown)])
+    )
+    layout["shapes"] = [_line(0.0)]
+    note = (
+        "Of all pulls, the share that failed: right of the line more did, which is called slower. A verdict needs "
+        "the whole interval on one side of it."
+    )
+    return Chart(name, title, note, list(_by_verdict(shown, scale)), layout)
+
+
+def _ends(quantities: Sequence[Quantity]) -> list[float]:
+    return [value for each in quantities for value in (each.change, each.low, each.high) if value is not None]
+
+
+def _by_verdict(quantities: Sequence[Quantity], scale: _Scale) -> Iterator[Trace]:
+    """A trace for each verdict there is, which the legend names."""
+    for verdict, symbol, colour in _LOOKS:
+        rows = [(row, each) for row, each in enumerate(quantities) if each.verdict == verdict]
+        if rows:
+            yield {
+                "name": verdict or "cannot be told",
+                "x": [scale(each.change or 0.0) for _, each in rows],
+                "y": [row for row, _ in rows],
+                "mode": "markers",
+                "marker": {
+                    "symbol": symbol, "color": colour, "size": 12, "line": {"color": colour, "width": 2},
+                },
+                **_intervals([each for _, each in rows], scale, colour),
+                "customdata": [_told(each) for _, each in rows],
+                "hovertemplate": "%{customdata}<extra></extra>",
+            }  # fmt: skip
+
+
+def _intervals(quantities: Sequence[Quantity], scale: _Scale, colour: str) -> dict[str, Any]:
+    """How far each reaches to both sides; nothing of those that have none."""
+    reach = [
+        (scale(each.high) - scale(each.change), scale(each.change) - scale(each.low))
+        for each in quantities
+        if each.change is not None and each.low is not None and each.high is not None
+    ]
+    if not reach:
+        return {}
+    bars = {"array": [right for right, _ in reach], "arrayminus": [left for _, left in reach]}
+    look = {"color": colour, "thickness": 2, "width": 5}
+    return {"error_x": {"type": "data", "symmetric": False, **bars, **look}}
+
+
+def _told(quantity: Quantity) -> str:
+    told = f"{label(quantity.name)}: {words.change(quantity, quantity.change)}"
+    return told if quantity.low is None else f"{told}<br>{words.interval(quantity)}"
+
+
+def _layout(quantities: Sequence[Quantity], title: str, axis: dict[str, Any]) -> dict[str, Any]:
+    count = len(quantities)
+    return {
+        "height": _AROUND + _ROW * count,
+        "xaxis": {"title": {"text": title}, **axis},
+        "yaxis": {
+            "tickvals": list(range(count)),
+            "ticktext": [label(each.name, 40) for each in quantities],
+            "range": [count - 0.5, -0.5],
+            "zeroline": False,
+        },
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+
+
+def _line(at: float) -> dict[str, Any]:
+    line = {"width": 1.5}
+    return {
+        "type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "above",
+    }  # fmt: skip
+
+
+def _band(low: float, high: float) -> dict[str, Any]:
+    return {
+        "type": "rect", "x0": low, "x1": high, "y0": 0, "y1": 1, "yref": "paper", "line": {"width": 0},
+        "fillcolor": GREY, "opacity": 0.2, "layer": "below",
+    }  # fmt: skip

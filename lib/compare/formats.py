@@ -1,0 +1,108 @@
+"""Comparisons as text, Markdown or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..failures import clean
+from . import words
+from .told import Told
+
+_HEADINGS = ("", "a", "b", "change", "95 % interval", "verdict")
+
+
+def as_text(pairs: Sequence[Told]) -> str:
+    """Aligned columns, a block for each pair."""
+    return "\n\n".join("\n".join(_text(pair)) for pair in pairs)
+
+
+def _text(pair: Told) -> Iterator[str]:
+    yield f"a  {words.run(pair.comparison.a)}"
+    yield f"b  {words.run(pair.comparison.b)}"
+    yield from (f"warning: {warning}" for warning in words.warnings(pair))
+    yield ""
+    rows = [_HEADINGS, *_rows(pair)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[0], cells[-1] = row[0].ljust(widths[0]), row[-1]
+        yield "  ".join(cells).rstrip()
+    yield ""
+    yield words.conclusion(pair)
+    yield from (f"threshold {line}" for line in _thresholds(pair))
+
+
+def as_markdown(pairs: Sequence[Told]) -> str:
+    """For a pipeline's summary page or a comment."""
+    return "\n\n".join("\n".join(_markdown(pair)) for pair in pairs)
+
+
+def _markdown(pair: Told) -> Iterator[str]:
+    yield f"**{_escaped(words.conclusion(pair))}**"
+    yield ""
+    yield f"- a: {_escaped(words.run(pair.comparison.a))}"
+    yield f"- b: {_escaped(words.run(pair.comparison.b))}"
+    yield from (f"- warning: {_escaped(warning)}" for warning in words.warnings(pair))
+    yield from (f"- threshold {_escaped(line)}" for line in _thresholds(pair))
+    yield ""
+    rows = [_HEADINGS, ("---", "--:", "--:", "--:", "--:", "---"), *_rows(pair)]
+    yield from (f"| {' | '.join(_table_cell(cell) for cell in row)} |" for row in rows)
+
+
+def _table_cell(cell: str) -> str:
+    return cell if cell.strip("-:") == "" else _escaped(cell)
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\`*[]<>|#!~" else c for c in text)
+
+
+def _rows(pair: Told) -> Iterator[tuple[str, ...]]:
+    for each in pair.measured:
+        yield (
+            clean(f"{each.name} {words.unit(each)}", 60),
+            words.figure(each, each.a),
+            words.figure(each, each.b),
+            words.change(each, each.change),
+            words.interval(each),
+            each.verdict or "-",
+        )
+
+
+def _thresholds(pair: Told) -> Iterator[str]:
+    for each in pair.judgements:
+        yield f"{each.limit.expression}: {words.judged(each)}"
+
+
+def as_json(pairs: Sequence[Told]) -> str:
+    """One object; its `comparisons` are in the order of the files."""
+    return json.dumps({"schema": 1, "comparisons": [_json(pair) for pair in pairs]}, indent=2)
+
+
+def _json(pair: Told) -> dict[str, Any]:
+    comparison = pair.comparison
+    return {
+        "a": comparison.a.file,
+        "b": comparison.b.file,
+        "verdict": pair.rate.verdict,
+        "differences": [asdict(each) for each in pair.differences],
+        "notes": list(comparison.notes),
+        "quantities": {
+            each.name: {
+                "a": each.a,
+                "b": each.b,
+                "change": each.change,
+                "low": each.low,
+                "high": each.high,
+                "verdict": each.verdict,
+            }
+            for each in comparison.quantities
+        },
+        "thresholds": [
+            {"expression": each.limit.expression, "value": each.value, "passed": each.passed}
+            for each in pair.judgements
+        ],
+    }

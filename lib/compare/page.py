@@ -1,0 +1,224 @@
+"""The comparison as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..output import write_whole
+from ..pages.chart import Chart
+from ..pages.command_line import command_line
+from ..pages.document import NO_SCRIPT, document, place_of, section, warning
+from ..pages.tables import Mark, Number, safe, table, tiles
+from . import words
+from .bootstrap import CONFIDENCE, DRAWS, LEAST_BINS
+from .charts import charts
+from .forest import forest, forest_of_errors
+from .quantities import ERROR_RATE, FASTER, NEEDS_EVENTS, RATE, SLOWER, Quantity
+from .sides import Side, sides
+from .told import Told
+
+_SURE = f"{100 * CONFIDENCE:g} %"
+_TILES = (RATE, "p50", "p95", "p99", ERROR_RATE)
+
+
+def write_page(path: Path, pairs: Sequence[Told], margin: float) -> None:
+    """`margin` is the fraction that the verdicts were made with."""
+    write_whole(path, page(pairs, margin))
+
+
+def page(pairs: Sequence[Told], margin: float) -> str:
+    """The whole page."""
+    runs = sides(pairs)
+    together = charts(runs)
+    changes = [
+        (forest(pair, side, margin), forest_of_errors(pair, side))
+        for pair, side in zip(pairs, runs[1:], strict=True)
+    ]
+    body = _body(pairs, runs, changes, together, margin)
+    return document(_title(runs), body, [*(chart for both in changes for chart in both), *together])
+
+
+def _title(runs: Sequence[Side]) -> str:
+    first, *others = (Path(side.run.file).name for side in runs)
+    return f"Comparison: {', '.join(others)} against {first}"
+
+
+def _body(
+    pairs: Sequence[Told],
+    runs: Sequence[Side],
+    changes: Sequence[tuple[Chart, Chart]],
+    together: Sequence[Chart],
+    margin: float,
+) -> Iterator[str]:
+    yield f"<header><h1>{safe(_title(runs))}</h1></header>"
+    yield _runs(runs)
+    yield from map(warning, _notes(pairs, runs))
+    yield _differences(pairs, runs)
+    for pair, side in zip(pairs, runs[1:], strict=True):
+        title = f"{side.letter} against A: {words.conclusion(pair).rpartition(': ')[2]}"
+        yield section(title, tiles(_tiles(pair)))
+    if len(pairs) > 1:
+        yield section("All changes", _overview(pairs, runs), "Each run against A.")
+    yield NO_SCRIPT
+    for pair, side, drawn in zip(pairs, runs[1:], changes, strict=True):
+        yield from _pair(pair, side, drawn)
+    yield from map(place_of, together)
+    for side in runs:
+        command, exact = command_line(side.run.document)
+        note = (
+            ""
+            if exact
+            else "Put together from the settings; the summary does not hold the line as it was typed."
+        )
+        yield section(f"Command line of {side.letter}", command, note)
+    yield section("How a change is judged", "".join(f"<p>{safe(text)}</p>" for text in _method(margin)))
+
+
+def _runs(runs: Sequence[Side]) -> str:
+    heads = (
+        "run",
+        "summary",
+        "started",
+        "seconds",
+        "pulled",
+        "failed",
+        "client",
+        "server",
+        "images",
+        "workers",
+    )
+    return table(heads, map(_run, runs))
+
+
+def _run(side: Side) -> list[object]:
+    document = side.run.document
+    client = document["client"] or {}
+    return [
+        side.letter,
+        side.run.file,
+        document.get("started", "–"),
+        Number(document["elapsed_seconds"], ",.1f"),
+        Number(document["pulled"]),
+        Number(document["failed"]),
+        f"{client.get('name')} {client.get('version')}" if client else "–",
+        document["settings"].get("pullthrough_url", "–"),
+        Number(document["images"]),
+        Number(max((step.workers for step in side.run.steps), default=0)),
+    ]
+
+
+def _notes(pairs: Sequence[Told], runs: Sequence[Side]) -> Iterator[str]:
+    """What all pairs share is told once."""
+    shared = [
+        note for note in pairs[0].comparison.notes if all(note in each.comparison.notes for each in pairs)
+    ]
+    yield from (note for note in shared if note != NEEDS_EVENTS)
+    for pair, side in zip(pairs, runs[1:], strict=True):
+        for note in pair.comparison.notes:
+            if note not in shared and note != NEEDS_EVENTS:
+                yield f"{side.letter} against A: {note}"
+
+
+def _differences(pairs: Sequence[Told], runs: Sequence[Side]) -> str:
+    """The settings in which a run differs from the first, for all runs."""
+    by_run = [{each.option: each for each in pair.differences} for pair in pairs]
+    first = {option: each.a for found in by_run for option, each in found.items()}
+    if not first:
+        return ""
+    rows = [
+        (option, _value(a), *(_value(found[option].b if option in found else a) for found in by_run))
+        for option, a in first.items()
+    ]
+    told = "The runs were not set up alike. A change may come from what differs here:"
+    return (
+        f'<div class="warning"><p>{told}</p>{table(("setting", *(side.letter for side in runs)), rows)}</div>'
+    )
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None else words.shown(value)
+
+
+def _tiles(pair: Told) -> Iterator[tuple[object, str]]:
+    for quantity in (each for each in pair.measured if each.name in _TILES):
+        values = " → ".join(_dashed(words.figure(quantity, value)) for value in (quantity.a, quantity.b))
+        meaning = f"{quantity.name}, {quantity.verdict or 'cannot be told'}; {values} {words.unit(quantity)}"
+        yield _judged(quantity, _dashed(words.change(quantity, quantity.change))), meaning
+
+
+def _dashed(text: str) -> str:
+    return "–" if text == "-" else text
+
+
+def _judged(quantity: Quantity, text: str) -> object:
+    """Coloured where the change is more than noise."""
+    if quantity.verdict not in (FASTER, SLOWER):
+        return text
+    return Mark(text, quantity.verdict == FASTER)
+
+
+def _overview(pairs: Sequence[Told], runs: Sequence[Side]) -> str:
+    by_run = [{each.name: each for each in pair.measured} for pair in pairs]
+    names = dict.fromkeys(name for found in by_run for name in found)
+    rows = [(name, *(_change(found.get(name)) for found in by_run)) for name in names]
+    return table(("quantity", *(side.letter for side in runs[1:])), rows)
+
+
+def _change(quantity: Quantity | None) -> object:
+    if quantity is None or quantity.change is None:
+        return "–"
+    text = f"{words.change(quantity, quantity.change)} {quantity.verdict or ''}"
+    return _judged(quantity, text)
+
+
+def _pair(pair: Told, side: Side, drawn: Sequence[Chart]) -> Iterator[str]:
+    heads = ("quantity", "A", side.letter, "change", "low", "high", "verdict")
+    told = f"Low and high are the ends of the change's {_SURE} confidence interval."
+    if NEEDS_EVENTS in pair.comparison.notes:
+        told += f" {NEEDS_EVENTS[0].upper()}{NEEDS_EVENTS[1:]}."
+    yield section(
+        f"Rate, latencies and errors, {side.letter} against A",
+        table(heads, map(_quantity, pair.measured)),
+        told,
+    )
+    yield from map(place_of, drawn)
+    if pair.judgements:
+        yield section(f"Thresholds, {side.letter} against A", _thresholds(pair))
+
+
+def _quantity(quantity: Quantity) -> list[object]:
+    values = [Number(each, text=words.figure(quantity, each)) for each in (quantity.a, quantity.b)]
+    changes = [
+        Number(each, text=words.change(quantity, each))
+        for each in (quantity.change, quantity.low, quantity.high)
+    ]
+    verdict = _judged(quantity, quantity.verdict or "–")
+    return [f"{quantity.name} {words.unit(quantity)}", *values, *changes, verdict]
+
+
+def _thresholds(pair: Told) -> str:
+    rows = [(each.limit.expression, Mark(words.judged(each), each.passed)) for each in pair.judgements]
+    return table(("threshold", "verdict"), rows)
+
+
+def _method(margin: float) -> Iterator[str]:
+    yield (
+        "Like is compared with like: both ramps are cut into intervals at the same places, as far as both have steps "
+        "with as many workers in the same direction."
+    )
+    yield (
+        f"In each of {DRAWS:,} rounds as many intervals are drawn by chance, the same of both runs and in blocks, as "
+        f"neighbours are alike, and the change is worked out anew: a block bootstrap. The middle {_SURE} of "
+        "these changes, widened as blocks are few, is the interval. Shares of failed pulls have Newcombe's interval "
+        "too; the wider one counts."
+    )
+    yield (
+        f"faster, slower: the whole interval lies beyond ±{100 * margin:g} %, of failed pulls beyond zero; slower is "
+        f"then more of them. noise: it does not. A dash: it cannot be told, as with fewer than {LEAST_BINS} intervals."
+    )
+    yield (
+        "The interval covers the noise within the runs. What changed between them, such as another load on the "
+        "machine, looks like a difference: when in doubt, run each twice and compare all."
+    )

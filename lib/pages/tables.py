@@ -1,0 +1,72 @@
+"""Tables as HTML. Whatever came from outside goes through `safe`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..failures import clean
+
+_LONGEST_TEXT = 500
+# So short a text, a time for one, is not broken.
+_SHORT = 26
+
+
+def safe(text: object) -> str:
+    """One line that is only text to a browser: no control characters, no secrets, escaped."""
+    return html.escape(clean(str(text), _LONGEST_TEXT))
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A cell that is aligned right and sorted by value; None is shown as a dash, `text` in the value's place."""
+
+    value: float | None
+    format: str = ",.0f"
+    text: str = ""
+
+    def __str__(self) -> str:
+        return "–" if self.value is None else self.text or format(self.value, self.format)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A word that is good or bad."""
+
+    text: str
+    good: bool
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Sorted by a click on a head."""
+    rows = [list(row) for row in rows]
+    numeric = [bool(rows) and isinstance(rows[0][place], Number) for place in range(len(heads))]
+    head = "".join(
+        f'<th{" class=n" if right else ""}><button type="button">{safe(name)}</button></th>'
+        for name, right in zip(heads, numeric, strict=True)
+    )
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Number):
+        sort = "" if value.value is None else f"{value.value:.12g}"
+        return f'<td class=n data-v="{sort}">{safe(value)}</td>'
+    text = value.text if isinstance(value, Mark) else str(value)
+    colour = ("good" if value.good else "bad") if isinstance(value, Mark) else ""
+    classes = f"{colour} {'s' if len(text) <= _SHORT else ''}".strip()
+    return f'<td class="{classes}">{safe(text)}</td>' if classes else f"<td>{safe(text)}</td>"
+
+
+def tiles(shown: Iterable[tuple[object, str]]) -> str:
+    """The figures that are read first, each above what it is; a Mark is coloured."""
+    return f'<div class="tiles">{"".join(map(_tile, shown))}</div>'
+
+
+def _tile(shown: tuple[object, str]) -> str:
+    figure, meaning = shown
+    mark = f" class={'good' if figure.good else 'bad'}" if isinstance(figure, Mark) else ""
+    text = figure.text if isinstance(figure, Mark) else figure
+    return f"<div class=tile><b{mark}>{safe(text)}</b><span>{safe(meaning)}</span></div>"

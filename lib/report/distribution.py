@@ -1,0 +1,69 @@
+"""How latencies are distributed, first against repeat pulls."""
+
+from __future__ import annotations
+
+from ..pages.chart import BLUE, ORANGE, Chart, Trace, logarithmic
+from .events import BINS_PER_DECADE, LEAST_SECONDS, EventSeries
+from .findings import Findings
+from .latency import kinds
+
+_FIRST = "First: an image's first pull of the run or after its prune; repeat: every other."
+
+
+def distribution(findings: Findings) -> Chart:
+    name, title = "distribution", "Latency distribution: first against repeat pulls"
+    if findings.events is not None and any(pulls.dots.seen for _, pulls, _ in kinds(findings.events)):
+        return _histograms(name, title, findings.events)
+    labels = ("min", "p50", "p90", "p95", "p99", "max")
+    data: list[Trace] = []
+    for kind, colour in (("first", ORANGE), ("repeat", BLUE)):
+        latency = findings.summary[f"{kind}_latency_ms"]
+        if latency:
+            data.append(
+                {
+                    "type": "bar",
+                    "name": f"{kind} pulls",
+                    "x": labels,
+                    "y": [round(latency[label], 2) for label in labels],
+                    "marker": {"color": colour},
+                    "hovertemplate": "%{y:.1f} ms",
+                }
+            )
+    if not data:
+        return Chart(name, title, "No pull succeeded, so there is no latency.")
+    layout = {
+        "barmode": "group",
+        "xaxis": {"type": "category"},
+        "yaxis": {"title": {"text": "ms"}, "rangemode": "tozero"},
+        "hovermode": "x unified",
+    }
+    return Chart(name, title, f"{_FIRST} With the events of the run this is a histogram.", data, layout)
+
+
+def _histograms(name: str, title: str, events: EventSeries) -> Chart:
+    used = [i for _, pulls, _ in kinds(events) for i, count in enumerate(pulls.histogram) if count]
+    bins = range(min(used) - 1, max(used) + 2)
+    middles = [LEAST_SECONDS * 1000 * 10 ** ((i + 0.5) / BINS_PER_DECADE) for i in bins]
+    data: list[Trace] = []
+    for kind, pulls, colour in kinds(events):
+        if not pulls.dots.seen:
+            continue
+        counts = [pulls.histogram[i] if 0 <= i < len(pulls.histogram) else 0 for i in bins]
+        data.append(
+            {
+                "name": f"{kind} pulls ({pulls.dots.seen:,})",
+                "x": [float(f"{middle:.4g}") for middle in middles],
+                "y": [round(100 * count / pulls.dots.seen, 4) for count in counts],
+                "customdata": counts,
+                "mode": "lines",
+                "line": {"shape": "hvh", "color": colour, "width": 2},
+                "fill": "tozeroy",
+                "hovertemplate": "%{customdata} pulls, %{y:.2f} %",
+            }
+        )
+    layout = {
+        "xaxis": {"title": {"text": "ms, logarithmic"}, **logarithmic(middles[0], middles[-1])},
+        "yaxis": {"title": {"text": "% of the pulls of its kind"}, "rangemode": "tozero"},
+        "hovermode": "x unified",
+    }
+    return Chart(name, title, _FIRST, data, layout)

@@ -1,0 +1,66 @@
+"""Latency over time: percentiles of the intervals, and single pulls where there are events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..pages.chart import BLUE, GREEN, ORANGE, PURPLE, RED, Chart, Trace, milliseconds
+from .events import EventSeries, Pulls
+from .findings import Findings
+from .timeline import ends, time_axis, when
+
+# So many points of a line are shown with markers.
+_MARKED = 60
+
+
+def latency(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
+    title = "Latency over time"
+    if not any(sample["latency_ms"] for sample in samples):
+        return Chart("latency", title, "No pull succeeded, so there is no latency.")
+    data = [*_single_pulls(findings), *_percentiles(samples)]
+    values = [value for trace in data for value in trace["y"] if value is not None]
+    note = "Percentiles of each tally interval, from a client's launch to its exit; successful pulls only."
+    if len(samples) < len(findings.summary["samples"]):
+        note += " Neighbouring intervals are put together, their percentiles averaged by pulls."
+    if findings.events is not None:
+        note += " Dots are single pulls, a random choice where there are many."
+    layout = {
+        "xaxis": time_axis(findings.span),
+        "yaxis": {"title": {"text": "ms"}, **milliseconds(values)},
+        "hovermode": "closest",
+    }
+    return Chart("latency", title, note, data, layout)
+
+
+def _single_pulls(findings: Findings) -> Iterator[Trace]:
+    for name, pulls, colour in [] if findings.events is None else kinds(findings.events):
+        dots = sorted(pulls.dots.items)
+        if dots:
+            yield {
+                "name": f"{name} pulls",
+                "x": [when(findings.span.at(at)) for at, _ in dots],
+                "y": [round(seconds * 1000, 2) for _, seconds in dots],
+                "mode": "markers",
+                "marker": {"color": colour, "size": 4, "opacity": 0.35},
+                "hovertemplate": "%{y:.1f} ms",
+            }
+
+
+def kinds(events: EventSeries) -> list[tuple[str, Pulls, str]]:
+    """Each with its name and colour."""
+    return [("repeat", events.repeat, BLUE), ("first", events.first, ORANGE)]
+
+
+def _percentiles(samples: Sequence[Mapping[str, Any]]) -> Iterator[Trace]:
+    measured = [sample["latency_ms"] for sample in samples]
+    mode = "lines+markers" if sum(map(bool, measured)) <= _MARKED else "lines"
+    for name, colour in (("p50", GREEN), ("p95", PURPLE), ("p99", RED)):
+        yield {
+            "name": name,
+            "x": ends(samples),
+            "y": [round(each[name], 2) if each else None for each in measured],
+            "mode": mode,
+            "line": {"color": colour, "width": 2},
+            "hovertemplate": "%{y:.1f} ms",
+        }
