@@ -27,8 +27,10 @@ check: setup-dev ## lint and check the types
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy $(SOURCES)
 
-bench: setup ## compare the pull rate with xargs -P, in pairs
-	@.venv/bin/python -m benchmarks.against_xargs
+bench: setup ## compare the pull rate with xargs and others, in pairs (minutes)
+	@.venv/bin/python -m benchmarks.rivals
+	@.venv/bin/python -m benchmarks.cold
+	@.venv/bin/python -m benchmarks.scale
 
 clean: ## remove everything that was made here, the virtual environment too
 	rm -rf .venv demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

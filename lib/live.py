@@ -26,6 +26,7 @@ from . import messages
 from .output import Outputs
 from .progress import Snapshot, Watch, WorkerRow, duration
 from .summary import Run
+from .tally import CLIENT_LIMITED
 from .worker import PRUNING, PULLING, STOPPED
 
 _STDERR = 2
@@ -203,9 +204,11 @@ def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
         yield Text("errors " + ", ".join(f"{count} {name}" for name, count in snapshot.errors), style="red")
     else:
         yield Text("no errors", style="dim")
+    limited = snapshot.driver_cpu + snapshot.client_cpu >= CLIENT_LIMITED * snapshot.cores
     yield Text(
-        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}",
-        style="dim",
+        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}"
+        + (": the limit is here, try --batch" if limited else ""),
+        style="yellow" if limited else "dim",
     )
 
 

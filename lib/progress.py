@@ -186,6 +186,7 @@ def plain_line(sample: Sample, steps: Sequence[Step], errors: Sequence[tuple[str
     return (
         f"{duration(time_left(steps, sample.at))} left, workers {sample.workers}/{planned_at(steps, sample.at)}, "
         f"{sample.rate:.2f} pulls/s, p95 {p95}, errors: {told}"
+        + (", limited by this machine's CPU" if sample.limited_by else "")
     )
 
 

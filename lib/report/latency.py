@@ -20,7 +20,10 @@ def latency(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
         return Chart("latency", title, "No pull succeeded, so there is no latency.")
     data = [*_single_pulls(findings), *_percentiles(samples)]
     values = [value for trace in data for value in trace["y"] if value is not None]
-    note = "Percentiles of each tally interval, from a client's launch to its exit; successful pulls only."
+    since = (
+        "when the schedule had it start" if findings.summary["settings"].get("rate") else "a client's launch"
+    )
+    note = f"Percentiles of each tally interval, from {since} to its exit; successful pulls only."
     if len(samples) < len(findings.summary["samples"]):
         note += " Neighbouring intervals are put together, their percentiles averaged by pulls."
     if findings.events is not None:

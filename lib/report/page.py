@@ -100,7 +100,21 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     elif summary.get("reason"):
         yield f"The run did not succeed: {summary['reason']}"
     if summary.get("limited_by") == "client":
-        yield "Driver and clients used nearly all of this machine's CPU, so the server may not be the limit."
+        yield (
+            "Driver and clients used nearly all of this machine's CPU, so the server may not be the limit: "
+            "more images a launch (--batch) or more machines pull faster."
+        )
+    late, unstarted = summary.get("late", 0), summary.get("unstarted", 0)
+    if late or unstarted:
+        yield (
+            f"Of the schedule's pulls {late:,} started late and {unstarted:,} never: there were "
+            "too few workers, or the rate was more than the server or this machine can do."
+        )
+    if summary.get("latency_unit") == "launch":
+        yield (
+            "A launch pulled several images (--batch): latencies are those of launches, and layers that the images of "
+            "a launch share were fetched once."
+        )
     if findings.mismatch:
         yield f"Beware: {findings.mismatch}."
     if events is not None and events.unreadable:

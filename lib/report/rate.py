@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
 from typing import Any
 
-from ..pages.chart import BLUE, HEADROOM, ORANGE, Chart, Trace, whole_numbers
+from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, Chart, Trace, whole_numbers
 from .findings import Findings
 from .summary import Span
 from .timeline import ends, time_axis, when
@@ -44,9 +44,40 @@ def rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
             **whole_numbers(most),
         },
         "hovermode": "x unified",
+        "shapes": list(_limited(findings.span, samples)),
     }
     note = "Successful pulls a second in each tally interval; workers as the ramp had them."
+    if any(each["offered"] is not None for each in steps if "offered" in each):
+        data.append(_offered(findings.span, steps))
+        note += " Dashed: the pulls a second that the schedule offered."
+    if layout["shapes"]:
+        note += " Shaded: driver and clients used nearly all of this machine's CPU."
     return Chart("rate", title, note, data, layout)
+
+
+def _limited(span: Span, samples: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Intervals in which the client side was the limit; those in a row as one."""
+    starts = [when(span.begin), *ends(samples)]
+    for limited, group in groupby(enumerate(samples), lambda each: bool(each[1].get("limited_by"))):
+        if limited:
+            places = [place for place, _ in group]
+            yield {
+                "type": "rect", "x0": starts[places[0]], "x1": starts[places[-1] + 1], "y0": 0, "y1": 1,
+                "yref": "paper", "fillcolor": GREY, "opacity": 0.15, "line": {"width": 0}, "layer": "below",
+            }  # fmt: skip
+
+
+def _offered(span: Span, steps: Sequence[Mapping[str, Any]]) -> Trace:
+    starts = accumulate((step["seconds"] for step in steps), initial=0.0)
+    offered = [step["offered"] or 0.0 for step in steps]
+    return {
+        "name": "offered",
+        "x": [when(span.at(each)) for each in starts],
+        "y": [*offered, offered[-1]],
+        "mode": "lines",
+        "line": {"shape": "hv", "color": GREEN, "width": 2, "dash": "dash"},
+        "hovertemplate": "%{y:.2f} offered",
+    }
 
 
 def _workers(span: Span, steps: Sequence[Mapping[str, Any]]) -> Trace:

@@ -23,6 +23,10 @@ def _steps_of(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def scalability(summary: Mapping[str, Any]) -> Chart:
     name, title = "scalability", "Throughput against workers"
+    if summary["settings"].get("rate"):
+        return Chart(
+            name, title, "By a schedule (--rate) all workers run all along: leave it out to see this."
+        )
     points = points_of(summary)
     if not any(point.rate > 0 for point in points):
         return Chart(name, title, "No step of the ramp has a throughput.")

@@ -72,6 +72,10 @@ def _wrong(summary: Any) -> str | None:
         _is_latency(each.get("latency_ms")) for part in ("steps", "samples") for each in summary[part]
     ):
         return "a latency is of another kind"
+    if not all(isinstance(summary.get(name, 0), int) for name in ("late", "unstarted")):
+        return "'late' or 'unstarted' is of another kind"
+    if not all(isinstance(each.get("offered") or 0, (int, float)) for each in summary["steps"]):
+        return "an 'offered' is of another kind"
     return _wrong_time(summary)
 
 

@@ -15,6 +15,8 @@ def _latency(latency: Mapping[str, Any] | None, name: str) -> Number:
 
 
 def steps(summary: Mapping[str, Any]) -> str:
+    """With what a schedule offered, where there was one."""
+    scheduled = bool(summary["settings"].get("rate"))
     heads = (
         "step",
         "direction",
@@ -23,6 +25,7 @@ def steps(summary: Mapping[str, Any]) -> str:
         "pulled",
         "failed",
         "pulls/s",
+        *(["offered"] if scheduled else []),
         "p50 ms",
         "p95 ms",
         "p99 ms",
@@ -38,6 +41,7 @@ def steps(summary: Mapping[str, Any]) -> str:
                 Number(each["pulled"]),
                 Number(each.get("failed")),
                 Number(each["rate"], ",.2f"),
+                *([Number(each.get("offered"), ",.2f")] if scheduled else []),
                 *(_latency(each.get("latency_ms"), name) for name in ("p50", "p95", "p99")),
             )
             for place, each in enumerate(summary["steps"], 1)

@@ -37,6 +37,7 @@ def _together(samples: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         "failed": sum(each["failed"] for each in samples),
         "rate": pulled / seconds if seconds else 0.0,
         "latency_ms": latency,
+        "limited_by": next((each["limited_by"] for each in samples if each.get("limited_by")), None),
     }
 
 

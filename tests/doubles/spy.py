@@ -11,7 +11,7 @@ _SCRIPT = r"""#!/bin/sh
 cp /proc/$$/cmdline "@SPY@/$$.argv"
 cp /proc/$$/environ "@SPY@/$$.environ"
 case "$*" in
-    *127.0.0.1:*|*localhost:*|*/images.yaml*) find "${TMPDIR%/*}" -printf '%M %y %P\n' > "@SPY@/$$.files" ;;
+    *127.0.0.1:*|*localhost:*) find "${TMPDIR%/*}" -printf '%M %y %P\n' > "@SPY@/$$.files" ;;
 esac
 exec "@CLIENT@" "$@"
 """

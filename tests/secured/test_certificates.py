@@ -29,14 +29,13 @@ def shown(member: Certificate) -> list[str]:
     return [f"--client-cert={member.path}", f"--client-key={member.key}"]
 
 
-@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("client", ["skopeo"])
 def test_skopeo_shows_a_client_certificate(
-    world: World, for_members: Server, member: Certificate, spy: Spy, tmp_path: Path, batch: int
+    world: World, for_members: Server, member: Certificate, spy: Spy, tmp_path: Path
 ) -> None:
     ended = drive(
         tmp_path, *servers(for_members, for_members), *QUICK, *shown(member), f"--ca-file={world.authority.path}",
-        f"--client={spy.client}", f"--batch={batch}", environment=apart(tmp_path),
+        f"--client={spy.client}", environment=apart(tmp_path),
     )  # fmt: skip
     assert (ended.status, ended.stderr) == (0, "")
     assert (ended.summary["failed"], ended.summary["images"]) == (0, len(world.images))
@@ -45,6 +44,17 @@ def test_skopeo_shows_a_client_certificate(
     links = {path for _, kind, path in spy.files() if kind == "l"}
     assert links == {"certificates/client.cert", "certificates/client.key"}
     check_private(spy, tmp_path, "certificates")
+
+
+def test_skopeo_shows_it_for_a_batch_too(
+    world: World, for_members: Server, member: Certificate, skopeo: str, tmp_path: Path
+) -> None:
+    ended = drive(
+        tmp_path, *servers(for_members, for_members), *QUICK, *shown(member), f"--ca-file={world.authority.path}",
+        f"--client={skopeo}", "--batch=3", environment=apart(tmp_path),
+    )  # fmt: skip
+    assert (ended.status, ended.stderr, ended.summary["failed"]) == (0, "", 0)
+    ended.check_accounts()
 
 
 def test_crane_cannot_and_is_not_begun_with(
