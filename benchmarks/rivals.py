@@ -1,9 +1,9 @@
 """The driver's pull rate against what people write by hand: the same crane, the same cached images, pairs in turn.
 
-    python -m benchmarks.rivals [--pairs 7] [--seconds 4] [--other PATH]
+    python -m benchmarks.rivals [--pairs 7] [--seconds 4]
 
-`xargs -P`, GNU parallel, the Python package `sh`, crane alone with many images; single launches and batches. Another
-driver that takes Ociregistry's test driver's options joins with --other.
+`xargs -P`, GNU parallel, the Python package `sh`, crane alone with many images; single launches and batches.
+`benchmarks.other_driver` is for drivers of their own.
 """
 
 from __future__ import annotations

@@ -109,6 +109,7 @@ class Tally:
     """Counts Events. `retries_known` is False for a client that retries silently; `schedule` is the open model's.
 
     `examples` holds the first message of each (op, error class).
+    `latencies`, `first` and `repeat` are as of the last end of an interval or a step.
     `on_sample` gets each Sample as its interval is closed.
     """
 

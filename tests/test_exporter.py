@@ -308,7 +308,8 @@ def test_scraped_in_a_run_it_ends_with_the_summarys_counts(tmp_path: Path) -> No
         assert (running.wait(timeout=10), running.stderr.read() if running.stderr else None) == (0, "")
     check(last, summary)
     assert max(total(each, "ocidriver_workers_running") for each in seen) == 2
-    assert {total(each, "ocidriver_workers_planned") for each in seen} == {2}
+    # the last of them may have come just after worker 1 was to stop
+    assert {total(each, "ocidriver_workers_planned") for each in seen[:-1]} == {2}
     assert total(last, "ocidriver_workers_running") == total(last, "ocidriver_workers_planned") == 0
     assert total(last, "ocidriver_build_info", client="crane", client_version="0.0.1") == 1
     pulled = [total(each, "ocidriver_pulls_total", outcome="ok") for each in [*seen, last]]

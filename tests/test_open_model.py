@@ -51,7 +51,8 @@ def test_a_schedule_counts_pulls_not_launches(
 ) -> None:
     ended = drive(
         tmp_path, f"--pullthrough-url={upstream.address}", f"--registry-url={upstream.address}",
-        "--layout=direct", f"--client={crane}", "--workers=2", "--iteration-seconds=0.5", "--rate=40", f"--batch={batch}",
+        "--layout=direct", f"--client={crane}", "--workers=2",
+        "--iteration-seconds=0.5", "--rate=40", f"--batch={batch}",
     )  # fmt: skip
     ended.check_accounts()
     summary = ended.summary

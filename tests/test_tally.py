@@ -87,6 +87,7 @@ def test_samples_and_steps_each_add_up(tally: Tally, samples: list[Sample]) -> N
 def test_first_and_repeat_latencies_are_apart(tally: Tally) -> None:
     tally.add(pull(seconds=1.0, first=True))
     tally.add(pull(seconds=0.1))
+    tally.close_sample(1.0, 1)
     first, repeat = tally.first.result(), tally.repeat.result()
     assert first is not None
     assert repeat is not None
