@@ -1,13 +1,16 @@
 """Walks the ramp: starts and stops the workers, takes their Events, closes the tally intervals and the steps.
 
-One thread does all of it, fed by one queue, so that no count is shared. What is due at a time is closed a moment
-later (`SLACK`), when the Events that ended before it have arrived; an Event that ended after it waits for its turn.
+One thread does all of it, so that no count is shared. It looks for Events now and then (`LOOK`) rather than being
+woken by each, which would cost more than counting them. What is due at a time is closed a moment later (`SLACK`), when
+the Events that ended before it have arrived; an Event that ended after it waits for its turn.
 """
 
 from __future__ import annotations
 
 import queue
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -19,6 +22,7 @@ from .tally import Tally
 from .worker import Worker
 
 SLACK = 0.05
+LOOK = 0.02
 # So many first pulls without a success end a run, unless it was told to keep going.
 HOPELESS_AFTER = 10
 
@@ -66,7 +70,9 @@ class Driver:
         self._log = log
         self._caution = caution
         self._cpu_began = 0.0
-        self._queue: queue.SimpleQueue[Event | Worker | None] = queue.SimpleQueue()
+        self._events: deque[Event] = deque()
+        # wakes the driver: a worker that has ended, or None for a signal
+        self._queue: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._held: list[Event] = []
         self._started: dict[int, float] = {}
         self._ended: dict[int, float] = {}
@@ -98,7 +104,7 @@ class Driver:
 
     def emit(self, event: Event) -> None:
         """For the workers: hand over an Event."""
-        self._queue.put(event)
+        self._events.append(event)
 
     def worker_ended(self, worker: Worker) -> None:
         """For the workers: their last word."""
@@ -206,19 +212,14 @@ class Driver:
         return max(0.0, min(due) - self._now()) if due else 3600.0
 
     def _take(self, timeout: float) -> None:
-        """Count what has come, waiting for the first of it; not more than is there, so that the ramp is not held up."""
-        try:
-            self._heed(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
-            for _ in range(self._queue.qsize()):
-                self._heed(self._queue.get_nowait())
-        except queue.Empty:
-            return
-
-    def _heed(self, item: Event | Worker | None) -> None:
-        if isinstance(item, Worker):
-            self._note_end(item)
-        elif item is not None:
-            self._count_or_hold(item)
+        """Count what has come, after waiting for a while; not more than is there, so that the ramp is not held up."""
+        ended = None
+        with suppress(queue.Empty):
+            ended = self._queue.get(timeout=min(timeout, LOOK)) if timeout > 0 else self._queue.get_nowait()
+        for _ in range(len(self._events)):
+            self._count_or_hold(self._events.popleft())
+        if ended is not None:
+            self._note_end(ended)  # its events came before it, and are counted
 
     def _note_end(self, worker: Worker) -> None:
         self._ended[worker.index] = self._now()
@@ -288,8 +289,8 @@ class Driver:
             if worker.index in self._started:
                 worker.join()
         self.elapsed = self._now()
-        while not self._queue.empty():
-            self._take(0.0)
+        while self._events:
+            self._count_or_hold(self._events.popleft())
 
     def _close_the_last(self) -> None:
         while (boundary := self._next_boundary()) is not None:
