@@ -92,7 +92,7 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
-def _switch(names: list[str], section: str, text: str, *, default: bool = False) -> Section:
+def _switch(names: list[str], section: str, text: str) -> Section:
     """`--x`, `--x=true`, `--x=false`."""
     return Section(
         names,
@@ -100,9 +100,8 @@ def _switch(names: list[str], section: str, text: str, *, default: bool = False)
         type=click.BOOL,
         is_flag=False,
         flag_value="true",
-        default=default,
-        show_default=default,
-        metavar="=false" if default else "",
+        default=False,
+        metavar="",
         help=text,
     )
 
@@ -251,11 +250,12 @@ OPTIONS: list[click.Parameter] = [
         metavar="N",
         help="Images per client launch: far more pulls a second from one machine; latencies are then a launch's.",
     ),
-    _switch(
-        ["--lean"],
+    Section(
+        ["--lean/--no-lean"],
         section=CLIENT,
+        is_flag=True,
         default=True,
-        text="Start crane with GOMAXPROCS=1, unless the environment has it: about a tenth less CPU a pull.",
+        help="Start crane with GOMAXPROCS=1, unless the environment has it: a tenth less CPU a pull.  [default: lean]",
     ),
     _switch(
         ["--prune"],

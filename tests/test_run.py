@@ -423,3 +423,21 @@ def test_latencies_by_a_schedule_count_from_when_the_pull_was_due(client: Path, 
     assert opened.summary["unstarted"] > 0
     assert opened.summary["pulled"] + opened.summary["unstarted"] == 20
     assert "started late" in opened.log
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "wanted"),
+    [([], {}, "1"), (["--no-lean"], {}, "unset"), ([], {"GOMAXPROCS": "3"}, "3")],
+)
+def test_crane_is_started_lean_unless_told_otherwise(
+    client: Path, tmp_path: Path, words: list[str], environment: dict[str, str], wanted: str
+) -> None:
+    seen = tmp_path / "seen"
+    script = client.read_text().replace(
+        "#!/bin/sh\n", f'#!/bin/sh\necho "$1 ${{GOMAXPROCS-unset}}" >> {seen}\n'
+    )
+    client.write_text(script)
+    ended = drive(tmp_path, *options(client, "ok/app:v1"), *words, environment=environment)
+    assert ended.status == 0
+    assert {line for line in seen.read_text().splitlines() if line.startswith("pull")} == {f"pull {wanted}"}
+    assert ended.summary["settings"]["lean"] == (not words)
