@@ -51,6 +51,7 @@ class Latencies:
     def add(self, seconds: float) -> None:
         if self._histogram is None:
             self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+        if not self._count:
             self._least = self._most = seconds
         self._histogram.record_value(min(max(1, round(seconds * 1e6)), _LONGEST_US))
         self._count += 1
@@ -60,10 +61,11 @@ class Latencies:
 
     def merge(self, other: Latencies) -> None:
         """Add all that the other holds, as if it had been added here."""
-        if other._histogram is None:
+        if other._histogram is None or not other._count:
             return
         if self._histogram is None:
             self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+        if not self._count:
             self._least, self._most = other._least, other._most
         self._histogram.add(other._histogram)
         self._count += other._count
@@ -71,9 +73,15 @@ class Latencies:
         self._least = min(self._least, other._least)
         self._most = max(self._most, other._most)
 
+    def clear(self) -> None:
+        """As new. A histogram is 200 KB and in a cycle of references: to make it anew each time would fill memory."""
+        if self._histogram is not None and self._count:
+            self._histogram.reset()
+        self._count, self._sum, self._least, self._most = 0, 0.0, 0.0, 0.0
+
     def result(self) -> Latency | None:
         """The distribution so far, None where nothing was added."""
-        if self._histogram is None:
+        if self._histogram is None or not self._count:
             return None
         found = self._histogram.get_percentile_to_value_dict(list(_PERCENTILES))
         least, most = self._least * 1000, self._most * 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -43,6 +44,9 @@ from .tally import Tally
 from .worker import Warm, Worker, prune_event
 
 _DESCRIPTORS = 16384
+# Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers
+# would do little else. None of the driver's threads keeps it for long.
+_SWITCH_SECONDS = 0.1
 
 
 def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] = ()) -> int:
@@ -239,6 +243,7 @@ def _drive(
             else f"{settings.rate} pulls/s by schedule, {many} all along"
         )
     )
+    sys.setswitchinterval(_SWITCH_SECONDS)
     progress = start_progress(settings.progress, state, steps, outputs)
     outputs.began = state.begin = monotonic()
     try:

@@ -92,6 +92,11 @@ class Interval:
     client_cpu_seconds: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
 
+    def next(self, start: float) -> Interval:
+        """The one after it; this one has been told and gives its histogram away."""
+        self.latencies.clear()
+        return Interval(start, latencies=self.latencies)
+
 
 @dataclass(slots=True)
 class WorkerTally:
@@ -220,7 +225,7 @@ class Tally:
         for recent, whole in zip(self._recent, (self.first, self.repeat), strict=True):
             for latencies in (whole, self.latencies, self._sample.latencies, self._step.latencies):
                 latencies.merge(recent)
-        self._recent = (Latencies(), Latencies())
+            recent.clear()
 
     def _add_failed(self, event: Event) -> None:
         self.failed += 1
@@ -256,7 +261,7 @@ class Tally:
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self.samples.append(sample)
-        self._sample = Interval(at)
+        self._sample = open_.next(at)
         self._on_sample(sample)
 
     def close_step(self, at: float, step: Step) -> None:
@@ -268,7 +273,7 @@ class Tally:
         self.steps.append(
             StepTally(step, seconds, open_.pulled, open_.failed, latency, self._offered(open_.start, at))
         )
-        self._step = Interval(at)
+        self._step = open_.next(at)
 
     def _offered(self, start: float, end: float) -> float | None:
         if self.schedule is None:
