@@ -16,6 +16,6 @@ from __future__ import annotations
 
 from .classes import ErrorClass, Failure, classify_http
 from .classify import classify, retries
-from .clean import clean
+from .clean import clean, shown
 
-__all__ = ["ErrorClass", "Failure", "classify", "classify_http", "clean", "retries"]
+__all__ = ["ErrorClass", "Failure", "classify", "classify_http", "clean", "retries", "shown"]

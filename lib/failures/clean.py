@@ -25,3 +25,8 @@ def clean(text: str, limit: int = 500) -> str:
     line = _SCHEME_SECRET.sub(r"\1 ***", line)
     line = _NAMED_SECRET.sub(r"\1***", line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def shown(text: str) -> str:
+    """A name from outside for a log line: short, on one line, without control characters."""
+    return clean(text[:1000], 100)
