@@ -51,14 +51,18 @@ async def list_repositories(
 async def _names(registry: Registry, log: Log) -> list[str]:
     skipped = _Skipped(log, "repository names outside the distribution grammar")
     names: set[str] = set()
-    pages = Pages(registry, "/v2/_catalog", "repositories", log, max_bytes=_CATALOG_BYTES)
+    pages = Pages(
+        registry,
+        "/v2/_catalog",
+        "repositories",
+        valid=valid_repository,
+        skip=lambda name: skipped.add(f"skipped: not a repository name: {shown(name)}"),
+        log=log,
+        max_bytes=_CATALOG_BYTES,
+    )
     try:
         async for page in pages.read():
-            for name in page:
-                if not valid_repository(name):
-                    skipped.add(f"skipped: not a repository name: {shown(name)}")
-                    continue
-                names.add(name)
+            names.update(page)
             if len(names) > REPOSITORY_LIMIT:
                 raise RegistryError(
                     f"{registry.host} lists more than {REPOSITORY_LIMIT} repositories: choose some with --image-list"
@@ -94,11 +98,13 @@ class _Listing:
     sizes: Sizes = field(default_factory=Sizes)
     bad_tags: _Skipped = field(init=False)
     skipped: _Skipped = field(init=False)
+    odd_links: _Skipped = field(init=False)
     _texts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bad_tags = _Skipped(self.log, "tags outside the distribution grammar")
         self.skipped = _Skipped(self.log, "repositories whose tags cannot be listed")
+        self.odd_links = _Skipped(self.log, "links to a next page that is none")
 
     async def consume(self, names: Iterator[str]) -> None:
         for name in names:
@@ -113,7 +119,6 @@ class _Listing:
         except RegistryError as error:
             self._skip(name, error)
             return
-        self.tags += len(tags)
         if self.tags > TAG_LIMIT:
             raise RegistryError(
                 f"{self.registry.host} lists more than {TAG_LIMIT} tags: choose some with --image-list FILE"
@@ -130,19 +135,19 @@ class _Listing:
             self.registry,
             f"/v2/{name}/tags/list",
             "tags",
-            self.log,
+            valid=valid_tag,
+            skip=lambda tag: self.bad_tags.add(f"skipped: not a tag of {name}: {shown(tag)}"),
+            log=self.odd_links.add,
             max_bytes=_TAGS_BYTES,
             sizes=self.sizes,
             # Each failure for good shortens the patience with the next: thousands of them must not take hours.
             patience=1.0 / (1 + self.refused),
         )
         async for page in pages.read():
+            self.tags += len(page)
             for tag in page:
-                if valid_tag(tag):
-                    tags[self._texts.setdefault(tag, tag) if len(self._texts) < 100_000 else tag] = None
-                else:
-                    self.bad_tags.add(f"skipped: not a tag of {name}: {shown(tag)}")
-            if self.tags + len(tags) > TAG_LIMIT:
+                tags[self._texts.setdefault(tag, tag) if len(self._texts) < 100_000 else tag] = None
+            if self.tags > TAG_LIMIT:
                 break
         return tuple(tags)
 
@@ -161,6 +166,7 @@ class _Listing:
     def finished(self) -> list[Repository]:
         self.bad_tags.end()
         self.skipped.end()
+        self.odd_links.end()
         if self.without_tags:
             self.log(f"{self.without_tags} of {self.total} repositories have no tags")
         if self.last_error is not None and self.refused == self.total:

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib import upstream
+from lib.grammar import valid_repository
 from lib.http import pages
-from lib.http.registry import Answer, RegistryError
+from lib.http.credentials import Credentials
+from lib.http.pages import Pages
+from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.upstream import Repository, list_repositories
 from tests.doubles.catalog import Catalog, serving
 from tests.listing import catalog_only, is_safe, listed, listing, many, names_of, tags_only
@@ -37,6 +40,79 @@ def test_endless_tags_of_one_repository_leave_the_others(monkeypatch: pytest.Mon
     repositories, _, log = listing(catalog_only(tags, "bad", "good"))
     assert names_of(repositories) == ["good"]
     assert [line for line in log if "does not end" in line]
+
+
+def test_endless_names_that_are_none_end_the_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are remembered to be told apart, so there must be an end to them."""
+    monkeypatch.setattr(pages, "INVALID_LIMIT", 500)
+    count = 0
+
+    def catalog(_: web.Request) -> web.Response:
+        nonlocal count
+        count += 1
+        names = [f"\U0001f600{count}-{i}" for i in range(100)]
+        return web.json_response(
+            {"repositories": names}, headers={"Link": f"</v2/_catalog?{count}>; rel=next"}
+        )
+
+    with pytest.raises(RegistryError, match="more than 500 repositories that no registry can have"):
+        listing(tags_only(catalog))
+    assert count == 6
+
+
+def test_tags_that_are_none_without_end_leave_the_other_repositories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "INVALID_LIMIT", 50)
+
+    def tags(request: web.Request) -> web.Response:
+        wrong = [f"-{i}" for i in range(60)] if "/bad/" in request.path else []
+        return web.json_response({"tags": ["v1", *wrong]})
+
+    repositories, _, log = listing(catalog_only(tags, "bad", "good"))
+    assert names_of(repositories) == ["good"]
+    assert [line for line in log if line.startswith("skipped: bad: ") and "more than 50 tags" in line]
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "1", '""', '"aa"'])
+def test_a_page_of_millions_of_values_is_not_read(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory each is many times as long as in JSON."""
+    monkeypatch.setattr(pages, "VALUE_LIMIT", 1000)
+    body = f'{{"repositories": [{",".join([value] * 1001)}]}}'
+    with pytest.raises(RegistryError, match="more than 1000 values on a page"):
+        listing(tags_only(lambda _: web.Response(text=body)))
+
+
+def test_of_a_long_string_little_is_kept() -> None:
+    handler = tags_only(
+        lambda _: web.json_response({"repositories": ["A" * 1_000_000, "a" * 300, "a" * 255]})
+    )
+    skipped: list[str] = []
+
+    async def run() -> list[str]:
+        async with serving(handler) as server, open_session() as session:
+            registry = Registry(server.url, session, Credentials({}, None, {}), log=print)
+            catalog = Pages(
+                registry,
+                "/v2/_catalog",
+                "repositories",
+                valid=valid_repository,
+                skip=skipped.append,
+                log=print,
+                max_bytes=2 << 20,
+            )
+            return [name async for page in catalog.read() for name in page]
+
+    assert asyncio.run(run()) == ["a" * 255]
+    assert [len(name) for name in skipped] == [300, 300]
+
+
+def test_bad_links_of_many_repositories_are_told_twenty_times() -> None:
+    def tags(_: web.Request) -> web.Response:
+        return web.json_response({"tags": ["v1"]}, headers={"Link": "<ftp://x/>; rel=next"})
+
+    repositories, _, log = listing(catalog_only(tags, *(f"a{i}" for i in range(30))))
+    assert len(repositories) == 30
+    assert len(log) == 21
+    assert "30 links to a next page that is none in all" in log[-1]
 
 
 def test_too_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:

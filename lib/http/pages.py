@@ -6,6 +6,7 @@ Servers page in many ways, and some wrongly; `Pages` takes them as they come and
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
 
@@ -20,6 +21,12 @@ PAGE_LIMIT: Final = 10_000
 BARREN_LIMIT: Final = 100
 # What is asked for, best first: docker-registry refuses more than 1000, other servers less. None: no `n` at all.
 PAGE_SIZES: Final[tuple[int | None, ...]] = (1000, 100, None, 10)
+# A page of more values is refused before it is read: in memory an empty list takes twenty times its text.
+VALUE_LIMIT: Final = 1_000_000
+# A list with so many strings that are no names is another kind of list, and they are kept to be told apart.
+INVALID_LIMIT: Final = 10_000
+# Of a string so many characters are kept; no name is as long.
+_LONGEST: Final = 300
 _GREATEST_SIZE: Final = 10_000_000
 _REFUSED_SIZE: Final = frozenset({400, 416, 422})
 # Greatest pages of servers that cut a list there, whatever is asked for, and give no link.
@@ -49,15 +56,21 @@ class Sizes:
 
 
 class Pages:
-    """One paged list: `read` gives the new strings of each page until nothing new comes."""
+    """One paged list: `read` gives the new valid strings of each page until nothing new comes.
+
+    `skip` gets each that is not `valid`, cut to 300 characters. What is kept is bounded, whatever the server sends,
+    as long as the caller bounds the valid ones.
+    """
 
     def __init__(
         self,
         registry: Registry,
         path: str,
         key: str,
-        log: Log,
         *,
+        valid: Callable[[str], bool],
+        skip: Log,
+        log: Log,
         max_bytes: int,
         sizes: Sizes | None = None,
         patience: float = 1.0,
@@ -65,17 +78,33 @@ class Pages:
         self._registry = registry
         self._path = path
         self._key = key
+        self._valid = valid
+        self._skip = skip
         self._log = log
         self._max_bytes = max_bytes
         self._sizes = sizes or Sizes()
         self._patience = patience
         self._seen: set[str] = set()
-        self._visited: set[str] = set()
+        self._visited: set[bytes] = set()
         self._pages = 0
         self._barren = 0
+        self._invalid = 0
 
     async def read(self) -> AsyncIterator[list[str]]:
-        """The strings of each page that no page before had. RegistryError with the status of a page that fails."""
+        """The valid strings of each page that no page before had. RegistryError, with its status, for a failed page."""
+        async for new in self._read():
+            yield [item for item in new if self._takes(item)]
+
+    def _takes(self, item: str) -> bool:
+        if self._valid(item):
+            return True
+        self._invalid += 1
+        if self._invalid > INVALID_LIMIT:
+            raise self._none(f"more than {INVALID_LIMIT} {self._key} that no registry can have")
+        self._skip(item)
+        return False
+
+    async def _read(self) -> AsyncIterator[list[str]]:
         size, answer = await self._first()
         page, link = self._items(answer), self._link(answer)
         yield self._new(page)
@@ -141,7 +170,7 @@ class Pages:
         self._pages += 1
         if self._pages > PAGE_LIMIT:
             raise self._endless(f"more than {PAGE_LIMIT} pages")
-        self._visited.add(url)
+        self._visited.add(_mark(url))
         seconds = None if self._patience == 1.0 else self._registry.retry_seconds * self._patience
         return await self._registry.request("GET", url, max_bytes=self._max_bytes, retry_seconds=seconds)
 
@@ -157,7 +186,7 @@ class Pages:
         if not target:
             return None
         link = _resolved(self._registry.url, answer.url, target)
-        if link is None or link in self._visited:
+        if link is None or _mark(link) in self._visited:
             self._log(
                 f"{self._registry.host}: the link to the next page of {self._path} "
                 + ("is not valid" if link is None else "leads to a page that was read already")
@@ -168,6 +197,8 @@ class Pages:
 
     def _items(self, answer: Answer) -> list[str]:
         """The page's strings as they are, repeated ones too; null is an empty list."""
+        if sum(map(answer.body.count, (b",", b"[", b"{"))) > VALUE_LIMIT:
+            raise self._none(f"more than {VALUE_LIMIT} values on a page")
         value = answer.json()
         fields = value if isinstance(value, dict) else {}
         # A server may leave the tags out where there are none; an object without either is something else.
@@ -175,12 +206,8 @@ class Pages:
         if items is None:
             return []
         if not isinstance(items, list):
-            raise RegistryError(
-                f"{self._registry.host}{self._path} gives no list of {self._key}: is this an OCI registry?",
-                answer.status,
-                ErrorClass.BAD_CONTENT,
-            )
-        return [item if isinstance(item, str) else f"\0{type(item).__name__}" for item in items]
+            raise self._none(f"no list of {self._key}")
+        return [item[:_LONGEST] if isinstance(item, str) else f"\0{type(item).__name__}" for item in items]
 
     def _new(self, page: list[str]) -> list[str]:
         new = [item for item in dict.fromkeys(page) if item not in self._seen]
@@ -190,11 +217,23 @@ class Pages:
             raise self._endless(f"{BARREN_LIMIT} pages in a row with nothing new")
         return new
 
+    def _none(self, what: str) -> RegistryError:
+        return RegistryError(
+            f"{self._registry.host}{self._path} gives {what}: is this an OCI registry?",
+            200,
+            ErrorClass.BAD_CONTENT,
+        )
+
     def _endless(self, reason: str) -> RegistryError:
         return RegistryError(
             f"{self._registry.host}: {self._path} does not end ({reason}): name the images with --image-list FILE",
             error_class=ErrorClass.BAD_CONTENT,
         )
+
+
+def _mark(url: str) -> bytes:
+    """What is kept of a URL to know it again; a server may give thousands of 16 KB each."""
+    return sha256(url.encode()).digest()
 
 
 def _resolved(base: str, page: str, target: str) -> str | None:
