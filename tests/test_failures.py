@@ -391,6 +391,17 @@ def test_no_server_text_changes_the_class_that_skopeo_shows(message: str, word: 
     assert classify("skopeo", 1, _skopeo_stderr(message.replace("{}", lure))).error_class == word
 
 
+@pytest.mark.parametrize("lure", LURES)
+def test_no_token_service_changes_the_class_either(lure: str) -> None:
+    """crane remarks on missing credentials between the last try and the error."""
+    remark = '2026/11/24 18:18:25 No matching credentials were found for "h:5000"\n'
+    for forged in ("", f"\n{remark}"):
+        text = f"GET http://h/token?service=s: unexpected status code 503 Service Unavailable: {lure}{forged}"
+        tries = f"2026/11/24 18:18:24 retrying {text}\n" * 3
+        assert classify("crane", 1, f"{tries}{remark}Error: {text}\n").error_class == "server-error"
+        assert classify("crane", 1, f"{tries}Error: {text}\n").error_class == "server-error"
+
+
 def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
     digest = "sha256:" + "404429500401" * 5 + "4040"
     crane = f"Error: saving tarball /tmp/404: GET http://h:5000/v2/429/blobs/{digest}: DENIED: no\n"
@@ -460,6 +471,8 @@ def test_the_tail_of_a_long_stderr_is_enough() -> None:
         'time="" level=fatal msg="Failed to delete a: ' + "(" * 60_000 + '"',
         "://" * 20_000,
         "token" * 12_000,
+        "Error: " + "http2: " * 18_000,
+        'time="" level=fatal msg="strange: ' + "http2: " * 18_000 + '"',
     ],
 )
 def test_a_flood_costs_little(flood: str) -> None:

@@ -29,6 +29,7 @@ CASES = {
     "manifest-503-json": ("server-error", "server-error", 2),
     "manifest-500-hostile": ("server-error", "server-error", 2),
     "blob-502-html": ("server-error", "server-error", 2),
+    "token-503-hostile": ("server-error", "server-error", 2),
     "blob-truncated": ("reset", "reset", 0),
     "blob-corrupted": ("bad-digest", "bad-digest", 0),
     "manifest-noplatform": ("no-platform", "no-platform", 0),

@@ -11,7 +11,12 @@ from .classes import CODES, ErrorClass, http_class
 from .own_words import QUOTED, crash_or_last_line, own_class
 
 _C = ErrorClass
-_CRANE_RETRY_TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d retrying "
+_CRANE_TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "
+_CRANE_RETRY_TIME: Final = _CRANE_TIME + "retrying "
+# Comes between the last try and the error where it was a token service that failed.
+_CRANE_REMARK: Final = re.compile(
+    rf'{_CRANE_TIME}No matching credentials were found for "[^"\n]*"\Z', re.MULTILINE
+)
 _CRANE_RETRY: Final = re.compile(
     rf"{_CRANE_RETRY_TIME}(?=(?P<line>(?P<request>[A-Z]+ https?://\S+: )?.*))", re.MULTILINE
 )
@@ -52,6 +57,11 @@ def _crane_error(stderr: str) -> re.Match[str] | None:
 def _repeated(before: str, error: str) -> int:
     """How much of the end of `error` is the text of the last try in `before`."""
     before, error = before.strip(), error.strip()
+    bare = _CRANE_REMARK.sub("", before).rstrip()
+    return max(_repeated_at_the_end(text, error) for text in {before, bare})
+
+
+def _repeated_at_the_end(before: str, error: str) -> int:
     tries = itertools.islice(_CRANE_RETRY.finditer(before), _LINES_COMPARED)
     return next((len(before) - match.end() for match in tries if error.endswith(before[match.end() :])), 0)
 

@@ -48,7 +48,7 @@ _OWN_WORDS: Final = (
     _rule(
         _C.RESET,
         "server closed idle connection",
-        "http2: .*GOAWAY",
+        "http2: [^:]*GOAWAY",
         "stream error: ",
         "broken: unexpected EOF",
     ),
