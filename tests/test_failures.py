@@ -542,6 +542,10 @@ def test_forged_retries_do_not_count_on_a_successful_pull_either() -> None:
         ("\x1b[31mred\x1b[0m", "[31mred [0m"),
         ("a\x7fb\x85c\x9bd", "a b c d"),
         ("a\u2028b\u2029c\u202ed\u2066e\u200ff\ufeffg", "a b c d e f g"),
+        (
+            "soft\u00adly, tag\U000e0041ged, a\u180eb, non-breaking\u00a0space",
+            "soft ly, tag ged, a b, non-breaking space",
+        ),
         ("bad \ufffd stays, é and 漢 too", "bad \ufffd stays, é and 漢 too"),
         ("lone \udc80 surrogate", "lone surrogate"),
         ("Authorization: Bearer abc.def-1=", "Authorization: Bearer ***"),

@@ -11,16 +11,14 @@ _NAMED_SECRET: Final = re.compile(
     r"((?:token|password|passwd|secret|signature|credential|\bsig)(?:=|\"\s*:\s*\"))[^\s&\"',;]+",
     re.IGNORECASE,
 )
-# Control characters, the marks that reorder text, separators of lines, characters without a width, surrogates.
-_UNPRINTABLE: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    r"\ufeff\ufff9-\ufffb\ud800-\udfff]+"
-)
 
 
 def clean(text: str, limit: int = 500) -> str:
     """One line of at most `limit` characters that is safe to print: no control characters, no secrets."""
-    line = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    if not text.isprintable():
+        # control characters, halves of surrogate pairs, what reorders text, has no width, or no meaning yet
+        text = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(text.split())
     line = _URL_PASSWORD.sub("***@", line)
     line = _SCHEME_SECRET.sub(r"\1 ***", line)
     line = _NAMED_SECRET.sub(r"\1***", line)
