@@ -383,6 +383,7 @@ def test_no_server_text_changes_the_class_that_crane_shows(
             "initializing source docker://h/a:v: reading manifest v in h/a: errors:\ndenied: {}\nunknown: {}",
             "forbidden",
         ),
+        ("reading blob sha256:00: fetching blob: denied: {}", "forbidden"),
         ("Failed to delete /v2/a/manifests/sha256:00: {} (405 Method Not Allowed)", "unsupported"),
         ("Failed to delete /v2/a/manifests/sha256:00: {} (500 Internal Server Error)", "server-error"),
     ],

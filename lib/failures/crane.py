@@ -27,7 +27,7 @@ _CRANE_PROBE: Final = re.compile(
 _CRANE_ANSWER: Final = re.compile(
     r"(?:^|: |; )(?P<request>(?P<method>GET|HEAD|DELETE|POST|PUT|PATCH) (?P<url>https?://\S+): )"
     r"(?:unexpected status code (?P<status>\d{3})\b|(?P<size>Content-Length header \d+ does not match)|"
-    r"(?:multiple errors returned: )?(?P<code>[A-Za-z][\w -]*): )?"
+    r"(?:multiple errors returned: )?(?P<code>[A-Za-z][\w -]*):(?: |\Z))?"
 )
 _TRIES: Final = 3  # crane gives a request up after so many
 _LINES_COMPARED: Final = 64  # so that a server that forges thousands of lines costs the driver nothing

@@ -19,7 +19,7 @@ _SKOPEO_ANSWER: Final = re.compile(
     r"(?:^|: )(?:"
     r"(?:StatusCode:|(?:received )?unexpected HTTP status:?|invalid status code from registry) "
     r"(?P<status>\d{3})\b|"
-    r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*): |"
+    r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*)(?=: |:\Z)|"
     r"(?P<limited>too many requests to registry))"
 )
 _SKOPEO_CODES: Final = {
