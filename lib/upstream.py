@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 
 from .failures import ErrorClass, shown
 from .grammar import valid_repository, valid_tag
-from .http.pages import Log, Pages, Sizes
+from .http.paging import Log, Pages, Sizes
 from .http.registry import MIB, Registry, RegistryError
 
 REPOSITORY_LIMIT: Final = 1_000_000
@@ -18,6 +19,8 @@ _TAGS_BYTES: Final = 4 * MIB
 _CATALOG_BYTES: Final = 64 * MIB
 _NO_CATALOG: Final = frozenset({401, 403, 404, 405, 501})
 _LINES: Final = 20
+# A listing that takes long tells after so many seconds, again and again, how far it is.
+_TOLD_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +36,15 @@ async def list_repositories(
     *,
     concurrency: int = 32,
     log: Log,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Repository]:
     """Every repository that has tags, by name, whatever order the server gives them in.
 
-    `progress(done, all)` is called after each repository. What is left out (names and tags outside the grammar,
-    repositories that are gone or refused) is logged. RegistryError when there is no catalog, when the connection is
-    lost for good, when nothing can be listed, and at a million repositories or five million tags.
+    What is left out (names and tags outside the grammar, repositories that are gone or refused) is logged, and so is
+    how far a long listing has come. RegistryError when there is no catalog, when the connection is lost for good, when
+    nothing can be listed, and at a million repositories or five million tags.
     """
     names = await _names(registry, log)
-    listing = _Listing(registry, log, progress, len(names))
+    listing = _Listing(registry, log, len(names))
     left = iter(names)  # one for all consumers
     await _run_all(listing.consume(left) for _ in range(max(1, min(concurrency, len(names)))))
     return listing.finished()
@@ -87,10 +89,10 @@ class _Listing:
 
     registry: Registry
     log: Log
-    progress: Callable[[int, int], None] | None
     total: int
     found: dict[str, tuple[str, ...]] = field(default_factory=dict)
     done: int = 0
+    told: float = field(default_factory=monotonic)
     tags: int = 0
     without_tags: int = 0
     refused: int = 0
@@ -110,8 +112,9 @@ class _Listing:
         for name in names:
             await self._list(name)
             self.done += 1
-            if self.progress is not None:
-                self.progress(self.done, self.total)
+            if monotonic() >= self.told + _TOLD_SECONDS:
+                self.told = monotonic()
+                self.log(f"listed the tags of {self.done} of {self.total} repositories")
 
     async def _list(self, name: str) -> None:
         try:

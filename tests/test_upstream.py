@@ -16,9 +16,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib import upstream
 from lib.grammar import valid_repository
-from lib.http import pages
+from lib.http import paging
 from lib.http.credentials import Credentials
-from lib.http.pages import Pages
+from lib.http.paging import Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.upstream import Repository, list_repositories
 from tests.doubles.catalog import Catalog, serving
@@ -28,7 +28,7 @@ NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 
 
 def test_endless_tags_of_one_repository_leave_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "PAGE_LIMIT", 20)
+    monkeypatch.setattr(paging, "PAGE_LIMIT", 20)
     count = 0
 
     def tags(request: web.Request) -> web.Response:
@@ -44,7 +44,7 @@ def test_endless_tags_of_one_repository_leave_the_others(monkeypatch: pytest.Mon
 
 def test_endless_names_that_are_none_end_the_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are remembered to be told apart, so there must be an end to them."""
-    monkeypatch.setattr(pages, "INVALID_LIMIT", 500)
+    monkeypatch.setattr(paging, "INVALID_LIMIT", 500)
     count = 0
 
     def catalog(_: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ def test_endless_names_that_are_none_end_the_listing(monkeypatch: pytest.MonkeyP
 
 
 def test_tags_that_are_none_without_end_leave_the_other_repositories(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "INVALID_LIMIT", 50)
+    monkeypatch.setattr(paging, "INVALID_LIMIT", 50)
 
     def tags(request: web.Request) -> web.Response:
         wrong = [f"-{i}" for i in range(60)] if "/bad/" in request.path else []
@@ -75,7 +75,7 @@ def test_tags_that_are_none_without_end_leave_the_other_repositories(monkeypatch
 @pytest.mark.parametrize("value", ["[]", "{}", "1", '""', '"aa"'])
 def test_a_page_of_millions_of_values_is_not_read(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory each is many times as long as in JSON."""
-    monkeypatch.setattr(pages, "VALUE_LIMIT", 1000)
+    monkeypatch.setattr(paging, "VALUE_LIMIT", 1000)
     body = f'{{"repositories": [{",".join([value] * 1001)}]}}'
     with pytest.raises(RegistryError, match="more than 1000 values on a page"):
         listing(tags_only(lambda _: web.Response(text=body)))
@@ -317,10 +317,11 @@ def test_requests_in_flight_are_bounded() -> None:
     assert most == 6
 
 
-def test_progress() -> None:
-    calls: list[tuple[int, int]] = []
-    listing(Catalog(many(9)), progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(done, 9) for done in range(1, 10)]
+def test_a_long_listing_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listing(Catalog(many(3)))[2] == []
+    monkeypatch.setattr(upstream, "_TOLD_SECONDS", 0.0)
+    _, _, log = listing(Catalog(many(3)))
+    assert log == [f"listed the tags of {done} of 3 repositories" for done in (1, 2, 3)]
 
 
 def test_memory_and_tasks_are_bounded() -> None:

@@ -69,7 +69,8 @@ def _repeated_at_the_end(before: str, error: str) -> int:
 def crane_class(before: str, words: str) -> ErrorClass:
     answer = _CRANE_ANSWER.search(words)
     own = own_class(QUOTED.sub('""', words[: answer.start()] if answer else words))
-    if answer is None or own is _C.TLS:  # after a failed handshake crane asks the same port in plain http
+    # after https has failed crane asks the same port in plain http, to which a port for TLS answers 400
+    if answer is None or own is _C.TLS or (own is _C.RESET and answer["status"] == "400"):
         return own
     if answer["size"]:
         return _C.BAD_DIGEST

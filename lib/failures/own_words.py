@@ -48,6 +48,7 @@ _OWN_WORDS: Final = (
     _rule(
         _C.RESET,
         "server closed idle connection",
+        "http2: client conn could not be established",
         "http2: [^:]*GOAWAY",
         "stream error: ",
         "broken: unexpected EOF",

@@ -22,7 +22,7 @@ from lib.grammar import valid_digest, valid_repository, valid_tag
 from lib.http.authorization import _basic, _token_of
 from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after
-from lib.http.pages import Pages
+from lib.http.paging import Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.image_list import ImageListError, parse_image_list
 

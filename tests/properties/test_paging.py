@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib.grammar import valid_repository
-from lib.http.pages import Pages
+from lib.http.paging import Pages
 from lib.http.registry import Answer, RegistryError
 
 NAMES = st.from_regex(r"[a-z0-9]{1,3}(/[a-z0-9]{1,3}){0,2}", fullmatch=True)

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lib import upstream
-from lib.http import pages
+from lib.http import paging
 from lib.http.credentials import Credentials
 from lib.http.registry import Registry, RegistryError, open_session
 from lib.upstream import Repository
@@ -181,7 +181,7 @@ def test_a_link_that_is_none_ends_the_list(target: str) -> None:
     [(False, "nothing new"), (True, "more than 200 pages"), (None, "more than 2000 repositories")],
 )
 def test_endless_pages(grows: bool | None, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "PAGE_LIMIT", 200)
+    monkeypatch.setattr(paging, "PAGE_LIMIT", 200)
     monkeypatch.setattr(upstream, "REPOSITORY_LIMIT", 2000)
     count = 0
 
@@ -223,7 +223,7 @@ def test_every_page_is_found(
 
     async def run() -> list[str]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pages, "PAGE_SIZES", (size, 10, None))
+            patch.setattr(paging, "PAGE_SIZES", (size, 10, None))
             async with serving(catalog) as server, open_session() as session:
                 registry = Registry(server.url, session, Credentials({}, None, {}), log=print)
                 return await upstream._names(registry, print)
@@ -294,7 +294,7 @@ def check_real(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in names:
         push(host, name, "v1", "v2")
     for sizes in [(1000, None), (10, None), (25, None), (7, None), (None,)]:
-        monkeypatch.setattr(pages, "PAGE_SIZES", sizes)
+        monkeypatch.setattr(paging, "PAGE_SIZES", sizes)
         repositories = asyncio.run(listed(f"http://{host}"))
         assert names_of(repositories) == sorted(names), sizes
         assert {tuple(sorted(each.tags)) for each in repositories} == {("v1", "v2")}
@@ -318,5 +318,5 @@ def test_docker_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "config.yml").write_text(json.dumps(config))
     with running(["docker-registry", "serve", str(tmp_path / "config.yml")], port) as host:
         check_real(host, monkeypatch)
-        monkeypatch.setattr(pages, "PAGE_SIZES", (5000, 10, None))
+        monkeypatch.setattr(paging, "PAGE_SIZES", (5000, 10, None))
         assert len(asyncio.run(listed(f"http://{host}"))) == 25
