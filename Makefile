@@ -1,11 +1,12 @@
 # The tools of .venv come first on PATH, so that the crane built by `setup` is the one that is used.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-SOURCES = lib ocidriver.py tests benchmarks
+SOURCES = lib ocidriver.py tests benchmarks scripts
 WORKERS ?= 2
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check bench clean
+.PHONY: help setup setup-dev demo test check coverage fuzz audit bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -27,11 +28,20 @@ check: setup-dev ## lint and check the types
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy $(SOURCES)
 
+coverage: setup-dev ## run every test and say which lines and branches of lib none has reached
+	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+fuzz: setup-dev ## fuzz what reads text from outside, for FUZZ_SECONDS (60) in all
+	@.venv/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+audit: setup-dev ## look up known vulnerabilities of the packages
+	@.venv/bin/python scripts/audit.py
+
 bench: setup ## compare the pull rate with xargs and others, in pairs (minutes)
 	@.venv/bin/python -m benchmarks.rivals
 	@.venv/bin/python -m benchmarks.cold
 	@.venv/bin/python -m benchmarks.scale
 
 clean: ## remove everything that was made here, the virtual environment too
-	rm -rf .venv demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .coverage*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -27,6 +27,7 @@ from . import __version__
 from .errors import RunError
 from .events import FAILED, INTERRUPTED, OK
 from .failures import ErrorClass
+from .http.listener import Listener
 from .latency import BOUNDS, Buckets
 from .listen import Listen
 from .summary import Run
@@ -34,8 +35,7 @@ from .summary import Run
 PATH = "/metrics"
 _METHODS = ("GET", "HEAD")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-# So long the end waits for a reader in mid-answer, in seconds.
-_READER_SECONDS = 1.0
+_CONNECTIONS = 64
 
 
 class RunCollector(Collector):
@@ -145,26 +145,20 @@ class Exporter:
         self._registry = CollectorRegistry()
         self._registry.register(collector)
         self._hosts: frozenset[str] | None = None
-        self._runner: web.ServerRunner | None = None
+        self._listener = Listener(self._answer, _CONNECTIONS)
 
     async def start(self) -> list[str]:
-        runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=_READER_SECONDS)
-        await runner.setup()
-        self._runner = runner
         try:
-            await web.TCPSite(runner, self._listen.host, self._listen.port).start()
+            addresses = await self._listener.start(self._listen.host, self._listen.port)
         except OSError as error:
-            await runner.cleanup()
             raise RunError(
                 f"--metrics-listen: cannot listen on {self._listen}: {_reason(error)}; give another port, or 0 for any"
             ) from None
-        addresses = [address[:2] for address in runner.addresses]
         self._hosts = _accepted_hosts([host for host, _ in addresses], self._listen.host)
         return [f"http://{Listen(host, port)}{PATH}" for host, port in addresses]
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._listener.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if self._hosts is not None and _host_name(request.headers.get("Host", "")) not in self._hosts:

@@ -9,12 +9,21 @@ once, which is what makes them go on with http without losing time.
 from __future__ import annotations
 
 import re
+import resource
 from urllib.parse import quote
 
 from aiohttp import web
 
-_TARGET = re.compile(r"/v2/[a-z0-9._/-]+/(?:manifests|blobs)/[A-Za-z0-9_.:+-]+")
-_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+from .grammar import valid_digest, valid_repository, valid_tag
+from .http.listener import Listener
+from .listen import LOOPBACK
+
+_TARGET = re.compile(r"/v2/(.+)/(?:manifests|blobs)/([^/]+)")
+_METHODS = ("GET", "HEAD", "DELETE")
+# So many connections at a time, and never more than a quarter of the descriptors: a pull has up to seven.
+_CONNECTIONS = 2048
+# What browsers say of a page that asks; the clients say nothing of the kind.
+_OF_PAGES = ("Origin", "Sec-Fetch-Site")
 
 
 class Gateway:
@@ -23,29 +32,38 @@ class Gateway:
     def __init__(self, server_url: str, upstream_name: str) -> None:
         self._server_url = server_url
         self._query = f"?ns={quote(upstream_name, safe='')}"
-        self._runner: web.ServerRunner | None = None
+        self._hosts: frozenset[str] = frozenset()
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _CONNECTIONS if limit == resource.RLIM_INFINITY else min(_CONNECTIONS, limit // 4)
+        self._listener = Listener(self._answer, most)
 
     async def start(self) -> str:
-        runner = web.ServerRunner(web.Server(self._answer, access_log=None))
-        await runner.setup()
-        self._runner = runner
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        return f"{host}:{port}"
+        (_, port), *_ = await self._listener.start(LOOPBACK, 0)
+        self._hosts = frozenset(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
+        return f"{LOOPBACK}:{port}"
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._listener.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        if (request.host or "").rpartition(":")[0] not in _HOSTS:
+        if request.headers.get("Host", "").lower() not in self._hosts:
             return web.Response(status=421)
-        if request.method not in ("GET", "HEAD", "DELETE"):
-            return web.Response(status=405)
+        if any(name in request.headers for name in _OF_PAGES):
+            return web.Response(status=403)
+        if request.method not in _METHODS:
+            return web.Response(status=405, headers={"Allow": ", ".join(_METHODS)})
         if request.path in ("/v2/", "/v2"):
             return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
-        if not _TARGET.fullmatch(request.path) or ".." in request.path:
+        if not _is_content(request.path):
             return web.Response(status=404)
         return web.Response(
             status=307, headers={"Location": f"{self._server_url}{request.path}{self._query}"}
         )
+
+
+def _is_content(path: str) -> bool:
+    """Whether this is the path of a manifest or blob by the registries' grammar, which knows no `..` and no host."""
+    found = _TARGET.fullmatch(path)
+    return (
+        found is not None and valid_repository(found[1]) and (valid_tag(found[2]) or valid_digest(found[2]))
+    )

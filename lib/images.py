@@ -52,6 +52,8 @@ def compile_regex(option: str, text: str) -> Callable[[str], bool]:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         hint = "; to take every image write '.'" if text == "*" else ""
         raise UsageError(f"{option}: '{text}' is no RE2 regex: {reason}{hint}") from None
+    except UnicodeEncodeError:
+        raise UsageError(f"{option}: '{text}' is no RE2 regex: it is not UTF-8") from None
     return lambda subject: regex.search(subject) is not None
 
 

@@ -15,8 +15,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-# Of a client's stderr so much is kept, from its end: what tells the class of a failure stands there.
+# Of a client's stderr so much is kept, from its end and from its beginning: its own words stand there, while a server
+# can make what is between them as long as it likes.
 KEPT_STDERR = 64 * 1024
+KEPT_HEAD = 16 * 1024
 # What poll takes at most, in milliseconds.
 _LONGEST_POLL = 2**31 - 1
 # Signals whose "ignored" would be inherited: Python ignores the first two, nohup and background shells the rest.
@@ -158,14 +160,14 @@ def _drain(kept: bytearray, reader: int) -> None:
 
 
 def _read_into(kept: bytearray, reader: int) -> bool:
-    """Append what is there, keeping the end only; False at the end of file and when there is nothing now."""
+    """Append what is there, keeping both ends only; False at the end of file and when there is nothing now."""
     try:
         chunk = os.read(reader, KEPT_STDERR)
     except BlockingIOError:
         return False
     kept += chunk
     if len(kept) > 2 * KEPT_STDERR:
-        del kept[:-KEPT_STDERR]
+        del kept[KEPT_HEAD:-KEPT_STDERR]
     return bool(chunk)
 
 

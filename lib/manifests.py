@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .grammar import valid_digest
 from .http.network import Network
-from .http.registry import Registry, RegistryError
+from .http.registry import MIB, Registry, RegistryError
 from .images import Image
 from .layout import Route
 
@@ -24,6 +24,9 @@ ACCEPT = ", ".join(
     )
 )
 _CONCURRENCY = 16
+# What registries take at most (distribution spec, "Pushing manifests"), and far more platforms than there are.
+_MANIFEST_BYTES = 4 * MIB
+_MOST_PLATFORMS = 1000
 # For all that is asked before one prune; what has no answer then is asked again before the next.
 _ASKING_SECONDS = 20.0
 
@@ -41,7 +44,7 @@ class DigestResolver:
         headers = {"Accept": ACCEPT, **self._route.headers}
         answer = self._network.run_until_kill(self._server.request("HEAD", path, headers=headers))
         digest = answer.headers.get("Docker-Content-Digest", "")
-        if answer.status != 200 or not digest:
+        if answer.status != 200 or not valid_digest(digest):
             raise RegistryError(f"no digest for {image.name}: HTTP {answer.status}", answer.status)
         return Image(image.repository, digest)
 
@@ -89,12 +92,16 @@ class PlatformImages:
 
     async def _ask(self, image: Image) -> tuple[Image, ...]:
         path = f"/v2/{image.repository}/manifests/{image.reference}"
-        answer = await self._upstream.request("GET", path, headers={"Accept": ACCEPT}, retry=False)
+        answer = await self._upstream.request(
+            "GET", path, headers={"Accept": ACCEPT}, retry=False, max_bytes=_MANIFEST_BYTES
+        )
         if answer.status != 200:
             raise RegistryError(f"HTTP {answer.status}", answer.status)
         manifest = answer.json()
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         digests = _digests(manifest, media_type) if isinstance(manifest, dict) else []
+        if len(digests) > _MOST_PLATFORMS:
+            raise RegistryError(f"its index lists {len(digests)} manifests")
         return tuple(Image(image.repository, digest) for digest in digests)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from .errors import RunError, UsageError
 from .http.connections import Connections
 from .http.registry import RegistryError
+from .image_list import ImageListError, parse_image_list
 from .images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
 from .settings import STDOUT, Settings
-from .upstream import ImageListError, list_repositories, parse_image_list
+from .upstream import list_repositories
 
 _PAIRS_TOLD = 5
 

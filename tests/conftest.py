@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, ServerMissing, crane_registry, docker_registry, docker_registry_proxy
@@ -47,6 +48,8 @@ class Upstream:
 
 def pytest_configure() -> None:
     """Has every test find the tools of the virtual environment, however pytest was started, and no pipeline."""
+    settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
+    settings.load_profile("untimed")
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         os.environ.pop(name, None)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

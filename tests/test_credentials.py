@@ -202,6 +202,7 @@ def test_an_empty_file_is_no_login(tmp_path: Path) -> None:
         {"auth": encoded("bob:a\r\nX-Evil: 1")},
         {"username": f"{SECRET}\r\n"},
         {"identitytoken": 3},
+        {"username": "\ud800", "password": SECRET},
         "text",
     ],
 )

@@ -208,9 +208,9 @@ def test_other_hosts_names_are_refused(address: str, host: str, status: int) -> 
 
 def test_an_absolute_target_is_not_fetched(address: str) -> None:
     """A proxy's form of a request gets nothing from the host it names."""
-    assert ask(address, path="http://evil.example/metrics", Host="evil.example")[0] == 421
-    assert ask(address, path="http://evil.example/other")[0] in (404, 421)
-    assert ask(address, "CONNECT", "evil.example:443", Host="evil.example:443")[0] in (400, 404, 421)
+    assert ask(address, path="http://evil.example/metrics", Host="evil.example")[0] == 400
+    assert ask(address, path="http://evil.example/other")[0] == 400
+    assert ask(address, "CONNECT", "evil.example:443", Host="evil.example:443")[0] == 400
 
 
 @pytest.mark.parametrize(

@@ -383,12 +383,24 @@ def test_no_server_text_changes_the_class_that_crane_shows(
             "initializing source docker://h/a:v: reading manifest v in h/a: errors:\ndenied: {}\nunknown: {}",
             "forbidden",
         ),
+        ("reading blob sha256:00: fetching blob: denied: {}", "forbidden"),
         ("Failed to delete /v2/a/manifests/sha256:00: {} (405 Method Not Allowed)", "unsupported"),
         ("Failed to delete /v2/a/manifests/sha256:00: {} (500 Internal Server Error)", "server-error"),
     ],
 )
 def test_no_server_text_changes_the_class_that_skopeo_shows(message: str, word: str, lure: str) -> None:
     assert classify("skopeo", 1, _skopeo_stderr(message.replace("{}", lure))).error_class == word
+
+
+@pytest.mark.parametrize("lure", LURES)
+def test_no_token_service_changes_the_class_either(lure: str) -> None:
+    """crane remarks on missing credentials between the last try and the error."""
+    remark = '2026/11/24 18:18:25 No matching credentials were found for "h:5000"\n'
+    for forged in ("", f"\n{remark}"):
+        text = f"GET http://h/token?service=s: unexpected status code 503 Service Unavailable: {lure}{forged}"
+        tries = f"2026/11/24 18:18:24 retrying {text}\n" * 3
+        assert classify("crane", 1, f"{tries}{remark}Error: {text}\n").error_class == "server-error"
+        assert classify("crane", 1, f"{tries}Error: {text}\n").error_class == "server-error"
 
 
 def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
@@ -471,6 +483,8 @@ def test_the_tail_of_a_long_stderr_is_enough() -> None:
         'time="" level=fatal msg="Failed to delete a: ' + "(" * 60_000 + '"',
         "://" * 20_000,
         "token" * 12_000,
+        "Error: " + "http2: " * 18_000,
+        'time="" level=fatal msg="strange: ' + "http2: " * 18_000 + '"',
     ],
 )
 def test_a_flood_costs_little(flood: str) -> None:
@@ -540,6 +554,10 @@ def test_forged_retries_do_not_count_on_a_successful_pull_either() -> None:
         ("\x1b[31mred\x1b[0m", "[31mred [0m"),
         ("a\x7fb\x85c\x9bd", "a b c d"),
         ("a\u2028b\u2029c\u202ed\u2066e\u200ff\ufeffg", "a b c d e f g"),
+        (
+            "soft\u00adly, tag\U000e0041ged, a\u180eb, non-breaking\u00a0space",
+            "soft ly, tag ged, a b, non-breaking space",
+        ),
         ("bad \ufffd stays, é and 漢 too", "bad \ufffd stays, é and 漢 too"),
         ("lone \udc80 surrogate", "lone surrogate"),
         ("Authorization: Bearer abc.def-1=", "Authorization: Bearer ***"),

@@ -6,6 +6,7 @@ a failure, one after the other they would take minutes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lib.failures import Failure, classify, retries
+from lib.launch import Launcher
 from tests.doubles.faulty import IMAGE, FaultyRegistry, refused_port
 from tests.record_failures import CLIENTS, Launch, argv, program, run
 
@@ -27,6 +29,7 @@ CASES = {
     "manifest-503-json": ("server-error", "server-error", 2),
     "manifest-500-hostile": ("server-error", "server-error", 2),
     "blob-502-html": ("server-error", "server-error", 2),
+    "token-503-hostile": ("server-error", "server-error", 2),
     "blob-truncated": ("reset", "reset", 0),
     "blob-corrupted": ("bad-digest", "bad-digest", 0),
     "manifest-noplatform": ("no-platform", "no-platform", 0),
@@ -103,6 +106,34 @@ def test_a_failure_has_its_class(live: Live, client: str, case: str) -> None:
     assert failure.error_class == (crane if client == "crane" else skopeo), stderr
     assert timed_out == (failure.error_class == "timeout")
     assert retries(client, stderr) == (hidden if client == "crane" else None)
+
+
+@pytest.mark.parametrize(
+    ("client", "verb", "case", "word"),
+    [
+        ("crane", "pull", "manifest-404-bigjson", "not-found"),
+        ("crane", "pull", "manifest-503-bigjson", "server-error"),
+        ("crane", "delete", "delete-405-big", "unsupported"),
+        ("skopeo", "pull", "manifest-404-longjson", "not-found"),
+        ("skopeo", "delete", "delete-405-long", "unsupported"),
+        ("skopeo", "delete", "delete-500-long", "server-error"),
+    ],
+)
+def test_a_server_cannot_drown_the_clients_own_words(
+    live: Live, client: str, verb: str, case: str, word: str, tmp_path: Path
+) -> None:
+    """With more text than the driver keeps, full of the words of other failures."""
+    path = program(client)
+    if path is None:
+        pytest.skip(f"{client} is not installed")
+    _, *arguments = argv(client, verb, live.registry.reference(case), str(tmp_path))
+    launcher = Launcher(os.environ)
+    try:
+        outcome = launcher.run([path, *arguments], 60)
+    finally:
+        launcher.close()
+    assert len(outcome.stderr) > 50_000
+    assert classify(client, outcome.returncode, outcome.stderr).error_class == word
 
 
 @pytest.mark.parametrize("case", RECOVERIES)

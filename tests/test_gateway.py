@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from lib.gateway import Gateway
 from lib.http.network import Network
 from lib.stop import Stop
+from tests.doubles.catalog import serving
 
 
 @pytest.fixture
@@ -54,6 +60,18 @@ def test_ping(address: str) -> None:
         ("GET", "/v2/../cmd/stop/manifests/x", 404),
         ("GET", "/v2/app/manifests/%2e%2e/%2e%2e/cmd", 404),
         ("GET", "//evil.example/v2/app/manifests/v1", 404),
+        ("GET", "/v2//evil.example/app/manifests/v1", 404),
+        ("GET", "/v2/./app/manifests/v1", 404),
+        ("GET", "/v2/app/manifests/v1%0d%0aX-Evil:%201", 404),
+        ("GET", "/v2/app/manifests/v1%0a", 404),
+        ("GET", "/v2/app/manifests/-v1", 404),
+        ("GET", "/v2/APP/manifests/v1", 404),
+        ("GET", f"/v2/{'a' * 300}/manifests/v1", 404),
+        ("GET", "/v2/app/blobs/sha256:abc", 404),
+        ("GET", "/v2/app/manifests/v1/", 404),
+        ("GET", "http://evil.example/v2/app/manifests/v1", 400),
+        ("CONNECT", "evil.example:443", 400),
+        ("OPTIONS", "/v2/app/manifests/v1", 405),
         ("DELETE", "/cmd/prune?type=pattern&expr=.", 404),
     ],
 )
@@ -61,8 +79,77 @@ def test_nothing_else_is(address: str, method: str, path: str, status: int) -> N
     assert ask(address, method, path) == (status, None)
 
 
-def test_other_hosts_names_are_refused(address: str) -> None:
-    assert ask(address, "GET", "/v2/app/manifests/v1", {"Host": "evil.example"}) == (421, None)
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""],
+)
+def test_other_hosts_names_are_refused(address: str, host: str) -> None:
+    """A page in a browser can give its own name this address (DNS rebinding), but then it asks by that name."""
+    name = host.format(port=address.partition(":")[2])
+    assert ask(address, "GET", "/v2/app/manifests/v1", {"Host": name}) == (421, None)
+
+
+def test_its_own_names_are_taken(address: str) -> None:
+    port = address.partition(":")[2]
+    for name in (address, f"localhost:{port}", f"LOCALHOST:{port}"):
+        assert ask(address, "GET", "/v2/app/manifests/v1", {"Host": name})[0] == 307
+
+
+@pytest.mark.parametrize("header", ["Origin", "Sec-Fetch-Site"])
+def test_pages_in_browsers_are_refused(address: str, header: str) -> None:
+    assert ask(address, "GET", "/v2/app/manifests/v1", {header: "http://evil.example"}) == (403, None)
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PAGE = """<body><img src="{gateway}/v2/app/manifests/v1">
+<script>
+const asked = [["GET", "no-cors"], ["GET", "cors"], ["DELETE", "cors"], ["POST", "no-cors"]].map(([method, mode]) =>
+  fetch("{gateway}/v2/app/manifests/v1", {{method, mode}}).then(() => method + " sent", () => method + " refused"));
+Promise.all(asked).then(all => document.body.dataset.all = all.join(", "));
+</script></body>"""
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "evil.example"])
+def test_no_page_in_a_browser_reaches_the_server_by_it(name: str, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if browser is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+
+    async def run() -> tuple[str, list[str]]:
+        async def cache(_: web.Request) -> web.Response:
+            return web.Response(headers={"Access-Control-Allow-Origin": "*"})
+
+        async def page(_: web.Request) -> web.Response:
+            return web.Response(text=PAGE.format(gateway=url), content_type="text/html")
+
+        async with serving(cache) as server, serving(page) as evil:
+            gateway = Gateway(server.url, "up.example:5000")
+            url = f"http://{name}:{(await gateway.start()).partition(':')[2]}"
+            dom = await asyncio.to_thread(
+                shown, browser, evil.url.replace("127.0.0.1", "evil.example"), tmp_path
+            )
+            await gateway.close()
+            return dom, server.targets()
+
+    dom, reached = asyncio.run(run())
+    assert "GET refused, DELETE refused" in dom  # the page has run
+    assert reached == []
+
+
+def shown(browser: str, url: str, folder: Path) -> str:
+    """The page as the browser has it at the end, where the name evil.example leads to this machine."""
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
+    rules = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+    return subprocess.run(
+        [browser, *flags, rules, f"--user-data-dir={folder}/profile", "--virtual-time-budget=10000", "--dump-dom", url],
+        capture_output=True, text=True, timeout=100, check=True,
+    ).stdout  # fmt: skip
 
 
 def test_it_listens_on_loopback_only(address: str) -> None:

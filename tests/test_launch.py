@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.launch import KEPT_STDERR, Launcher
+from lib.launch import KEPT_HEAD, KEPT_STDERR, Launcher
 
 
 @pytest.fixture
@@ -58,11 +58,17 @@ def test_the_limit_kills_even_what_ignores_signals(launcher: Launcher) -> None:
     assert 0.2 <= outcome.seconds < 10
 
 
-def test_of_a_flood_the_end_is_kept(launcher: Launcher) -> None:
-    outcome = launcher.run(shell("head -c 5000000 /dev/zero >&2; echo the end >&2"), 20)
+def test_of_a_flood_both_ends_are_kept(launcher: Launcher) -> None:
+    outcome = launcher.run(shell("echo the head >&2; head -c 5000000 /dev/zero >&2; echo the end >&2"), 20)
     assert outcome.returncode == 0
+    assert outcome.stderr.startswith("the head\n")
     assert outcome.stderr.endswith("the end\n")
-    assert len(outcome.stderr) <= 3 * KEPT_STDERR
+    assert len(outcome.stderr) <= KEPT_HEAD + 3 * KEPT_STDERR
+
+
+def test_invalid_utf8_and_nulls_are_text_that_can_be_written(launcher: Launcher) -> None:
+    outcome = launcher.run(shell(r"printf 'a\377\355\240\200\0b\360\237' >&2"), 20)
+    assert outcome.stderr.encode().replace("\ufffd".encode(), b"") == b"a\0b"
 
 
 def test_a_client_that_never_stops_writing_meets_the_limit_too(launcher: Launcher) -> None:

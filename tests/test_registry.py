@@ -583,6 +583,13 @@ def test_a_gzip_bomb_is_cut_short() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("encoding", ["br", "zstd"])
+def test_an_encoding_that_was_not_asked_for(encoding: str) -> None:
+    reply = web.Response(body=b"\x1b\xff" * 100, headers={"Content-Encoding": encoding})
+    with pytest.raises(RegistryError, match="cannot be decompressed"):
+        ask_server(replies(reply))
+
+
 def test_gzip_within_the_bound() -> None:
     answer, _ = ask_server(replies(bomb(1000)), max_bytes=1000)
     assert answer.body == bytes(1000)
@@ -736,6 +743,27 @@ def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(RegistryError, match="too slow to answer") as caught:
                 await asked.request("GET", "/v2/")
             assert caught.value.error_class is ErrorClass.TIMEOUT
+
+    asyncio.run(run())
+
+
+def test_a_body_that_trickles_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, so that only the limit on the whole answer is left."""
+    monkeypatch.setattr(exchange, "TOTAL_SECONDS", 1.0)
+
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"[")
+            await asyncio.sleep(0.05)
+
+    async def run() -> None:
+        async with serving(trickle) as server, registry(server.url, retry_seconds=0.1) as asked:
+            with pytest.raises(RegistryError, match="too slow to answer") as caught:
+                await asked.request("GET", "/v2/")
+            assert caught.value.error_class is ErrorClass.TIMEOUT
+            assert len(server.seen) == 1
 
     asyncio.run(run())
 

@@ -48,6 +48,28 @@ def test_a_later_start_removes_what_nobody_holds_and_nothing_else(tmp_path: Path
         assert running.path.exists()
 
 
+def test_no_link_leads_a_later_start_elsewhere(tmp_path: Path) -> None:
+    """Where all may write, such as /tmp, somebody else may have made folders and links of such names."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "lock").touch()
+    (tmp_path / "ocidriver-link").symlink_to(mine)
+    trap = tmp_path / "ocidriver-trap"
+    trap.mkdir()
+    (trap / "lock").symlink_to(mine / "lock")
+    (trap / "inner").symlink_to(mine)
+    with Scratch():
+        assert (mine / "lock").exists()
+        assert trap.exists()
+    abandoned = tmp_path / "ocidriver-abandoned"
+    abandoned.mkdir()
+    (abandoned / "lock").touch()
+    (abandoned / "inner").symlink_to(mine)
+    with Scratch():
+        assert not abandoned.exists()
+    assert (mine / "lock").exists()
+
+
 def ended(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -190,7 +190,9 @@ def _fault(error: Exception, url: URL) -> RegistryError | TransientError:
         return _unreachable(error, url)
     if isinstance(error, asyncio.TimeoutError):
         return _timeout(error, url)
-    if isinstance(error, aiohttp.ClientPayloadError) and "content-encoding" in str(error):
+    if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError)) and (
+        "content-encoding" in str(error)
+    ):
         return _fatal(
             f"{host} sends a body that cannot be decompressed: check the server", ErrorClass.BAD_CONTENT
         )

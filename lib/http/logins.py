@@ -130,8 +130,8 @@ def _text(entry: Mapping[str, object], name: str) -> str:
 
 
 def _unsafe(value: str) -> bool:
-    """Line breaks would break out of the HTTP header that the value goes into."""
-    return any(character in value for character in "\r\n\0")
+    """Line breaks would break out of the HTTP header that the value goes into; halves of characters have no bytes."""
+    return any(character in "\r\n\0" or "\ud800" <= character <= "\udfff" for character in value)
 
 
 def _decoded(auth: str) -> tuple[str, str]:

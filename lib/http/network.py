@@ -6,12 +6,14 @@ Workers and the driver hand it coroutines and wait; a stop ends the wait at once
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from ..errors import Stopped
+from ..messages import warn
 from ..stop import Stop
 
 T = TypeVar("T")
@@ -23,6 +25,8 @@ class Network:
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_tell)
+        _silence()
         self._killed = False
         self._running: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
@@ -73,3 +77,17 @@ class Network:
                 return future.result()
             except CancelledError:
                 raise Stopped from None
+
+
+def _silence() -> None:
+    """Where nobody has set up logging, libraries tell stderr what strangers send, in tracebacks."""
+    for library in ("aiohttp", "asyncio"):
+        logger = logging.getLogger(library)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
+
+
+def _tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio has nobody else to tell, such as that no descriptor is left for a connection."""
+    error = context.get("exception")
+    warn(f"network: {context['message']}" + (f": {error!r}" if error is not None else ""))

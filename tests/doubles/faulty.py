@@ -59,6 +59,9 @@ HOSTILE: Final = (
 )
 """What a server may write in the hope of being taken for the client."""
 
+LONG: Final = "no such host, unexpected EOF: x509: " * 8_000
+"""More than the driver keeps of what a client says."""
+
 CODES: Final = {
     400: "DIGEST_INVALID",
     401: "UNAUTHORIZED",
@@ -248,6 +251,10 @@ BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "text": (lambda status: f"the server says {status}\n".encode(), "text/plain"),
     "html": (lambda status: f"<html>\n<h1>{status}</h1>\n</html>\n".encode(), "text/html"),
     "hostile": (lambda _status: HOSTILE.encode(), "text/plain"),
+    "long": (lambda status: LONG.encode(), "text/plain"),
+    "big": (lambda status: LONG[:60_000].encode(), "text/plain"),
+    "bigjson": (lambda status: _oci_error(status, LONG[:60_000]), "application/json"),
+    "longjson": (lambda status: _oci_error(status, LONG), "application/json"),
     "hostilejson": (lambda status: _oci_error(status, HOSTILE), "application/json"),
 }
 

@@ -1,0 +1,86 @@
+"""The classes of failures, and those of the statuses and codes that registries answer with."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+
+class ErrorClass(str, enum.Enum):
+    """The words by which failed pulls are counted."""
+
+    REFUSED = "refused"
+    DNS = "dns"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    TLS = "tls"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not-found"
+    NO_PLATFORM = "no-platform"
+    RATE_LIMITED = "rate-limited"
+    SERVER_ERROR = "server-error"
+    BAD_CONTENT = "bad-content"
+    BAD_DIGEST = "bad-digest"
+    UNSUPPORTED = "unsupported"
+    BAD_REFERENCE = "bad-reference"
+    DISK = "disk"
+    CLIENT = "client"
+    KILLED = "killed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a launch failed: a word of `ErrorClass`, and the client's last words on one line."""
+
+    error_class: str
+    message: str
+
+
+_C = ErrorClass
+
+# The codes of the distribution specification and those that common registries add.
+CODES: Final = {
+    "UNAUTHORIZED": _C.UNAUTHORIZED,
+    "DENIED": _C.FORBIDDEN,
+    "FORBIDDEN": _C.FORBIDDEN,
+    "NOT_FOUND": _C.NOT_FOUND,
+    "MANIFEST_UNKNOWN": _C.NOT_FOUND,
+    "MANIFEST_BLOB_UNKNOWN": _C.NOT_FOUND,
+    "NAME_UNKNOWN": _C.NOT_FOUND,
+    "BLOB_UNKNOWN": _C.NOT_FOUND,
+    "TOOMANYREQUESTS": _C.RATE_LIMITED,
+    "UNSUPPORTED": _C.UNSUPPORTED,
+    "METHOD_NOT_ALLOWED": _C.UNSUPPORTED,
+    "NAME_INVALID": _C.BAD_REFERENCE,
+    "TAG_INVALID": _C.BAD_REFERENCE,
+    "MANIFEST_INVALID": _C.BAD_CONTENT,
+    "SIZE_INVALID": _C.BAD_DIGEST,
+    "UNAVAILABLE": _C.SERVER_ERROR,
+    "INTERNAL_SERVER_ERROR": _C.SERVER_ERROR,
+    "INTERNAL_ERROR": _C.SERVER_ERROR,
+}
+
+_STATUSES: Final = {
+    401: _C.UNAUTHORIZED,
+    403: _C.FORBIDDEN,
+    404: _C.NOT_FOUND,
+    405: _C.UNSUPPORTED,
+    408: _C.SERVER_ERROR,
+    429: _C.RATE_LIMITED,
+    501: _C.UNSUPPORTED,
+}
+
+
+def classify_http(status: int) -> str:
+    """The class of an HTTP status, for calls that the driver makes by itself."""
+    return http_class(status).value
+
+
+def http_class(status: int) -> ErrorClass:
+    known = _STATUSES.get(status)
+    if known is not None:
+        return known
+    return _C.SERVER_ERROR if 500 <= status <= 599 else _C.OTHER

@@ -1,0 +1,125 @@
+"""crane's stderr: its own words, what they say, how often it tried."""
+
+from __future__ import annotations
+
+import itertools
+import os.path
+import re
+from typing import Final
+
+from .classes import CODES, ErrorClass, http_class
+from .own_words import QUOTED, crash_or_last_line, own_class
+
+_C = ErrorClass
+_CRANE_TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "
+_CRANE_RETRY_TIME: Final = _CRANE_TIME + "retrying "
+# Comes between the last try and the error where it was a token service that failed.
+_CRANE_REMARK: Final = re.compile(
+    rf'{_CRANE_TIME}No matching credentials were found for "[^"\n]*"\Z', re.MULTILINE
+)
+_CRANE_RETRY: Final = re.compile(
+    rf"{_CRANE_RETRY_TIME}(?=(?P<line>(?P<request>[A-Z]+ https?://\S+: )?.*))", re.MULTILINE
+)
+_CRANE_ERROR: Final = re.compile(r"^Error: ", re.MULTILINE)
+_CRANE_PROBE: Final = re.compile(
+    r'(?:Get|Head) "https://[^"\s]*": http: server gave HTTP response to HTTPS client; '
+)
+_CRANE_ANSWER: Final = re.compile(
+    r"(?:^|: |; )(?P<request>(?P<method>GET|HEAD|DELETE|POST|PUT|PATCH) (?P<url>https?://\S+): )"
+    r"(?:unexpected status code (?P<status>\d{3})\b|(?P<size>Content-Length header \d+ does not match)|"
+    r"(?:multiple errors returned: )?(?P<code>[A-Za-z][\w -]*):(?: |\Z))?"
+)
+_TRIES: Final = 3  # crane gives a request up after so many
+_LINES_COMPARED: Final = 64  # so that a server that forges thousands of lines costs the driver nothing
+
+
+def crane_words(stderr: str) -> tuple[str, str]:
+    """What comes before crane's error, and the error without its `Error: `; a server can make it many lines."""
+    error = _crane_error(stderr)
+    if error is None:
+        return "", crash_or_last_line(stderr)
+    return stderr[: error.start()], _CRANE_PROBE.sub("", stderr[error.end() :], count=1).strip()
+
+
+def _crane_error(stderr: str) -> re.Match[str] | None:
+    """crane's own `Error: `. A server can forge such lines, before it (in `retrying` lines) and behind it.
+
+    Without retries the first is crane's: nothing that a server wrote comes before it. After retries it is the
+    one whose text repeats most of what the last try said.
+    """
+    found = list(itertools.islice(_CRANE_ERROR.finditer(stderr), _LINES_COMPARED))
+    if not found or not _CRANE_RETRY.search(stderr, 0, found[0].start()):
+        return found[0] if found else None
+    repeated = [_repeated(stderr[: match.start()], stderr[match.end() :]) for match in found]
+    return found[repeated.index(max(repeated))] if any(repeated) else found[-1]
+
+
+def _repeated(before: str, error: str) -> int:
+    """How much of the end of `error` is the text of the last try in `before`."""
+    before, error = before.strip(), error.strip()
+    bare = _CRANE_REMARK.sub("", before).rstrip()
+    return max(_repeated_at_the_end(text, error) for text in {before, bare})
+
+
+def _repeated_at_the_end(before: str, error: str) -> int:
+    tries = itertools.islice(_CRANE_RETRY.finditer(before), _LINES_COMPARED)
+    return next((len(before) - match.end() for match in tries if error.endswith(before[match.end() :])), 0)
+
+
+def crane_class(before: str, words: str) -> ErrorClass:
+    answer = _CRANE_ANSWER.search(words)
+    own = own_class(QUOTED.sub('""', words[: answer.start()] if answer else words))
+    # after https has failed crane asks the same port in plain http, to which a port for TLS answers 400
+    if answer is None or own is _C.TLS or (own is _C.RESET and answer["status"] == "400"):
+        return own
+    if answer["size"]:
+        return _C.BAD_DIGEST
+    if answer["url"].endswith("/blobs/:"):  # the manifest names no config
+        return _C.BAD_CONTENT
+    if answer["status"]:
+        return http_class(int(answer["status"]))
+    retried = f" retrying {answer['request']}" in before
+    return _crane_code_class((answer["code"] or "").upper(), answer["method"], retried=retried)
+
+
+def _crane_code_class(code: str, method: str, *, retried: bool) -> ErrorClass:
+    """crane drops the status when the body names a code, but only 408, 429 and 5xx make it try again."""
+    if code == "DIGEST_INVALID":  # so does docker-registry 2.8 answer a delete by tag
+        return _C.UNSUPPORTED if method == "DELETE" else _C.BAD_REFERENCE
+    return CODES.get(code, _C.SERVER_ERROR if retried else _C.OTHER)
+
+
+def crane_retries(stderr: str, *, succeeded: bool) -> int:
+    """How often crane asked again by itself.
+
+    It writes a line per failed try. When it gives a request up, the last of its three lines is no retry.
+    """
+    error = None if succeeded else _crane_error(stderr)
+    tries = _tries(stderr[: error.start()] if error else stderr)
+    return sum(tries) if succeeded else sum(count - count // _TRIES for count in tries)
+
+
+def _tries(text: str) -> list[int]:
+    """How many tries of each request failed; without the lines that a server forged, which recur."""
+    counts: list[int] = []
+    while len(counts) < _LINES_COMPARED and (match := _CRANE_RETRY.search(text)):
+        texts = _split_tries(text[match.start() :], match)
+        counts.append(len(texts))
+        common = os.path.commonprefix(texts)  # noqa: RUF071 - of characters, not of folders
+        known = len(common) if len(texts) > 1 else 0
+        text = "".join(rest[known:] for rest in texts)
+    return counts
+
+
+def _split_tries(text: str, first: re.Match[str]) -> list[str]:
+    """What follows each line like the first: the same line, else (messages differ) one about the same request.
+
+    What the network did to a request comes without its name.
+    """
+    line = re.escape(first["line"]) + "$"
+    request = re.escape(first["request"]) if first["request"] else r"(?![A-Z]+ https?://)"
+    for alike in (line, request):
+        texts = re.split(_CRANE_RETRY_TIME + alike, text, flags=re.MULTILINE)[1:]
+        if len(texts) > 1:
+            break
+    return texts

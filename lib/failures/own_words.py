@@ -1,0 +1,90 @@
+"""What both clients say of their own accord, in the words of the Go libraries that they share."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from .classes import ErrorClass
+
+_C = ErrorClass
+
+
+def _rule(error_class: ErrorClass, *patterns: str) -> tuple[re.Pattern[str], ErrorClass]:
+    return re.compile("|".join(patterns)), error_class
+
+
+_CRASH: Final = re.compile(r"^(?:panic|fatal error): .*", re.MULTILINE)
+QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
+
+# What the clients, or the Go libraries in them, say of their own accord. Text in quotation marks has been
+# emptied before these are applied. The order matters: a failed lookup ends in "connection refused" when no
+# name server listens, a broken configuration is "unexpected EOF" as well, and so on.
+_OWN_WORDS: Final = (
+    _rule(_C.CLIENT, "parsing config file", "reading JSON file", "getting username and password"),
+    _rule(_C.CLIENT, "error getting credentials", "loading trust policy", "rejected by policy"),
+    _rule(_C.KILLED, "interrupt signal received", ": context canceled$"),
+    _rule(_C.DNS, "dial tcp: lookup "),
+    _rule(
+        _C.TIMEOUT, "context deadline exceeded", "i/o timeout", r"Client\.Timeout", "TLS handshake timeout"
+    ),
+    _rule(_C.TIMEOUT, "connection timed out", "timeout awaiting response"),
+    _rule(_C.TLS, r"\bx509: ", r"\btls: ", "server gave HTTP response to HTTPS client"),
+    _rule(_C.DISK, "no space left on device", "disk quota exceeded", "read-only file system"),
+    _rule(_C.DISK, "input/output error", ": file too large"),
+    _rule(_C.REFUSED, "connect: (?:connection refused|no route to host|network is unreachable)"),
+    _rule(_C.NO_PLATFORM, "no child with platform ", "no image found in (?:image index|manifest list) "),
+    _rule(
+        _C.BAD_CONTENT,
+        r"stopped after \d+ redirects",
+        "unsupported schema version",
+        "no FSLayers in manifest",
+    ),
+    # A manifest that is empty. With "unexpected EOF" it is as a rule the config blob that broke off.
+    _rule(_C.BAD_CONTENT, "unable to calculate manifest: EOF$"),
+    _rule(_C.BAD_DIGEST, r"error verifying (?:\w+ checksum|size)", "does not match expected "),
+    _rule(_C.BAD_DIGEST, "does not match (?:requested|provided manifest) digest", "Digest did not match"),
+    _rule(_C.RESET, "connection reset by peer", "broken pipe", "use of closed network connection"),
+    _rule(
+        _C.RESET,
+        "server closed idle connection",
+        "http2: client conn could not be established",
+        "http2: [^:]*GOAWAY",
+        "stream error: ",
+        "broken: unexpected EOF",
+    ),
+    _rule(
+        _C.BAD_CONTENT,
+        "malformed HTTP ",
+        "unexpected end of JSON input",
+        "invalid character ",
+        "cannot unmarshal",
+    ),
+    _rule(_C.BAD_CONTENT, "cannot parse hash", "invalid checksum digest format"),
+    _rule(_C.RESET, "(?:^|: )(?:unexpected )?EOF$"),
+    _rule(_C.BAD_REFERENCE, "could not parse reference", "invalid reference format"),
+    _rule(_C.UNSUPPORTED, "unsupported MediaType"),
+    _rule(_C.NOT_FOUND, "Image may not exist or is not stored with a v2 Schema"),
+    _rule(
+        _C.CLIENT,
+        "^unknown (?:shorthand )?(?:flag|command)",
+        "^Unrecognized command",
+        r"^requires at least \d+ arg",
+    ),
+    _rule(_C.CLIENT, "^panic: ", "^fatal error: ", "executable file not found", "exec format error"),
+    _rule(_C.CLIENT, "permission denied", "no such file or directory", "parsing platform"),
+)
+
+
+def own_class(words: str) -> ErrorClass:
+    return next((error_class for pattern, error_class in _OWN_WORDS if pattern.search(words)), _C.OTHER)
+
+
+def crash_or_last_line(text: str) -> str:
+    """For a client that has not reported an error in its usual way: the head of a Go crash, or the last
+    line."""
+    crash = _CRASH.search(text)
+    if crash:
+        return crash[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,300 @@
+"""What is fuzzed: functions of bytes that raise nothing but AssertionError, and that only where a promise is broken.
+
+What fuzzing has found becomes a seed (`seeds`), so that the tests repeat it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import unicodedata
+from collections.abc import Callable, Mapping
+from math import isfinite
+from pathlib import Path
+from time import monotonic, process_time
+from typing import Final
+from zlib import crc32
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from lib.failures import ErrorClass, classify, clean, retries
+from lib.grammar import valid_digest, valid_repository, valid_tag
+from lib.http.authorization import _basic, _token_of
+from lib.http.credentials import Credentials, CredentialsError
+from lib.http.headers import challenges, next_link, retry_after
+from lib.http.paging import Pages
+from lib.http.registry import Answer, Registry, RegistryError, open_session
+from lib.image_list import ImageListError, parse_image_list
+
+Target = Callable[[bytes], None]
+
+CLASSES: Final = {each.value for each in ErrorClass}
+URL: Final = "http://registry:5000"
+# One text in so many is repeated up to so many characters, to see that it costs linear time: what is quadratic takes
+# many seconds then.
+_ONE_IN: Final = 32
+_LONG: Final = 64 * 1024
+_MOST_SECONDS: Final = 3.0
+
+
+def check_line(line: str, longest: int) -> None:
+    """One line that does nothing to whoever shows it."""
+    assert len(line) <= longest, f"{len(line)} characters"
+    assert line.isprintable(), repr(line)
+    assert not any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in line)
+
+
+def check_linear(function: Callable[[str], object], text: str) -> None:
+    """The text, repeated until it is long, is not read for long."""
+    if text and crc32(text.encode("utf-8", "surrogatepass")) % _ONE_IN == 0:
+        began = process_time()
+        function(text * (_LONG // len(text)))
+        took = process_time() - began
+        assert took < _MOST_SECONDS, f"{took:.1f} s for {text[:200]!r}"
+
+
+# --- the listing
+
+
+class Fuzzed:
+    """A registry that gives the parts of the input as its pages, with a Link header before each."""
+
+    url, host, retry_seconds = URL, "registry:5000", 1.0
+
+    def __init__(self, data: bytes) -> None:
+        self._parts = data.split(b"\0\0")
+        self.asked = 0
+
+    async def request(self, _method: str, url: str, **_: object) -> Answer:
+        link, _newline, body = self._parts[self.asked % len(self._parts)].partition(b"\n")
+        self.asked += 1
+        fields = {"Link": link.decode("utf-8", "surrogateescape")} if link else {}
+        return Answer(200, CIMultiDictProxy(CIMultiDict(fields)), body, url)
+
+
+def listing(data: bytes) -> None:
+    """Pages of a catalog or of tags, and the links between them."""
+    kind, rest = data[:1], data[1:]
+    key, path, valid = ("tags", "/v2/a/tags/list", valid_tag) if kind == b"t" else _CATALOG
+    registry, told = Fuzzed(rest), list[str]()
+
+    async def run() -> list[str]:
+        pages = Pages(
+            registry,  # type: ignore[arg-type]
+            path,
+            key,
+            valid=valid,
+            skip=lambda item: told.append(clean(item, 100)),
+            log=told.append,
+            max_bytes=1 << 20,
+        )
+        return [name async for page in pages.read() for name in page]
+
+    try:
+        found = asyncio.run(run())
+    except RegistryError as error:
+        found = []
+        told.append(str(error))
+    assert len(found) == len(set(found))
+    assert all(map(valid, found))
+    assert registry.asked <= 10_100
+    for line in told:
+        check_line(line, 500)
+
+
+_CATALOG: Final = ("repositories", "/v2/_catalog", valid_repository)
+
+
+def links(data: bytes) -> None:
+    """Where a link or redirect leads, and that the login stays at home."""
+    text = data.decode("utf-8", "surrogateescape")
+
+    async def run() -> None:
+        async with open_session() as session:
+            registry = Registry(URL, session, Credentials({}, {}), log=lambda _: None)
+            for resolved in (registry._resolved, lambda text: registry._target(registry._base, text)):
+                try:
+                    url = resolved(text)
+                except RegistryError as error:
+                    check_line(str(error), 300)
+                    continue
+                assert url.scheme in ("http", "https")
+                assert url.host
+                assert url.user is None
+                assert url.password is None
+                assert str(url).isascii()
+
+    asyncio.run(run())
+
+
+def headers(data: bytes) -> None:
+    """WWW-Authenticate, Link and Retry-After."""
+    text = data.decode("utf-8", "surrogateescape")
+    for challenge in challenges([text]):
+        assert challenge.scheme
+        assert challenge.scheme == challenge.scheme.lower()
+        assert challenge.scheme.isascii()
+    link = next_link([text])
+    assert link is None or link in text
+    seconds = retry_after(text)
+    assert seconds is None or (seconds >= 0 and isfinite(seconds))
+    check_linear(lambda long: (challenges([long]), next_link([long]), retry_after(long)), text)
+
+
+# --- files and token services
+
+
+def image_list(data: bytes) -> None:
+    """Lines of an image list."""
+    lines = data.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    try:
+        found = list(parse_image_list(lines))
+    except ImageListError as error:
+        check_line(str(error), 400)
+        return
+    assert len(found) == len(set(found))
+    for repository, reference in found:
+        assert valid_repository(repository)
+        assert valid_tag(reference) or valid_digest(reference)
+
+
+def docker_config(data: bytes) -> None:
+    """Docker's configuration: what is found goes into a header, what is not is one line."""
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(config, dict):
+        return
+    credentials, told = Credentials({Path("config.json"): config}, {"PATH": "/nonexistent"}), list[str]()
+    for host in ("registry:5000", "registry", "docker.io"):
+        try:
+            login = credentials.lookup(host)
+        except CredentialsError as error:
+            told.append(str(error))
+            continue
+        if login is not None:
+            assert _basic(login).isascii()
+            sent = login.registry_token + login.identity_token
+            assert not set(sent) & set("\r\n\0")
+            sent.encode()
+            assert "password=" not in repr(login)
+    assert not [line for line in told if "\n" in line or len(line) > 1000]
+
+
+def token(data: bytes) -> None:
+    """A token service's answer."""
+    answer = Answer(200, CIMultiDictProxy(CIMultiDict()), data, f"{URL}/token")
+    try:
+        found = _token_of(answer)
+    except RegistryError as error:
+        check_line(str(error), 300)
+        return
+    assert found.header.isascii()
+    assert found.header.isprintable()
+    assert 0 < found.ends - monotonic() <= 86400
+
+
+# --- the clients' last words
+
+
+def stderr(data: bytes) -> None:
+    """Whatever a client may write."""
+    returncode = data[0] - 128 if data else 1
+    text = data[1:].decode("utf-8", "replace")
+    for client in ("crane", "skopeo"):
+        for timed_out in (False, True):
+            failure = classify(client, returncode, text, timed_out=timed_out)
+            assert failure.error_class in CLASSES
+            check_line(failure.message, 500)
+        for succeeded in (False, True):
+            counted = retries(client, text, succeeded=succeeded)
+            assert (counted is None) == (client == "skopeo")
+            assert counted is None or 0 <= counted <= text.count("retrying ")
+        check_linear(lambda long, client=client: (classify(client, 1, long), retries(client, long)), text)  # type: ignore[misc]
+
+
+# The beginning of an answer as each client shows it, how often it tries, and the class that it has whatever follows.
+_ANSWERS: Final = (
+    ("crane", "GET http://h:5000/v2/a/manifests/v: unexpected status code 404 Not Found: ", 0, "not-found"),
+    ("crane", "GET http://h:5000/v2/a/manifests/v: MANIFEST_UNKNOWN: ", 0, "not-found"),
+    ("crane", "saving tarball /dev/null: GET http://h/v2/a/blobs/sha256:00: DENIED: ", 0, "forbidden"),
+    ("crane", "GET http://h/v2/a/manifests/v: unexpected status code 503 Service Unavailable: ", 3, "server-error"),
+    ("crane", "GET http://h/v2/a/manifests/v: TOOMANYREQUESTS: ", 3, "rate-limited"),
+    ("crane", "GET http://h/token?service=s: unexpected status code 500 Internal Server Error: ", 3, "server-error"),
+    ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: manifest unknown: ", 0, "not-found"),
+    ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: StatusCode: 403, ", 0, "forbidden"),
+    ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: unknown: ", 0, "server-error"),
+    ("skopeo", "reading blob sha256:00: fetching blob: toomanyrequests: ", 0, "rate-limited"),
+)  # fmt: skip
+
+
+def answers(data: bytes) -> None:
+    """No text of a server's changes the class, or the count of retries, that its answer has."""
+    text = data.decode("utf-8", "replace").replace("\r", "")
+    for client, begun, tries, error_class in _ANSWERS:
+        written = said(client, begun + text, tries)
+        assert classify(client, 1, written).error_class == error_class, (client, begun)
+        assert retries(client, written) == (None if client == "skopeo" else max(0, tries - 1))
+
+
+def said(client: str, words: str, tries: int) -> str:
+    """As the client writes it to stderr."""
+    if client == "skopeo":
+        return f'time="2026-11-24T18:18:28Z" level=fatal msg="{quoted(words)}"\n'
+    return f"2026/11/24 18:18:24 retrying {words}\n" * tries + f"Error: {words}\n"
+
+
+_GO_ESCAPES: Final = {
+    "\a": r"\a",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+}
+
+
+def quoted(text: str) -> str:
+    """As Go's %q does it."""
+
+    def escaped(character: str) -> str:
+        if character in '"\\':
+            return f"\\{character}"
+        if character in _GO_ESCAPES:
+            return _GO_ESCAPES[character]
+        if character.isprintable():
+            return character
+        number = ord(character)
+        return (
+            f"\\x{number:02x}"
+            if number < 0x80
+            else f"\\u{number:04x}"
+            if number < 0x10000
+            else f"\\U{number:08x}"
+        )
+
+    return "".join(map(escaped, text))
+
+
+def cleaning(data: bytes) -> None:
+    """Text for a line: printable, bounded, and without what is marked as a secret."""
+    text = data[1:].decode("utf-8", "surrogateescape")
+    limit = 1 + (data[0] if data else 0)
+    check_line(clean(text, limit), limit)
+    secret = "S3cr3t"
+    for marked in (
+        f"Bearer {secret}",
+        f"http://u:{secret}@h/",
+        f"?token={secret}",
+        f'{{"password": "{secret}"}}',
+    ):
+        assert secret not in clean(f"{text} {marked} {text}", 1 << 20), (text, marked)
+    check_linear(clean, text)
+
+
+TARGETS: Final[Mapping[str, Target]] = {
+    each.__name__: each
+    for each in (listing, links, headers, image_list, docker_config, token, stderr, answers, cleaning)
+}
