@@ -235,7 +235,9 @@ def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
         raise RunError(f"'{path} {question}' was ended by signal {-error.exit_code}") from None
     except sh.ErrorReturnCode as error:
         raise RunError(f"'{path} {question}' ended with status {error.exit_code}") from None
-    except (sh.CommandNotFound, sh.ForkException, OSError):
+    except OSError as error:
+        raise RunError(f"'{path}' cannot be started: {error.strerror}") from None
+    except (sh.CommandNotFound, sh.ForkException):
         raise RunError(f"'{path}' cannot be executed") from None
 
 

@@ -77,9 +77,13 @@ def main(folder: str) -> None:
     After a goodbye that is what a client started in a session of its own, and the folder is the driver's to remove.
     """
     goodbye = os.read(0, len(_GOODBYE)) == _GOODBYE
+    looks_left = (
+        1 if goodbye else 2
+    )  # a client that the driver was just about to start shows its mark a moment later
     for _ in range(_ROUNDS):
         pids = marked(folder)
-        if not pids:
+        looks_left -= not pids
+        if not looks_left:
             break
         for pid in pids:
             with suppress(ProcessLookupError, PermissionError):

@@ -35,6 +35,8 @@ class LineFile:
         self._owned = str(path) != STDOUT
         self._descriptor = _open(path, name) if self._owned else descriptor
         self._left = bytearray()
+        # bytes of a line that have been written, while the rest of it waits
+        self._begun = 0
         self._ready = select.poll()
         self._ready.register(self._descriptor, select.POLLOUT)
 
@@ -70,6 +72,8 @@ class LineFile:
             while self._left and self._ready.poll(max(0.0, until - monotonic()) * 1000):
                 # a pipe that is ready takes so much without waiting
                 written = os.write(self._descriptor, self._left[: select.PIPE_BUF])
+                line_end = self._left.rfind(b"\n", 0, written) + 1
+                self._begun = written - line_end if line_end else self._begun + written
                 del self._left[:written]
         except BlockingIOError:
             return
@@ -79,7 +83,15 @@ class LineFile:
     def _fail(self, reason: str) -> None:
         self.failed = reason
         self._left.clear()
+        self._cut_back()
         self._warn(f"cannot write the {self.name} to {self._where}: {reason}; the test goes on without it")
+
+    def _cut_back(self) -> None:
+        """A disk that is full leaves no half a line in a file."""
+        with suppress(OSError):
+            status = os.fstat(self._descriptor)
+            if self._begun and stat.S_ISREG(status.st_mode):
+                os.ftruncate(self._descriptor, status.st_size - self._begun)
 
     def close(self) -> None:
         if self._owned:

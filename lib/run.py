@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import sys
 import traceback
@@ -47,6 +48,10 @@ _DESCRIPTORS = 16384
 # Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers
 # would do little else. None of the driver's threads keeps it for long.
 _SWITCH_SECONDS = 0.1
+# Below this not even one worker has what it needs.
+_FEWEST_DESCRIPTORS = 32
+# Errors that come of a limit on the process or its user.
+_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] = ()) -> int:
@@ -69,14 +74,12 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
             pass  # which signal it was is told below
         except RunError as error:
             state.reason = str(error)
-        except OSError as error:
-            state.reason = (
-                f"this machine cannot go on: {error.strerror or error}; is a limit too low (ulimit -n, -u)?"
-            )
         except Exception as error:
-            state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
-            for line in traceback.format_exc().splitlines():
-                outputs.log(line)
+            state.reason = _of_this_machine(error)
+            if state.reason is None:
+                state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
+                for line in traceback.format_exc().splitlines():
+                    outputs.log(line)
         finally:
             if stop.signal is not None:
                 state.interrupted = True
@@ -293,6 +296,18 @@ def _random(seed: int | None, worker: int) -> Random:
     return Random() if seed is None else Random(f"{seed}/{worker}")  # noqa: S311 - an order, not a secret
 
 
+def _of_this_machine(error: Exception) -> str | None:
+    """What to tell about an error that is no fault of the driver's."""
+    if isinstance(error, OSError):
+        hint = "; is a limit too low (ulimit -n, -u)?" if error.errno in _LIMITS else ""
+        return f"this machine cannot go on: {error.strerror or error}{hint}"
+    if isinstance(error, MemoryError):
+        return "this machine cannot go on: out of memory"
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return "this machine cannot go on: no thread can be started; is a limit too low (ulimit -u, -v)?"
+    return None
+
+
 def _raise_descriptor_limit() -> None:
     """A pull needs three descriptors, and hundreds of workers are fine; the soft limit is often 1024 or 256."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -300,3 +315,7 @@ def _raise_descriptor_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if hard != resource.RLIM_INFINITY and hard < _FEWEST_DESCRIPTORS:
+        raise RunError(
+            f"only {hard} open files are allowed, too few for any run; raise the limit (ulimit -n)"
+        )

@@ -31,8 +31,8 @@ class Scratch:
         self._lock = -1
 
     def __enter__(self) -> Scratch:
-        _sweep(Path(tempfile.gettempdir()))
         try:
+            _sweep(Path(tempfile.gettempdir()))
             self.path = Path(tempfile.mkdtemp(prefix=self._prefix))
             unlocked = self.path / _NEW_LOCK
             self._lock = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -42,7 +42,7 @@ class Scratch:
         except OSError as error:
             self.__exit__()
             raise RunError(
-                f"cannot make a temporary folder in {tempfile.gettempdir()}: {error.strerror}"
+                f"cannot make a temporary folder: {error.strerror} (TMPDIR names another place)"
             ) from None
         return self
 
@@ -51,6 +51,9 @@ class Scratch:
             shutil.rmtree(self.path, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)
+        if self.path.name.startswith(PREFIX):
+            # where no descriptor was left to look into it, now there is one
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def folder(self, name: str) -> Path:
         """A folder in it, made at the first use."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from lib.guard import MARK
 
 SCRIPT = Path(__file__).resolve().parent.parent / "ocidriver.py"
 
@@ -100,10 +104,41 @@ def start(folder: Path, *words: object, environment: dict[str, str] | None = Non
     )
 
 
+def wait_for_the_script(running: subprocess.Popen[str], folder: Path) -> None:
+    """Until its first statement has run; what comes before is the interpreter's own start."""
+    deadline = time.monotonic() + 20
+    while not catches(running.pid, signal.SIGINT) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    while (
+        catches(running.pid, signal.SIGINT) and not (folder / "log").exists() and time.monotonic() < deadline
+    ):
+        time.sleep(0.001)
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for the signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
     """Wait for its end."""
     out, err = running.communicate(timeout=60)
     return read(folder, running.returncode, out, err)
+
+
+def left_running(temporary: Path) -> list[int]:
+    """Processes of runs whose temporary folder lay in this one, told by the mark that clients and guards carry."""
+    mark = f"{MARK}={temporary}/".encode()
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in _environment(pid)]
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def read(folder: Path, status: int, stdout: str = "", stderr: str = "", *, partial: bool = False) -> Ended:

@@ -14,7 +14,7 @@ import pytest
 from lib.lab.servers import lab_cache
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install, launches
-from tests.driving import command, drive, files, finish, read, start
+from tests.driving import command, drive, files, finish, read, start, wait_for_the_script
 
 STEP = 0.3
 
@@ -253,28 +253,13 @@ def test_a_signal_while_waiting_for_the_start(
     assert ended.summary["pulled"] == 0
 
 
-def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler for the signal."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
-    return bool(int(mask, 16) >> (number - 1) & 1)
-
-
 def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback(client: Path, tmp_path: Path) -> None:
     """From the script's first statement on; what comes before is the interpreter's own start."""
     for step in range(12):
         folder = tmp_path / str(step)
         folder.mkdir()
         driver = start(folder, *options(client, "ok/app:1", step=60))
-        deadline = time.monotonic() + 20
-        while not catches(driver.pid, signal.SIGINT) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        while (
-            catches(driver.pid, signal.SIGINT)
-            and not (folder / "log").exists()
-            and time.monotonic() < deadline
-        ):
-            time.sleep(0.001)
+        wait_for_the_script(driver, folder)
         time.sleep(0.03 * step)
         driver.send_signal(signal.SIGINT)
         out, err = driver.communicate(timeout=60)
