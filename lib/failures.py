@@ -393,12 +393,15 @@ _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     r"\ufeff\ufff9-\ufffb\ud800-\udfff]+"
 )
+# `##[error]`, `##vso[…]`: the runners of pipelines obey them wherever in a line they stand.
+_PIPELINE_COMMAND: Final = re.compile(r"##(?=\w*\[)")
 
 
 def clean(text: str, limit: int = 500) -> str:
-    """One line of at most `limit` characters that is safe to print: no control characters, no secrets."""
+    """One line of at most `limit` characters that is safe to print: no control characters, secrets or commands."""
     line = " ".join(_UNPRINTABLE.sub(" ", text).split())
     line = _URL_PASSWORD.sub("***@", line)
     line = _SCHEME_SECRET.sub(r"\1 ***", line)
     line = _NAMED_SECRET.sub(r"\1***", line)
+    line = _PIPELINE_COMMAND.sub("# #", line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
