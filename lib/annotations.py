@@ -1,7 +1,9 @@
 """What a run tells a pipeline: GitHub's annotations, on stderr, and the Markdown summary of its job.
 
-GitHub reads commands from stdout and stderr alike; on stderr they do not mix with metrics. What servers wrote stands
-in both, so all of it is escaped: for a command, or so that Markdown and HTML show it as it is.
+GitHub's runner looks for commands in each line of stdout and of stderr alike; on stderr they do not mix with metrics.
+It takes `::command::` at a line's beginning and the older `##[command]` anywhere in one, so `clean` breaks up the
+latter in all that servers wrote, and no line begins with their words. Here all of it is escaped as well: for a command,
+or so that Markdown and HTML show it as it is.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_before_the_ramp_there_is_little_to_tell() -> None:
 def test_markdown_from_outside_is_text() -> None:
     escaped = plain(HOSTILE)
     assert not set(escaped) & set("|`<>[]*_~!()@$\\\"'\r\n\x1b./:")
-    assert html.unescape(escaped) == " ".join(HOSTILE.replace("\x1b", " ").split())
+    assert html.unescape(escaped) == " ".join(HOSTILE.replace("\x1b", " ").replace("##[", "# #[").split())
     assert plain("- 1. größe #1") == "&#45; 1&#46; größe &#35;1"
 
 

@@ -572,6 +572,11 @@ def test_forged_retries_do_not_count_on_a_successful_pull_either() -> None:
         ("https://s3/x?X-Amz-Signature=00ff&sig=00", "https://s3/x?X-Amz-Signature=***&sig=***"),
         ('{"token": "abc", "password":"p"}', '{"token": "***", "password":"***"}'),
         ("invalid username/password: unauthorized: no", "invalid username/password: unauthorized: no"),
+        (
+            "x ##[error]y ###[a]##vso[b ##a[0] #[c] ## [d] a##",
+            "x # #[error]y ## #[a]# #vso[b # #a[0] #[c] ## [d] a##",
+        ),
+        ("#\x00#[error]y", "# #[error]y"),
     ],
 )
 def test_clean(text: str, cleaned: str) -> None:

@@ -11,10 +11,12 @@ _NAMED_SECRET: Final = re.compile(
     r"((?:token|password|passwd|secret|signature|credential|\bsig)(?:=|\"\s*:\s*\"))[^\s&\"',;]+",
     re.IGNORECASE,
 )
+# `##[error]`, `##vso[…]`: the runners of pipelines obey them wherever in a line they stand.
+_PIPELINE_COMMAND: Final = re.compile(r"##(?=\w*\[)")
 
 
 def clean(text: str, limit: int = 500) -> str:
-    """One line of at most `limit` characters that is safe to print: no control characters, no secrets."""
+    """One line of at most `limit` characters that is safe to print: no control characters, secrets or commands."""
     if not text.isprintable():
         # control characters, halves of surrogate pairs, what reorders text, has no width, or no meaning yet
         text = "".join(character if character.isprintable() else " " for character in text)
@@ -22,6 +24,7 @@ def clean(text: str, limit: int = 500) -> str:
     line = _URL_PASSWORD.sub("***@", line)
     line = _SCHEME_SECRET.sub(r"\1 ***", line)
     line = _NAMED_SECRET.sub(r"\1***", line)
+    line = _PIPELINE_COMMAND.sub("# #", line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

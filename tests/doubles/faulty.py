@@ -62,6 +62,12 @@ HOSTILE: Final = (
 LONG: Final = "no such host, unexpected EOF: x509: " * 8_000
 """More than the driver keeps of what a client says."""
 
+COMMANDS: Final = (
+    "::error::forged\n  ::add-mask::forged\n\x85::warning::forged\r::notice::forged\n##[error]forged\n"
+    "good ###[add-path]/forged ##[set-output name=a]forged #\u00ad#[add-mask]forged ##vso[task.complete]forged"
+)
+"""What a server may write in the hope that the runner of a pipeline obeys it."""
+
 CODES: Final = {
     400: "DIGEST_INVALID",
     401: "UNAUTHORIZED",
@@ -250,6 +256,8 @@ BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "two": (_two_errors, "application/json"),
     "text": (lambda status: f"the server says {status}\n".encode(), "text/plain"),
     "html": (lambda status: f"<html>\n<h1>{status}</h1>\n</html>\n".encode(), "text/html"),
+    "commands": (lambda _status: COMMANDS.encode(), "text/plain"),
+    "commandsjson": (lambda status: _oci_error(status, COMMANDS), "application/json"),
     "hostile": (lambda _status: HOSTILE.encode(), "text/plain"),
     "long": (lambda status: LONG.encode(), "text/plain"),
     "big": (lambda status: LONG[:60_000].encode(), "text/plain"),
