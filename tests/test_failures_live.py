@@ -35,6 +35,7 @@ CASES = {
     "manifest-noplatform": ("no-platform", "no-platform", 0),
     "manifest-html": ("bad-content", "bad-content", 0),
     "manifest-silent": ("timeout", "timeout", 0),
+    "blob-drip": ("timeout", "timeout", 0),
     "manifest-redirect": ("timeout", "bad-content", 0),
     "tls": ("tls", "tls", 2),
     "refused": ("refused", "refused", 0),

@@ -135,17 +135,6 @@ def test_exit_1_wins_over_3(client: Path, tmp_path: Path) -> None:
     assert drive(tmp_path, *options(client, "refused/app:1"), "--threshold", "rate>5").status == 1
 
 
-def test_a_full_disk_for_the_metrics(client: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(*options(client, "ok/app:1"), *files(tmp_path)[1:], "--metrics-file=/dev/full"),
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
-    assert ended.status == 1
-    assert ended.stderr.count("No space left on device") == 2  # when it happened, and why the status is 1
-    assert ended.summary["pulled"] == sum(1 for event in ended.events if event["outcome"] == "ok") > 0
-
-
 def test_shuffling_is_the_workers_own_and_repeatable(client: Path, tmp_path: Path) -> None:
     images = [f"ok/app-{k}:v1" for k in range(6)]
 

@@ -316,6 +316,16 @@ async def _stalled(exchange: Exchange) -> bool:
     return await _silent(exchange)
 
 
+async def _drip(exchange: Exchange) -> bool:
+    """A byte a second, for as long as the client has patience."""
+    await exchange.send(200, length=len(_good_body(exchange.request)), media_type=OCTETS)
+    for byte in _good_body(exchange.request):
+        exchange.writer.write(bytes([byte]))
+        await exchange.writer.drain()
+        await asyncio.sleep(1)
+    return True
+
+
 async def _killed(exchange: Exchange) -> bool:
     """The server dies in mid-answer: nobody listens any more when the client tries again."""
     exchange.listener.stop_accepting()
@@ -388,6 +398,7 @@ KINDS: Final[dict[str, Behaviour]] = {
     "truncated": _truncated,
     "midreset": _reset_midway,
     "stalled": _stalled,
+    "drip": _drip,
     "killed": _killed,
     "died": _died,
     "corrupted": _corrupted,

@@ -1,0 +1,393 @@
+"""Faults of the machine that the driver runs on: told once, counting goes on where it can, the exit status says so.
+
+The limits are the kernel's own, set by prlimit before the driver or the client starts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lib.run import _of_this_machine
+from tests.conftest import Upstream
+from tests.doubles.fake_crane import install
+from tests.driving import Ended, command, drive, files, finish, left_running, read, start
+
+NOBODY_ELSE = 64_999  # a user id without processes: the limit counts all that a user has
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+QUIET_CLIENT = '#!/bin/sh\n[ "$1" = version ] && echo v0.0.1\nexit 0\n'
+FILES = ("metrics", "log", "events")
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    (tmp_path / "bin").mkdir()
+    return install(tmp_path / "bin")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose temporary folder must be empty again at the end, with no process of it left."""
+    folder = tmp_path / "temporary"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    yield {"TMPDIR": str(folder)}
+    assert list(folder.iterdir()) == []
+    assert left_running(folder) == []
+
+
+@pytest.fixture
+def anybodys() -> Iterator[Path]:
+    """A folder that every user may write to; pytest's own are for one."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder)
+
+
+def options(client: Path, *images: str, workers: int = 1, step: float = 0.4) -> list[str]:
+    """A run over these images, with nobody listening at either end."""
+    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
+    return [
+        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
+        f"--client={client}", f"--image-list={client.parent}/images", f"--workers={workers}",
+        f"--iteration-seconds={step}", "--tally-seconds=0.25",
+    ]  # fmt: skip
+
+
+def through(upstream: Upstream, client: object, *, step: float = 0.4) -> list[str]:
+    """A run of a real client, straight from the upstream."""
+    return [
+        "--pullthrough-url=127.0.0.1:1", f"--registry-url={upstream.url}", "--layout=direct", "--patterns=-0001",
+        f"--client={client}", f"--iteration-seconds={step}", "--tally-seconds=0.25", "--keep-going",
+    ]  # fmt: skip
+
+
+def limited(
+    prefix: Sequence[str], folder: Path, words: Sequence[str], environment: Mapping[str, str]
+) -> Ended:
+    """Run it under the limits that the prefix sets."""
+    done = subprocess.run(
+        [*prefix, *command(*files(folder), *words)],
+        capture_output=True, text=True, timeout=100, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+    return read(folder, done.returncode, done.stdout, done.stderr)
+
+
+def under(limit: str, client: str, folder: Path) -> Path:
+    """The client, with its pulls under this limit."""
+    path = folder / Path(client).name
+    path.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in version|--version) exec {client} "$@" ;; esac\n'
+        f'exec prlimit {limit} {client} "$@"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def outcomes(folder: Path) -> list[str]:
+    return read(folder, 0, partial=True).outcomes()
+
+
+def wait_for_failures(folder: Path, count: int) -> None:
+    wait_until(lambda: outcomes(folder).count("failed") >= count)
+
+
+# --- no space
+
+
+@pytest.mark.parametrize("full", FILES)
+def test_a_full_disk_for_one_of_the_files(full: str, client: Path, tmp_path: Path) -> None:
+    words = [word for word in files(tmp_path) if full not in word]
+    done = subprocess.run(
+        command(*options(client, "ok/app:1"), *words, f"--{full}-file=/dev/full"),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines() == [
+        f"ocidriver: warning: cannot write the {full} to /dev/full: No space left on device; "
+        "the test goes on without it",
+        f"ocidriver: not all was written ({full}: No space left on device)",
+    ]
+    assert ended.summary["pulled"] > 0
+    assert full == "events" or len(ended.events) == ended.summary["pulled"]
+
+
+def test_a_full_disk_for_the_summary(client: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(*files(tmp_path)[:2], *options(client, "ok/app:1"), "--summary-file=/dev/full"),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = "ocidriver: cannot write the summary to /dev/full: No space left on device\n"
+    assert (done.stdout, done.stderr) == ("", told)
+
+
+def test_a_disk_that_fills_in_mid_run(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
+    client.write_text(QUIET_CLIENT)
+    ended = limited(["prlimit", "--fsize=20000"], tmp_path, options(client, "ok/app:1", step=1.0), temporary)
+    assert ended.status == 1
+    place = f"the events to {tmp_path}/events"
+    assert ended.stderr.splitlines() == [
+        f"ocidriver: warning: cannot write {place}: File too large; the test goes on without it",
+        "ocidriver: not all was written (events: File too large)",
+    ]
+    assert ended.summary["pulled"] > len(ended.events) > 50
+    assert (tmp_path / "events").read_text().endswith("}\n")
+
+
+def test_a_summary_larger_than_the_space_left(
+    client: Path, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    client.write_text(QUIET_CLIENT)
+    (tmp_path / "summary.json").write_text("{}")
+    ended = limited(["prlimit", "--fsize=2000"], tmp_path, options(client, "ok/app:1"), temporary)
+    assert ended.status == 1
+    assert f"cannot write the summary to {tmp_path}/summary.json: File too large\n" in ended.stderr
+    assert ended.summary == {}  # the one that was there, and nothing beside it
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_no_space_for_a_clients_temporary_files(
+    skopeo: str, upstream: Upstream, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    client = under("--fsize=100", skopeo, tmp_path)
+    ended = drive(tmp_path, *through(upstream, client), environment=temporary)
+    assert ended.status == 1
+    ended.check_accounts()
+    assert ended.summary["errors"] == {"disk": ended.summary["failed"]}
+    assert "ended with disk; the log tells each" in ended.stderr
+    assert "file too large" in ended.log
+
+
+# --- places that cannot be written to, or are gone
+
+
+@pytest.mark.parametrize("name", [*FILES, "summary", "report"])
+def test_a_place_that_cannot_be_written_to(name: str, client: Path, tmp_path: Path) -> None:
+    words = [word for word in files(tmp_path) if name not in word]
+    done = subprocess.run(
+        command(*words, *options(client, "ok/app:1"), f"--{name}-file={client}/below"),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    told = f"ocidriver: --{name}-file: cannot write {client}/below: "
+    assert done.stderr in (f"{told}Not a directory\n", f"{told}File exists\n")
+    assert not (client.parent / "launches").exists()
+
+
+def test_no_place_for_temporary_files(client: Path, tmp_path: Path) -> None:
+    """No file can grow, so none of the usual places will do."""
+    ended = limited(["prlimit", "--fsize=0"], tmp_path, options(client, "ok/app:1"), {})
+    assert ended.status == 1
+    assert "ocidriver: cannot make a temporary folder: No usable temporary directory found" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_temporary_files_that_vanish(
+    skopeo: str, upstream: Upstream, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    """As where a machine tidies up; the driver's folder holds what the clients need."""
+    driver = start(tmp_path, *through(upstream, skopeo, step=2.0), environment=temporary)
+    wait_until(lambda: "ok" in outcomes(tmp_path))
+    for folder in Path(temporary["TMPDIR"]).iterdir():
+        shutil.rmtree(folder)
+    ended = finish(driver, tmp_path)
+    assert (ended.status, ended.stderr) == (0, "")
+    ended.check_accounts()
+    assert set(ended.summary["errors"]) == {"client"}
+
+
+# --- limits
+
+
+def test_too_few_descriptors_for_any_run(client: Path, tmp_path: Path) -> None:
+    ended = limited(["prlimit", "--nofile=24"], tmp_path, options(client, "ok/app:1"), {})
+    told = "only 24 open files are allowed, too few for any run; raise the limit (ulimit -n)"
+    assert (ended.status, ended.stdout, ended.stderr) == (1, "", f"ocidriver: {told}\n")
+
+
+def test_too_few_descriptors_for_all_workers(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
+    images = [f"slow/app-{number}:1" for number in range(20)]
+    words = options(client, *images, workers=20, step=0.1)
+    ended = limited(["prlimit", "--nofile=34"], tmp_path, words, temporary)
+    assert (ended.status, ended.stderr) == (0, "")
+    ended.check_accounts()
+    assert set(ended.summary["errors"]) == {"other"}
+    assert "cannot start the client: Too many open files" in ended.log
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 6, 8])
+def test_too_few_processes(processes: int, anybodys: Path) -> None:
+    """Counted are threads too. Wherever it stops, one line tells of the limit."""
+    images = [f"ok/app-{number}:1" for number in range(6)]
+    words = options(install(anybodys), *images, workers=6)
+    ended = limited(few_processes(processes), anybodys, words, {"TMPDIR": str(anybodys)})
+    assert ended.status == 1
+    assert ended.stderr.count("\n") == 1
+    assert "ulimit -" in ended.stderr or "Resource temporarily unavailable" in ended.stderr
+    assert "Traceback" not in ended.log
+    ended.check_accounts()
+    assert not [path for path in anybodys.iterdir() if path.is_dir()]
+    assert left_running(anybodys) == []
+
+
+def few_processes(count: int) -> list[str]:
+    """root has no such limit, so another user runs it, who may read what root may."""
+    if os.geteuid() != 0:
+        mine = [path for path in Path("/proc").glob("[0-9]*/task/*") if _owner(path) == os.geteuid()]
+        return ["prlimit", f"--nproc={len(mine) + count}"]
+    return [
+        *("setpriv", f"--reuid={NOBODY_ELSE}", "--clear-groups"),
+        *("--inh-caps=-all,+dac_override", "--ambient-caps=+dac_override", "prlimit", f"--nproc={count}"),
+    ]
+
+
+def _owner(path: Path) -> int:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return -1
+
+
+def test_too_little_memory_for_the_driver(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
+    """The stacks of threads do not fit."""
+    images = [f"ok/app-{number}:1" for number in range(60)]
+    words = options(client, *images, workers=60, step=0.05)
+    ended = limited(["prlimit", f"--as={400 << 20}"], tmp_path, words, temporary)
+    assert ended.status == 1
+    assert ended.stderr.count("\n") == 1
+    assert "can't start new thread; raise the limit" in ended.stderr
+    ended.check_accounts()
+
+
+@pytest.mark.parametrize("client", ["crane", "skopeo"])
+def test_too_little_memory_for_a_client(
+    client: str, request: pytest.FixtureRequest, upstream: Upstream, tmp_path: Path
+) -> None:
+    path = under("--as=100000000", request.getfixturevalue(client), tmp_path)
+    ended = drive(tmp_path, *through(upstream, path))
+    assert ended.status == 1
+    ended.check_accounts()
+    assert ended.summary["errors"] == {"client": ended.summary["failed"]}
+    assert "failed: client: fatal error: " in ended.log
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files; is a limit too low"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error$"),
+        (MemoryError(), "out of memory$"),
+        (
+            RuntimeError("can't start new thread"),
+            r"no thread can be started; is a limit too low \(ulimit -u, -v\)",
+        ),
+        (RuntimeError("another"), None),
+        (ValueError(), None),
+    ],
+)
+def test_errors_that_are_the_machines(error: Exception, told: str | None) -> None:
+    reason = _of_this_machine(error)
+    if told is None:
+        assert reason is None
+    else:
+        assert reason is not None
+        assert re.search(told, reason)
+
+
+# --- clients
+
+
+def test_a_client_that_is_killed_from_outside(
+    client: Path, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    """As the kernel does where memory runs out."""
+    driver = start(tmp_path, *options(client, "hang/app:1", step=60), "--grace=0", environment=temporary)
+    for count in (1, 2):
+        wait_until(lambda: left_running(Path(temporary["TMPDIR"])))
+        for pid in left_running(Path(temporary["TMPDIR"])):
+            os.kill(pid, signal.SIGKILL)
+        wait_for_failures(tmp_path, count)
+    driver.send_signal(signal.SIGINT)
+    ended = finish(driver, tmp_path)
+    assert ended.status == 130
+    ended.check_accounts()
+    assert ended.summary["errors"] == {"killed": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "classes"),
+    [
+        ("no program", 0o755, {"client"}),
+        (QUIET_CLIENT, 0o644, {"client"}),
+        ("#!/bin/sh\nexit 7\n", 0o755, {"other"}),
+    ],
+)
+def test_a_client_that_is_replaced_and_put_back(
+    content: str, mode: int, classes: set[str], client: Path, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    good = client.with_name("good")
+    shutil.copy2(client, good)
+    bad = client.with_name("bad")
+    bad.write_text(content)
+    bad.chmod(mode)
+    driver = start(tmp_path, *options(client, "ok/app:1", step=2.0), environment=temporary)
+    wait_until(lambda: "ok" in outcomes(tmp_path))
+    bad.replace(client)
+    wait_until(lambda: "failed" in outcomes(tmp_path))
+    good.replace(client)
+    ended = finish(driver, tmp_path)
+    assert (ended.status, ended.stderr) == (0, "")
+    ended.check_accounts()
+    assert set(ended.summary["errors"]) == classes
+    assert ended.outcomes()[-1] == "ok"
+
+
+# --- the clock
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed: apt-get install faketime")
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set(hours: int, client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
+    """Times go on from the one reading at the start, and rates are by the monotonic clock."""
+    offset = tmp_path / "offset"
+    offset.write_text("+0\n")
+    faked = {
+        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+    began = datetime.now().astimezone()
+    driver = start(tmp_path, *options(client, "ok/app:1", step=1.5), environment={**temporary, **faked})
+    wait_until(lambda: "ok" in outcomes(tmp_path))
+    offset.write_text(f"{3600 * hours:+}\n")
+    jumped = subprocess.run(["date", "+%s"], env={**os.environ, **faked}, capture_output=True, check=True)
+    assert abs(int(jumped.stdout) - began.timestamp() - 3600 * hours) < 600
+    ended = finish(driver, tmp_path)
+    assert (ended.status, ended.stderr) == (0, "")
+    ended.check_accounts()
+    seconds = [sample["seconds"] for sample in ended.summary["samples"]]
+    assert all(0 < each < 60 for each in seconds)
+    assert sum(seconds) == pytest.approx(ended.summary["elapsed_seconds"])
+    times = [datetime.fromisoformat(event["time"]) for event in ended.events]
+    assert times == sorted(times)
+    assert abs(times[-1] - began) < timedelta(minutes=10)
