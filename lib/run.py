@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +26,7 @@ from .http.connections import Connections
 from .http.network import Network
 from .http.registry import RegistryError
 from .images import Image
+from .limits import of_this_machine, raise_descriptor_limit
 from .listen import Listen
 from .means import Means, client_environment, dry_means, find_means
 from .messages import warn
@@ -44,19 +43,14 @@ from .summary import Run
 from .tally import Tally
 from .worker import Warm, Worker, prune_event
 
-_DESCRIPTORS = 16384
 # Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers
 # would do little else. None of the driver's threads keeps it for long.
 _SWITCH_SECONDS = 0.1
-# Below this not even one worker has what it needs.
-_FEWEST_DESCRIPTORS = 32
-# Errors that come of a limit on the process or its user.
-_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] = ()) -> int:
     """Carry out the test; the exit status. UsageError, before any traffic, for files that cannot be used."""
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     given = read_image_list(settings.image_list) if settings.image_list is not None else None
     stop = Stop()
     clock = Clock()
@@ -75,7 +69,7 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
         except RunError as error:
             state.reason = str(error)
         except Exception as error:
-            state.reason = _of_this_machine(error)
+            state.reason = of_this_machine(error)
             if state.reason is None:
                 state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
                 for line in traceback.format_exc().splitlines():
@@ -294,28 +288,3 @@ def _workers(
 def _random(seed: int | None, worker: int) -> Random:
     """A sequence of the worker's own; the same one for the same seed."""
     return Random() if seed is None else Random(f"{seed}/{worker}")  # noqa: S311 - an order, not a secret
-
-
-def _of_this_machine(error: Exception) -> str | None:
-    """What to tell about an error that is no fault of the driver's."""
-    if isinstance(error, OSError):
-        hint = "; is a limit too low (ulimit -n, -u)?" if error.errno in _LIMITS else ""
-        return f"this machine cannot go on: {error.strerror or error}{hint}"
-    if isinstance(error, MemoryError):
-        return "this machine cannot go on: out of memory"
-    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-        return "this machine cannot go on: no thread can be started; is a limit too low (ulimit -u, -v)?"
-    return None
-
-
-def _raise_descriptor_limit() -> None:
-    """A pull needs three descriptors, and hundreds of workers are fine; the soft limit is often 1024 or 256."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if hard != resource.RLIM_INFINITY and hard < _FEWEST_DESCRIPTORS:
-        raise RunError(
-            f"only {hard} open files are allowed, too few for any run; raise the limit (ulimit -n)"
-        )

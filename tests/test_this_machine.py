@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.run import _of_this_machine
+from lib.limits import of_this_machine
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install
 from tests.driving import Ended, command, drive, files, finish, left_running, read, start
@@ -307,7 +307,7 @@ def test_too_little_memory_for_a_client(
     ],
 )
 def test_errors_that_are_the_machines(error: Exception, told: str | None) -> None:
-    reason = _of_this_machine(error)
+    reason = of_this_machine(error)
     if told is None:
         assert reason is None
     else:

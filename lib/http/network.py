@@ -76,7 +76,15 @@ class Network:
             try:
                 return future.result()
             except CancelledError:
+                self.run(_ended(coroutine))
                 raise Stopped from None
+
+
+async def _ended(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the end of a task that was cancelled: what it uses may be closed then, and its errors are nobody's."""
+    await asyncio.gather(
+        *(task for task in asyncio.all_tasks() if task.get_coro() is coroutine), return_exceptions=True
+    )
 
 
 def _silence() -> None:
