@@ -25,15 +25,13 @@ _EVENTS_READ_IN_A_STOP = 32 << 20
 
 
 def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
-    """Log how it ended, write the summary, and say in one line why it was no success."""
+    """Write the summary, and say in one line why it was no success."""
     tally = state.tally
     if state.reason is None and tally.pulled == 0 and not stop.count:
         state.reason = _nothing_pulled(tally)
     if state.reason is not None and tally.errors and not tally.pulled:
         state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
     summary = summarize(state, clock)
-    if state.begin is not None:
-        _log_result(outputs.log, state, summary["rate"])
     unwritten = None
     if settings.summary_file is not None:
         try:
@@ -67,8 +65,8 @@ def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stop:
     return None
 
 
-def _log_result(log: Callable[[str], None], state: Run, rate: float) -> None:
-    """The steps of the ramp, which show the knee, and the totals."""
+def log_result(log: Callable[[str], None], state: Run) -> None:
+    """The steps of the ramp that is over, which show the knee, and the totals."""
     for each in state.tally.steps:
         latency = each.latency
         offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
@@ -80,6 +78,7 @@ def _log_result(log: Callable[[str], None], state: Run, rate: float) -> None:
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
+    rate = tally.pulled / state.elapsed if state.elapsed > 0 else 0.0
     ended = "dry run ends, nothing was pulled" if settings.dry_run else "test ends"
     pruned = (
         f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"

@@ -92,9 +92,9 @@ class Outputs:
         return [f"{file.name}: {file.failed}" for file in self._files if file.failed]
 
     def caution(self, message: str) -> None:
-        """For the log, and for who sits before a terminal."""
+        """For the log, and for who sits before a terminal that does not show the log."""
         self.log(message)
-        if os.isatty(2):
+        if os.isatty(2) and not self.logs.is_on(2):
             say(message)
 
     def finish(self, seconds: float) -> None:

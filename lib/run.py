@@ -20,7 +20,7 @@ from .driver import Driver
 from .errors import RunError, Stopped
 from .events import OK
 from .failures import ErrorClass
-from .finish import finish
+from .finish import finish, log_result
 from .guard import Guard
 from .http.connections import Connections
 from .http.network import Network
@@ -32,7 +32,7 @@ from .means import Means, client_environment, dry_means, find_means
 from .messages import warn
 from .output import Outputs, check_summary_path
 from .pace import Closed, Schedule
-from .progress import start_progress
+from .progress.start import start_progress
 from .prune import Pruner
 from .ramp import Step, plan_open, plan_ramp
 from .scratch import Scratch
@@ -251,6 +251,7 @@ def _drive(
         state.driver_cpu_seconds = driver.cpu_seconds
         if state.tally.schedule is not None:
             state.unstarted = state.tally.schedule.unstarted(driver.ramp_ended)
+        log_result(outputs.log, state)
         progress.end()
     if driver.hopeless is not None:
         raise RunError(driver.hopeless)

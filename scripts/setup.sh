@@ -141,6 +141,11 @@ install_chromium() {
     { [ "${ID:-}" = debian ] && apt_install chromium; } || missing="$missing chromium"
 }
 
+# For the tests of the live view in a real terminal.
+install_tmux() {
+    have tmux || apt_install tmux || missing="$missing tmux"
+}
+
 # In one checkout, one at a time.
 exec 9<"$0"
 flock 9
@@ -157,5 +162,5 @@ install_packages
 install_crane
 install_skopeo
 install_docker_registry
-[ "$kind" = run ] || install_chromium
+[ "$kind" = run ] || { install_chromium; install_tmux; }
 [ -z "$missing" ] || say "going on without$missing; to have the whole, install as root:$missing"

@@ -1,0 +1,44 @@
+"""Chooses between the live view, a plain line every tally and nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..output import Outputs
+from ..ramp import Step
+from ..summary import Run
+from .plain import PlainLines
+from .watch import Watch
+
+ALWAYS, AUTO, NEVER = "always", "auto", "never"
+
+
+class Progress(Protocol):
+    """Whatever watches a run; `end` is called when the ramp is over and its result is known."""
+
+    def end(self) -> None: ...
+
+
+class Nothing:
+    """Nobody watches."""
+
+    def end(self) -> None:
+        return
+
+
+def wants_live(mode: str, is_terminal: bool, environment: Callable[[str], str | None]) -> bool:
+    """A terminal that can move its cursor; by itself not in CI, where some have one that nobody sits at."""
+    if mode == NEVER or not is_terminal or environment("TERM") in (None, "", "dumb", "unknown"):
+        return False
+    return mode == ALWAYS or environment("CI") in (None, "", "0", "false")
+
+
+def start_progress(mode: str, run: Run, steps: Sequence[Step], outputs: Outputs) -> Progress:
+    """Let the user watch the ramp that begins now, in the way that fits `--progress` and stderr."""
+    if wants_live(mode, os.isatty(2), os.environ.get):
+        from .live import LiveView  # rich takes a while to import
+
+        return LiveView(Watch(run, steps), outputs)
+    return PlainLines(run, steps, outputs) if mode == ALWAYS else Nothing()

@@ -1,0 +1,148 @@
+"""The lines of the live view: the run as a whole, then a line for each worker that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from ..tally import CLIENT_LIMITED
+from ..worker import PRUNING, PULLING, STOPPED
+from .plain import duration
+from .rows import WorkerRow, rows_that_fit
+from .watch import Snapshot
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+# Lines of the view that are no worker's: of the run as a whole, and the table's head.
+_HEAD_LINES = 6
+_DOING_STYLES = {PULLING: "", PRUNING: "yellow", STOPPED: "dim"}
+
+
+def worker_rows(workers: int, height: int) -> int:
+    """The workers that have a line in a terminal of this height."""
+    return rows_that_fit(workers, height - _HEAD_LINES - 2)  # the cursor's line, and one of what stands above
+
+
+def view_lines(snapshot: Snapshot, width: int, height: int) -> list[Text]:
+    """The whole view for a terminal of this size; in one of very few lines its beginning."""
+    lines = [*_head(snapshot, width - 1), *_workers(snapshot.rows, width - 1), *_rest(snapshot)]
+    return lines[: max(height - 1, 0)]  # the cursor has the last line
+
+
+def _rest(snapshot: Snapshot) -> Iterator[Text]:
+    if snapshot.rest:
+        told = ", ".join(f"{count} {what}" for what, count in snapshot.rest)
+        more = f"… {sum(count for _, count in snapshot.rest)} more" if snapshot.rows else "workers"
+        yield Text(f"{more}: {told}", style="dim")
+
+
+def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
+    if snapshot.left is None:
+        yield Text.assemble(("ending", "bold"), f"  {snapshot.running} workers finish what they are in")
+    else:
+        yield Text.assemble(
+            (f"{duration(snapshot.left)} left", "bold"),
+            f"  workers {snapshot.running} of {snapshot.planned} planned, peak {snapshot.peak}",
+        )
+    failed = (f"{snapshot.failed} failed", "red" if snapshot.failed else "")
+    yield Text.assemble(f"{snapshot.pulled} pulled  ", failed, *_latency(snapshot))
+    due = f" of {snapshot.offered:.1f}" if snapshot.offered is not None else ""
+    rate = f"{snapshot.rate:.1f}{due} pulls/s "
+    yield Text.assemble((rate, "bold"), (sparkline(snapshot.bars, width - len(rate)), "cyan"))
+    if snapshot.errors:
+        yield Text("errors " + ", ".join(f"{count} {name}" for name, count in snapshot.errors), style="red")
+    else:
+        yield Text("no errors", style="dim")
+    limited = snapshot.driver_cpu + snapshot.client_cpu >= CLIENT_LIMITED * snapshot.cores
+    yield Text(
+        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}"
+        + (": the limit is here, try --batch" if limited else ""),
+        style="yellow" if limited else "dim",
+    )
+
+
+def _latency(snapshot: Snapshot) -> list[str]:
+    if snapshot.latency is None:
+        return []
+    p50, p95, p99 = (
+        f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+        for value in (snapshot.latency.p50, snapshot.latency.p95, snapshot.latency.p99)
+    )
+    return [f"  p50 {p50} p95 {p95} p99 {p99} ms"]
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The last values that fit, a block each, against the largest of them."""
+    shown = values[-width:] if width > 0 else ()
+    top = max(shown, default=0.0)
+    if top <= 0:
+        return _BLOCKS[0] * len(shown)
+    return "".join(_BLOCKS[min(int(value / top * len(_BLOCKS)), len(_BLOCKS) - 1)] for value in shown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Widths in cells, of the counts' columns too."""
+
+    index: int
+    pattern: int
+    counts: tuple[int, ...]
+    doing: int
+
+
+_COUNTS = ("pass", "image", "pulled", "failed")
+
+
+def _workers(rows: Sequence[WorkerRow], width: int) -> Iterator[Text]:
+    if not rows:
+        return
+    columns = _columns(rows, width)
+    names = " ".join(f"{name:>{size}}" for name, size in zip(_COUNTS, columns.counts, strict=True))
+    yield Text(f"{'#':>{columns.index}} {set_cell_size('pattern', columns.pattern)} {names} now", style="dim")
+    for row in rows:
+        yield _worker(row, columns)
+
+
+def _counts(row: WorkerRow) -> tuple[str, ...]:
+    return str(row.pass_number), f"{row.number}/{row.images}", str(row.pulled), str(row.failed)
+
+
+def _columns(rows: Sequence[WorkerRow], width: int) -> _Columns:
+    """The pattern gets what it needs, up to two fifths of what the counts leave; what is done gets the rest."""
+    index = max(len(str(row.index)) for row in rows)
+    cells = [_COUNTS, *map(_counts, rows)]
+    counts = tuple(max(map(len, column)) for column in zip(*cells, strict=True))
+    left = max(width - index - sum(counts) - len(counts) - 2, 16)
+    pattern = min(max(cell_len(row.pattern) for row in rows), left * 2 // 5)
+    pattern = max(pattern, min(len("pattern"), left // 2))
+    return _Columns(index, pattern, counts, left - pattern)
+
+
+def _worker(row: WorkerRow, columns: _Columns) -> Text:
+    style = _DOING_STYLES.get(row.what, "dim")
+    *counts, failed = (f"{text:>{size}}" for text, size in zip(_counts(row), columns.counts, strict=True))
+    pattern = _head_of(row.pattern, columns.pattern)
+    text = Text(f"{row.index:>{columns.index}} {pattern} {' '.join(counts)} ", style=style)
+    text.append(f"{failed} ", style="red" if row.failed else style)
+    what = row.what if row.seconds is None else f"{row.what} {duration(row.seconds)}"
+    return text.append(
+        _tail_of(what, row.name, columns.doing), style=style if row.seconds is None else "yellow"
+    )
+
+
+def _head_of(text: str, width: int) -> str:
+    """Its beginning, in just so many cells."""
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def _tail_of(what: str, name: str, width: int) -> str:
+    """What is done and to which image. Of a long name the end is shown, which tells names apart."""
+    whole = f"{what} {name}" if name else what
+    if cell_len(whole) <= width:
+        return whole
+    room = width - len(what) - 2
+    while name and cell_len(name) > room:
+        name = name[max(1, (cell_len(name) - room) // 2) :]
+    return f"{what} …{name}" if room > 0 else what

@@ -1,0 +1,147 @@
+"""A run at one moment: counters that exist anyway, read from outside, as one Snapshot."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import NamedTuple
+
+from ..cpu import cores, own_seconds
+from ..latency import Latency
+from ..ramp import Step
+from ..summary import Run
+from .plain import time_left
+from .rows import SLOW_SECONDS, Doings, WorkerRow
+
+# The rate now and the CPU now are taken over so many seconds.
+_NOW_SECONDS = 5.0
+# A bar of the sparkline stands for so many seconds.
+BAR_SECONDS = 2.0
+_MOST_BARS = 150
+# From so many pulls on, the open interval's latencies say more than the last closed one's.
+_ENOUGH_PULLS = 20
+_LATENCY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The run at one moment. Seconds left, None when the workers are to end; rates in pulls a second; CPU in cores.
+
+    `offered` is the rate that a schedule wants now; the oldest of the `bars` is first. `rows` are some of the workers,
+    `rest` counts what the others do.
+    """
+
+    left: float | None
+    running: int
+    planned: int
+    peak: int
+    pulled: int
+    failed: int
+    rate: float
+    offered: float | None
+    bars: tuple[float, ...]
+    latency: Latency | None
+    errors: tuple[tuple[str, int], ...]
+    driver_cpu: float
+    client_cpu: float
+    cores: float
+    rows: tuple[WorkerRow, ...]
+    rest: tuple[tuple[str, int], ...]
+
+
+class _Reading(NamedTuple):
+    """The pulls so far and the CPU seconds so far, of driver and clients."""
+
+    at: float
+    pulled: int
+    driver_cpu: float
+    client_cpu: float
+
+
+class Watch:
+    """Reads the counters of a run, from a thread of its own; nothing is locked, and nothing is written."""
+
+    def __init__(self, run: Run, steps: Sequence[Step]) -> None:
+        self.run = run
+        self._steps = steps
+        self._cores = cores()
+        self._readings: deque[_Reading] = deque([self._reading()])
+        self._bars: deque[float] = deque(maxlen=_MOST_BARS)
+        self._bar_began, self._bar_pulled = self._readings[0][:2]
+        self._doings = Doings(run.workers, self._bar_began)
+        self._latency: Latency | None = None
+        self._latency_at = 0.0
+
+    def snapshot(self, rows: int) -> Snapshot:
+        """The run now, with so many workers of it."""
+        now = self._reading()
+        before = self._reading_before(now)
+        seconds = max(now.at - before.at, 1e-3)
+        self._draw_bars(now.at, now.pulled)
+        self._doings.look(now.at)
+        latency = self._recent_latency(now.at)
+        slow = max(SLOW_SECONDS, latency.p95 / 1000) if latency else SLOW_SECONDS
+        tally, driver = self.run.tally, self.run.driver
+        running, planned = (driver.running, driver.planned) if driver else (0, 0)
+        shown, rest = self._doings.rows(tally.workers, now.at, rows, slow)
+        return Snapshot(
+            left=None if running and not planned else time_left(self._steps, self._second(now.at)),
+            running=running,
+            planned=planned,
+            peak=len(self.run.workers),
+            pulled=now.pulled,
+            failed=tally.failed,
+            rate=(now.pulled - before.pulled) / seconds,
+            offered=self._offered(before.at, now.at) if planned else None,
+            bars=tuple(self._bars),
+            latency=latency,
+            errors=tuple(tally.errors.most_common()),
+            driver_cpu=(now.driver_cpu - before.driver_cpu) / seconds,
+            client_cpu=(now.client_cpu - before.client_cpu) / seconds,
+            cores=self._cores,
+            rows=shown,
+            rest=rest,
+        )
+
+    def _reading(self) -> _Reading:
+        tally = self.run.tally
+        return _Reading(monotonic(), tally.pulled, own_seconds(), tally.client_cpu_seconds)
+
+    def _reading_before(self, now: _Reading) -> _Reading:
+        """The one that the rates now are taken from."""
+        self._readings.append(now)
+        while len(self._readings) > 2 and self._readings[1].at <= now.at - _NOW_SECONDS:
+            self._readings.popleft()
+        return self._readings[0]
+
+    def _second(self, at: float) -> float:
+        """Of the ramp."""
+        return at - (self.run.begin or at)
+
+    def _offered(self, before: float, now: float) -> float | None:
+        schedule, start, end = self.run.tally.schedule, self._second(before), self._second(now)
+        if schedule is None or end <= start:
+            return None
+        return (schedule.due_by(end) - schedule.due_by(start)) / (end - max(start, 0.0))
+
+    def _draw_bars(self, now: float, pulled: int) -> None:
+        """Close the bar that is over; where several are, they share their pulls evenly."""
+        over = int((now - self._bar_began) / BAR_SECONDS)
+        if over:
+            rate = (pulled - self._bar_pulled) / (over * BAR_SECONDS)
+            self._bars.extend([rate] * min(over, _MOST_BARS))
+            self._bar_began += over * BAR_SECONDS
+            self._bar_pulled = pulled
+
+    def _recent_latency(self, now: float) -> Latency | None:
+        """Of the open interval once it has enough pulls, else of the last closed; looked up once a second."""
+        if now - self._latency_at >= _LATENCY_SECONDS:
+            self._latency_at = now
+            tally = self.run.tally
+            found = tally.open_latency(_ENOUGH_PULLS)
+            if found is None and tally.samples:
+                found = tally.samples[-1].latency
+            self._latency = found or self._latency or tally.open_latency(2)
+        return self._latency

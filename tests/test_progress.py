@@ -1,0 +1,192 @@
+"""What is told of a run that goes on, before any of it is drawn: the counters read, the workers chosen, plain lines."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import pytest
+
+from lib.driver import Driver
+from lib.events import FAILED, OK, PULL, Event
+from lib.failures import Failure
+from lib.images import Image, ImageSet
+from lib.latency import Latency
+from lib.pace import Rate, Schedule
+from lib.progress.plain import duration, plain_line, planned_at
+from lib.progress.rows import Doings
+from lib.progress.start import wants_live
+from lib.progress.watch import Watch
+from lib.ramp import plan_ramp
+from lib.settings import Settings
+from lib.summary import Run
+from lib.tally import Sample, Tally, WorkerTally
+from lib.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
+
+IMAGE = Image("ok/app", "1")
+LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)
+
+
+@dataclass
+class Standing:
+    """A worker that does nothing but stand there."""
+
+    index: int
+    image_set: ImageSet
+    doing: Doing
+    passes: int = 4
+
+
+@dataclass
+class Driving:
+    """A driver's word on how many workers run and should."""
+
+    running: int
+    planned: int
+
+
+def standing(*doing: Doing) -> tuple[Worker, ...]:
+    """Workers whose patterns are hostile."""
+    workers = [Standing(k, ImageSet(f"-{k}\x1b[2J", (IMAGE,)), each) for k, each in enumerate(doing)]
+    return cast(tuple[Worker, ...], tuple(workers))
+
+
+def run_of(*doing: Doing, schedule: Schedule | None = None) -> Run:
+    tally = Tally(len(doing), retries_known=True, on_sample=lambda _: None, schedule=schedule)
+    run = Run(cast(Settings, None), datetime.now(), tally)
+    run.workers = standing(*doing)
+    run.driver = cast(Driver, Driving(1, 1))
+    run.begin = time.monotonic()
+    return run
+
+
+def event(worker: int, seconds: float, failure: Failure | None = None) -> Event:
+    outcome = FAILED if failure else OK
+    return Event(PULL, worker, 1, IMAGE, outcome, time.monotonic(), seconds, failure=failure, cpu_seconds=0.5)
+
+
+def test_a_snapshot_reads_the_counters_and_cleans_names() -> None:
+    hostile = Image("bad\x1b]0;owned\x07", "1\u202e")
+    run = run_of(Doing(PULLING, 1, hostile), Doing(STOPPED, 1), Doing(WAITING))
+    watch = Watch(run, plan_ramp(3, 10.0))
+    for _ in range(30):
+        run.tally.add(event(0, 0.010))
+    run.tally.add(event(1, 0.010, Failure("not-found", "gone")))
+    seen = watch.snapshot(rows=3)
+    assert (seen.pulled, seen.failed, seen.errors) == (30, 1, (("not-found", 1),))
+    assert (seen.running, seen.planned, seen.peak, seen.rest) == (1, 1, 3, ())
+    assert seen.left is not None
+    assert 59 < seen.left <= 60
+    assert seen.rate > 0
+    assert seen.offered is None
+    assert seen.client_cpu > 0
+    assert seen.latency is not None
+    assert 9.9 < seen.latency.p50 < 10.1
+    first, *_ = seen.rows
+    assert (first.pass_number, first.pulled, first.failed) == (5, 30, 0)
+    assert first.name.isprintable()
+    assert first.pattern.isprintable()
+    assert [each.pass_number for each in watch.snapshot(rows=3).rows] == [5, 4, 4]
+
+
+def test_workers_that_are_to_end_have_no_time_left() -> None:
+    run = run_of(Doing(PULLING, 1, IMAGE))
+    watch = Watch(run, plan_ramp(1, 10.0))
+    run.driver = cast(Driver, Driving(running=1, planned=0))
+    assert watch.snapshot(rows=1).left is None
+    run.driver = cast(Driver, Driving(running=0, planned=0))
+    assert watch.snapshot(rows=1).left is not None
+
+
+def test_a_schedules_rate_is_told() -> None:
+    schedule = Schedule(Rate(40.0, 40.0), 10.0)
+    run = run_of(Doing(WAITING), schedule=schedule)
+    watch = Watch(run, plan_ramp(1, 5.0))
+    assert run.begin is not None
+    run.begin -= 3.0
+    assert watch.snapshot(rows=1).offered == pytest.approx(40.0)
+
+
+@pytest.fixture
+def doing() -> list[Doing]:
+    """Of thirty workers 5 to 9 have stopped, 20 to 29 have not begun; all others pull."""
+    what = [STOPPED if 5 <= k < 10 else WAITING if k >= 20 else PULLING for k in range(30)]
+    return [Doing(each, 0 if each == WAITING else 1, IMAGE) for each in what]
+
+
+def test_all_that_fit_are_shown(doing: list[Doing]) -> None:
+    rows, rest = Doings(standing(*doing), 0.0).rows([WorkerTally()] * 30, 1.0, 30, 5.0)
+    assert [row.index for row in rows] == list(range(30))
+    assert rest == ()
+
+
+def test_of_many_workers_those_that_tell_something_are_shown(doing: list[Doing]) -> None:
+    counts = [WorkerTally() for _ in range(30)]
+    doings = Doings(standing(*doing), 0.0)
+    rows, rest = doings.rows(counts, 1.0, 20, 5.0)
+    assert [row.index for row in rows] == [*range(5), *range(10, 20)]  # no line for those that do nothing
+    assert rest == ((STOPPED, 5), (WAITING, 10))
+    counts[7].failed, counts[18].failed, counts[19].failed = 1, 9, 8
+    rows, rest = doings.rows(counts, 1.0, 4, 5.0)
+    assert [row.index for row in rows] == [0, 7, 18, 19]
+    assert rest == ((PULLING, 12), (STOPPED, 4), (WAITING, 10))
+    rows, rest = doings.rows(counts, 1.0, 0, 5.0)
+    assert (rows, rest) == ((), ((PULLING, 15), (STOPPED, 5), (WAITING, 10)))
+
+
+def test_a_launch_that_lasts_is_shown_and_timed(doing: list[Doing]) -> None:
+    workers = standing(*doing)
+    doings = Doings(workers, 0.0)
+    for worker in workers[:18]:
+        worker.doing = Doing(worker.doing.what, worker.doing.number + 1, IMAGE)
+    workers[19].doing = Doing(PRUNING, 1)
+    doings.look(7.0)
+    rows, _ = doings.rows([WorkerTally()] * 30, 8.0, 2, 5.0)
+    assert [(row.index, row.seconds) for row in rows] == [(0, None), (18, 8.0)]
+    rows, _ = doings.rows([WorkerTally()] * 30, 13.0, 30, 5.0)
+    assert {row.index: row.seconds for row in rows if row.seconds} == {
+        k: 13.0 if k == 18 else 6.0 for k in (*range(5), *range(10, 20))
+    }
+
+
+def test_by_a_schedule_a_worker_that_waits_for_its_next_pull_runs() -> None:
+    rows, rest = Doings(standing(Doing(WAITING), Doing(WAITING, 3)), 0.0).rows(
+        [WorkerTally()] * 2, 60.0, 1, 5.0
+    )
+    assert [(row.index, row.what, row.pass_number, row.seconds) for row in rows] == [(1, WAITING, 5, None)]
+    assert rest == ((WAITING, 1),)
+
+
+def test_plain_words() -> None:
+    steps = plan_ramp(2, 10.0)
+    sample = Sample(10.0, 5.0, 1, 450, 3, LATENCY)
+    errors = [("not-found", 2), ("timeout", 1)]
+    assert (
+        plain_line(sample, steps, errors)
+        == "0:30 left, workers 1/1, 90.00 pulls/s, p95 50.1 ms, errors: 2 not-found, 1 timeout"
+    )
+    nothing = Sample(41.0, 5.0, 0, 0, 0, None)
+    assert plain_line(nothing, steps, []) == "0:00 left, workers 0/0, 0.00 pulls/s, p95 -, errors: none"
+    assert [planned_at(steps, at) for at in (0, 10, 10.1, 30, 35, 41)] == [1, 1, 2, 2, 1, 0]
+    assert [duration(each) for each in (0, 59.6, 3600)] == ["0:00", "1:00", "1:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "terminal", "environment", "live"),
+    [
+        ("auto", True, {"TERM": "xterm"}, True),
+        ("auto", False, {"TERM": "xterm"}, False),
+        ("auto", True, {"TERM": "xterm", "CI": "true"}, False),
+        ("auto", True, {"TERM": "xterm", "CI": "false"}, True),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("auto", True, {}, False),
+        ("always", True, {"TERM": "xterm", "CI": "true"}, True),
+        ("always", True, {"TERM": "dumb"}, False),
+        ("always", False, {"TERM": "xterm"}, False),
+        ("never", True, {"TERM": "xterm"}, False),
+    ],
+)
+def test_when_the_view_is_live(mode: str, terminal: bool, environment: dict[str, str], live: bool) -> None:
+    assert wants_live(mode, terminal, environment.get) is live
