@@ -113,6 +113,7 @@ class Driver:
     def drive(self, workers: Sequence[Worker]) -> None:
         """From the first worker's start to the last one's end; every Event is counted and every thread joined then."""
         self.began, self._cpu_began = monotonic(), own_seconds()
+        self._tally.begin()
         if self._tally.schedule is not None:
             self._tally.schedule.begin(self.began)
         with self._stop.calling(lambda: self._queue.put(None)):
@@ -216,10 +217,13 @@ class Driver:
         ended = None
         with suppress(queue.Empty):
             ended = self._queue.get(timeout=min(timeout, LOOK)) if timeout > 0 else self._queue.get_nowait()
-        for _ in range(len(self._events)):
-            self._count_or_hold(self._events.popleft())
+        self._count_what_came()
         if ended is not None:
             self._note_end(ended)  # its events came before it, and are counted
+
+    def _count_what_came(self) -> None:
+        for _ in range(len(self._events)):
+            self._count_or_hold(self._events.popleft())
 
     def _note_end(self, worker: Worker) -> None:
         self._ended[worker.index] = self._now()
@@ -260,6 +264,7 @@ class Driver:
 
     def _close_what_is_due(self) -> None:
         now = self._now()
+        self._count_what_came()
         while (boundary := self._next_boundary()) is not None and now >= boundary.at + SLACK:
             self._close(boundary)
 

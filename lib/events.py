@@ -19,7 +19,7 @@ class Event(NamedTuple):
 
     `first`: the first pull of the image, or since its prune. `failure` is there just where `outcome` is FAILED.
     `retries` is None where the client does not tell. `launch` numbers the pull's launch; of the images that one has
-    pulled just one is `timed`, and has its retries and CPU seconds. `repulled`: alone, after its launch had failed.
+    pulled just one is `timed`, and the first has its retries and CPU seconds. `repulled`: alone, after that had failed.
     """
 
     op: str

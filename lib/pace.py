@@ -71,6 +71,8 @@ class Schedule:
         self.rate = rate
         self.seconds = seconds
         self.started = 0
+        # the last of a whole number of pulls is due before the end, whatever the rounding
+        self._total = math.ceil(self.due_by(seconds) * (1 - 1e-12))
         self._began = 0.0
         self._lock = threading.Lock()
 
@@ -87,7 +89,7 @@ class Schedule:
         """The second of the ramp in which the pull with this number, counted from 0, is due; infinite where none is."""
         slope = (self.rate.last - self.rate.first) / self.seconds
         under_root = self.rate.first**2 + 2 * slope * pull
-        if under_root < 0 or pull >= self.due_by(self.seconds):
+        if under_root < 0 or pull >= self._total:
             return math.inf
         root = self.rate.first + math.sqrt(under_root)
         # the form of the quadratic's solution that holds for a slope of 0 too
@@ -114,7 +116,7 @@ class Schedule:
 
     def due_pulls(self, second: float) -> int:
         """How many pulls are due by this second of the ramp: the first at once, the last before its end."""
-        return min(math.floor(self.due_by(second)) + 1, math.ceil(self.due_by(self.seconds)))
+        return min(math.floor(self.due_by(second)) + 1, self._total)
 
     def unstarted(self, second: float) -> int:
         """Pulls that were due by this second of the ramp and have not started."""

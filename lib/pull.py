@@ -73,7 +73,11 @@ class ClientPuller:
         elif outcome.interrupted or len(images) == 1:
             yield from self._fail(images, number, outcome)
         else:
-            yield from self._find_out(images, number, outcome, scratch, stopped)
+            hidden, cpu = self._retries(outcome), outcome.cpu_seconds
+            for pulled in self._find_out(images, number, outcome, scratch, stopped):
+                retried = None if hidden is None else (pulled.retries or 0) + hidden
+                yield pulled._replace(retries=retried, cpu_seconds=pulled.cpu_seconds + cpu)
+                hidden, cpu = 0 if hidden is not None else None, 0.0
 
     def _launch(self, images: Sequence[Image], scratch: Path) -> Outcome:
         references = [self._reference(image) for image in images]
@@ -130,7 +134,7 @@ class ClientPuller:
         elif culprits:
             to_find.append(suspect)
         else:
-            yield from self._fail([suspect], number, failed)
+            yield Pulled(suspect, FAILED, failed.seconds, number, 0, failure_of(self._client.name, failed))
         yield from (Pulled(image, INTERRUPTED, failed.seconds, number, 0) for image in to_find)
 
     def _pull_alone(self, image: Image, number: int, scratch: Path) -> Pulled:
@@ -141,9 +145,21 @@ class ClientPuller:
         return Pulled(image, ended, outcome.seconds, number, hidden, failure, cpu, repulled=True)
 
     def _suspect(self, images: Sequence[Image], stderr: str) -> Image:
-        """The image whose repository the client named last, in a URL or a reference; else the first of all."""
-        last = [max(stderr.rfind(f"/{image.repository}{end}") for end in "/:@") for image in images]
-        return images[last.index(max(last))]
+        """The image that the client named last, in a URL or a reference; else the first of all.
+
+        Of two that end alike the longer name is meant: `lib/app` holds `app`. A blob's URL names the repository alone.
+        """
+
+        def named(image: Image) -> tuple[int, int]:
+            forms = (
+                f"/{image.repository}/manifests/{image.reference}",
+                f"/{image.name}",
+                f"/{image.repository}/",
+            )
+            places = [(stderr.rfind(form), len(form)) for form in forms]
+            return max((place + length, length) if place >= 0 else (-1, 0) for place, length in places)
+
+        return max(images, key=named)
 
     def _retries(self, outcome: Outcome) -> int | None:
         succeeded = outcome.returncode == 0

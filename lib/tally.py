@@ -179,6 +179,10 @@ class Tally:
             together.merge(latencies)
         return together.result()
 
+    def begin(self) -> None:
+        """The ramp begins: what pruning before it took is no interval's."""
+        self._sample = Interval(0.0)
+
     def add(self, event: Event) -> None:
         """Count an Event into the open interval and the open step."""
         self.client_cpu_seconds += event.cpu_seconds

@@ -12,7 +12,7 @@ from random import Random
 from time import monotonic
 from typing import NamedTuple
 
-from .events import OK, PRUNE, PULL, Event
+from .events import INTERRUPTED, OK, PRUNE, PULL, Event
 from .images import Image, ImageSet
 from .pace import LATE_SECONDS, Pace
 from .prune import Pruned, Pruner
@@ -119,26 +119,33 @@ class Worker:
                     return
                 number += len(batch)
                 self.doing = Doing(PULLING, number, batch[0])
-                pulled += self._pull(batch, due)
+                done = self._pull(batch, due)
+                if done is None:
+                    return
+                pulled += done
                 self.doing = Doing(WAITING, number)
             if self._pruner is not None:
                 self.doing = Doing(PRUNING, len(images))
                 self._prune(self._pruner, pulled)
             self.passes += 1
 
-    def _pull(self, batch: Sequence[Image], due: float) -> list[Image]:
-        """Those that were pulled. A launch gives one latency, a first one where one of its images was."""
+    def _pull(self, batch: Sequence[Image], due: float) -> list[Image] | None:
+        """Those that were pulled, None where a stop cut it short.
+
+        A launch gives one latency, a first one where one of its images was.
+        """
         delay = monotonic() - due
         first = {image for image in batch if image not in self._warm}
         timed = next((image for image in batch if image in first), batch[0])
-        done = []
+        done, cut_short = [], False
         for pulled in self._puller.pull(batch, self._scratch, self._stopping.is_set):
             image = pulled.image
+            cut_short |= pulled.outcome == INTERRUPTED
             if pulled.outcome == OK:
                 self._warm.pulled(image)
                 done.append(image)
             self._emit(self._pull_event(pulled, image in first, pulled.whole and image is timed, delay))
-        return done
+        return None if cut_short else done
 
     def _pull_event(self, pulled: Pulled, first: bool, timed: bool, delay: float) -> Event:
         return Event(

@@ -101,3 +101,14 @@ def test_without_a_schedule_pulls_start_at_once() -> None:
     assert before <= due <= time.monotonic()
     stopping.set()
     assert Closed().next(1, stopping) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "pulls"), [(10, 0.6, 6), (1.1, 360, 396), (2.2, 100, 220), (20, 5, 100)]
+)
+def test_a_whole_number_of_pulls_is_not_one_more_by_rounding(rate: float, seconds: float, pulls: int) -> None:
+    workers = 3
+    schedule = Schedule(Rate(rate, rate), 2 * workers * (seconds / (2 * workers)))
+    assert schedule.unstarted(seconds) == pulls
+    assert schedule.second_of(pulls) == math.inf
+    assert schedule.second_of(pulls - 1) < seconds

@@ -156,18 +156,20 @@ def test_clients_that_are_ended_leave_their_images_interrupted(
     assert not any(each.repulled for each in found.values())
 
 
+CPU = 0.5
+
+
 class Scripted:
     """A launcher whose launches end as they are told to."""
 
     def __init__(self, *codes: int) -> None:
         self.codes = list(codes)
         self.launches: list[Sequence[str]] = []
+        self.stderr = "Error: GET http://c:1/v2/b/manifests/v1: MANIFEST_UNKNOWN"
 
     def run(self, argv: list[str], timeout: float) -> Outcome:
         self.launches.append(argv)
-        return Outcome(
-            self.codes.pop(0), "Error: GET http://c:1/v2/b/manifests/v1: MANIFEST_UNKNOWN", 0.0, 0.1
-        )
+        return Outcome(self.codes.pop(0), self.stderr, 0.0, 0.1, CPU)
 
 
 def outcomes_after_a_stop(*codes: int, stop_after: int) -> dict[str, str]:
@@ -218,3 +220,41 @@ def test_a_list_that_cannot_be_written_is_a_full_disk_and_no_fault_of_the_driver
     assert [each.outcome for each in found] == [FAILED, INTERRUPTED]
     assert found[0].failure is not None
     assert found[0].failure.error_class == "disk"
+
+
+def suspected(stderr: str, *images: Image) -> str:
+    launcher = Scripted(1, *[0] * (len(images) - 1))
+    launcher.stderr = stderr
+    puller = ClientPuller(
+        Crane("/crane", "", "linux/amd64", True),
+        launcher,  # type: ignore[arg-type]
+        lambda image: f"c:1/{image.name}",
+        1.0,
+    )
+    (failed,) = (each for each in puller.pull(images, Path("/nowhere"), lambda: False) if each.failure)
+    return failed.image.name
+
+
+def test_the_image_that_the_client_named_is_the_suspect() -> None:
+    app, nested, second = Image("app", "v1"), Image("lib/app", "v1"), Image("app", "v2")
+    assert (
+        suspected("Error: GET http://c:1/v2/lib/app/manifests/v1: MANIFEST_UNKNOWN", app, nested)
+        == "lib/app:v1"
+    )
+    assert suspected("Error: GET http://c:1/v2/app/manifests/v1: MANIFEST_UNKNOWN", nested, app) == "app:v1"
+    assert suspected("Error: GET http://c:1/v2/app/manifests/v2: MANIFEST_UNKNOWN", app, second) == "app:v2"
+    assert suspected('level=fatal msg="Error copying ref \\"docker://c:1/app:v2\\""', app, second) == "app:v2"
+    assert suspected("Error: GET http://c:1/v2/lib/app/blobs/sha256:a: reset", app, nested) == "lib/app:v1"
+    assert suspected("", nested, app) == "lib/app:v1"
+
+
+def test_what_a_failed_launch_cost_is_not_lost() -> None:
+    launcher = Scripted(1, 1, 0, 0, 0)
+    puller = ClientPuller(
+        Crane("/crane", "", "linux/amd64", True),
+        launcher,  # type: ignore[arg-type]
+        lambda image: f"c:1/{image.name}",
+        1.0,
+    )
+    found = list(puller.pull([Image(name, "v1") for name in "abcd"], Path("/nowhere"), lambda: False))
+    assert sum(each.cpu_seconds for each in found) == pytest.approx(5 * CPU)
