@@ -219,7 +219,8 @@ def test_a_stop_leaves_the_terminal_as_it_was(
     ended, screen = running.end()
     assert ended == status
     check_the_end(screen, steps=2)
-    assert len([line for line in screen.lines if "stopping: clients have" in line]) == 1  # the log's; it is seen
+    told = [line for line in screen.lines if "stopping: clients have" in line]
+    assert len(told) == 1  # by the log, which is seen
 
 
 def test_stdout_that_is_no_terminal_gets_its_lines_alone(

@@ -167,6 +167,8 @@ def test_plain_words() -> None:
         plain_line(sample, steps, errors)
         == "0:30 left, workers 1/1, 90.00 pulls/s, p95 50.1 ms, errors: 2 not-found, 1 timeout"
     )
+    limited = Sample(10.0, 5.0, 1, 450, 0, LATENCY, 0.5, 4.0)
+    assert plain_line(limited, steps, []).endswith("errors: none, limited by this machine's CPU")
     nothing = Sample(41.0, 5.0, 0, 0, 0, None)
     assert plain_line(nothing, steps, []) == "0:00 left, workers 0/0, 0.00 pulls/s, p95 -, errors: none"
     assert [planned_at(steps, at) for at in (0, 10, 10.1, 30, 35, 41)] == [1, 1, 2, 2, 1, 0]

@@ -111,6 +111,12 @@ def test_the_end_and_a_schedule_are_told() -> None:
     assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
 
 
+def test_a_machine_that_is_the_limit_is_told() -> None:
+    limited = view_lines(replace(snapshot(3, 24), client_cpu=1.8), 80, 24)[4]
+    assert limited.plain == "CPU: driver 8%, clients 180% of 200%: the limit is here, try --batch"
+    assert limited.style == "yellow"
+
+
 def test_names_from_outside_are_no_markup_and_keep_the_columns() -> None:
     hostile = row(0, name="[red]x[/red][link=http://x]" + "深" * 40 + ":v1", pattern="[bold]深[/]" * 9)
     lines = view_lines(replace(snapshot(1, 24), rows=(hostile,)), 60, 24)
