@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from lib.image_list import ImageListError, parse_image_list
+from tests.driving import command
 
 SHA = "sha256:" + "a" * 64
 
@@ -43,3 +47,21 @@ def test_a_bad_line_is_named(line: str, words: str) -> None:
     assert words in message
     assert message.isprintable()
     assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+    "content", [b"app:v1\n\xff\xfe:v1\n", b"--help\n", b"app:v1\n\x1b[31m\n", b"a" * 100_000, None]
+)
+def test_a_list_that_cannot_be_used_is_wrong_usage_in_one_line(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    if content is not None:
+        path.write_bytes(content)
+    urls = ("--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--workers=1", "--dry-run")
+    done = subprocess.run(
+        command(*urls, f"--image-list={path}"), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ocidriver: --image-list: ")
+    assert line.isprintable()
+    assert len(line) < 600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -96,6 +97,23 @@ def test_what_cannot_be_started(launcher: Launcher, path: str) -> None:
     outcome = launcher.run([path], 5)
     assert outcome.error is not None
     assert "cannot start the client" in outcome.stderr
+
+
+@pytest.mark.parametrize("call", ["pipe2", "pidfd_open"])
+def test_without_a_descriptor_nothing_runs_unwatched(
+    launcher: Launcher, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, call, none_left)
+    before = set(os.listdir("/proc/self/fd"))
+    outcome = launcher.run(shell(f"echo $$ > {tmp_path}/pid; sleep 60"), 20)
+    assert (outcome.returncode, outcome.stderr) == (127, "cannot start the client: Too many open files")
+    assert outcome.error is not None
+    assert set(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_kill_all_ends_running_and_later_launches(launcher: Launcher) -> None:

@@ -163,6 +163,19 @@ def test_a_summary_that_cannot_be_made_leaves_the_old_one(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["summary.json"]
 
 
+def test_a_file_that_cannot_be_put_in_place_leaves_the_old_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "summary").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_summary(tmp_path / "summary", {})
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("summary", "old")]
+
+
 def test_a_summary_to_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -180,6 +180,18 @@ def test_a_link_that_is_none_ends_the_list(target: str) -> None:
     assert "the list ends there" in log[0]
 
 
+@pytest.mark.parametrize("status", [404, 400, 503])
+def test_a_page_that_is_lost_is_an_error_and_no_short_list(status: int) -> None:
+    def catalog(request: web.Request) -> web.Response:
+        if request.query_string == "b":
+            return web.Response(status=status)
+        return web.json_response({"repositories": ["a"]}, headers={"Link": "</v2/_catalog?b>; rel=next"})
+
+    with pytest.raises(RegistryError) as caught:
+        listing(tags_only(catalog))
+    assert caught.value.status == status
+
+
 @pytest.mark.parametrize(
     ("grows", "reason"),
     [(False, "nothing new"), (True, "more than 200 pages"), (None, "more than 2000 repositories")],

@@ -13,7 +13,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -745,6 +745,21 @@ def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
             assert caught.value.error_class is ErrorClass.TIMEOUT
 
     asyncio.run(run())
+
+
+def test_a_server_whose_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is not even made."""
+    monkeypatch.setattr(exchange, "CONNECT_SECONDS", 0.3)
+    with socket.socket() as full, ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        with pytest.raises(RegistryError, match="does not answer within") as caught:
+            ask(f"http://127.0.0.1:{full.getsockname()[1]}", retry=False)
+    assert caught.value.error_class is ErrorClass.TIMEOUT
 
 
 def test_a_body_that_trickles_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,125 @@
+"""Prunes by a server that fails: each image's prune has one outcome, with a class and a line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from lib.clients import Crane
+from lib.endpoint import parse_endpoint
+from lib.http.credentials import Credentials
+from lib.http.network import Network
+from lib.http.registry import Registry, open_session
+from lib.images import Image
+from lib.launch import Launcher
+from lib.layout import parse_layout, plan_route
+from lib.manifests import DigestResolver, PlatformImages
+from lib.prune import AdminPruner, ClientPruner, Pruned
+from lib.stop import Stop
+from tests.doubles.catalog import Handler, serving
+
+IMAGES = [Image("app", "v1"), Image("app", "v2")]
+
+
+class Pruning:
+    """Both ways of pruning a server that answers by `handler`."""
+
+    def __init__(self, network: Network, url: str) -> None:
+        self.network = network
+        self.registry = network.run(self._registry(url))
+        self.log: list[str] = []
+
+    async def _registry(self, url: str) -> Registry:
+        return Registry(url, open_session(), Credentials({}, {}), retry_seconds=0.2, log=lambda _: None)
+
+    def by_admin(self, folder: Path) -> list[Pruned]:
+        platforms = PlatformImages(self.network, self.registry, self.log.append)
+        return list(AdminPruner(self.network, self.registry, "up:5000", platforms).prune(IMAGES, folder, no))
+
+    def by_client(self, folder: Path) -> list[Pruned]:
+        endpoint = parse_endpoint("--pullthrough-url", self.registry.host)
+        route = plan_route(parse_layout("distribution"), "crane", endpoint, endpoint, "up", [])
+        launcher = Launcher(os.environ)
+        try:
+            client = Crane("/bin/true", "", "linux/amd64", True)
+            resolver = DigestResolver(self.network, self.registry, route)
+            pruner = ClientPruner(client, launcher, lambda image: image.name, 5, resolver)
+            return list(pruner.prune(IMAGES, folder, no))
+        finally:
+            launcher.close()
+
+
+def no() -> bool:
+    return False
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network(Stop()) as network:
+        yield network
+
+
+def pruning(network: Network, handler: Handler) -> tuple[Pruning, object]:
+    """And what has to be closed."""
+    server_of = serving(handler)
+    server = network.run(server_of.__aenter__())
+    return Pruning(network, server.url), server_of
+
+
+def close(network: Network, ways: Pruning, server_of: object) -> None:
+    network.run(ways.registry._session.close())
+    network.run(server_of.__aexit__(None, None, None))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(403, "forbidden"), (404, "not-found"), (429, "rate-limited"), (503, "server-error")]
+)
+def test_an_answer_that_is_no_success(network: Network, tmp_path: Path, status: int, word: str) -> None:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(status=status, text="\x1b[2J\nno such host\u202e" + "x" * 100_000)
+
+    ways, server = pruning(network, handle)
+    by_both = [*ways.by_admin(tmp_path), *ways.by_client(tmp_path)]
+    close(network, ways, server)
+    assert [each.outcome for each in by_both] == ["failed"] * 4
+    for each in by_both:
+        assert each.failure is not None
+        assert each.failure.error_class == word
+        assert each.failure.message.isprintable()
+        assert len(each.failure.message) < 1500
+
+
+def test_no_server_at_all(network: Network, tmp_path: Path) -> None:
+    ways = Pruning(network, "http://127.0.0.1:1")
+    by_both = [*ways.by_admin(tmp_path), *ways.by_client(tmp_path)]
+    network.run(ways.registry._session.close())
+    assert [each.failure and each.failure.error_class for each in by_both] == ["refused"] * 4
+
+
+@pytest.mark.parametrize("silent", ["GET", "HEAD", "DELETE"])
+def test_a_kill_ends_a_call_that_has_no_answer(network: Network, tmp_path: Path, silent: str) -> None:
+    """Of the platforms (GET), of the digest (HEAD), of the prune itself (DELETE)."""
+    asked = threading.Event()
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.method == silent:
+            asked.set()
+            await asyncio.sleep(60)
+        return web.Response(headers={"Docker-Content-Digest": "sha256:" + "0" * 64})
+
+    ways, server = pruning(network, handle)
+
+    def kill() -> None:
+        asked.wait(30)
+        network.kill_all()
+
+    threading.Thread(target=kill).start()
+    done = ways.by_client(tmp_path) if silent == "HEAD" else ways.by_admin(tmp_path)
+    close(network, ways, server)
+    assert [each.outcome for each in done] == ["interrupted"] * 2

@@ -1,0 +1,57 @@
+"""A run that cannot go on, or that has a fault of its own: one line, a summary, and the rest in the log."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from lib import run
+from lib.cli import main
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "in_log"),
+    [
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "this machine cannot go on: Too many open files",
+            False,
+        ),
+        (ZeroDivisionError("a\x1b[31m\nb"), "a fault in ocidriver itself: ZeroDivisionError", True),
+        (RecursionError("deep"), "a fault in ocidriver itself: RecursionError", True),
+        (MemoryError(), "this machine cannot go on: out of memory", False),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line(
+    fault: Exception,
+    words: str,
+    in_log: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(run, "select", fail)
+    (tmp_path / "images").write_text("app:v1\n")
+    status = main(
+        [
+            *("--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--workers=1", "--dry-run"),
+            f"--image-list={tmp_path}/images",
+            f"--log-file={tmp_path}/log",
+            f"--summary-file={tmp_path}/summary",
+        ]
+    )
+    out, err = capfd.readouterr()
+    (line,) = err.splitlines()
+    assert (status, out) == (1, "")
+    assert words in line
+    assert line.isprintable()
+    log = (tmp_path / "log").read_text()
+    assert ("Traceback" in log) == in_log
+    assert all(each.replace("\t", " ").isprintable() for each in log.splitlines())
+    assert words in json.loads((tmp_path / "summary").read_text())["reason"]
