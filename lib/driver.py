@@ -294,8 +294,7 @@ class Driver:
             if worker.index in self._started:
                 worker.join()
         self.elapsed = self._now()
-        while self._events:
-            self._count_or_hold(self._events.popleft())
+        self._count_what_came()
 
     def _close_the_last(self) -> None:
         while (boundary := self._next_boundary()) is not None:

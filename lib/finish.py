@@ -78,7 +78,6 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
-    rate = tally.pulled / state.elapsed if state.elapsed > 0 else 0.0
     ended = "dry run ends, nothing was pulled" if settings.dry_run else "test ends"
     pruned = (
         f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
@@ -90,7 +89,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     )
     log(
         f"{ended}: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted "
-        f"in {state.elapsed:.1f} s, {rate:.2f} pulls/s on average{pruned}{repulled}"
+        f"in {state.elapsed:.1f} s, {state.rate:.2f} pulls/s on average{pruned}{repulled}"
     )
 
 

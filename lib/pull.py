@@ -68,16 +68,15 @@ class ClientPuller:
 
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pulled]:
         number, outcome = next(self._numbers), self._launch(images, scratch)
-        if outcome.returncode == 0:
-            yield from self._share(images, number, outcome)
-        elif outcome.interrupted or len(images) == 1:
-            yield from self._fail(images, number, outcome)
+        if outcome.returncode and not outcome.interrupted and len(images) > 1:
+            told = self._find_out(images, number, outcome, scratch, stopped)
         else:
-            hidden, cpu = self._retries(outcome), outcome.cpu_seconds
-            for pulled in self._find_out(images, number, outcome, scratch, stopped):
-                retried = None if hidden is None else (pulled.retries or 0) + hidden
-                yield pulled._replace(retries=retried, cpu_seconds=pulled.cpu_seconds + cpu)
-                hidden, cpu = 0 if hidden is not None else None, 0.0
+            told = (self._told(image, number, outcome) for image in images)
+        hidden, cpu = self._retries(outcome), outcome.cpu_seconds
+        for pulled in told:  # what the launch itself took is the first one's
+            retried = None if hidden is None else (pulled.retries or 0) + hidden
+            yield pulled._replace(retries=retried, cpu_seconds=pulled.cpu_seconds + cpu)
+            hidden, cpu = 0 if hidden is not None else None, 0.0
 
     def _launch(self, images: Sequence[Image], scratch: Path) -> Outcome:
         references = [self._reference(image) for image in images]
@@ -93,21 +92,11 @@ class ClientPuller:
             sleep(_PAUSE_AFTER_NO_START)
         return outcome
 
-    def _share(self, images: Sequence[Image], number: int, outcome: Outcome) -> Iterator[Pulled]:
-        hidden = self._retries(outcome)
-        cpu = outcome.cpu_seconds
-        for image in images:
-            yield Pulled(image, OK, outcome.seconds, number, hidden, None, cpu)
-            hidden, cpu = 0 if hidden is not None else None, 0.0
-
-    def _fail(self, images: Sequence[Image], number: int, outcome: Outcome) -> Iterator[Pulled]:
-        """All of them as the driver ended the client; otherwise the only one."""
-        hidden, cpu = self._retries(outcome), outcome.cpu_seconds
-        ended = INTERRUPTED if outcome.interrupted else FAILED
-        failure = None if outcome.interrupted else failure_of(self._client.name, outcome)
-        for image in images:
-            yield Pulled(image, ended, outcome.seconds, number, hidden, failure, cpu)
-            hidden, cpu = 0 if hidden is not None else None, 0.0
+    def _told(self, image: Image, number: int, outcome: Outcome) -> Pulled:
+        """What a launch says of an image, without what the launch took."""
+        ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
+        failure = failure_of(self._client.name, outcome) if ended == FAILED else None
+        return Pulled(image, ended, outcome.seconds, number, 0, failure)
 
     def _find_out(
         self,
@@ -134,15 +123,13 @@ class ClientPuller:
         elif culprits:
             to_find.append(suspect)
         else:
-            yield Pulled(suspect, FAILED, failed.seconds, number, 0, failure_of(self._client.name, failed))
+            yield self._told(suspect, number, failed)
         yield from (Pulled(image, INTERRUPTED, failed.seconds, number, 0) for image in to_find)
 
     def _pull_alone(self, image: Image, number: int, scratch: Path) -> Pulled:
         outcome = self._launch([image], scratch)
-        ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
-        failure = failure_of(self._client.name, outcome) if ended == FAILED else None
         hidden, cpu = self._retries(outcome), outcome.cpu_seconds
-        return Pulled(image, ended, outcome.seconds, number, hidden, failure, cpu, repulled=True)
+        return self._told(image, number, outcome)._replace(retries=hidden, cpu_seconds=cpu, repulled=True)
 
     def _suspect(self, images: Sequence[Image], stderr: str) -> Image:
         """The image that the client named last, in a URL or a reference; else the first of all.

@@ -39,6 +39,11 @@ class Run:
     driver_cpu_seconds: float = 0.0
     unstarted: int = 0
 
+    @property
+    def rate(self) -> float:
+        """Pulls a second of the whole ramp."""
+        return self.tally.pulled / self.elapsed if self.elapsed > 0 else 0.0
+
 
 def summarize(run: Run, clock: Clock) -> dict[str, Any]:
     """The contract's object; its thresholds are judged on it."""
@@ -64,7 +69,7 @@ def summarize(run: Run, clock: Clock) -> dict[str, Any]:
         "late": tally.late,
         "unstarted": run.unstarted,
         "error_rate": tally.error_rate,
-        "rate": tally.pulled / run.elapsed if run.elapsed > 0 else 0.0,
+        "rate": run.rate,
         "errors": dict(tally.errors.most_common()),
         "prune_errors": dict(tally.prune_errors.most_common()),
         "latency_unit": "pull" if run.settings.batch == 1 else "launch",

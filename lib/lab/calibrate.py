@@ -145,7 +145,7 @@ def calibrate(
 
     Runs the load test against a registry on this machine that answers from memory, for each size of batch. A server
     that is measured at nearly these rates may be faster than this machine.
-    """  # fmt: skip
+    """
     if layers * layer_size * _IMAGES > _MOST_BYTES:
         raise UsageError(
             f"calibrate: {_IMAGES} images of {layers} layers of {layer_size} bytes are more than a gibibyte of memory; "

@@ -68,10 +68,9 @@ def _cells(each: StepTally, *, by_schedule: bool) -> list[str]:
 
 def _totals(run: Run) -> Text:
     tally = run.tally
-    rate = tally.pulled / run.elapsed if run.elapsed > 0 else 0.0
     errors = ", ".join(f"{count} {name}" for name, count in tally.errors.most_common())
     text = Text(f"{tally.pulled} pulled, ", style="bold")
     text.append(f"{tally.failed} failed" + (f" ({errors})" if errors else ""), style="red" if errors else "")
     text.append(f", {tally.interrupted} interrupted") if tally.interrupted else None
     text.append(f", {tally.pruned} pruned") if tally.pruned else None
-    return text.append(f" in {run.elapsed:.1f} s, {rate:.2f} pulls/s")
+    return text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
