@@ -298,6 +298,17 @@ def test_too_few_points_are_told_and_an_interrupted_step_is_left_out() -> None:
     assert "The run was interrupted" in page(findings)
 
 
+def test_each_image_of_a_batch_is_counted_and_their_launch_is_one_latency() -> None:
+    series = EventSeries(Span(BEGIN, 60.0))
+    pull = {"time": BEGIN.isoformat(), "op": "pull", "outcome": "ok", "class": None, "first": False}
+    for name, timed, repulled in (("a", True, False), ("b", False, False), ("c", False, True)):
+        series.add({**pull, "image": name, "seconds": 0.5, "launch": 1, "timed": timed, "repulled": repulled})
+    assert [(each.name, each.pulled, each.slowest) for each in series.slowest()] == [
+        ("a", 1, 0.5), ("b", 1, 0.5), ("c", 1, 0.5),
+    ]  # fmt: skip
+    assert sum(series.repeat.histogram) == series.repeat.dots.seen == 1
+
+
 def test_many_samples_are_put_together() -> None:
     summary = summary_of(list(events_of(5000, 60.0)), 60.0, workers=1500)
     drawn = charts(Findings(summary, Span(BEGIN, 60.0), None))

@@ -102,8 +102,9 @@ class EventSeries:
         ):
             raise ValueError
         self.outcomes[outcome] += 1
-        if outcome == OK and event.get("timed", True):
-            (self.first if event["first"] else self.repeat).add(at, seconds)
+        if outcome == OK:
+            if event.get("timed", True):  # of the images that shared a launch one stands for its latency
+                (self.first if event["first"] else self.repeat).add(at, seconds)
             self._image(name, seconds)
         elif outcome == FAILED:
             self._failed(str(event["class"]), at)
