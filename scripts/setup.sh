@@ -146,6 +146,11 @@ install_tmux() {
     have tmux || apt_install tmux || missing="$missing tmux"
 }
 
+# For the tests of a clock that is set while a run goes on.
+install_faketime() {
+    have faketime || apt_install faketime || missing="$missing faketime"
+}
+
 # In one checkout, one at a time.
 exec 9<"$0"
 flock 9
@@ -162,5 +167,5 @@ install_packages
 install_crane
 install_skopeo
 install_docker_registry
-[ "$kind" = run ] || { install_chromium; install_tmux; }
+[ "$kind" = run ] || { install_chromium; install_tmux; install_faketime; }
 [ -z "$missing" ] || say "going on without$missing; to have the whole, install as root:$missing"

@@ -22,6 +22,7 @@ from hypothesis import settings
 
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, ServerMissing, crane_registry, docker_registry, docker_registry_proxy
+from tests.driving import left_running
 
 UPSTREAM_POPULATION = Population(groups=3, images=4, layers=2, layer_size=1024)
 MARK = "OCIDRIVER_TEST_RUN"
@@ -152,3 +153,14 @@ def _entered(stack: ExitStack, server: AbstractContextManager[Server]) -> Server
         return stack.enter_context(server)
     except ServerMissing as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose temporary folder must be empty again at the end, with no process of it left."""
+    folder = tmp_path / "temporary"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    yield {"TMPDIR": str(folder)}
+    assert list(folder.iterdir()) == []
+    assert left_running(folder) == []

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,16 @@ class Ended:
         assert sum(summary["prune_errors"].values()) == summary["prune_failed"]
         prunes = [event["outcome"] for event in self.events if event["op"] == "prune"]
         assert (prunes.count("ok"), prunes.count("failed")) == (summary["pruned"], summary["prune_failed"])
+
+
+def between_nobody(client: Path, images: Sequence[str], step: float) -> list[str]:
+    """Options of a run over these images with a stand-in for crane, where nobody listens at either end."""
+    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
+    return [
+        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
+        f"--client={client}", f"--image-list={client.parent}/images",
+        f"--iteration-seconds={step}", "--tally-seconds=0.25",
+    ]  # fmt: skip
 
 
 def command(*options: object) -> list[str]:

@@ -120,7 +120,6 @@ def test_the_real_client_through_a_cache_with_prunes(crane: str, upstream: Upstr
                 f"--registry-url={upstream.address}",
                 f"--client={crane}",
                 "--prune",
-                "--keep-going",
             ],
         )
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,34 +13,19 @@ import pytest
 from lib.lab.servers import lab_cache
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install, launches
-from tests.driving import command, drive, files, finish, read, start, wait_for_the_script
+from tests.driving import between_nobody, command, drive, files, finish, read, start, wait_for_the_script
 
 STEP = 0.3
 
 
 @pytest.fixture
 def client(tmp_path: Path) -> Path:
-    (tmp_path / "bin").mkdir()
     return install(tmp_path / "bin")
-
-
-@pytest.fixture
-def temporary(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An environment whose temporary folder must be empty again at the end."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    yield {"TMPDIR": str(folder)}
-    assert list(folder.iterdir()) == []
 
 
 def options(client: Path, *images: str, patterns: str = "/app", step: float = STEP) -> list[str]:
     """A run over these images, with nobody listening at either end."""
-    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
-    return [
-        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
-        f"--client={client}", f"--image-list={client.parent}/images", f"--patterns={patterns}",
-        f"--iteration-seconds={step}", "--tally-seconds=0.25",
-    ]  # fmt: skip
+    return [*between_nobody(client, images, step), f"--patterns={patterns}"]
 
 
 def test_a_good_run_is_silent_and_its_accounts_agree(

@@ -22,7 +22,7 @@ import pytest
 from lib.limits import of_this_machine
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install
-from tests.driving import Ended, command, drive, files, finish, left_running, read, start
+from tests.driving import Ended, between_nobody, command, drive, files, finish, left_running, read, start
 
 NOBODY_ELSE = 64_999  # a user id without processes: the limit counts all that a user has
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -32,19 +32,7 @@ FILES = ("metrics", "log", "events")
 
 @pytest.fixture
 def client(tmp_path: Path) -> Path:
-    (tmp_path / "bin").mkdir()
     return install(tmp_path / "bin")
-
-
-@pytest.fixture
-def temporary(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An environment whose temporary folder must be empty again at the end, with no process of it left."""
-    folder = tmp_path / "temporary"
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    yield {"TMPDIR": str(folder)}
-    assert list(folder.iterdir()) == []
-    assert left_running(folder) == []
 
 
 @pytest.fixture
@@ -57,12 +45,7 @@ def anybodys() -> Iterator[Path]:
 
 def options(client: Path, *images: str, workers: int = 1, step: float = 0.4) -> list[str]:
     """A run over these images, with nobody listening at either end."""
-    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
-    return [
-        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
-        f"--client={client}", f"--image-list={client.parent}/images", f"--workers={workers}",
-        f"--iteration-seconds={step}", "--tally-seconds=0.25",
-    ]  # fmt: skip
+    return [*between_nobody(client, images, step), f"--workers={workers}"]
 
 
 def through(upstream: Upstream, client: object, *, step: float = 0.4) -> list[str]:

@@ -45,6 +45,7 @@ esac
 
 def install(folder: Path) -> Path:
     """The executable `crane` in the folder; each launch is a line `verb reference…` in `launches` beside it."""
+    folder.mkdir(exist_ok=True)
     path = folder / "crane"
     path.write_text(_SCRIPT.replace("@LOG@", f"{folder}/launches").replace("@DAEMONS@", f"{folder}/daemons"))
     path.chmod(0o755)
