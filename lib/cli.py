@@ -15,7 +15,8 @@ from . import __version__
 from .commands import SUBCOMMANDS
 from .errors import ExitStatus, RunError, UsageError
 from .messages import say
-from .options import EXAMPLES, OPTIONS, SectionedCommand, called
+from .options import EXAMPLES, OPTIONS, called
+from .sections import SectionedCommand
 from .settings import make_settings
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"

@@ -19,8 +19,9 @@ from .guard import Guard
 from .http.connections import Connections
 from .http.network import Network
 from .messages import LINE_LENGTH
-from .options import OPTIONS, SectionedCommand, called
+from .options import OPTIONS, called
 from .scratch import Scratch
+from .sections import SectionedCommand
 from .selection import read_image_list
 from .settings import make_settings
 from .stop import Stop

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from .commands import SUBCOMMANDS
+from .seconds import Seconds
+from .sections import Section
 from .settings import JSONL, STDOUT
 
 EXAMPLES = """\b
@@ -37,59 +37,8 @@ def called() -> str:
     return relative if os.sep in relative else f"./{relative}"
 
 
-class Section(click.Option):
-    """An option with the heading that it stands under in the help."""
-
-    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.section = section
-
-
-class SectionedCommand(click.Command):
-    """A command whose help lists its options under headings, in the order of their definition."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(parameter, "section", "Other"), []).append(record)
-        for heading, records in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(records, col_max=30)
-        with formatter.section("Commands, each with --help"):
-            formatter.write_dl([(name, command.about) for name, command in SUBCOMMANDS.items()])
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if self.epilog:
-            formatter.write_paragraph()
-            formatter.write_text(self.epilog)
-
-
-_YEAR = 366 * 86400
 # A tally takes a moment itself, in seconds.
 _LEAST_TALLY = 0.01
-
-
-class Seconds(click.ParamType[float]):
-    """A number of seconds, from `least` (where None: more than zero) to a year."""
-
-    name = "seconds"
-
-    def __init__(self, least: float | None = None) -> None:
-        self._least = least
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            self.fail(f"'{value}' is not a number of seconds", param, ctx)
-        wanted = "more than zero" if self._least is None else f"{self._least:g} or more"
-        if not (seconds > 0 if self._least is None else seconds >= self._least):
-            self.fail(f"'{value}' is not {wanted} seconds", param, ctx)
-        if not seconds <= _YEAR:
-            self.fail(f"'{value}' seconds are more than a year", param, ctx)
-        return seconds
 
 
 def _switch(names: list[str], section: str, text: str) -> Section:
