@@ -31,9 +31,12 @@ from .scene import (
 
 
 def by_xargs(workers: int, batch: int = 1) -> Callable[[Sequence[str]], float]:
-    """`xargs -P workers -n batch crane pull … /dev/null`."""
-    crane = find("crane")
-    pull = ["xargs", "-P", str(workers), "-n", str(batch), "sh", "-c", 'exec "$0" pull "$@" /dev/null', crane]
+    """`xargs -P workers -I{} crane pull {} /dev/null`; of a batch, a shell puts crane's path at the end."""
+    crane, jobs = find("crane"), ["xargs", "-P", str(workers)]
+    if batch == 1:
+        pull = [*jobs, "-I{}", crane, "pull", "{}", "/dev/null"]
+    else:
+        pull = [*jobs, "-n", str(batch), "sh", "-c", 'exec "$0" pull "$@" /dev/null', crane]
     return lambda references: command_rate(len(references), pull, "\n".join(references))
 
 

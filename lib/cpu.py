@@ -17,10 +17,13 @@ def own_seconds() -> float:
 
 
 def seconds_of(pid: int) -> float:
-    """CPU seconds of another process so far: utime and stime in proc(5)'s stat, in clock ticks; 0 where it is gone."""
+    """CPU seconds of another process, and of those it has waited for, so far; 0 where it is gone.
+
+    These are utime, stime, cutime and cstime in proc(5)'s stat, in clock ticks.
+    """
     with suppress(OSError, IndexError, ValueError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     return 0.0
 
 

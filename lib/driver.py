@@ -1,12 +1,14 @@
 """Walks the ramp: starts and stops the workers, takes their Events, closes the tally intervals and the steps.
 
-One thread does all of it, so that no count is shared. It looks for Events now and then (`LOOK`) rather than being
-woken by each, which would cost more than counting them. What is due at a time is closed a moment later (`SLACK`), when
-the Events that ended before it have arrived; an Event that ended after it waits for its turn.
+One thread does all of it, so that no count is shared. It looks for Events now and then (`LOOK`): to be woken by each
+would cost more than counting them, and many are counted faster together, while the code for it is in the CPU's cache.
+What is due at a time is closed a moment later (`SLACK`), when the Events that ended before it have arrived; an Event
+that ended after it waits for its turn.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,7 +24,7 @@ from .tally import Tally
 from .worker import Worker
 
 SLACK = 0.05
-LOOK = 0.02
+LOOK = 0.2
 # So many first pulls without a success end a run, unless it was told to keep going.
 HOPELESS_AFTER = 10
 
@@ -38,7 +40,8 @@ class _Boundary:
 class Driver:
     """Drives one ramp. `observe` gets each Event when it is counted; `kill` ends all clients at once.
 
-    `caution` is for what a person who waits at a terminal should know.
+    `caution` is for what a person who waits at a terminal should know; `running_cpu` tells the CPU seconds that the
+    clients which run now have used.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Driver:
         keep_going: bool,
         observe: Callable[[Event], None],
         kill: Callable[[], None],
+        running_cpu: Callable[[], float],
         log: Callable[[str], None],
         caution: Callable[[str], None],
     ) -> None:
@@ -67,11 +71,12 @@ class Driver:
         self._keep_going = keep_going
         self._observe = observe
         self._kill = kill
+        self._running_cpu = running_cpu
         self._log = log
         self._caution = caution
         self._cpu_began = 0.0
         self._events: deque[Event] = deque()
-        # wakes the driver: a worker that has ended, or None for a signal
+        # wakes the driver: a worker that has ended, None for a signal or a failure
         self._queue: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._held: list[Event] = []
         self._started: dict[int, float] = {}
@@ -92,9 +97,14 @@ class Driver:
         return len(self._started) - ended
 
     @property
-    def ramp_ended(self) -> float:
-        """The second of the ramp in which it ended, or was stopped."""
-        return self._planned_end
+    def client_cpu_seconds(self) -> float:
+        """Of all clients so far, those included that still run; any thread may ask."""
+        return self._tally.client_cpu_seconds + self._running_cpu()
+
+    @property
+    def second(self) -> float:
+        """Of the ramp, up to its end or to when it was stopped; any thread may ask."""
+        return min(self._now(), self._planned_end) if self.began else 0.0
 
     @property
     def planned(self) -> int:
@@ -105,6 +115,8 @@ class Driver:
     def emit(self, event: Event) -> None:
         """For the workers: hand over an Event."""
         self._events.append(event)
+        if event.outcome == FAILED and not self._tally.pulled:
+            self._queue.put(None)  # it may be what makes the run hopeless
 
     def worker_ended(self, worker: Worker) -> None:
         """For the workers: their last word."""
@@ -143,10 +155,8 @@ class Driver:
             self._take(self._until_next())
 
     def _follow_the_ramp(self, workers: Sequence[Worker]) -> None:
-        """Start and stop workers as the plan says for now; after a pause of the process it catches up."""
-        while (
-            self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now()
-        ):
+        """Start and stop workers by the next step where it is due; after a pause one look takes one step."""
+        if self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now():
             self._step_index += 1
             wanted = self._steps[self._step_index].workers
             for worker in workers[self._wanted : wanted]:
@@ -154,7 +164,7 @@ class Driver:
             for worker in workers[wanted : self._wanted]:
                 self._retire(worker)
             self._wanted = wanted
-        if self._now() >= self._planned_end:
+        elif self._now() >= self._planned_end:
             self._stop_all(workers, hurry=False)
 
     def _start(self, worker: Worker) -> None:
@@ -222,20 +232,21 @@ class Driver:
             self._note_end(ended)  # its events came before it, and are counted
 
     def _count_what_came(self) -> None:
-        for _ in range(len(self._events)):
-            self._count_or_hold(self._events.popleft())
+        self._count_or_hold([self._events.popleft() for _ in range(len(self._events))])
 
     def _note_end(self, worker: Worker) -> None:
         self._ended[worker.index] = self._now()
         if worker.error is not None and self.hopeless is None:
             self.hopeless = f"worker {worker.index} ended by {worker.error!r}"
 
-    def _count_or_hold(self, event: Event) -> None:
+    def _count_or_hold(self, events: Sequence[Event]) -> None:
         boundary = self._next_boundary()
-        if boundary is not None and event.ended - self.began > boundary.at:
-            self._held.append(event)
-        else:
-            self._count(event)
+        end = self.began + boundary.at if boundary is not None else math.inf
+        for event in events:
+            if event.ended > end:
+                self._held.append(event)
+            else:
+                self._count(event)
 
     def _count(self, event: Event) -> None:
         self._tally.add(event)
@@ -258,7 +269,7 @@ class Driver:
         if sample_end < self._planned_end:
             ends.append(_Boundary(sample_end, None))
         step = self._steps[self._closed_steps]
-        if step.end < self._planned_end and self._closed_steps < self._step_index:
+        if step.end < self._planned_end:
             ends.append(_Boundary(step.end, step))
         return min(ends, key=lambda boundary: boundary.at, default=None)
 
@@ -274,10 +285,10 @@ class Driver:
             self._closed_steps += 1
         else:
             self._closed_samples += 1
-            self._tally.close_sample(boundary.at, self._running_at(boundary.at), self._cpu())
+            uncounted = self._running_cpu() + sum(event.cpu_seconds for event in self._held)
+            self._tally.close_sample(boundary.at, self._running_at(boundary.at), self._cpu(), uncounted)
         held, self._held = self._held, []
-        for event in held:
-            self._count_or_hold(event)
+        self._count_or_hold(held)
 
     def _running_at(self, at: float) -> int:
         """Workers running then, before any that was started or stopped at that very moment."""

@@ -48,6 +48,8 @@ class RunCollector(Collector):
         yield from self._workers()
         yield from self._outcomes()
         yield from self._errors()
+        yield self._repulled()
+        yield from self._schedule()
         yield self._latencies()
         yield from self._cpu()
         if self._run.client is not None or self._run.settings.dry_run:
@@ -93,6 +95,29 @@ class RunCollector(Collector):
             for each in ErrorClass:
                 family.add_metric((each.value,), errors.get(each.value, 0))
             yield family
+
+    def _repulled(self) -> Metric:
+        return CounterMetricFamily(
+            "ocidriver_repulls",
+            "Images pulled again alone, to find out why their batch failed.",
+            value=self._run.tally.repulled,
+        )
+
+    def _schedule(self) -> Iterator[Metric]:
+        """Where there is one."""
+        tally, driver = self._run.tally, self._run.driver
+        if tally.schedule is None:
+            return
+        yield CounterMetricFamily(
+            "ocidriver_late_pulls",
+            "Pulls that started more than 50 ms after they were due.",
+            value=tally.late,
+        )
+        yield GaugeMetricFamily(
+            "ocidriver_unstarted_pulls",
+            "Pulls that are due and have not started yet.",
+            value=tally.schedule.unstarted(driver.second) if driver else 0,
+        )
 
     def _latencies(self) -> Metric:
         family = HistogramMetricFamily(

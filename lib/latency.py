@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
 
@@ -9,6 +11,7 @@ from hdrh.histogram import HdrHistogram
 
 _LONGEST_US = 24 * 3600 * 1_000_000
 _DIGITS = 3
+_COUNT_BYTES = 4
 _PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 # Upper bounds in seconds, each within its bucket: from a cached pull of a small image to the default --pull-timeout.
 BOUNDS = (
@@ -50,7 +53,7 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         if self._histogram is None:
-            self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+            self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS, _COUNT_BYTES)
         if not self._count:
             self._least = self._most = seconds
         self._histogram.record_value(min(max(1, round(seconds * 1e6)), _LONGEST_US))
@@ -64,7 +67,7 @@ class Latencies:
         if other._histogram is None or not other._count:
             return
         if self._histogram is None:
-            self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+            self._histogram = HdrHistogram(1, _LONGEST_US, _DIGITS, _COUNT_BYTES)
         if not self._count:
             self._least, self._most = other._least, other._most
         self._histogram.add(other._histogram)
@@ -74,9 +77,9 @@ class Latencies:
         self._most = max(self._most, other._most)
 
     def clear(self) -> None:
-        """As new. A histogram is 200 KB and in a cycle of references: to make it anew each time would fill memory."""
+        """As new. A histogram is 100 KB and in a cycle of references: to make it anew each time would fill memory."""
         if self._histogram is not None and self._count:
-            self._histogram.reset()
+            _reset(self._histogram)
         self._count, self._sum, self._least, self._most = 0, 0.0, 0.0, 0.0
 
     def result(self) -> Latency | None:
@@ -87,6 +90,14 @@ class Latencies:
         least, most = self._least * 1000, self._most * 1000
         p50, p90, p95, p99 = (min(max(found[p] / 1000, least), most) for p in _PERCENTILES)
         return Latency(least, self._sum / self._count * 1000, p50, p90, p95, p99, most)
+
+
+def _reset(histogram: HdrHistogram) -> None:
+    """As its own `reset`, which sets count after count and takes a hundred times as long."""
+    ctypes.memset(histogram.counts, 0, ctypes.sizeof(histogram.counts))
+    histogram.total_count = 0
+    histogram.min_value = sys.maxsize
+    histogram.max_value = 0
 
 
 class Buckets:

@@ -226,6 +226,7 @@ def _drive(
         keep_going=settings.keep_going,
         observe=outputs.on_event,
         kill=kill,
+        running_cpu=means.launcher.running_cpu_seconds if means.launcher else lambda: 0.0,
         log=outputs.log,
         caution=outputs.caution,
     )
@@ -250,7 +251,7 @@ def _drive(
         state.elapsed = driver.elapsed
         state.driver_cpu_seconds = driver.cpu_seconds
         if state.tally.schedule is not None:
-            state.unstarted = state.tally.schedule.unstarted(driver.ramp_ended)
+            state.unstarted = state.tally.schedule.unstarted(driver.second)
         log_result(outputs.log, state)
         progress.end()
     if driver.hopeless is not None:

@@ -27,7 +27,7 @@ CLIENT = "client"
 class Sample:
     """One tally interval of `seconds` that ended `at` seconds after the ramp's beginning; `rate` in pulls a second.
 
-    The clients' CPU seconds are those of the clients that ended in it; `cores` is what this machine has of CPU.
+    CPU seconds are those that driver and clients used in it; `cores` is what this machine has of CPU.
     """
 
     at: float
@@ -84,7 +84,10 @@ class StepTally:
 
 @dataclass(slots=True)
 class Interval:
-    """The pulls of a span of time that is not over yet, and the CPU seconds of the clients that ended in it."""
+    """The pulls of a span of time that is not over yet.
+
+    Of the CPU seconds of the clients that ended in it, those that the interval before it has counted are taken off.
+    """
 
     start: float
     pulled: int = 0
@@ -92,10 +95,10 @@ class Interval:
     client_cpu_seconds: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
 
-    def next(self, start: float) -> Interval:
+    def next(self, start: float, counted_cpu_seconds: float = 0.0) -> Interval:
         """The one after it; this one has been told and gives its histogram away."""
         self.latencies.clear()
-        return Interval(start, latencies=self.latencies)
+        return Interval(start, client_cpu_seconds=-counted_cpu_seconds, latencies=self.latencies)
 
 
 @dataclass(slots=True)
@@ -245,13 +248,18 @@ class Tally:
         if failure:
             self.examples.setdefault((event.op, error_class), failure.message)
 
-    def close_sample(self, at: float, workers: int, driver_cpu_seconds: float = 0.0) -> None:
+    def close_sample(
+        self, at: float, workers: int, driver_cpu_seconds: float = 0.0, running_cpu_seconds: float = 0.0
+    ) -> None:
         """End the tally interval `at` seconds after the ramp's beginning, when `workers` were running.
 
-        The driver's CPU seconds are those since the ramp's beginning.
+        The driver's CPU seconds are those since the ramp's beginning; the running ones are those that clients which are
+        not counted yet have used so far.
         """
         self._merge_recent()
         open_ = self._sample
+        # a client that has just ended and is not counted yet is in neither
+        running = max(running_cpu_seconds, -open_.client_cpu_seconds)
         sample = Sample(
             at,
             at - open_.start,
@@ -260,12 +268,12 @@ class Tally:
             open_.failed,
             open_.latencies.result(),
             driver_cpu_seconds - self._driver_cpu_seconds,
-            open_.client_cpu_seconds,
+            open_.client_cpu_seconds + running,
             self._cores,
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self.samples.append(sample)
-        self._sample = open_.next(at)
+        self._sample = open_.next(at, running)
         self._on_sample(sample)
 
     def close_step(self, at: float, step: Step) -> None:

@@ -69,9 +69,12 @@ class Made:
             "interrupted": until is not None,
             "settings": {**SETTINGS, "iteration_seconds": step, "tally_seconds": tally, **settings},
             "client": {"name": "crane", "version": "0.22.1"},
+            "workers": [],
+            "thresholds": [],
             "images": 20,
             "pulled": len(good),
             "failed": failed,
+            "interrupted_pulls": 0,
             "error_rate": failed / len(self.pulls) if self.pulls else None,
             "rate": len(good) / self.end,
             "errors": {"timeout": failed} if failed else {},
@@ -101,7 +104,12 @@ class Made:
     def part(self, start: float, end: float) -> dict[str, Any]:
         inside = [pull for pull in self.pulls if start <= pull[0] < end]
         good = [pull[1] for pull in inside if not pull[3]]
-        return {"pulled": len(good), "failed": len(inside) - len(good), "latency_ms": latency(good)}
+        return {
+            "rate": len(good) / (end - start),
+            "pulled": len(good),
+            "failed": len(inside) - len(good),
+            "latency_ms": latency(good),
+        }
 
     def write(self, folder: Path, name: str) -> Path:
         path = folder / f"{name}.json"

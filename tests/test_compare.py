@@ -334,7 +334,8 @@ def broken(document: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
         (json.dumps(broken(Made().document, "latency_ms", {"p50": "x"})).encode(), "not a whole summary"),
         (json.dumps(broken(Made().document, "settings", [])).encode(), "not a whole summary"),
         (json.dumps(broken(Made().document, "client", 5)).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "rate", float("nan"))).encode(), "not a whole summary"),
+        (json.dumps(broken(Made().document, "rate", float("nan"))).encode(), "not JSON"),
+        (json.dumps(broken(Made().document, "rate", -1.0)).encode(), "not a whole summary"),
     ],
 )
 def test_wrong_files(capfd: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, message: str) -> None:

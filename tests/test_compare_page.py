@@ -48,7 +48,7 @@ def hostile(seed: int) -> Made:
     made = Made(seed, failing=0.2, filter=HOSTILE, patterns=[HOSTILE], pullthrough_url=HOSTILE)
     failed = made.document["failed"]
     made.document.update(
-        started=HOSTILE, client={"name": HOSTILE, "version": HOSTILE}, limited_by=HOSTILE,
+        client={"name": HOSTILE, "version": HOSTILE}, limited_by=HOSTILE,
         errors={HOSTILE: failed - 1, "<b>bold</b>": 1}, command=["./ocidriver.py", HOSTILE],
     )  # fmt: skip
     return made

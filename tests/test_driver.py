@@ -29,6 +29,7 @@ class Sleeper:
         self.seconds = seconds
         self.outcome = outcome
         self.killed = False
+        self.running_cpu = 0.0
 
     def kill(self) -> None:
         self.killed = True
@@ -71,6 +72,7 @@ class Ramp:
             keep_going=keep_going,
             observe=self.events.append,
             kill=sleeper.kill,
+            running_cpu=lambda: sleeper.running_cpu,
             log=self.log.append,
             caution=self.log.append,
         )
@@ -136,6 +138,31 @@ def test_the_last_interval_lasts_until_the_last_worker_has_ended() -> None:
     assert ramp.samples[-1].seconds == pytest.approx(0.4, abs=0.2)
     assert [each.pulled for each in ramp.tally.steps] == [0, 1]
     ramp.check_sums()
+
+
+def test_clients_that_still_run_at_an_intervals_end_count_in_it() -> None:
+    sleeper = Sleeper(0.6)
+    sleeper.running_cpu = 0.05
+    ramp = Ramp(sleeper, 1, 0.25, 0.2)
+    ramp.drive()
+    assert [sample.client_cpu_seconds for sample in ramp.samples] == pytest.approx([0.05, 0.0, 0.0])
+
+
+def test_a_driver_that_was_held_up_catches_up_step_by_step() -> None:
+    ramp = Ramp(Sleeper(0.01), 3, 0.2, 0.1)
+    start = ramp.driver._start
+
+    def held_up(worker: Worker) -> None:
+        start(worker)
+        time.sleep(0.45)  # over two steps
+
+    ramp.driver._start = held_up  # type: ignore[method-assign]
+    ramp.drive()
+    assert [each.step.workers for each in ramp.tally.steps] == [1, 2, 3, 3, 2, 1]
+    ramp.check_sums()
+    ended = [event.ended - ramp.driver.began for event in ramp.events]
+    for each in ramp.tally.steps[:-1]:
+        assert each.pulled == sum(1 for at in ended if each.step.start < at <= each.step.end)
 
 
 def test_a_tally_longer_than_the_test_gives_one_sample() -> None:

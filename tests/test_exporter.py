@@ -12,13 +12,15 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import cli
+from lib.driver import Driver
 from lib.errors import RunError, UsageError
 from lib.events import FAILED, INTERRUPTED, OK, PRUNE, PULL, Event
 from lib.exporter import Exporter, RunCollector, _accepted_hosts
@@ -27,6 +29,7 @@ from lib.http.network import Network
 from lib.images import Image, ImageSet
 from lib.latency import BOUNDS
 from lib.listen import Listen, parse_listen
+from lib.pace import Rate, Schedule
 from lib.settings import make_settings
 from lib.stop import Stop
 from lib.summary import Run
@@ -95,6 +98,29 @@ def test_counts_by_worker_pattern_and_outcome() -> None:
     assert total(found, "ocidriver_client_cpu_seconds_total") == 2.0
     assert total(found, "ocidriver_driver_cpu_seconds_total") > 0
     assert total(found, "ocidriver_build_info", client="") == 1
+
+
+def test_images_that_were_pulled_again_are_counted() -> None:
+    run = a_run("x")
+    for repulled in (True, False, True):
+        run.tally.add(event(PULL, 0, OK)._replace(repulled=repulled))
+    found = samples(shown(run))
+    assert total(found, "ocidriver_repulls_total") == 2
+    # the closed model owes nobody a pull
+    assert not [name for name, _ in found if "late" in name or "unstarted" in name]
+
+
+def test_what_a_schedule_is_late_with_is_told() -> None:
+    run = a_run("x")
+    run.tally.schedule = Schedule(Rate(10.0, 10.0), 100.0)
+    found = samples(shown(run))
+    assert total(found, "ocidriver_late_pulls_total") == total(found, "ocidriver_unstarted_pulls") == 0
+    run.tally.add(event(PULL, 0, OK)._replace(late=True))
+    run.tally.schedule.started = 1
+    run.driver = cast(Driver, SimpleNamespace(running=1, planned=1, second=2.0))
+    found = samples(shown(run))
+    assert total(found, "ocidriver_late_pulls_total") == 1
+    assert total(found, "ocidriver_unstarted_pulls") == 20  # 21 were due by then
 
 
 def test_the_histogram_has_cumulative_buckets_whose_bounds_are_inclusive() -> None:
@@ -348,7 +374,9 @@ def dashboard() -> dict[str, Any]:
 
 def test_the_dashboards_metrics_and_labels_are_the_exporters() -> None:
     labels: dict[str, set[str]] = {}
-    for name, has in samples(shown(a_run("x"))):
+    run = a_run("x")
+    run.tally.schedule = Schedule(Rate(10.0, 10.0), 100.0)
+    for name, has in samples(shown(run)):
         labels.setdefault(name, {"instance"}).update(key for key, _ in has)
     board = dashboard()
     asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]

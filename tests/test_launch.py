@@ -44,6 +44,20 @@ def test_a_good_end(launcher: Launcher) -> None:
     assert outcome.cpu_seconds > 0
 
 
+def test_what_running_clients_have_used_is_known(launcher: Launcher) -> None:
+    busy = threading.Thread(target=launcher.run, args=(shell("while :; do :; done"), 30))
+    busy.start()
+    try:
+        deadline = time.monotonic() + 20
+        while launcher.running_cpu_seconds() < 0.2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        launcher.kill_all()
+        busy.join()
+    assert launcher.running_cpu_seconds() == 0.0
+
+
 def test_status_stderr_and_environment(launcher: Launcher) -> None:
     outcome = launcher.run(shell('echo out; echo "err $GIVEN $HOME" >&2; exit 3'), 5)
     assert (outcome.returncode, outcome.stderr) == (3, "err yes \n")

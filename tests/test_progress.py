@@ -41,10 +41,11 @@ class Standing:
 
 @dataclass
 class Driving:
-    """A driver's word on how many workers run and should."""
+    """A driver's word on how many workers run and should, and on their clients."""
 
     running: int
     planned: int
+    client_cpu_seconds: float = 0.0
 
 
 def standing(*doing: Doing) -> tuple[Worker, ...]:
@@ -74,6 +75,7 @@ def test_a_snapshot_reads_the_counters_and_cleans_names() -> None:
     for _ in range(30):
         run.tally.add(event(0, 0.010))
     run.tally.add(event(1, 0.010, Failure("not-found", "gone")))
+    run.driver = cast(Driver, Driving(1, 1, client_cpu_seconds=15.5))
     seen = watch.snapshot(rows=3)
     assert (seen.pulled, seen.failed, seen.errors) == (30, 1, (("not-found", 1),))
     assert (seen.running, seen.planned, seen.peak, seen.rest) == (1, 1, 3, ())

@@ -22,8 +22,9 @@ from lib.report.events import DOTS, SLOWEST, EventSeries, Reservoir
 from lib.report.findings import Findings, find
 from lib.report.page import page
 from lib.report.scalability import points_of
-from lib.report.summary import Span, read_summary
+from lib.report.span import Span
 from lib.report.usl import Fit, Point, fit
+from lib.summary_file import read_summary
 from tests.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own
 from tests.driving import command, drive, finish, start
 
@@ -269,10 +270,12 @@ def test_events_of_another_run_are_warned_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("", "not JSON"), ("[]", "no object"), ('{"schema": 2}', "schema"), ('{"schema": 1}', "'settings'"),
+    [("", "not JSON"), ("[]", "not a summary"), ('{"schema": 2}', "schema"), ('{"schema": 1}', "'settings'"),
      ('{"a": NaN}', "not JSON"), (json.dumps({**run_of(3)[0], "steps": [3]}), "'steps'"),
      (json.dumps({**run_of(3)[0], "started": "today"}), "a time is none"),
-     (json.dumps({**run_of(3)[0], "elapsed_seconds": 1e300}), "out of range")],
+     (json.dumps({**run_of(3)[0], "elapsed_seconds": 1e9}), "out of range"),
+     (json.dumps({**run_of(3)[0], "elapsed_seconds": 1e300}), "'elapsed_seconds'"),
+     (json.dumps({**run_of(3)[0], "pulled": True}), "'pulled'")],
 )  # fmt: skip
 def test_what_is_no_summary_is_wrong_usage(content: str, word: str, tmp_path: Path) -> None:
     (tmp_path / "s").write_text(content)

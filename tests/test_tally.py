@@ -133,6 +133,24 @@ def test_a_run_is_limited_by_its_clients_in_a_tenth_of_its_time(limited: int, ve
     assert tally.samples[1].driver_cpu_seconds == pytest.approx(0.05)
 
 
+def test_a_client_that_outlasts_an_interval_uses_cpu_in_each(tally: Tally, samples: list[Sample]) -> None:
+    tally.close_sample(1.0, 1, running_cpu_seconds=0.9)
+    tally.add(busy(0.1))
+    tally.close_sample(2.0, 1, running_cpu_seconds=1.7)
+    tally.add(busy(2.0))  # the one that ran
+    tally.close_sample(3.0, 1)
+    assert [sample.client_cpu_seconds for sample in samples] == pytest.approx([0.9, 0.9, 0.3])
+
+
+def test_no_interval_has_less_than_no_cpu(tally: Tally, samples: list[Sample]) -> None:
+    """A client can have ended that is not counted yet."""
+    tally.close_sample(1.0, 1, running_cpu_seconds=0.9)
+    tally.close_sample(2.0, 1, running_cpu_seconds=0.0)
+    tally.add(busy(1.0))
+    tally.close_sample(3.0, 1)
+    assert [sample.client_cpu_seconds for sample in samples] == pytest.approx([0.9, 0.0, 0.1])
+
+
 def test_a_launch_is_one_latency_and_as_many_pulls_as_it_has_images(
     tally: Tally, samples: list[Sample]
 ) -> None:

@@ -1,4 +1,4 @@
-"""A run's summary file, and its events file, as values; a file that is neither is wrong usage."""
+"""A run's summary and its events as values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..summary import SCHEMA
+from ..summary_file import read_summary
 
 Json = Mapping[str, Any]
 
@@ -85,70 +85,22 @@ class Recorded:
 
 
 _SHARES = (("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
-# No count, time or rate of a run is larger.
-_MOST = 1e15
-_LATENCIES = ("latency_ms", "first_latency_ms", "repeat_latency_ms")
 
 
 def read_run(path: Path, events: Path | None = None) -> Recorded:
     """The files of one run; UsageError where they are not."""
-    document = _document(path)
-    try:
-        steps, intervals = _steps(document), _intervals(document)
-        _check(document)
-        pulled = int(document["pulled"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise UsageError(f"{path}: not a whole summary of ocidriver; make it with --summary-file") from None
+    document = read_summary(path)
+    pulled = int(document["pulled"])
+    steps, intervals = _steps(document), _intervals(document)
     pulls = None if events is None else tuple(_pulls(events, document))
     if pulls is not None and sum(pull.error is None for pull in pulls) != pulled:
         raise UsageError(f"{events}: does not hold the {pulled} pulls of {path}; give the events of that run")
     return Recorded(str(path), document, steps, intervals, pulls)
 
 
-def _document(path: Path) -> Json:
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path}: not JSON; give files that --summary-file wrote") from None
-    if not isinstance(document, dict) or "schema" not in document:
-        raise UsageError(f"{path}: not a summary of ocidriver; give files that --summary-file wrote")
-    if document["schema"] != SCHEMA:
-        raise UsageError(
-            f"{path}: its schema is {document['schema']!r}, this ocidriver reads {SCHEMA}; compare with the ocidriver "
-            "that wrote it"
-        )
-    return document
-
-
-def _check(document: Json) -> None:
-    """All that is read later has its type; ValueError and its like where not."""
-    for name in ("pulled", "failed", "rate", "images", "elapsed_seconds"):
-        _number(document[name])
-    for name in _LATENCIES:
-        if document[name] is not None:
-            _latency(document[name])
-    if document["error_rate"] is not None:
-        _number(document["error_rate"])
-    for count in document["errors"].values():
-        _number(count)
-    document["settings"].items()
-    if document["client"] is not None:
-        document["client"].get("name")
-    _ = document["interrupted"], document["limited_by"]
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    if isinstance(value, (str, bool)) or not 0 <= number <= _MOST:
-        raise ValueError(value)
-    return number
-
-
 def _latency(document: Json) -> Latency:
-    points = tuple((share, _number(document[name])) for name, share in _SHARES)
-    return Latency(_number(document["mean"]), points)
+    points = tuple((share, float(document[name])) for name, share in _SHARES)
+    return Latency(float(document["mean"]), points)
 
 
 def _measured(part: Json) -> Latency | None:
@@ -159,9 +111,8 @@ def _steps(document: Json) -> tuple[Span, ...]:
     steps: list[Span] = []
     for each in document["steps"]:
         start = steps[-1].end if steps else 0.0
-        end = start + _number(each["seconds"])
-        workers, pulled = int(_number(each["workers"])), int(_number(each["pulled"]))
-        steps.append(Span(workers, str(each["direction"]), start, end, pulled, _measured(each)))
+        end = start + float(each["seconds"])
+        steps.append(Span(each["workers"], each["direction"], start, end, each["pulled"], _measured(each)))
     return tuple(steps)
 
 
@@ -169,9 +120,8 @@ def _intervals(document: Json) -> tuple[Interval, ...]:
     intervals: list[Interval] = []
     for each in document["samples"]:
         start = intervals[-1].end if intervals else 0.0
-        end = start + _number(each["seconds"])
-        pulled, failed = int(_number(each["pulled"])), int(_number(each["failed"]))
-        intervals.append(Interval(start, end, pulled, failed, _measured(each)))
+        end = start + float(each["seconds"])
+        intervals.append(Interval(start, end, each["pulled"], each["failed"], _measured(each)))
     return tuple(intervals)
 
 
@@ -184,7 +134,7 @@ def _pulls(path: Path, document: Json) -> Iterator[Pull]:
                 if event["op"] == "pull" and event["outcome"] in ("ok", "failed"):
                     at = datetime.fromisoformat(event["time"]).timestamp() - began
                     error = None if event["outcome"] == "ok" else str(event["class"])
-                    yield Pull(at, 1000 * _number(event["seconds"]), bool(event["first"]), error)
+                    yield Pull(at, 1000 * float(event["seconds"]), bool(event["first"]), error)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):

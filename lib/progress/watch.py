@@ -99,15 +99,16 @@ class Watch:
             latency=latency,
             errors=tuple(tally.errors.most_common()),
             driver_cpu=(now.driver_cpu - before.driver_cpu) / seconds,
-            client_cpu=(now.client_cpu - before.client_cpu) / seconds,
+            client_cpu=max(0.0, now.client_cpu - before.client_cpu) / seconds,
             cores=self._cores,
             rows=shown,
             rest=rest,
         )
 
     def _reading(self) -> _Reading:
-        tally = self.run.tally
-        return _Reading(monotonic(), tally.pulled, own_seconds(), tally.client_cpu_seconds)
+        tally, driver = self.run.tally, self.run.driver
+        used = driver.client_cpu_seconds if driver else tally.client_cpu_seconds
+        return _Reading(monotonic(), tally.pulled, own_seconds(), used)
 
     def _reading_before(self, now: _Reading) -> _Reading:
         """The one that the rates now are taken from."""

@@ -9,8 +9,8 @@ import click
 from ..errors import RunError
 from ..messages import warn
 from ..output import check_summary_path
+from ..summary_file import read_summary
 from .page import write_report
-from .summary import read_summary
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from ..errors import UsageError
 from ..events import FAILED, INTERRUPTED, OK, PRUNE, PULL
-from .summary import Span
+from .span import Span
 
 # The latency histogram: so many bins a decade from the least to the most, in seconds.
 BINS_PER_DECADE = 20

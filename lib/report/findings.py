@@ -8,7 +8,7 @@ from typing import Any
 
 from ..events import FAILED, OK
 from .events import EventSeries, read_events
-from .summary import Span, span_of
+from .span import Span, span_of
 
 
 @dataclass(frozen=True, slots=True)

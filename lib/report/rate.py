@@ -8,7 +8,7 @@ from typing import Any
 
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, Chart, Trace, whole_numbers
 from .findings import Findings
-from .summary import Span
+from .span import Span
 from .timeline import ends, time_axis, when
 
 

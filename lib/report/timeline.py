@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ..pages.chart import MOST_POINTS
-from .summary import Span
+from .span import Span
 
 
 def merged(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

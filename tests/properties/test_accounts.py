@@ -44,21 +44,21 @@ def events(draw: st.DrawFn) -> Event:
     )
 
 
-# An Event, or the end of a tally interval or of a step.
-HAPPENINGS = st.lists(events() | st.sampled_from(["sample", "step"]), max_size=60)
+# An Event, or the end of a step, or the end of a tally interval with the CPU seconds of the clients that run then.
+HAPPENINGS = st.lists(events() | st.just("step") | st.floats(0, 10), max_size=60)
 
 
 @given(HAPPENINGS, st.booleans())
-def test_every_sum_is_the_same(happenings: list[Event | str], retries_known: bool) -> None:
+def test_every_sum_is_the_same(happenings: list[Event | str | float], retries_known: bool) -> None:
     samples: list[Sample] = []
     tally = Tally(WORKERS, retries_known=retries_known, on_sample=samples.append)
     at = 0.0
-    for happening in [*happenings, "sample", "step"]:
+    for happening in [*happenings, 0.0, "step"]:
         at += 1.0
         if isinstance(happening, Event):
             tally.add(happening)
-        elif happening == "sample":
-            tally.close_sample(at, 1)
+        elif isinstance(happening, float):
+            tally.close_sample(at, 1, running_cpu_seconds=happening)
         else:
             tally.close_step(at, Step(1, "up", 0, 1))
     added = [each for each in happenings if isinstance(each, Event)]
@@ -67,6 +67,9 @@ def test_every_sum_is_the_same(happenings: list[Event | str], retries_known: boo
     check_latencies(tally, added)
     assert tally.retried == (sum(each.retries or 0 for each in added) if retries_known else None)
     assert tally.client_cpu_seconds == pytest.approx(sum(each.cpu_seconds for each in added))
+    assert min(each.client_cpu_seconds for each in samples) >= 0
+    # a client cannot have used less at its end than while it ran, which these may
+    assert sum(each.client_cpu_seconds for each in samples) >= tally.client_cpu_seconds - 1e-6
 
 
 def check_outcomes(tally: Tally, added: list[Event]) -> None:
@@ -213,6 +216,7 @@ def test_each_pull_that_was_begun_is_counted_once_however_the_run_ends(
         keep_going=keep_going,
         observe=observed.append,
         kill=killed.set,
+        running_cpu=lambda: 0.0,
         log=lambda _: None,
         caution=lambda _: None,
     )
