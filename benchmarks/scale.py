@@ -1,9 +1,9 @@
 """Many workers and many images: rate, the driver's CPU and its memory.
 
-    python -m benchmarks.scale [--seconds 20] [--workers 16,500] [--catalog 10000]
+    python -m benchmarks.scale [--rounds 5] [--seconds 20] [--workers 4,16,500] [--catalog 10000]
 
-Each number of workers pulls cached images through a ramp of `--seconds`; the rate is that of the whole run. Then a
-catalog of so many repositories, 20 ms away, is listed.
+Each number of workers in turn pulls cached images through a ramp of `--seconds`; the rate is that of the whole run, and
+all CPU is that of driver, clients and registry. Then a catalog of so many repositories, 20 ms away, is listed.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import os
 import subprocess
 import sys
 import time
+from statistics import median
+from typing import NamedTuple
 
 import click
 
+from lib.cpu import seconds_of
 from tests.doubles.catalog import Catalog, serving
 
-from .scene import SCRIPT, drive, images_on_a_registry, machine
+from .scene import SCRIPT, Images, drive, images_on_a_registry, machine
 
 _DELAY = 0.02
 _HEAD = """\
-| workers | pulls/s | driver's share of its and the clients' CPU | driver's memory |
-|---|---|---|---|"""
+| workers | pulls/s | of the first row's | driver's share of all CPU | driver's memory |
+|---|---|---|---|---|"""
 
 
 def _numbers(_: click.Context, __: click.Parameter, text: str) -> list[int]:
@@ -44,30 +47,39 @@ async def listing_seconds(repositories: int) -> float:
         return time.monotonic() - started
 
 
+class Measured(NamedTuple):
+    """Of one run: pulls a second, the driver's share of all CPU, its memory in bytes."""
+
+    rate: float
+    share: float
+    memory: float
+
+
+def measure(images: Images, workers: int, seconds: float) -> Measured:
+    """Each worker has images of its own; more workers than images share them by an all-embracing pattern."""
+    few = workers <= len(images.names)
+    which = f"--workers={workers}" if few else f"--patterns={','.join(['.'] * workers)}"
+    before = seconds_of(images.pid)
+    summary = drive(images.host, which, "--layout=direct", f"--iteration-seconds={seconds / 2 / workers}")
+    registry = seconds_of(images.pid) - before
+    driver, clients = summary["driver_cpu_seconds"], summary["client_cpu_seconds"]
+    return Measured(summary["rate"], driver / (driver + clients + registry), summary["peak_memory"])
+
+
 @click.command()
+@click.option("--rounds", default=5, show_default=True)
 @click.option("--seconds", default=20.0, show_default=True, help="Length of each ramp.")
-@click.option("--workers", default="16,500", show_default=True, callback=_numbers)
+@click.option("--workers", default="4,16,500", show_default=True, callback=_numbers)
 @click.option("--catalog", default=10_000, show_default=True, help="Repositories to list.")
-def main(seconds: float, workers: list[int], catalog: int) -> None:
-    """Print a table for docs/benchmarks.md."""
+def main(rounds: int, seconds: float, workers: list[int], catalog: int) -> None:
+    """Print a table for docs/benchmarks.md: medians, of the ratio too."""
     click.echo(f"{machine()}\n\n{_HEAD}")
     with images_on_a_registry() as images:
-        for many in workers:
-            # each worker has images of its own; more workers than images share them by an all-embracing pattern
-            which = (
-                [f"--workers={many}"]
-                if many <= len(images.names)
-                else [f"--patterns={','.join(['.'] * many)}"]
-            )
-            summary = drive(
-                images.host, *which, "--layout=direct", f"--iteration-seconds={seconds / 2 / many}"
-            )
-            cpu = summary["driver_cpu_seconds"] / (
-                summary["driver_cpu_seconds"] + summary["client_cpu_seconds"]
-            )
-            click.echo(
-                f"| {many} | {summary['rate']:.0f} | {cpu:.1%} | {summary['peak_memory'] / 1e6:.0f} MB |"
-            )
+        found = [[measure(images, many, seconds) for many in workers] for _ in range(rounds)]
+    for k, many in enumerate(workers):
+        rate, share, memory = (median(values) for values in zip(*(row[k] for row in found), strict=True))
+        ratio = median(row[k].rate / row[0].rate for row in found)
+        click.echo(f"| {many} | {rate:.0f} | {ratio:.2f} | {share:.1%} | {memory / 1e6:.0f} MB |")
     took = asyncio.run(listing_seconds(catalog))
     click.echo(f"\nA catalog of {catalog:,} repositories, {_DELAY * 1000:.0f} ms away: {took:.1f} s")
 

@@ -29,9 +29,10 @@ POPULATION = Population(groups=4, images=25)
 
 @dataclass(frozen=True)
 class Images:
-    """Images on a registry: `host` is its host:port, `names` are repository:tag."""
+    """Images on a registry: `host` is its host:port, `pid` its process, `names` are repository:tag."""
 
     host: str
+    pid: int
     names: list[str]
 
     @property
@@ -44,7 +45,7 @@ def images_on_a_registry() -> Iterator[Images]:
     """In the memory of crane's registry."""
     with crane_registry() as server:
         names = asyncio.run(populate(server.url, POPULATION))
-        yield Images(server.url.partition("://")[2], names)
+        yield Images(server.url.partition("://")[2], server.pid, names)
 
 
 def find(program: str) -> str:

@@ -1,8 +1,9 @@
 """The one place where a timed client process starts, is timed out, and dies.
 
-A launch is lean: posix_spawn, a pidfd to wait on, no thread and no shell. Each client is a session of its own,
-so that a terminal's Ctrl-C does not reach it and so that whatever it started dies with it. Only the thread that
-launched a client ends it, so a pid is never signalled after it was reaped.
+A launch is lean: posix_spawn, a pidfd to wait on, no thread and no shell. Each client is a process group of its own, so
+that a terminal's Ctrl-C does not reach it and so that whatever it started dies with it. A session of its own would do
+that too, but Linux shares out the CPU among sessions (autogroup): with many workers a twentieth of the pulls is lost.
+Only the thread that launched a client ends it, so a pid is never signalled after it was reaped.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Launcher:
                 (os.POSIX_SPAWN_DUP2, self._null, 1),
                 (os.POSIX_SPAWN_DUP2, stderr, 2),
             ],
-            setsid=True,
+            setpgroup=0,
             setsigdef=_DEFAULTED,
             setsigmask=(),
         )

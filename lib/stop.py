@@ -10,6 +10,9 @@ from time import monotonic
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Ignored, which clients inherit: what asks at the terminal (a credential helper, say) fails then, instead of being
+# stopped for good, as a process group in the background is by default.
+_TERMINAL = (signal.SIGTTIN, signal.SIGTTOU)
 
 
 class Stop:
@@ -34,6 +37,7 @@ class Stop:
         """Take the process's signals; afterwards they are as before."""
         wanted = [number for number in SIGNALS if not _ignored_for_good(number)]
         before = {number: signal.signal(number, self._handle) for number in wanted}
+        before |= {number: signal.signal(number, signal.SIG_IGN) for number in _TERMINAL}
         try:
             yield
         finally:

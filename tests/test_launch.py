@@ -149,12 +149,12 @@ def test_kill_all_ends_running_and_later_launches(launcher: Launcher) -> None:
     ] * 5
 
 
-def test_the_client_has_a_session_of_its_own_and_default_signals(launcher: Launcher) -> None:
+def test_the_client_is_a_process_group_of_its_own_with_default_signals(launcher: Launcher) -> None:
     outcome = launcher.run(
-        shell("cut -d' ' -f6 /proc/$$/stat >&2; echo $$ >&2; grep SigIgn /proc/$$/status >&2"), 5
+        shell("cut -d' ' -f5 /proc/$$/stat >&2; echo $$ >&2; grep SigIgn /proc/$$/status >&2"), 5
     )
-    session, pid, ignored = outcome.stderr.split("\n")[:3]
-    assert session.strip() == pid.strip()
+    group, pid, ignored = outcome.stderr.split("\n")[:3]
+    assert group.strip() == pid.strip()
     assert int(ignored.split()[1], 16) & 0x7FFFFFFF == 0  # of the 31 signals that are not real-time ones
 
 

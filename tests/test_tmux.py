@@ -5,6 +5,7 @@ tmux shows what a person would see, and wraps lines and keeps what has scrolled 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -155,3 +156,13 @@ def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
         assert not [line for line in terminal.screen() if VIEW.fullmatch(line)]
         tops = [line for line in terminal.everything() if re.fullmatch(HEAD[0], line)]
         assert len(tops) < len(sizes)
+
+
+def test_a_client_that_asks_at_the_terminal_fails_instead_of_being_stopped(tmp_path: Path) -> None:
+    summary = tmp_path / "summary"
+    with Tmux(tmp_path, 100, 24) as terminal:
+        terminal.begin(a_run(tmp_path, "asks", 1, 0.5, f"--summary-file={summary}"))
+        assert terminal.end() == 1
+    found = json.loads(summary.read_text())
+    assert found["failed"] > 1
+    assert (found["pulled"], found["interrupted_pulls"]) == (0, 0)

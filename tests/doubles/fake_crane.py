@@ -31,6 +31,7 @@ case "$fault" in
         head -c 3000000 /dev/zero | tr '\0' x >&2
         echo 'Error: Get "http://x/v2/": dial tcp: lookup x: no such host' >&2
         exit 1 ;;
+    asks) read -r password </dev/tty || echo 'Error: nobody answers' >&2; exit 1 ;;
     signal) kill -SEGV $$ ;;
     retry) echo '2026/01/01 00:00:00 retrying GET' >&2; exit 0 ;;
     litter) : > "$TMPDIR/litter"; exit 1 ;;
