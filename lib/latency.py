@@ -6,6 +6,7 @@ import ctypes
 import sys
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 
 from hdrh.histogram import HdrHistogram
 
@@ -86,10 +87,20 @@ class Latencies:
         """The distribution so far, None where nothing was added."""
         if self._histogram is None or not self._count:
             return None
-        found = self._histogram.get_percentile_to_value_dict(list(_PERCENTILES))
         least, most = self._least * 1000, self._most * 1000
-        p50, p90, p95, p99 = (min(max(found[p] / 1000, least), most) for p in _PERCENTILES)
+        found = _percentiles(self._histogram)
+        p50, p90, p95, p99 = (min(max(microseconds / 1000, least), most) for microseconds in found)
         return Latency(least, self._sum / self._count * 1000, p50, p90, p95, p99, most)
+
+
+def _percentiles(histogram: HdrHistogram) -> list[int]:
+    """As its own `get_percentile_to_value_dict`, which adds count after count and takes ten times as long."""
+    counts = histogram.counts[: histogram.get_counts_array_index(histogram.max_value) + 1]
+    totals = list(accumulate(counts))
+    indices = (bisect_left(totals, histogram.get_target_count_at_percentile(p)) for p in _PERCENTILES)
+    return [
+        histogram.get_highest_equivalent_value(histogram.get_value_from_index(index)) for index in indices
+    ]
 
 
 def _reset(histogram: HdrHistogram) -> None:

@@ -21,7 +21,7 @@ from typing import final
 ROOT = Path(__file__).resolve().parents[2]
 # Below the ports that the kernel gives to connections: none of them can take the port while the server is down.
 PORTS = range(20_000, 32_000)
-MANIFEST_GIVEN = re.compile(r"^GET /v2/(\S+)/manifests/(\S+) 200 ", re.MULTILINE)
+MANIFEST_GIVEN = re.compile(r"^GET /v2/(\S+)/manifests/([^?\s]+)\S* 200 ", re.MULTILINE)
 SLOW = ("--latency=300",)
 FAILING = ("--fault=manifest-503:50%", "--fault=blob-500:10%")
 BREAKING = ("--fault=manifest-hang:5%", "--fault=blob-reset:10%", "--fault=blob-truncate:20%")
