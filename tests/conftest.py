@@ -27,6 +27,8 @@ from tests.driving import left_running
 UPSTREAM_POPULATION = Population(groups=3, images=4, layers=2, layer_size=1024)
 MARK = "OCIDRIVER_TEST_RUN"
 GRACE_SECONDS = 5.0
+# Under nohup the hang-up is ignored, which the driver respects: what it does at one could not be tested.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
