@@ -9,7 +9,8 @@ What holds, however the server behaves:
   server was killed. In a batch the other images of a launch that failed come to that, and skopeo asks again by itself,
   so there only the pulls are told apart.
 
-OCIDRIVER_CHAOS_SECONDS sets the length of each run, OCIDRIVER_CHAOS_SEED the order of the troubles.
+OCIDRIVER_CHAOS_SECONDS sets the length of each run, two minutes in all by default, OCIDRIVER_CHAOS_SEED the order of
+the troubles.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.conftest import Upstream
 from tests.doubles.unsteady import Unsteady
 from tests.driving import Ended, finish, left_running, start
 
-SECONDS = float(os.environ.get("OCIDRIVER_CHAOS_SECONDS", "20"))
+SECONDS = float(os.environ.get("OCIDRIVER_CHAOS_SECONDS", "30"))
 SEED = int(os.environ.get("OCIDRIVER_CHAOS_SEED", "1"))
 WORKERS = 8
 TROUBLE_SECONDS = 1.0
