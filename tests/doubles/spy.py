@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,9 @@ class Spy:
 
         def look() -> None:
             while not ended.is_set():
-                for path in Path("/proc").glob("[0-9]*/cmdline"):
+                for pid in filter(str.isdigit, os.listdir("/proc")):
                     try:
-                        self.command_lines.add(path.read_bytes())
+                        self.command_lines.add(Path(f"/proc/{pid}/cmdline").read_bytes())
                     except OSError:
                         continue  # it has ended
 
