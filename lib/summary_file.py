@@ -29,6 +29,7 @@ _PARTS: _Kinds = {
     "interrupted": bool,
     "client": (dict, type(None)),
     "error_rate": (*_NUMBER, type(None)),
+    "limited_by": (str, type(None)),
     **dict.fromkeys(("pulled", "failed", "interrupted_pulls", "images"), int),
     **dict.fromkeys(("elapsed_seconds", "rate"), _NUMBER),
 }
@@ -72,7 +73,7 @@ def _no_number(word: str) -> Any:
 def _wrong(summary: Mapping[str, Any]) -> str | None:
     """What is not as it should be; None where all is well."""
     for name, kind in _PARTS.items():
-        if not _is(summary.get(name), kind):
+        if not (name in summary and _is(summary[name], kind)):
             return f"'{name}' is missing or of another kind"
     for name in _SCHEDULE:
         if not _is(summary.get(name, 0), int):
@@ -88,7 +89,9 @@ def _wrong(summary: Mapping[str, Any]) -> str | None:
 
 
 def _has(value: Any, kinds: _Kinds) -> bool:
-    return isinstance(value, dict) and all(_is(value.get(name), kind) for name, kind in kinds.items())
+    return isinstance(value, dict) and all(
+        name in value and _is(value[name], kind) for name, kind in kinds.items()
+    )
 
 
 def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
@@ -98,19 +101,22 @@ def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, kind) and (not isinstance(value, _NUMBER) or 0 <= value <= _MOST)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a run can have this count, time or rate."""
+    return _is(value, _NUMBER)
+
+
 def _wrong_latency(summary: Mapping[str, Any]) -> str | None:
     for name in ("latency_ms", "first_latency_ms", "repeat_latency_ms"):
-        if not _is_latency(summary.get(name)):
-            return f"'{name}' is of another kind"
-    if not all(
-        _is_latency(each.get("latency_ms")) for part in ("steps", "samples") for each in summary[part]
-    ):
+        if not _has_latency(summary, name):
+            return f"'{name}' is missing or of another kind"
+    if not all(_has_latency(each, "latency_ms") for part in ("steps", "samples") for each in summary[part]):
         return "a latency is of another kind"
     return None
 
 
-def _is_latency(value: Any) -> bool:
-    return value is None or _has(value, _LATENCY)
+def _has_latency(part: Mapping[str, Any], name: str) -> bool:
+    return name in part and (part[name] is None or _has(part[name], _LATENCY))
 
 
 def _wrong_time(summary: Mapping[str, Any]) -> str | None:

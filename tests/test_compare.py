@@ -319,6 +319,10 @@ def broken(document: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     return changed
 
 
+def without(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in document.items() if each != name}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -336,6 +340,10 @@ def broken(document: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
         (json.dumps(broken(Made().document, "client", 5)).encode(), "not a whole summary"),
         (json.dumps(broken(Made().document, "rate", float("nan"))).encode(), "not JSON"),
         (json.dumps(broken(Made().document, "rate", -1.0)).encode(), "not a whole summary"),
+        *(
+            (json.dumps(without(Made().document, name)).encode(), "not a whole summary")
+            for name in ("limited_by", "latency_ms", "client", "error_rate", "images")
+        ),
     ],
 )
 def test_wrong_files(capfd: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, message: str) -> None:

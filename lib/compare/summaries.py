@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..summary_file import read_summary
+from ..summary_file import is_number, read_summary
 
 Json = Mapping[str, Any]
 
@@ -134,6 +134,8 @@ def _pulls(path: Path, document: Json) -> Iterator[Pull]:
                 if event["op"] == "pull" and event["outcome"] in ("ok", "failed"):
                     at = datetime.fromisoformat(event["time"]).timestamp() - began
                     error = None if event["outcome"] == "ok" else str(event["class"])
+                    if not is_number(event["seconds"]):
+                        raise ValueError(event["seconds"])
                     yield Pull(at, 1000 * float(event["seconds"]), bool(event["first"]), error)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
