@@ -12,12 +12,13 @@ import ctypes
 import os
 import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
 from .cpu import seconds_of
+from .stop import SIGNALS
 
 # Of a client's stderr so much is kept, from its end and from its beginning: its own words stand there, while a server
 # can make what is between them as long as it likes.
@@ -30,6 +31,8 @@ _LONGEST_POLL = 2**31 - 1
 _close = ctypes.PyDLL(None).close
 # A client that has run for less, in seconds, is not asked for its CPU time before it ends.
 _WORTH_ASKING = 0.25
+# A client that dies by a signal so many seconds before the driver hears of it was meant by the same.
+_SAME_SIGNAL = 0.5
 # Signals whose "ignored" would be inherited: Python ignores the first two, nohup and background shells the rest.
 _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
@@ -37,8 +40,8 @@ _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, sig
 class Outcome(NamedTuple):
     """What came of a launch: seconds from launch to exit, CPU seconds of the client, the end of its stderr.
 
-    `returncode` is negative for a signal. `timed_out` and `interrupted` tell that the driver killed it; `error`
-    that it could not be started at all.
+    `returncode` is negative for a signal. `timed_out` and `interrupted` tell that the driver killed it, or that
+    what stopped the driver did; `error` that it could not be started at all.
     """
 
     returncode: int
@@ -52,14 +55,21 @@ class Outcome(NamedTuple):
 
 
 class Launcher:
-    """Starts clients with one environment. `kill_all` ends every running and every later launch, for good."""
+    """Starts clients with one environment. `kill_all` ends every running and every later launch, for good.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    `stopped` says whether the driver was told to stop, or is within so many seconds: a signal to its process group
+    reaches a client, too, that is just being born into it.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], stopped: Callable[[float], bool] = lambda _: False
+    ) -> None:
         # as bytes, so that no launch has to encode it again
         self._environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._killed, self._killer = os.pipe()
         self._running: dict[int, float] = {}
+        self._stopped = stopped
         _keep_descriptors_to_ourselves()
 
     def kill_all(self) -> None:
@@ -152,6 +162,8 @@ class Launcher:
         _drain(kept, reader)
         _, status, usage = os.wait4(pid, 0)
         returncode = os.waitstatus_to_exitcode(status)
+        if -returncode in SIGNALS:
+            interrupted |= self._stopped(_SAME_SIGNAL)
         return Outcome(
             returncode,
             kept.decode("utf-8", "replace"),

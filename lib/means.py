@@ -64,7 +64,8 @@ def find_means(
     host = _start_gateway(route, login, settings, connections) if gateway else route.endpoint.host
     files = write_client_files(route, connections.credentials, login, settings.tls, scratch)
     client = _client(found, route, settings, files)
-    launcher = Launcher({**client_environment(scratch), **_lean(settings, found), **files.environment})
+    environment = {**client_environment(scratch), **_lean(settings, found), **files.environment}
+    launcher = Launcher(environment, connections.network.stop.wait)
     connections.resources.callback(launcher.close)
 
     def reference(image: Image) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib.launch import KEPT_HEAD, KEPT_STDERR, Launcher
+from lib.stop import Stop
 
 
 @pytest.fixture
@@ -65,6 +67,24 @@ def test_status_stderr_and_environment(launcher: Launcher) -> None:
 
 def test_a_signal_is_negative(launcher: Launcher) -> None:
     assert launcher.run(shell("kill -SEGV $$"), 5).returncode == -11
+
+
+@pytest.mark.parametrize(
+    ("script", "asked", "interrupted"),
+    [("kill -INT $$", True, True), ("kill -HUP $$", True, True), ("kill -INT $$", False, False),
+     ("kill -SEGV $$", True, False), ("exit 2", True, False)],
+)  # fmt: skip
+def test_the_signal_that_stops_the_driver_may_end_a_client_as_it_is_born(
+    script: str, asked: bool, interrupted: bool
+) -> None:
+    stop = Stop()
+    launcher = Launcher({"PATH": os.environ["PATH"]}, stop.wait)
+    if asked:  # the client may be faster
+        threading.Timer(0.1, stop.request, [signal.SIGINT]).start()
+    outcome = launcher.run(shell(script), 5)
+    launcher.close()
+    assert outcome.returncode != 0
+    assert outcome.interrupted == interrupted
 
 
 def test_the_limit_kills_even_what_ignores_signals(launcher: Launcher) -> None:

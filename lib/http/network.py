@@ -23,7 +23,7 @@ class Network:
     """An asyncio loop in a thread of its own. Use as a context manager."""
 
     def __init__(self, stop: Stop) -> None:
-        self._stop = stop
+        self.stop = stop
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_tell)
         _silence()
@@ -72,7 +72,7 @@ class Network:
     def run_until_stop(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result; a signal cancels it and raises Stopped."""
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        with self._stop.calling(future.cancel):
+        with self.stop.calling(future.cancel):
             try:
                 return future.result()
             except CancelledError:
