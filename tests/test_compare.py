@@ -376,6 +376,19 @@ def test_wrong_usage(capfd: pytest.CaptureFixture[str], tmp_path: Path, pair: tu
         assert message in err
 
 
+@pytest.mark.parametrize("seconds", ["1", True, -1.0, float("nan"), 10**400])
+def test_events_whose_seconds_are_no_number(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, pair: tuple[Path, Path], seconds: object
+) -> None:
+    events, bad = Made(1).write_events(tmp_path, "a"), tmp_path / "bad.jsonl"
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    lines[0]["seconds"] = seconds
+    bad.write_text("\n".join(map(json.dumps, lines)))
+    status, out, err = shown(capfd, *pair, "--events", bad, "--events", events)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "not an events file" in err
+
+
 def test_a_run_that_pulled_nothing(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, pair: tuple[Path, Path]
 ) -> None:
