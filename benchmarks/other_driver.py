@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from .scene import HEAD, SCRIPT, find, in_turn, lean, machine
+from .scene import HEAD, SCRIPT, find, in_turn, machine
 
 
 def rate(argv: list[str]) -> float:
@@ -24,7 +24,7 @@ def rate(argv: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder) / "metrics"
         words = [*argv, f"--metrics-file={metrics}", f"--log-file={folder}/log"]
-        status = subprocess.run(words, env=lean(), stdout=subprocess.DEVNULL).returncode
+        status = subprocess.run(words, stdout=subprocess.DEVNULL).returncode
         if status:
             raise click.ClickException(f"{Path(argv[0]).name} ended with status {status}")
         lines = [line.split("\t") for line in metrics.read_text().splitlines()]

@@ -22,7 +22,10 @@ from .tls import Tls
 
 @dataclass(frozen=True, slots=True)
 class ClientFiles:
-    """`config` is a Docker config file, for skopeo's `--authfile` too; `certificates` a folder for its `--cert-dir`."""
+    """`config` is a Docker config file, for skopeo's `--authfile` too; `certificates` a folder for its `--cert-dir`.
+
+    Of crane's an empty one is not there.
+    """
 
     config: Path
     environment: Mapping[str, str]
@@ -30,13 +33,21 @@ class ClientFiles:
 
 
 def write_client_files(
-    route: Route, credentials: Credentials, login: Login | None, tls: Tls, scratch: Scratch
+    client: str, route: Route, credentials: Credentials, login: Login | None, tls: Tls, scratch: Scratch
 ) -> ClientFiles:
-    """Those for this server; made anew where they are there already."""
+    """Those for this client and server; made anew where they are there already.
+
+    crane gets no config file where it would say nothing and has none of the user's to hide: a file costs it a fiftieth
+    of its CPU, read twice a launch. skopeo wants its `--authfile` to be there.
+    """
     config = credentials.client_config(route.endpoint.host, login)
     if route.way == "header" and route.header is not None:
         config = with_header(config, route.header)
-    path = _write(scratch.folder("docker") / "config.json", json.dumps(config).encode())
+    path = scratch.folder("docker") / "config.json"
+    if config or credentials.files or client == "skopeo":
+        _write(path, json.dumps(config).encode())
+    else:
+        path.unlink(missing_ok=True)
     environment = {"DOCKER_CONFIG": str(path.parent)}
     if tls.authorities:
         bundle = _write(scratch.folder("tls") / "authorities.pem", tls.bundle(os.environ))

@@ -62,7 +62,7 @@ def find_means(
     _check_fit(found, route, login, connections)
     gateway = route.way == "gateway"
     host = _start_gateway(route, login, settings, connections) if gateway else route.endpoint.host
-    files = write_client_files(route, connections.credentials, login, settings.tls, scratch)
+    files = write_client_files(found.kind, route, connections.credentials, login, settings.tls, scratch)
     client = _client(found, route, settings, files)
     environment = {**client_environment(scratch), **_lean(settings, found), **files.environment}
     launcher = Launcher(environment, connections.network.stop.wait)
