@@ -1,17 +1,15 @@
 """The driver's pull rate against what people write by hand: the same crane, the same cached images, pairs in turn.
 
-    python -m benchmarks.rivals [--pairs 7] [--seconds 4] [--only xargs]
+    python -m benchmarks.rivals [--pairs 7] [--seconds 4]
 
-`xargs -P`, GNU parallel, the Python package `sh`; single launches and batches. All run crane in the environment that is
-there, as when they are typed in; rows with GOMAXPROCS=1 give xargs that too, which the driver gives crane by itself.
+`xargs -P`, GNU parallel, the Python package `sh`; single launches and batches. All give crane the same environment.
 `benchmarks.other_driver` is for drivers of their own.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import click
@@ -32,16 +30,14 @@ from .scene import (
 )
 
 
-def by_xargs(
-    workers: int, batch: int = 1, environment: Mapping[str, str] = os.environ
-) -> Callable[[Sequence[str]], float]:
+def by_xargs(workers: int, batch: int = 1) -> Callable[[Sequence[str]], float]:
     """`xargs -P workers -I{} crane pull {} /dev/null`; of a batch, a shell puts crane's path at the end."""
     crane, jobs = find("crane"), ["xargs", "-P", str(workers)]
     if batch == 1:
         pull = [*jobs, "-I{}", crane, "pull", "{}", "/dev/null"]
     else:
         pull = [*jobs, "-n", str(batch), "sh", "-c", 'exec "$0" pull "$@" /dev/null', crane]
-    return lambda references: command_rate(len(references), pull, "\n".join(references), environment)
+    return lambda references: command_rate(len(references), pull, "\n".join(references))
 
 
 def by_parallel(workers: int) -> Callable[[Sequence[str]], float]:
@@ -52,7 +48,7 @@ def by_parallel(workers: int) -> Callable[[Sequence[str]], float]:
 
 def by_sh(workers: int) -> Callable[[Sequence[str]], float]:
     """The package `sh`, in threads."""
-    crane = sh.Command(find("crane")).bake("pull", _tty_out=False)
+    crane = sh.Command(find("crane")).bake("pull", _tty_out=False, _env=lean())
 
     def rate(references: Sequence[str]) -> float:
         import time
@@ -96,14 +92,11 @@ def main(pairs: int, seconds: float, only: str) -> None:
         click.echo(f"{machine()}\n\n{HEAD}")
         row("xargs -P 4", 4, 1, by_xargs(4))
         row("xargs -P 16", 16, 1, by_xargs(16))
-        row("xargs -P 4 with GOMAXPROCS=1", 4, 1, by_xargs(4, environment=lean()))
-        row("xargs -P 16 with GOMAXPROCS=1", 16, 1, by_xargs(16, environment=lean()))
         if shutil.which("parallel"):
             row("GNU parallel -j 4", 4, 1, by_parallel(4))
         row("sh, 4 threads", 4, 1, by_sh(4))
         row("--batch 20 against xargs -P 4", 4, 20, by_xargs(4))
         row("--batch 20 against xargs -P 4 -n 20", 4, 20, by_xargs(4, 20))
-        row("the same with GOMAXPROCS=1", 4, 20, by_xargs(4, 20, lean()))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def find(program: str) -> str:
 
 
 def lean() -> dict[str, str]:
-    """The environment that the driver gives crane, for rivals that are to have the same."""
+    """The environment that the driver gives crane, so that all rivals start the same client."""
     return {"GOMAXPROCS": "1", **os.environ}
 
 
@@ -76,7 +76,7 @@ def drive(server: str, *options: str, upstream: str | None = None) -> dict[str, 
         }
         words = [f"{name}={value}" for name, value in given.items()]
         argv = [sys.executable, str(SCRIPT), *words, *options]
-        process, peak = subprocess.Popen(argv), 0
+        process, peak = subprocess.Popen(argv, env=lean()), 0
         while process.poll() is None:
             peak = max(peak, _peak_memory(process.pid))
             time.sleep(0.2)
@@ -102,12 +102,10 @@ def peak_rate(summary: Mapping[str, Any]) -> float:
     return float(sum(step["pulled"] for step in steps) / sum(step["seconds"] for step in steps))
 
 
-def command_rate(
-    pulls: int, argv: Sequence[str], words: str, environment: Mapping[str, str] = os.environ
-) -> float:
+def command_rate(pulls: int, argv: Sequence[str], words: str) -> float:
     """Pulls a second of a command that makes so many of what it reads."""
     started = time.monotonic()
-    subprocess.run(argv, input=words, text=True, check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(argv, input=words, text=True, check=True, env=lean(), stdout=subprocess.DEVNULL)
     return pulls / (time.monotonic() - started)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import re2
 
@@ -16,8 +17,7 @@ from .errors import RunError, UsageError
 _LITERAL = re.compile(r"[^\\.+*?()|\[\]{}^$]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """`reference` is a tag, or a digest with its algorithm (`sha256:…`)."""
 
     repository: str

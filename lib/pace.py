@@ -47,7 +47,9 @@ def parse_rate(option: str, text: str) -> Rate:
 
 
 class Pace(Protocol):
-    """Asked by every worker before each launch."""
+    """Asked by every worker before each launch; `scheduled` where latencies count from the time that it says."""
+
+    scheduled: bool
 
     def next(self, pulls: int, stopping: threading.Event) -> float | None:
         """Wait until a launch of so many pulls should start; its time (monotonic), None when no more should."""
@@ -56,6 +58,8 @@ class Pace(Protocol):
 
 class Closed:
     """As soon as the worker is free."""
+
+    scheduled = False
 
     def next(self, pulls: int, stopping: threading.Event) -> float | None:
         return None if stopping.is_set() else monotonic()
@@ -66,6 +70,8 @@ class Schedule:
 
     The number of pulls due by second t is the integral of the rate: first·t + (last - first)·t²/(2·seconds).
     """
+
+    scheduled = True
 
     def __init__(self, rate: Rate, seconds: float) -> None:
         self.rate = rate
@@ -100,7 +106,8 @@ class Schedule:
         if due is None:
             stopping.wait()  # the ramp's end, or whatever ends it before
             return None
-        if stopping.wait(max(0.0, due - monotonic())):
+        wait = due - monotonic()
+        if stopping.wait(wait) if wait > 0 else stopping.is_set():
             with self._lock:
                 self.started -= pulls
             return None

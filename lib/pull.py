@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -46,12 +46,13 @@ class Pulled(NamedTuple):
 class Puller(Protocol):
     """Pulls images with one launch; each of them is told once, in any order.
 
-    `scratch` is the worker's own folder. Between two launches it ends once `stopped` says so.
+    `scratch` is the worker's own folder. What fails is found out by further launches while the answer is read, until
+    `stopped` says so.
     """
 
     def pull(
         self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]
-    ) -> Iterator[Pulled]: ...
+    ) -> Iterable[Pulled]: ...
 
 
 class ClientPuller:
@@ -66,13 +67,31 @@ class ClientPuller:
         self._timeout = timeout
         self._numbers = itertools.count(1)
 
-    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pulled]:
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
         number, outcome = next(self._numbers), self._launch(images, scratch)
-        if outcome.returncode and not outcome.interrupted and len(images) > 1:
+        retries = self._retries(outcome)
+        if outcome.returncode == 0:
+            # what nearly every launch comes to, so without the detours of the others
+            none = None if retries is None else 0
+            told = [Pulled(image, OK, outcome.seconds, number, none) for image in images[1:]]
+            first = Pulled(images[0], OK, outcome.seconds, number, retries, None, outcome.cpu_seconds)
+            return [first, *told]
+        return self._told_of_failure(images, number, outcome, retries, scratch, stopped)
+
+    def _told_of_failure(
+        self,
+        images: Sequence[Image],
+        number: int,
+        outcome: Outcome,
+        hidden: int | None,
+        scratch: Path,
+        stopped: Callable[[], bool],
+    ) -> Iterator[Pulled]:
+        if len(images) > 1 and not outcome.interrupted:
             told = self._find_out(images, number, outcome, scratch, stopped)
         else:
             told = (self._told(image, number, outcome) for image in images)
-        hidden, cpu = self._retries(outcome), outcome.cpu_seconds
+        cpu = outcome.cpu_seconds
         for pulled in told:  # what the launch itself took is the first one's
             retried = None if hidden is None else (pulled.retries or 0) + hidden
             yield pulled._replace(retries=retried, cpu_seconds=pulled.cpu_seconds + cpu)
@@ -161,10 +180,10 @@ class DryPuller:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
 
-    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pulled]:
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
         started, number = monotonic(), next(self._numbers)
         sleep(_DRY_PULL * len(images))
-        yield from (Pulled(image, OK, monotonic() - started, number, 0) for image in images)
+        return [Pulled(image, OK, monotonic() - started, number, 0) for image in images]
 
 
 def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:

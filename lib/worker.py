@@ -108,12 +108,14 @@ class Worker:
 
     def _passes(self) -> None:
         images = list(self.image_set.images)
+        in_batches = list(batches(images, self._batch))
         while not self._stopping.is_set():
             if self._random is not None and self.passes:
                 self._random.shuffle(images)
+                in_batches = list(batches(images, self._batch))
             pulled: list[Image] = []
             number = 0
-            for batch in batches(images, self._batch):
+            for batch in in_batches:
                 due = self._pace.next(len(batch), self._stopping)
                 if due is None:
                     return
@@ -134,9 +136,9 @@ class Worker:
 
         A launch gives one latency, a first one where one of its images was.
         """
-        delay = monotonic() - due
+        delay = monotonic() - due if self._pace.scheduled else 0.0
         first = {image for image in batch if image not in self._warm}
-        timed = next((image for image in batch if image in first), batch[0])
+        timed = next(image for image in batch if image in first) if first else batch[0]
         done, cut_short = [], False
         for pulled in self._puller.pull(batch, self._scratch, self._stopping.is_set):
             image = pulled.image

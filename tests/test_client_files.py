@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
 from lib.client_files import write_client_files
 from lib.endpoint import parse_endpoint
 from lib.http.credentials import Credentials, Login
