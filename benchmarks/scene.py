@@ -24,7 +24,8 @@ from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
 
 SCRIPT = Path(__file__).resolve().parent.parent / "ocidriver.py"
-POPULATION = Population(groups=4, images=25)
+# four workers have whole batches of twenty
+POPULATION = Population(groups=4, images=20)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.default_int_handler):
         # until the run takes it over Ctrl-C just ends the process: there is nothing to tidy up yet
         signal.signal(signal.SIGINT, signal.default_int_handler if subcommand else signal.SIG_DFL)
+    # where whoever started it ignores the ends of children, the kernel would keep theirs from us
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _open_standard_descriptors()
     return carry_out(words)
 

@@ -38,13 +38,14 @@ def write_client_files(
     """Those for this client and server; made anew where they are there already.
 
     crane gets no config file where it would say nothing and has none of the user's to hide: a file costs it a fiftieth
-    of its CPU, read twice a launch. skopeo wants its `--authfile` to be there.
+    of its CPU, read twice a launch. Without one it does not look into DOCKER_AUTH_CONFIG either, where a pipeline may
+    have put a login. skopeo wants its `--authfile` to be there.
     """
     config = credentials.client_config(route.endpoint.host, login)
     if route.way == "header" and route.header is not None:
         config = with_header(config, route.header)
     path = scratch.folder("docker") / "config.json"
-    if config or credentials.files or client == "skopeo":
+    if config or credentials.files or "DOCKER_AUTH_CONFIG" in os.environ or client == "skopeo":
         _write(path, json.dumps(config).encode())
     else:
         path.unlink(missing_ok=True)

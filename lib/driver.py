@@ -24,6 +24,8 @@ from .tally import Tally
 from .worker import Worker
 
 SLACK = 0.05
+# Seconds that may lie between two sums which should be the same.
+_ROUNDING = 1e-6
 LOOK = 0.2
 # So many first pulls without a success end a run, unless it was told to keep going.
 HOPELESS_AFTER = 10
@@ -224,12 +226,17 @@ class Driver:
 
     def _take(self, timeout: float) -> None:
         """Count what has come, after waiting for a while; not more than is there, so that the ramp is not held up."""
-        ended = None
+        ended = []
         with suppress(queue.Empty):
-            ended = self._queue.get(timeout=min(timeout, LOOK)) if timeout > 0 else self._queue.get_nowait()
+            ended.append(
+                self._queue.get(timeout=min(timeout, LOOK)) if timeout > 0 else self._queue.get_nowait()
+            )
+            for _ in range(self._queue.qsize()):
+                ended.append(self._queue.get_nowait())
         self._count_what_came()
-        if ended is not None:
-            self._note_end(ended)  # its events came before it, and are counted
+        for worker in ended:
+            if worker is not None:
+                self._note_end(worker)  # its events came before it, and are counted
 
     def _count_what_came(self) -> None:
         self._count_or_hold([self._events.popleft() for _ in range(len(self._events))])
@@ -266,7 +273,7 @@ class Driver:
         """The end of the open interval or step, whichever is first. The last of each end with the last worker."""
         ends = []
         sample_end = (self._closed_samples + 1) * self._tally_seconds
-        if sample_end < self._planned_end:
+        if sample_end < self._planned_end - _ROUNDING:
             ends.append(_Boundary(sample_end, None))
         step = self._steps[self._closed_steps]
         if step.end < self._planned_end:

@@ -122,7 +122,7 @@ class RunCollector(Collector):
     def _latencies(self) -> Metric:
         family = HistogramMetricFamily(
             "ocidriver_pull_duration_seconds",
-            "Successful pulls from the client's launch to its exit; first: of an image in this run or since its prune.",
+            "Successful launches, by a schedule from when due; first: of an image in this run or since its prune.",
             labels=("kind",),
         )
         tally = self._run.tally

@@ -27,32 +27,32 @@ _EVENTS_READ_IN_A_STOP = 32 << 20
 def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
     """Write the summary, and say in one line why it was no success."""
     tally = state.tally
-    if state.reason is None and tally.pulled == 0 and not stop.count:
+    if state.reason is None and tally.pulled == 0 and not state.interrupted:
         state.reason = _nothing_pulled(tally)
     if state.reason is not None and tally.errors and not tally.pulled:
         state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
     summary = summarize(state, clock)
+    outputs.finish(0.0 if stop.count else READER_SECONDS)
     unwritten = None
     if settings.summary_file is not None:
         try:
             write_summary(settings.summary_file, summary)
         except OSError as error:
             unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
-    outputs.finish(0.0 if stop.count else READER_SECONDS)
     if settings.report_file is not None:
-        unwritten = _write_report(settings, settings.report_file, summary, stop) or unwritten
+        unwritten = _write_report(settings, settings.report_file, summary, state.interrupted) or unwritten
     status = _status(state, stop, outputs, unwritten, missed(summary))
     if is_wanted(settings.annotations, os.environ):
         annotate(summary, tally.examples, os.environ)
     return status
 
 
-def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stop: Stop) -> str | None:
+def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stopped: bool) -> str | None:
     """Make the page; what kept it from being made. Who has stopped the run does not wait for a long file of events."""
     events, remark = settings.events_file, None
     if events is not None and not events.is_file():
         events = None
-    if events is not None and stop.count and events.stat().st_size > _EVENTS_READ_IN_A_STOP:
+    if events is not None and stopped and events.stat().st_size > _EVENTS_READ_IN_A_STOP:
         events, remark = None, "Made without the events, as the run was stopped; ocidriver report reads them."
     try:
         from .report.page import write_report
@@ -125,7 +125,7 @@ def _status(
     """Signals win over 1, 1 over 3; what is told on stderr is logged too."""
     if unwritten is not None:
         say(unwritten)
-    if stop.signal is not None:
+    if state.interrupted and stop.signal is not None:  # one that came after the run has changed nothing of it
         return 128 + stop.signal
     if state.reason is not None:
         outputs.log(f"error: {state.reason}")

@@ -4,6 +4,9 @@ A launch is lean: posix_spawn, a pidfd to wait on, no thread and no shell. Each 
 that a terminal's Ctrl-C does not reach it and so that whatever it started dies with it. A session of its own would do
 that too, but Linux shares out the CPU among sessions (autogroup): with many workers a twentieth of the pulls is lost.
 Only the thread that launched a client ends it, so a pid is never signalled after it was reaped.
+
+A launch lets go of the interpreter twice, to start the client and to wait for its end, and for nothing in between: with
+hundreds of workers there are dozens of threads in line for it, and to stand in line five times a launch is to be late.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from .cpu import seconds_of
+from .spawn import Spawner
 from .stop import SIGNALS
 
 # Of a client's stderr so much is kept, from its end and from its beginning: its own words stand there, while a server
@@ -26,9 +30,12 @@ KEPT_STDERR = 64 * 1024
 KEPT_HEAD = 16 * 1024
 # What poll takes at most, in milliseconds.
 _LONGEST_POLL = 2**31 - 1
-# As os.close, but without letting another thread have the interpreter meanwhile, which closing a pipe is too short for:
-# with many workers all would change places several times a launch, for a twentieth of the pulls.
-_close = ctypes.PyDLL(None).close
+# The C library without letting go of the interpreter, for calls that do not wait.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_close = _libc.close
+_Pair = ctypes.c_int * 2
+# struct rusage of getrusage(2): seconds and microseconds of user and system time, then fourteen more
+_Usage = ctypes.c_long * 18
 # A client that has run for less, in seconds, is not asked for its CPU time before it ends.
 _WORTH_ASKING = 0.25
 # A client that dies by a signal so many seconds before the driver hears of it was meant by the same.
@@ -64,8 +71,7 @@ class Launcher:
     def __init__(
         self, environment: Mapping[str, str], stopped: Callable[[float], bool] = lambda _: False
     ) -> None:
-        # as bytes, so that no launch has to encode it again
-        self._environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+        self._spawner = Spawner(environment, _DEFAULTED)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._killed, self._killer = os.pipe()
         self._running: dict[int, float] = {}
@@ -89,11 +95,11 @@ class Launcher:
         """Run argv[0] (an absolute path) to its end; `timeout` in seconds, then it is killed. Never raises OSError."""
         started = monotonic()
         try:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
+            reader, writer = _pipe()
         except OSError as error:
             return _not_started(error, started)
         try:
-            pid = self._spawn(argv, writer)
+            pid = self._spawner.start(argv, (self._null, self._null, writer))
             _close(writer)
             writer = -1
             return self._watch(pid, reader, started, started + timeout)
@@ -103,21 +109,6 @@ class Launcher:
             _close(reader)
             if writer >= 0:
                 _close(writer)
-
-    def _spawn(self, argv: list[str], stderr: int) -> int:
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            self._environment,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, self._null, 0),
-                (os.POSIX_SPAWN_DUP2, self._null, 1),
-                (os.POSIX_SPAWN_DUP2, stderr, 2),
-            ],
-            setpgroup=0,
-            setsigdef=_DEFAULTED,
-            setsigmask=(),
-        )
 
     def _watch(self, pid: int, reader: int, started: float, deadline: float) -> Outcome:
         try:
@@ -134,7 +125,6 @@ class Launcher:
             raise
 
     def _wait(self, pid: int, pidfd: int, reader: int, started: float, deadline: float) -> Outcome:
-        os.set_blocking(reader, False)
         watch = select.poll()
         for descriptor in (pidfd, reader, self._killed):
             watch.register(descriptor, select.POLLIN)
@@ -159,9 +149,9 @@ class Launcher:
                 watch.unregister(reader)
         ended = monotonic()
         os.killpg(pid, signal.SIGKILL)  # what the client started and left: a credential helper, say
-        _drain(kept, reader)
-        _, status, usage = os.wait4(pid, 0)
-        returncode = os.waitstatus_to_exitcode(status)
+        if ready.get(reader, 0) & select.POLLIN:
+            _drain(kept, reader)
+        returncode, cpu_seconds = _reap(pid)
         if -returncode in SIGNALS:
             interrupted |= self._stopped(_SAME_SIGNAL)
         return Outcome(
@@ -169,7 +159,7 @@ class Launcher:
             kept.decode("utf-8", "replace"),
             started,
             ended - started,
-            usage.ru_utime + usage.ru_stime,
+            cpu_seconds,
             timed_out and returncode != 0,
             interrupted and returncode != 0,
         )
@@ -181,15 +171,38 @@ def _not_started(error: OSError, started: float) -> Outcome:
     )
 
 
+def _pipe() -> tuple[int, int]:
+    """Both ends, reader first; OSError where no descriptor is left."""
+    ends = _Pair()
+    if _libc.pipe2(ends, os.O_CLOEXEC):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return ends[0], ends[1]
+
+
+def _reap(pid: int) -> tuple[int, float]:
+    """Of a client that has ended: its exit status, negative for a signal, and its CPU seconds."""
+    status, usage = ctypes.c_int(), _Usage()
+    if _libc.wait4(pid, ctypes.byref(status), 0, usage) != pid:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    seconds = usage[0] + usage[2] + (usage[1] + usage[3]) / 1e6
+    return os.waitstatus_to_exitcode(status.value), seconds
+
+
 def _drain(kept: bytearray, reader: int) -> None:
     """Read what is left in the pipe, which is bounded, whoever else may still hold its other end."""
+    os.set_blocking(reader, False)
     for _ in range(4):
         if not _read_into(kept, reader):
             break
 
 
 def _read_into(kept: bytearray, reader: int) -> bool:
-    """Append what is there, keeping both ends only; False at the end of file and when there is nothing now."""
+    """Append what is there, keeping both ends only; False at the end of file and when there is nothing now.
+
+    It does not wait where poll has said that there is something.
+    """
     try:
         chunk = os.read(reader, KEPT_STDERR)
     except BlockingIOError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import select
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
 from .errors import UsageError
-from .settings import STDOUT
+from .stdout import is_stdout
 
 # So much of a stream that nobody reads is kept, in bytes.
 _MOST_KEPT = 4 << 20
@@ -20,8 +21,9 @@ _MOST_KEPT = 4 << 20
 class LineFile:
     """Whole lines, written at once, never waiting for a reader: what a stalled one leaves is kept, up to a bound.
 
-    `-` is stdout, or the standard stream that `descriptor` says. After the first failed write it is silent; `failed`
-    then says why. While `divert` is set and returns True for a line, somebody else has taken to writing it.
+    `-`, like any name of what stdout is open to, is stdout, or the standard stream that `descriptor` says. After the
+    first failed write it is silent; `failed` then says why. While `divert` is set and returns True for a line, somebody
+    else has taken to writing it. Any thread may write.
     """
 
     def __init__(
@@ -30,15 +32,16 @@ class LineFile:
         self.divert: Callable[[str], bool] | None = None
         self.failed: str | None = None
         self.name = name
-        self._where = "stdout" if str(path) == STDOUT else str(path)
+        self._owned = not is_stdout(path)
+        self._where = str(path) if self._owned else "stdout"
         self._warn = warn
-        self._owned = str(path) != STDOUT
         self._descriptor = _open(path, name) if self._owned else descriptor
         self._left = bytearray()
         # bytes of a line that have been written, while the rest of it waits
         self._begun = 0
         self._ready = select.poll()
         self._ready.register(self._descriptor, select.POLLOUT)
+        self._lock = threading.RLock()
 
     def empty(self) -> None:
         """Drop what an earlier run left in a regular file; for when all files are open, so that none is lost."""
@@ -50,28 +53,31 @@ class LineFile:
         return _terminal(self._descriptor) == _terminal(terminal) is not None
 
     def write(self, line: str) -> None:
-        if self.failed is not None:
+        if self.failed is None and not self._left and self.divert is not None and self.divert(line):
             return
-        if not self._left and self.divert is not None and self.divert(line):
-            return
-        self._left += line.encode("utf-8", "replace") + b"\n"
-        self._write_what_goes(0.0)
-        if len(self._left) > _MOST_KEPT:
-            self._fail("nobody reads it")
+        with self._lock:
+            if self.failed is not None:
+                return
+            self._left += line.encode("utf-8", "replace") + b"\n"
+            self._write_what_goes(0.0)
+            if len(self._left) > _MOST_KEPT:
+                self._fail("nobody reads it")
 
     def finish(self, seconds: float) -> None:
         """Wait so long for what is left to be read; what is not read then is a failure."""
-        if self.failed is None:
-            self._write_what_goes(seconds)
-            if self._left:
-                self._fail("nobody reads it")
+        with self._lock:
+            if self.failed is None:
+                self._write_what_goes(seconds)
+                if self._left:
+                    self._fail("nobody reads it")
 
     def _write_what_goes(self, seconds: float) -> None:
         until = monotonic() + seconds
         try:
             while self._left and self._ready.poll(max(0.0, until - monotonic()) * 1000):
-                # a pipe that is ready takes so much without waiting
-                written = os.write(self._descriptor, self._left[: select.PIPE_BUF])
+                # a pipe that is ready takes so much without waiting, and whole lines keep those of others apart
+                whole = self._left.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF
+                written = os.write(self._descriptor, self._left[:whole])
                 line_end = self._left.rfind(b"\n", 0, written) + 1
                 self._begun = written - line_end if line_end else self._begun + written
                 del self._left[:written]

@@ -10,17 +10,18 @@ import click
 
 from .seconds import Seconds
 from .sections import Section
-from .settings import JSONL, STDOUT
+from .settings import JSONL
+from .stdout import STDOUT
 
 EXAMPLES = """\b
 Examples:
   cached pulls, up to three at a time:
-    ocidriver --pullthrough-url=cache:8080 --registry-url=up:5000 --patterns=-0001,-0002,-0003
+    ocidriver --pullthrough-url=cache:8080 --registry-url=up.local:5000 --patterns=-0001,-0002,-0003
   cold pulls: prune before and between passes, so that the cache goes upstream again:
-    ocidriver --pullthrough-url cache:8080 --registry-url up:5000 --patterns -0001,-0002 \\
+    ocidriver --pullthrough-url cache:8080 --registry-url up.local:5000 --patterns -0001,-0002 \\
       --prune --prune-first
   a docker-registry proxy, eight workers, a verdict for a pipeline:
-    ocidriver --pullthrough-url proxy:5000 --registry-url up:5000 --workers 8 \\
+    ocidriver --pullthrough-url proxy:5000 --registry-url up.local:5000 --workers 8 \\
       --layout distribution --threshold 'error_rate<1%' --threshold 'p95<250ms'
 
 \b

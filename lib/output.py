@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import stat
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from .clock import Clock
@@ -19,11 +21,14 @@ from .events import FAILED, PRUNE, PULL, Event
 from .failures import clean
 from .linefile import LineFile
 from .messages import LINE_LENGTH, say, warn
-from .settings import JSONL, STDOUT, Settings
+from .settings import JSONL, Settings
+from .stdout import is_stdout
 from .tally import Sample
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.
 FAILURES_LOGGED = 100
+# So long a stream that a summary or report goes to may be without a reader, or a reader that reads, in seconds.
+_READER_SECONDS = 10.0
 
 
 class Outputs:
@@ -152,7 +157,7 @@ def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
 
 def check_summary_path(path: Path, option: str = "--summary-file") -> None:
     """Before the test, as nobody wants to learn after an hour that its result has no place."""
-    if str(path) == STDOUT:
+    if is_stdout(path):
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,10 +175,15 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """The whole file or none: written beside it and moved into place. A stream or device is written to directly."""
-    if str(path) == STDOUT:
-        path = Path("/dev/stdout")
+    if is_stdout(path):
+        _write_to_stream(1, text)
+        return
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        path.write_text(text, encoding="utf-8")
+        descriptor = _open_stream(path)
+        try:
+            _write_to_stream(descriptor, text)
+        finally:
+            os.close(descriptor)
         return
     path = path.resolve()
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -188,6 +198,34 @@ def write_whole(path: Path, text: str) -> None:
         with suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _open_stream(path: Path) -> int:
+    """OSError where a named pipe has no reader for so long: opening it would wait for one, deaf to signals."""
+    until = monotonic() + _READER_SECONDS
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not path.is_fifo():
+                raise
+            if monotonic() > until:
+                raise OSError(errno.ENXIO, "nobody reads it") from None
+        sleep(0.05)
+
+
+def _write_to_stream(descriptor: int, text: str) -> None:
+    """OSError where its reader takes nothing for so long."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    left = memoryview(text.encode())
+    while left:
+        if not ready.poll(_READER_SECONDS * 1000):
+            raise OSError(errno.ETIMEDOUT, "nobody reads it")
+        try:
+            left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+        except BlockingIOError:  # another writer was quicker
+            sleep(0.01)
 
 
 def _umask() -> int:

@@ -17,10 +17,10 @@ from .layout import Layout, parse_layout
 from .listen import Listen, parse_listen
 from .pace import Rate, parse_rate
 from .same_server import spelled_alike
+from .stdout import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 from .tls import Tls, parse_tls
 
-STDOUT = "-"
 JSONL = "jsonl"
 # Where lines of several kinds may go.
 _STREAMS = (STDOUT, os.devnull)
@@ -120,7 +120,7 @@ def _check_files(settings: Settings) -> None:
 
 
 def _real(path: str) -> str:
-    return path if path == STDOUT else os.path.realpath(path)
+    return STDOUT if is_stdout(path) else os.path.realpath(path)
 
 
 def make_settings(options: Mapping[str, Any]) -> Settings:

@@ -47,14 +47,26 @@ def test_a_config_file_is_there_where_it_is_needed(
     users: Mapping[Path, Mapping[str, object]],
     written: object,
     scratch: Scratch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("DOCKER_AUTH_CONFIG", raising=False)
     files = write_client_files(client, route, Credentials(users, {}), login, Tls(), scratch)
     assert files.environment["DOCKER_CONFIG"] == str(files.config.parent)
     assert files.config.parent.is_dir()
     assert (json.loads(files.config.read_text()) if files.config.exists() else None) == written
 
 
-def test_what_a_way_before_needed_is_not_left(scratch: Scratch) -> None:
+def test_a_login_that_a_pipeline_has_put_into_the_environment_is_found(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """crane looks for it where it has a config file."""
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", '{"auths": {}}')
+    files = write_client_files("crane", BY_PATH, Credentials(NOTHING, {}), None, Tls(), scratch)
+    assert json.loads(files.config.read_text()) == {}
+
+
+def test_what_a_way_before_needed_is_not_left(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_AUTH_CONFIG", raising=False)
     credentials = Credentials(NOTHING, {})
     write_client_files("crane", BY_HEADER, credentials, None, Tls(), scratch)
     files = write_client_files("crane", BY_PATH, credentials, None, Tls(), scratch)

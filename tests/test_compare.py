@@ -89,8 +89,8 @@ def test_events_fall_into_the_bins_that_the_intervals_say(tmp_path: Path) -> Non
     by_intervals = read_run(path)
     place, _ = cut(by_intervals, read_run(other))
     one, two = fill(by_intervals, place), fill(by_events, place)
-    assert one.every.pulled.sum() == pytest.approx(a.document["pulled"])
-    assert one.every.pulled.tolist() == pytest.approx(two.every.pulled.tolist())
+    assert one.pulled.sum() == pytest.approx(a.document["pulled"])
+    assert one.pulled.tolist() == pytest.approx(two.pulled.tolist())
     assert one.every.total.tolist() == pytest.approx(two.every.total.tolist())
     assert one.failed.tolist() == pytest.approx(two.failed.tolist())
     assert one.every.histogram.sum() == pytest.approx(two.every.histogram.sum())
@@ -120,6 +120,55 @@ def test_other_ramps_are_compared_where_they_are_alike(tmp_path: Path, other: di
         ]
         assert noise.count("noise") >= 9
     assert compared(tmp_path, Made(1), Made(2, ms=600.0, **other))["rate"].verdict == "slower"
+
+
+def by_schedule(made: Made) -> Made:
+    """As with `--rate`: all steps have all workers, while the rate changes."""
+    made.document["settings"]["rate"] = "10:200"
+    for step in made.document["steps"]:
+        step.update(workers=4, direction="up")
+    return made
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_steps_by_a_schedule_are_paired_in_their_order(tmp_path: Path, events: bool) -> None:
+    whole, short = by_schedule(Made(1, workers=4)), by_schedule(Made(2, workers=4, until=75.0))
+    found = compared(tmp_path, whole, short, events=events)
+    assert found["rate"].verdict == "noise"
+    assert found["rate"].change == pytest.approx(0, abs=0.1)
+    same = compared(tmp_path, whole, by_schedule(Made(3, workers=4)), events=events)
+    assert same["rate"].low is not None
+    assert same["rate"].high is not None
+    assert same["rate"].high - same["rate"].low < 0.1
+
+
+def test_schedules_that_rise_in_other_steps_are_not_paired(tmp_path: Path) -> None:
+    """The half of a step is not like the whole of another."""
+    fast, slow = by_schedule(Made(1, workers=4)), by_schedule(Made(2, workers=4, step=40.0))
+    assert compared(tmp_path, fast, slow)["rate"].verdict is None
+    for made in (fast, slow):
+        made.document["settings"]["rate"] = "50"  # which is the same everywhere
+    assert compared(tmp_path, fast, slow)["rate"].verdict is not None
+
+
+def test_images_that_shared_a_launch_have_one_latency(tmp_path: Path) -> None:
+    runs = []
+    for name, made in (("a", Made(1)), ("b", Made(2))):
+        path = made.write_events(tmp_path, name)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        others = [{**line, "seconds": 9.0, "timed": False} for line in lines if line["op"] == "pull"]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines + others))
+        made.document["pulled"] *= 2
+        made.document["rate"] *= 2
+        runs.append(read_run(made.write(tmp_path, name), path))
+    place, _ = cut(*runs)
+    bins = fill(runs[0], place)
+    assert bins.pulled.sum() == runs[0].document["pulled"]
+    assert bins.every.counted.sum() == runs[0].document["pulled"] / 2
+    assert bins.every.total.sum() / bins.every.counted.sum() < 1000
+    assert bins.first is not None
+    assert bins.repeat is not None
+    assert bins.first.counted.sum() + bins.repeat.counted.sum() == bins.every.counted.sum()
 
 
 def test_no_step_in_common(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

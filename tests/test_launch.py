@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import threading
 import time
@@ -133,14 +134,25 @@ def test_what_cannot_be_started(launcher: Launcher, path: str) -> None:
     assert "cannot start the client" in outcome.stderr
 
 
-@pytest.mark.parametrize("call", ["pipe2", "pidfd_open"])
+def test_without_a_descriptor_nothing_is_started(launcher: Launcher, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        outcome = launcher.run(shell(f"echo $$ > {tmp_path}/pid"), 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (outcome.returncode, outcome.stderr) == (127, "cannot start the client: Too many open files")
+    assert outcome.error is not None
+    assert os.listdir(tmp_path) == []
+
+
 def test_without_a_descriptor_nothing_runs_unwatched(
-    launcher: Launcher, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(*_: object) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(os, call, none_left)
+    monkeypatch.setattr(os, "pidfd_open", none_left)
     before = set(os.listdir("/proc/self/fd"))
     outcome = launcher.run(shell(f"echo $$ > {tmp_path}/pid; sleep 60"), 20)
     assert (outcome.returncode, outcome.stderr) == (127, "cannot start the client: Too many open files")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from lib.linefile import LineFile
 from lib.output import Log, Outputs, check_summary_path, event_line, metrics_line, write_summary
 from lib.settings import make_settings
 from lib.tally import Sample
+from tests.driving import command
 
 
 class Warnings(list[str]):
@@ -104,6 +107,59 @@ def test_a_reader_who_comes_back_misses_nothing(warnings: Warnings) -> None:
     os.close(reader)
 
 
+def all_of(reader: int) -> bytes:
+    return b"".join(iter(lambda: os.read(reader, 500), b""))
+
+
+def test_two_threads_write_each_line_once(warnings: Warnings) -> None:
+    reader, writer = os.pipe()
+    file = LineFile("-", "log", warnings, descriptor=writer)
+    read = bytearray()
+
+    def write(name: str) -> None:
+        for number in range(3000):
+            file.write(f"{name}{number:050d}")
+
+    reading = threading.Thread(target=lambda: read.extend(all_of(reader)))
+    writing = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+    for thread in (reading, *writing):
+        thread.start()
+    for thread in writing:
+        thread.join()
+    file.finish(30.0)
+    os.close(writer)
+    reading.join()
+    os.close(reader)
+    lines = read.decode().splitlines()
+    for name in "abc":
+        assert [line for line in lines if line[:1] == name] == [f"{name}{k:050d}" for k in range(3000)]
+    assert len(lines) == 9000
+    assert not warnings
+
+
+def test_two_files_on_one_stream_do_not_write_into_each_others_lines(warnings: Warnings) -> None:
+    """Metrics and log on a stdout whose reader comes and goes."""
+    reader, writer = os.pipe()
+    log, metrics = (LineFile("-", name, warnings, descriptor=writer) for name in ("log", "metrics"))
+    read = bytearray()
+    for number in range(5000):
+        log.write(f"log {number:070d}")
+        if number % 7 == 0:
+            metrics.write(f"metrics {number:030d}")
+        if number > 1500:
+            read += os.read(reader, 100)
+    reading = threading.Thread(target=lambda: read.extend(all_of(reader)))
+    reading.start()
+    log.finish(30.0)
+    metrics.finish(30.0)
+    os.close(writer)
+    reading.join()
+    os.close(reader)
+    lines = read.decode().splitlines()
+    assert all(re.fullmatch(r"log \d{70}|metrics \d{30}", line) for line in lines)
+    assert len(lines) == 5000 + 715
+
+
 def test_a_file_that_cannot_be_made(tmp_path: Path, warnings: Warnings) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="--log-file: cannot write "):
@@ -184,6 +240,51 @@ def test_a_summary_to_a_pipe(tmp_path: Path) -> None:
     assert json.loads(os.read(reader, 1000)) == {"schema": 1}
     os.close(reader)
     assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_summary_to_a_pipe_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.output._READER_SECONDS", 0.2)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="nobody reads it"):
+        write_summary(pipe, {"schema": 1})
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OSError, match="nobody reads it"):
+        write_summary(pipe, {"schema": "x" * 1_000_000})
+    os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
+    """Lines that were there before, metrics, log and events, and the summary at their end."""
+    listed, out = tmp_path / "images", tmp_path / "out"
+    listed.write_text("a/b:v1\n")
+    words = [
+        "--pullthrough-url=a",
+        "--registry-url=b",
+        "--patterns=.",
+        "--iteration-seconds=0.2",
+        "--dry-run",
+    ]
+    words += [
+        f"--image-list={listed}",
+        f"--metrics-file={name}",
+        f"--summary-file={name}",
+        "--tally-seconds=0.1",
+    ]
+    with out.open("w") as file:
+        file.write("before\n")
+        file.flush()
+        subprocess.run(command(*words, f"--events-file={name}"), stdout=file, check=True, timeout=60)
+        file.write("after\n")
+    text = out.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("}\nafter\n")
+    summary = json.loads(text[text.index("\n{\n") : -len("after\n")])
+    lines = text[: text.index("\n{\n")].splitlines()
+    assert sum("test begins" in line for line in lines) == 1
+    assert sum(line.count("\t") == 6 for line in lines) == len(summary["samples"]) == 4
+    assert sum(line.startswith("{") for line in lines) == summary["pulled"] > 10
 
 
 def test_the_summary_path_is_checked_before_the_test(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -399,3 +400,36 @@ def test_crane_is_started_lean_unless_told_otherwise(
     assert ended.status == 0
     assert {line for line in seen.read_text().splitlines() if line.startswith("pull")} == {f"pull {wanted}"}
     assert ended.summary["settings"]["lean"] == (not words)
+
+
+def test_who_ignores_the_ends_of_children_may_start_it(client: Path, tmp_path: Path) -> None:
+    words = command(*files(tmp_path), *options(client, "ok/app:1"))
+    done = subprocess.run(
+        ["bash", "-c", 'trap "" CHLD; exec "$@"', "bash", *words], capture_output=True, text=True, timeout=60
+    )
+    ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.summary["pulled"] > 5
+    ended.check_accounts()
+
+
+def test_a_signal_after_the_run_changes_nothing_of_it(client: Path, tmp_path: Path) -> None:
+    """While the summary waits for the reader of its pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = [word for word in files(tmp_path) if not word.startswith("--summary-file")]
+    with subprocess.Popen(
+        command(*words, *options(client, "ok/app:1"), f"--summary-file={pipe}", "--threshold=rate>100000"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        log = tmp_path / "log"
+        while not log.exists() or "\ttest ends: " not in log.read_text():
+            time.sleep(0.02)
+        time.sleep(2.5)
+        running.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        summary = json.loads(pipe.read_text())
+        assert running.wait(timeout=20) == 3
+        assert running.stderr is not None
+        assert "missed: rate>100000" in running.stderr.read()
+    assert summary["interrupted"] is False

@@ -1,18 +1,21 @@
 """Like with like: two runs cut at the same places of their ramps, so that the ramp itself is not taken for noise.
 
 A step of one run is paired with the step of the other that has as many workers in the same direction, as far as both
-last, and cut into equal parts, the bins. Bin i of one run has the same seconds at the same place as bin i of the other.
+last, and cut into equal parts, the bins. By a schedule all steps have that: there the schedules have to be the same,
+and a step is paired with the one that comes as late. Bin i of one run has the same seconds at the same place as bin i
+of the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .summaries import Latency, Pull, Recorded, Span
+from .summaries import Key, Latency, Pull, Recorded, Span
 
 Floats = NDArray[np.float64]
 
@@ -24,18 +27,19 @@ _WANTED, _MOST = 24, 600
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """By bin: how many pulls, the sum of their milliseconds, and their histogram, a row a bin."""
+    """By bin: how many there are, the sum of their milliseconds, and their histogram, a row a bin."""
 
-    pulled: Floats
+    counted: Floats
     total: Floats
     histogram: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """One run, cut; `first` and `repeat` need events, `errors` are failed pulls by class, likewise."""
+    """One run, cut; `first` and `repeat` need events. Several images that share a launch have one latency."""
 
     seconds: Floats
+    pulled: Floats
     failed: Floats
     every: Latencies
     first: Latencies | None = None
@@ -85,9 +89,17 @@ def _length(step: Span) -> float:
 
 
 def _common(a: Sequence[Span], b: Sequence[Span]) -> list[tuple[Span, Span]]:
-    others = {step.key: step for step in b}
-    pairs = [(step, others[step.key]) for step in a if step.key in others]
+    others = dict(_numbered(b))
+    pairs = [(step, others[key]) for key, step in _numbered(a) if key in others]
     return [(one, other) for one, other in pairs if min(_length(one), _length(other)) > 0]
+
+
+def _numbered(steps: Sequence[Span]) -> Iterator[tuple[tuple[Key, int], Span]]:
+    """Each with its key and how many had the same before it."""
+    seen: Counter[Key] = Counter()
+    for step in steps:
+        yield (step.key, seen[step.key]), step
+        seen[step.key] += 1
 
 
 def _intervals_in(run: Recorded, start: float, length: float) -> int:
@@ -104,7 +116,7 @@ def fill(run: Recorded, place: Cut) -> Bins:
 
 def _by_intervals(run: Recorded, place: Cut) -> Bins:
     count = len(place.starts)
-    failed, pulled, total = np.zeros(count), np.zeros(count), np.zeros(count)
+    failed, pulled, counted, total = (np.zeros(count) for _ in range(4))
     histogram = np.zeros((count, _BUCKETS))
     for each in run.intervals:
         inside = np.minimum(place.ends, each.end) - np.maximum(place.starts, each.start)
@@ -113,9 +125,10 @@ def _by_intervals(run: Recorded, place: Cut) -> Bins:
         failed[rows] += share * each.failed
         pulled[rows] += share * each.pulled
         if each.latency is not None:
+            counted[rows] += share * each.pulled
             total[rows] += share * each.pulled * each.latency.mean
             histogram[rows] += np.outer(share * each.pulled, _spread(each.latency))
-    return Bins(place.ends - place.starts, failed, Latencies(pulled, total, histogram))
+    return Bins(place.ends - place.starts, pulled, failed, Latencies(counted, total, histogram))
 
 
 def _spread(latency: Latency) -> Floats:
@@ -150,6 +163,7 @@ def _by_events(pulls: Sequence[Pull], place: Cut) -> Bins:
     inside = (at >= place.starts[found] - 0.002) & (at < place.ends[found])
     good = np.array([pull.error is None for pull in pulls], dtype=bool)
     first = np.array([pull.first for pull in pulls], dtype=bool)
+    timed = np.array([pull.timed for pull in pulls], dtype=bool)
     taken = np.array([pull.milliseconds for pull in pulls], dtype=np.float64)
 
     def latencies(chosen: NDArray[np.bool_]) -> Latencies:
@@ -159,12 +173,15 @@ def _by_events(pulls: Sequence[Pull], place: Cut) -> Bins:
         total = np.bincount(rows, weights=values, minlength=count).astype(np.float64)
         return Latencies(histogram.sum(axis=1), total, histogram)
 
-    failed = np.bincount(found[inside & ~good], minlength=count).astype(np.float64)
-    pulled = inside & good
+    def counts(chosen: NDArray[np.bool_]) -> Floats:
+        return np.bincount(found[chosen], minlength=count).astype(np.float64)
+
+    measured = inside & good & timed
     return Bins(
         place.ends - place.starts,
-        failed,
-        latencies(pulled),
-        latencies(pulled & first),
-        latencies(pulled & ~first),
+        counts(inside & good),
+        counts(inside & ~good),
+        latencies(measured),
+        latencies(measured & first),
+        latencies(measured & ~first),
     )

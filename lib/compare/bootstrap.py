@@ -66,7 +66,7 @@ def statistics(weights: Floats, latencies: Latencies, shares: Mapping[str, float
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
     below = np.cumsum(weights @ latencies.histogram[:, first:last], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = {"mean": (weights @ latencies.total) / (weights @ latencies.pulled)}
+        found = {"mean": (weights @ latencies.total) / (weights @ latencies.counted)}
         return found | {name: _quantile(below, share, first) for name, share in shares.items()}
 
 

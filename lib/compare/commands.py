@@ -13,7 +13,7 @@ import click
 from ..errors import ExitStatus, RunError, UsageError
 from ..messages import say
 from ..output import check_summary_path
-from ..settings import STDOUT
+from ..stdout import STDOUT
 
 if TYPE_CHECKING:
     from .told import Told

@@ -206,7 +206,7 @@ def _thresholds(pair: Told) -> str:
 def _method(margin: float) -> Iterator[str]:
     yield (
         "Like is compared with like: both ramps are cut into intervals at the same places, as far as both have steps "
-        "with as many workers in the same direction."
+        "with as many workers in the same direction, or with the same schedule."
     )
     yield (
         f"In each of {DRAWS:,} rounds as many intervals are drawn by chance, the same of both runs and in blocks, as "

@@ -90,7 +90,7 @@ class Pair:
             seconds = float(self._in_a.seconds.sum())
             yield (
                 f"the ramps differ: rate and latencies are those of the {seconds:.6g} seconds of each that have as "
-                "many workers in the same direction"
+                "many workers in the same direction, or the same schedule"
             )
         if self._bins < LEAST_BINS:
             yield (
@@ -101,7 +101,7 @@ class Pair:
             yield NEEDS_EVENTS
 
     def _rate(self) -> Quantity:
-        pulled = [self._weights @ bins.every.pulled for bins in (self._in_a, self._in_b)]
+        pulled = [self._weights @ bins.pulled for bins in (self._in_a, self._in_b)]
         seconds = float(self._in_a.seconds.sum())
         if self._whole:
             a, b = float(self._a.document["rate"]), float(self._b.document["rate"])
@@ -153,7 +153,7 @@ class Pair:
         counts = [(int(run.document["failed"]), run.ended) for run in (self._a, self._b)]
         with np.errstate(divide="ignore", invalid="ignore"):
             one, other = (
-                self._weights @ bins.failed / (self._weights @ (bins.failed + bins.every.pulled))
+                self._weights @ bins.failed / (self._weights @ (bins.failed + bins.pulled))
                 for bins in (self._in_a, self._in_b)
             )
             away = spread(other - one, self._bins)

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..summary_file import is_number, read_summary
 
 Json = Mapping[str, Any]
+Key = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A step of the ramp: from `start` to `end` in seconds from the ramp's beginning."""
+    """A step of the ramp: from `start` to `end` in seconds from the ramp's beginning.
+
+    `schedule` tells one schedule from another, and is empty where there is none.
+    """
 
     workers: int
     direction: str
@@ -48,20 +52,26 @@ class Span:
     end: float
     pulled: int
     latency: Latency | None
+    schedule: str
 
     @property
-    def key(self) -> tuple[str, int]:
-        return self.direction, self.workers
+    def key(self) -> Key:
+        """What steps of the same load have in common."""
+        return self.direction, self.workers, self.schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull that succeeded or failed `at` seconds after the ramp's beginning; `error` is a failed one's class."""
+    """A pull that succeeded or failed `at` seconds after the ramp's beginning; `error` is a failed one's class.
+
+    Of the images that shared a launch one is `timed`; those pulled alone after it had failed are not.
+    """
 
     at: float
     milliseconds: float
     first: bool
     error: str | None
+    timed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +122,26 @@ def _steps(document: Json) -> tuple[Span, ...]:
     for each in document["steps"]:
         start = steps[-1].end if steps else 0.0
         end = start + float(each["seconds"])
-        steps.append(Span(each["workers"], each["direction"], start, end, each["pulled"], _measured(each)))
+        steps.append(
+            Span(
+                each["workers"],
+                each["direction"],
+                start,
+                end,
+                each["pulled"],
+                _measured(each),
+                _schedule(document),
+            )
+        )
     return tuple(steps)
+
+
+def _schedule(document: Json) -> str:
+    """One that rises or falls does so over the ramp, so how long its steps are makes a difference."""
+    rate = document["settings"].get("rate")
+    if rate is None:
+        return ""
+    return f"{rate}/{document['settings'].get('iteration_seconds')}" if ":" in str(rate) else str(rate)
 
 
 def _intervals(document: Json) -> tuple[Interval, ...]:
@@ -136,7 +164,8 @@ def _pulls(path: Path, document: Json) -> Iterator[Pull]:
                     error = None if event["outcome"] == "ok" else str(event["class"])
                     if not is_number(event["seconds"]):
                         raise ValueError(event["seconds"])
-                    yield Pull(at, 1000 * float(event["seconds"]), bool(event["first"]), error)
+                    timed = bool(event.get("timed", True))
+                    yield Pull(at, 1000 * float(event["seconds"]), bool(event["first"]), error, timed)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
