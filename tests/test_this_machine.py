@@ -21,7 +21,7 @@ import pytest
 
 from lib.limits import of_this_machine
 from tests.conftest import Upstream
-from tests.doubles.fake_crane import install
+from tests.doubles.fake_crane import install, launches
 from tests.driving import Ended, between_nobody, command, drive, files, finish, left_running, read, start
 
 NOBODY_ELSE = 64_999  # a user id without processes: the limit counts all that a user has
@@ -93,6 +93,10 @@ def outcomes(folder: Path) -> list[str]:
 
 def wait_for_failures(folder: Path, count: int) -> None:
     wait_until(lambda: outcomes(folder).count("failed") >= count)
+
+
+def wait_for_pulls(client: Path, count: int) -> None:
+    wait_until(lambda: sum(line.startswith("pull") for line in launches(client)) >= count)
 
 
 # --- no space
@@ -308,7 +312,7 @@ def test_a_client_that_is_killed_from_outside(
     """As the kernel does where memory runs out."""
     driver = start(tmp_path, *options(client, "hang/app:1", step=60), "--grace=0", environment=temporary)
     for count in (1, 2):
-        wait_until(lambda: left_running(Path(temporary["TMPDIR"])))
+        wait_for_pulls(client, count)
         for pid in left_running(Path(temporary["TMPDIR"])):
             os.kill(pid, signal.SIGKILL)
         wait_for_failures(tmp_path, count)
