@@ -162,6 +162,8 @@ class Driver:
             self._step_index += 1
             wanted = self._steps[self._step_index].workers
             for worker in workers[self._wanted : wanted]:
+                if self._stop.count:
+                    return  # by a schedule hundreds start at once, which may take a while
                 self._start(worker)
             for worker in workers[wanted : self._wanted]:
                 self._retire(worker)
