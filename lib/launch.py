@@ -175,8 +175,7 @@ def _pipe() -> tuple[int, int]:
     """Both ends, reader first; OSError where no descriptor is left."""
     ends = _Pair()
     if _libc.pipe2(ends, os.O_CLOEXEC):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise _last_error()
     return ends[0], ends[1]
 
 
@@ -184,10 +183,15 @@ def _reap(pid: int) -> tuple[int, float]:
     """Of a client that has ended: its exit status, negative for a signal, and its CPU seconds."""
     status, usage = ctypes.c_int(), _Usage()
     if _libc.wait4(pid, ctypes.byref(status), 0, usage) != pid:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise _last_error()
     seconds = usage[0] + usage[2] + (usage[1] + usage[3]) / 1e6
     return os.waitstatus_to_exitcode(status.value), seconds
+
+
+def _last_error() -> OSError:
+    """Of the C library's last call."""
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
 
 
 def _drain(kept: bytearray, reader: int) -> None:

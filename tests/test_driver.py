@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -16,7 +17,7 @@ from lib.failures import Failure
 from lib.images import Image, ImageSet
 from lib.pace import Closed
 from lib.pull import Pulled
-from lib.ramp import plan_ramp
+from lib.ramp import plan_open, plan_ramp
 from lib.stop import Stop
 from lib.tally import Sample, Tally
 from lib.worker import Warm, Worker
@@ -163,6 +164,29 @@ def test_a_driver_that_was_held_up_catches_up_step_by_step() -> None:
     ended = [event.ended - ramp.driver.began for event in ramp.events]
     for each in ramp.tally.steps[:-1]:
         assert each.pulled == sum(1 for at in ended if each.step.start < at <= each.step.end)
+
+
+def test_rounding_adds_no_interval() -> None:
+    """Six times 0.15 is a little less than twice 0.45."""
+    ramp = Ramp(Sleeper(0.01), 1, 0.45, 0.15)
+    ramp.drive()
+    assert len(ramp.samples) == 6
+    ramp.check_sums()
+
+
+def test_a_stop_while_many_workers_start_keeps_the_others_from_starting() -> None:
+    ramp = Ramp(Sleeper(0.01), 5, 0.3, 0.1)
+    ramp.driver._steps = plan_open(5, 0.3, falling=False)
+    start = ramp.workers[1].start
+
+    def start_and_stop() -> None:
+        start()
+        ramp.stop.request(signal.SIGTERM)
+
+    ramp.workers[1].start = start_and_stop  # type: ignore[method-assign]
+    ramp.drive()
+    assert sorted(ramp.driver._started) == [0, 1]
+    ramp.check_sums()
 
 
 def test_a_tally_longer_than_the_test_gives_one_sample() -> None:
