@@ -5,6 +5,10 @@ that a terminal's Ctrl-C does not reach it and so that whatever it started dies 
 that too, but Linux shares out the CPU among sessions (autogroup): with many workers a twentieth of the pulls is lost.
 Only the thread that launched a client ends it, so a pid is never signalled after it was reaped.
 
+Clients start in turns, half as many at a time as there are cores. What starts needs nothing but CPU: hundreds at once
+take it from each other, from those that pull and from the driver, and fewer pulls come of it. Once started they run at
+the same time, all of them where they wait for the server. (`xargs -P` starts one after the other, too.)
+
 A launch lets go of the interpreter twice, to start the client and to wait for its end, and for nothing in between: with
 hundreds of workers there are dozens of threads in line for it, and to stand in line five times a launch is to be late.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import select
 import signal
 from collections.abc import Callable, Mapping
@@ -20,7 +25,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-from .cpu import seconds_of
+from .cpu import cores, seconds_of
 from .spawn import Spawner
 from .stop import SIGNALS
 
@@ -74,12 +79,17 @@ class Launcher:
         self._spawner = Spawner(environment, _DEFAULTED)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._killed, self._killer = os.pipe()
+        self._all_killed = False
+        self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(max(1, int(cores() / 2))):
+            self._turns.put(None)
         self._running: dict[int, float] = {}
         self._stopped = stopped
         _keep_descriptors_to_ourselves()
 
     def kill_all(self) -> None:
         """End all running clients. May be called from a signal handler, and more than once."""
+        self._all_killed = True
         os.write(self._killer, b"x")
 
     def running_cpu_seconds(self) -> float:
@@ -92,23 +102,33 @@ class Launcher:
             os.close(descriptor)
 
     def run(self, argv: list[str], timeout: float) -> Outcome:
-        """Run argv[0] (an absolute path) to its end; `timeout` in seconds, then it is killed. Never raises OSError."""
+        """Run argv[0] (an absolute path) to its end, when its turn has come; never raises OSError.
+
+        It is killed `timeout` seconds after its start. Where it would have started after `kill_all`, it does not.
+        """
+        self._turns.get()
         started = monotonic()
         try:
-            reader, writer = _pipe()
-        except OSError as error:
-            return _not_started(error, started)
-        try:
-            pid = self._spawner.start(argv, (self._null, self._null, writer))
-            _close(writer)
-            writer = -1
+            try:
+                if self._all_killed:
+                    return Outcome(-signal.SIGKILL, "", started, 0.0, interrupted=True)
+                pid, reader = self._start(argv)
+            finally:
+                self._turns.put(None)
             return self._watch(pid, reader, started, started + timeout)
         except OSError as error:
             return _not_started(error, started)
-        finally:
+
+    def _start(self, argv: list[str]) -> tuple[int, int]:
+        """A client's pid, and the descriptor from which its stderr is read."""
+        reader, writer = _pipe()
+        try:
+            return self._spawner.start(argv, (self._null, self._null, writer)), reader
+        except BaseException:
             _close(reader)
-            if writer >= 0:
-                _close(writer)
+            raise
+        finally:
+            _close(writer)
 
     def _watch(self, pid: int, reader: int, started: float, deadline: float) -> Outcome:
         try:
@@ -123,6 +143,8 @@ class Launcher:
             # no descriptor left to wait on it, say: it must not go on unwatched
             _end(pid)
             raise
+        finally:
+            _close(reader)
 
     def _wait(self, pid: int, pidfd: int, reader: int, started: float, deadline: float) -> Outcome:
         watch = select.poll()

@@ -23,7 +23,7 @@ _DRY_PULL = 0.005
 
 
 class Pulled(NamedTuple):
-    """What came of pulling one image; `launch` numbers the launch that it shared with others.
+    """What came of pulling one image; `launch` numbers the launch that it shared with others, `started` is its start.
 
     A launch is `whole` when it pulled all its images: then they share its seconds, and the first of them has its CPU
     seconds and retries. An image that was pulled alone after its launch had failed is `repulled`, its seconds its own.
@@ -31,6 +31,7 @@ class Pulled(NamedTuple):
 
     image: Image
     outcome: str
+    started: float
     seconds: float
     launch: int
     retries: int | None = None
@@ -73,8 +74,10 @@ class ClientPuller:
         if outcome.returncode == 0:
             # what nearly every launch comes to, so without the detours of the others
             none = None if retries is None else 0
-            told = [Pulled(image, OK, outcome.seconds, number, none) for image in images[1:]]
-            first = Pulled(images[0], OK, outcome.seconds, number, retries, None, outcome.cpu_seconds)
+            told = [Pulled(image, OK, outcome.started, outcome.seconds, number, none) for image in images[1:]]
+            first = Pulled(
+                images[0], OK, outcome.started, outcome.seconds, number, retries, None, outcome.cpu_seconds
+            )
             return [first, *told]
         return self._told_of_failure(images, number, outcome, retries, scratch, stopped)
 
@@ -94,7 +97,9 @@ class ClientPuller:
         cpu = outcome.cpu_seconds
         for pulled in told:  # what the launch itself took is the first one's
             retried = None if hidden is None else (pulled.retries or 0) + hidden
-            yield pulled._replace(retries=retried, cpu_seconds=pulled.cpu_seconds + cpu)
+            yield pulled._replace(
+                retries=retried, cpu_seconds=pulled.cpu_seconds + cpu, started=outcome.started
+            )
             hidden, cpu = 0 if hidden is not None else None, 0.0
 
     def _launch(self, images: Sequence[Image], scratch: Path) -> Outcome:
@@ -115,7 +120,7 @@ class ClientPuller:
         """What a launch says of an image, without what the launch took."""
         ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
         failure = failure_of(self._client.name, outcome) if ended == FAILED else None
-        return Pulled(image, ended, outcome.seconds, number, 0, failure)
+        return Pulled(image, ended, outcome.started, outcome.seconds, number, 0, failure)
 
     def _find_out(
         self,
@@ -143,7 +148,9 @@ class ClientPuller:
             to_find.append(suspect)
         else:
             yield self._told(suspect, number, failed)
-        yield from (Pulled(image, INTERRUPTED, failed.seconds, number, 0) for image in to_find)
+        yield from (
+            Pulled(image, INTERRUPTED, failed.started, failed.seconds, number, 0) for image in to_find
+        )
 
     def _pull_alone(self, image: Image, number: int, scratch: Path) -> Pulled:
         outcome = self._launch([image], scratch)
@@ -183,7 +190,7 @@ class DryPuller:
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
         started, number = monotonic(), next(self._numbers)
         sleep(_DRY_PULL * len(images))
-        return [Pulled(image, OK, monotonic() - started, number, 0) for image in images]
+        return [Pulled(image, OK, started, monotonic() - started, number, 0) for image in images]
 
 
 def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:

@@ -136,7 +136,6 @@ class Worker:
 
         A launch gives one latency, a first one where one of its images was.
         """
-        delay = monotonic() - due if self._pace.scheduled else 0.0
         first = {image for image in batch if image not in self._warm}
         timed = next(image for image in batch if image in first) if first else batch[0]
         done, cut_short = [], False
@@ -146,6 +145,8 @@ class Worker:
             if pulled.outcome == OK:
                 self._warm.pulled(image)
                 done.append(image)
+            # a launch may have waited for its turn, too
+            delay = pulled.started - due if self._pace.scheduled else 0.0
             self._emit(self._pull_event(pulled, image in first, pulled.whole and image is timed, delay))
         return None if cut_short else done
 

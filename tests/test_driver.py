@@ -43,7 +43,7 @@ class Sleeper:
             outcome = INTERRUPTED if self.killed else outcome
         failure = Failure("refused", "nobody there") if outcome == FAILED else None
         for image in images:
-            yield Pulled(image, outcome, time.monotonic() - started, 1, 0, failure)
+            yield Pulled(image, outcome, started, time.monotonic() - started, 1, 0, failure)
 
 
 class Ramp:

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,25 @@ def test_kill_all_ends_running_and_later_launches(launcher: Launcher) -> None:
     assert [(each.returncode, each.interrupted, each.timed_out) for each in outcomes] == [
         (-9, True, False)
     ] * 5
+
+
+def test_after_kill_all_nothing_starts(launcher: Launcher) -> None:
+    launcher.kill_all()
+    assert launcher.run(["/does/not/exist"], 5).interrupted
+
+
+def test_clients_start_in_turns_and_run_at_the_same_time(launcher: Launcher, tmp_path: Path) -> None:
+    many = 40
+    waits = f"echo > {tmp_path}/$$; while [ $(ls {tmp_path} | wc -l) -lt {many} ]; do sleep 0.1; done"
+    with ThreadPoolExecutor(many) as workers:
+        outcomes = list(workers.map(lambda _: launcher.run(shell(waits), 60), range(many)))
+    assert [each.returncode for each in outcomes] == [0] * many
+
+
+def test_what_cannot_start_gives_its_turn_back(launcher: Launcher) -> None:
+    for _ in range(os.cpu_count() or 1):
+        assert launcher.run(["/does/not/exist"], 5).error is not None
+    assert launcher.run(shell("exit 0"), 5).returncode == 0
 
 
 def test_the_client_is_a_process_group_of_its_own_with_default_signals(launcher: Launcher) -> None:
