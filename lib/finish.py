@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +13,12 @@ from .clock import Clock
 from .errors import ExitStatus, UsageError
 from .layout import hint
 from .messages import say
-from .output import Outputs, write_summary
+from .output import Outputs
 from .settings import Settings
 from .stop import Stop
 from .summary import Run, missed, summarize
 from .tally import Tally
+from .whole_file import write_whole
 
 # So long the end waits for whoever should read stdout, in seconds.
 READER_SECONDS = 2.0
@@ -36,7 +38,7 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
     unwritten = None
     if settings.summary_file is not None:
         try:
-            write_summary(settings.summary_file, summary)
+            write_whole(settings.summary_file, json.dumps(summary, indent=2) + "\n")
         except OSError as error:
             unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
     if settings.report_file is not None:

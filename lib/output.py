@@ -1,34 +1,23 @@
-"""What a run writes: metrics lines, log lines, events and the summary."""
+"""What a run writes as it goes: metrics lines, log lines and events."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import select
-import stat
-import tempfile
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
+from time import monotonic
 
 from .clock import Clock
-from .errors import UsageError
 from .events import FAILED, PRUNE, PULL, Event
 from .failures import clean
 from .linefile import LineFile
 from .messages import LINE_LENGTH, say, warn
 from .settings import JSONL, Settings
-from .stdout import is_stdout
 from .tally import Sample
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.
 FAILURES_LOGGED = 100
-# So long a stream that a summary or report goes to may be without a reader, or a reader that reads, in seconds.
-_READER_SECONDS = 10.0
 
 
 class Outputs:
@@ -153,82 +142,3 @@ def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
     if batched and event.op == PULL:
         fields |= {"launch": event.launch, "timed": event.timed, "repulled": event.repulled}
     return json.dumps(fields)
-
-
-def check_summary_path(path: Path, option: str = "--summary-file") -> None:
-    """Before the test, as nobody wants to learn after an hour that its result has no place."""
-    if is_stdout(path):
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        special = path.exists() and not stat.S_ISREG(path.stat().st_mode)
-        if path.is_dir() or not os.access(path if special else path.resolve().parent, os.W_OK):
-            raise UsageError(f"{option}: cannot write {path}: it is a folder, or not yours to write")
-    except OSError as error:
-        raise UsageError(f"{option}: cannot write {path}: {error.strerror}") from None
-
-
-def write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """The summary as JSON."""
-    write_whole(path, json.dumps(summary, indent=2) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """The whole file or none: written beside it and moved into place. A stream or device is written to directly."""
-    if is_stdout(path):
-        _write_to_stream(1, text)
-        return
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        descriptor = _open_stream(path)
-        try:
-            _write_to_stream(descriptor, text)
-        finally:
-            os.close(descriptor)
-        return
-    path = path.resolve()
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
-
-
-def _open_stream(path: Path) -> int:
-    """OSError where a named pipe has no reader for so long: opening it would wait for one, deaf to signals."""
-    until = monotonic() + _READER_SECONDS
-    while True:
-        try:
-            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno != errno.ENXIO or not path.is_fifo():
-                raise
-            if monotonic() > until:
-                raise OSError(errno.ENXIO, "nobody reads it") from None
-        sleep(0.05)
-
-
-def _write_to_stream(descriptor: int, text: str) -> None:
-    """OSError where its reader takes nothing for so long."""
-    ready = select.poll()
-    ready.register(descriptor, select.POLLOUT)
-    left = memoryview(text.encode())
-    while left:
-        if not ready.poll(_READER_SECONDS * 1000):
-            raise OSError(errno.ETIMEDOUT, "nobody reads it")
-        try:
-            left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
-        except BlockingIOError:  # another writer was quicker
-            sleep(0.01)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -30,7 +30,7 @@ from .limits import of_this_machine, raise_descriptor_limit
 from .listen import Listen
 from .means import Means, client_environment, dry_means, find_means
 from .messages import warn
-from .output import Outputs, check_summary_path
+from .output import Outputs
 from .pace import Closed, Schedule
 from .progress.start import start_progress
 from .prune import Pruner
@@ -41,6 +41,7 @@ from .settings import Settings
 from .stop import Stop
 from .summary import Run
 from .tally import Tally
+from .whole_file import check_path
 from .worker import Warm, Worker, prune_event
 
 # Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers
@@ -55,9 +56,9 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
     stop = Stop()
     clock = Clock()
     if settings.summary_file is not None:
-        check_summary_path(settings.summary_file)
+        check_path(settings.summary_file, "--summary-file")
     if settings.report_file is not None:
-        check_summary_path(settings.report_file, "--report-file")
+        check_path(settings.report_file, "--report-file")
     outputs = Outputs(settings, clock)
     state = Run(settings, clock.wall(monotonic()), Tally(0, retries_known=True, on_sample=outputs.on_sample))
     state.command = command

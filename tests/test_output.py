@@ -1,4 +1,4 @@
-"""Lines and files: formats, failed writes, the summary whole or not at all."""
+"""Lines of a run: formats, failed writes, files and streams that they share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lib.failures import Failure
 from lib.images import Image
 from lib.latency import Latency
 from lib.linefile import LineFile
-from lib.output import Log, Outputs, check_summary_path, event_line, metrics_line, write_summary
+from lib.output import Log, Outputs, event_line, metrics_line
 from lib.settings import make_settings
 from lib.tally import Sample
 from tests.driving import command
@@ -195,65 +195,6 @@ def test_event_lines() -> None:
     assert (good["class"], good["message"]) == (None, None)
 
 
-def test_the_summary_replaces_a_file_whole(tmp_path: Path) -> None:
-    path = tmp_path / "summary.json"
-    path.write_text("old")
-    write_summary(path, {"schema": 1})
-    assert json.loads(path.read_text()) == {"schema": 1}
-    assert os.listdir(tmp_path) == ["summary.json"]
-    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def test_a_summary_that_cannot_be_made_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "summary.json"
-    path.write_text("old")
-    with pytest.raises(TypeError):
-        write_summary(path, {"schema": object()})
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["summary.json"]
-
-
-def test_a_file_that_cannot_be_put_in_place_leaves_the_old_one_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "summary").write_text("old")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_summary(tmp_path / "summary", {})
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("summary", "old")]
-
-
-def test_a_summary_to_a_pipe(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_summary(pipe, {"schema": 1})
-    assert json.loads(os.read(reader, 1000)) == {"schema": 1}
-    os.close(reader)
-    assert os.listdir(tmp_path) == ["pipe"]
-
-
-def test_a_summary_to_a_pipe_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.output._READER_SECONDS", 0.2)
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with pytest.raises(OSError, match="nobody reads it"):
-        write_summary(pipe, {"schema": 1})
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    with pytest.raises(OSError, match="nobody reads it"):
-        write_summary(pipe, {"schema": "x" * 1_000_000})
-    os.close(reader)
-
-
 @pytest.mark.parametrize("name", ["-", "/dev/stdout"])
 def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
     """Lines that were there before, metrics, log and events, and the summary at their end."""
@@ -285,16 +226,6 @@ def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
     assert sum("test begins" in line for line in lines) == 1
     assert sum(line.count("\t") == 6 for line in lines) == len(summary["samples"]) == 4
     assert sum(line.startswith("{") for line in lines) == summary["pulled"] > 10
-
-
-def test_the_summary_path_is_checked_before_the_test(tmp_path: Path) -> None:
-    check_summary_path(tmp_path / "new" / "summary.json")
-    assert (tmp_path / "new").is_dir()
-    with pytest.raises(UsageError, match="--summary-file: cannot write"):
-        check_summary_path(tmp_path)
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="--summary-file: cannot write"):
-        check_summary_path(tmp_path / "file" / "summary.json")
 
 
 @pytest.mark.parametrize("latency", [Latency(1, 2, 3.04, 4, 5.06, 6, 7), None])

@@ -12,8 +12,8 @@ import click
 
 from ..errors import ExitStatus, RunError, UsageError
 from ..messages import say
-from ..output import check_summary_path
 from ..stdout import STDOUT
+from ..whole_file import check_path
 
 if TYPE_CHECKING:
     from .told import Told
@@ -124,7 +124,7 @@ def _check_report_file(path: Path, inputs: Sequence[Path]) -> None:
     if any(_same(path, each) for each in inputs):
         raise UsageError(f"--report-file: {path} is one of the files to compare; name another")
     try:
-        check_summary_path(path, "--report-file")
+        check_path(path, "--report-file")
     except UsageError as error:
         raise RunError(f"{error}; name a file in a folder that you may write to") from None
 

@@ -8,8 +8,8 @@ import click
 
 from ..errors import RunError
 from ..messages import warn
-from ..output import check_summary_path
 from ..summary_file import read_summary
+from ..whole_file import check_path
 from .page import write_report
 
 
@@ -32,7 +32,7 @@ def report(summary: Path, events: Path | None, output: Path) -> None:
     errors by class over time and the slowest images.
     """
     read = read_summary(summary)
-    check_summary_path(output, "--output")
+    check_path(output, "--output")
     try:
         findings = write_report(output, read, events)
     except OSError as error:

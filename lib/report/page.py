@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..output import write_whole
 from ..pages.chart import Chart
 from ..pages.command_line import command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import safe, tiles
+from ..whole_file import write_whole
 from . import tables
 from .charts import charts
 from .findings import Findings, find
