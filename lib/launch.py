@@ -9,8 +9,8 @@ Clients start in turns, half as many at a time as there are cores. What starts n
 take it from each other, from those that pull and from the driver, and fewer pulls come of it. Once started they run at
 the same time, all of them where they wait for the server. (`xargs -P` starts one after the other, too.)
 
-A launch lets go of the interpreter twice, to start the client and to wait for its end, and for nothing in between: with
-hundreds of workers there are dozens of threads in line for it, and to stand in line five times a launch is to be late.
+A launch lets go of the interpreter to wait for its turn, to start the client and to wait for its end, and for nothing
+in between: with hundreds of workers there may be dozens of threads in line for it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Outcome(NamedTuple):
     """What came of a launch: seconds from launch to exit, CPU seconds of the client, the end of its stderr.
 
     `returncode` is negative for a signal. `timed_out` and `interrupted` tell that the driver killed it, or that
-    what stopped the driver did; `error` that it could not be started at all.
+    what stopped the driver did; `dropped` that it was not started, as nobody wanted it any more; `error` that it
+    could not be.
     """
 
     returncode: int
@@ -63,6 +64,7 @@ class Outcome(NamedTuple):
     cpu_seconds: float = 0.0
     timed_out: bool = False
     interrupted: bool = False
+    dropped: bool = False
     error: OSError | None = None
 
 
@@ -79,7 +81,6 @@ class Launcher:
         self._spawner = Spawner(environment, _DEFAULTED)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._killed, self._killer = os.pipe()
-        self._all_killed = False
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(max(1, int(cores() / 2))):
             self._turns.put(None)
@@ -89,7 +90,6 @@ class Launcher:
 
     def kill_all(self) -> None:
         """End all running clients. May be called from a signal handler, and more than once."""
-        self._all_killed = True
         os.write(self._killer, b"x")
 
     def running_cpu_seconds(self) -> float:
@@ -101,17 +101,17 @@ class Launcher:
         for descriptor in (self._null, self._killed, self._killer):
             os.close(descriptor)
 
-    def run(self, argv: list[str], timeout: float) -> Outcome:
-        """Run argv[0] (an absolute path) to its end, when its turn has come; never raises OSError.
+    def run(self, argv: list[str], timeout: float, unwanted: Callable[[], bool] = lambda: False) -> Outcome:
+        """Run argv[0] (an absolute path) to its end, when its turn to start has come; never raises OSError.
 
-        It is killed `timeout` seconds after its start. Where it would have started after `kill_all`, it does not.
+        It is killed `timeout` seconds after its start, and does not start where it is `unwanted` by then.
         """
         self._turns.get()
         started = monotonic()
         try:
             try:
-                if self._all_killed:
-                    return Outcome(-signal.SIGKILL, "", started, 0.0, interrupted=True)
+                if unwanted():
+                    return Outcome(-1, "", started, 0.0, dropped=True)
                 pid, reader = self._start(argv)
             finally:
                 self._turns.put(None)

@@ -55,6 +55,10 @@ class Pace(Protocol):
         """Wait until a launch of so many pulls should start; its time (monotonic), None when no more should."""
         ...
 
+    def give_back(self, pulls: int) -> None:
+        """They were not started after all."""
+        ...
+
 
 class Closed:
     """As soon as the worker is free."""
@@ -63,6 +67,9 @@ class Closed:
 
     def next(self, pulls: int, stopping: threading.Event) -> float | None:
         return None if stopping.is_set() else monotonic()
+
+    def give_back(self, pulls: int) -> None:
+        pass
 
 
 class Schedule:
@@ -108,10 +115,13 @@ class Schedule:
             return None
         wait = due - monotonic()
         if stopping.wait(wait) if wait > 0 else stopping.is_set():
-            with self._lock:
-                self.started -= pulls
+            self.give_back(pulls)
             return None
         return due
+
+    def give_back(self, pulls: int) -> None:
+        with self._lock:
+            self.started -= pulls
 
     def _take(self, pulls: int) -> float | None:
         with self._lock:

@@ -69,9 +69,12 @@ class ClientPruner:
         for image in images:
             if stopped():
                 return
-            yield self._delete(image, scratch)
+            pruned = self._delete(image, scratch, stopped)
+            if pruned is None:
+                return
+            yield pruned
 
-    def _delete(self, image: Image, scratch: Path) -> Pruned:
+    def _delete(self, image: Image, scratch: Path, stopped: Callable[[], bool]) -> Pruned | None:
         started = monotonic()
         target = image
         if self._resolver is not None and not image.is_digest:
@@ -81,8 +84,12 @@ class ClientPruner:
                 return Pruned(image, FAILED, monotonic() - started, _failure(error))
             except CancelledError:
                 return Pruned(image, INTERRUPTED, monotonic() - started)
-        outcome = self._launcher.run(self._client.delete(self._reference(target), scratch), self._timeout)
-        seconds = monotonic() - started
+        resolved = monotonic() - started
+        argv = self._client.delete(self._reference(target), scratch)
+        outcome = self._launcher.run(argv, self._timeout, stopped)
+        if outcome.dropped:
+            return None
+        seconds = resolved + outcome.seconds
         if outcome.returncode == 0:
             return Pruned(image, OK, seconds, None, outcome.cpu_seconds)
         if outcome.interrupted:

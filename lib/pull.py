@@ -48,7 +48,7 @@ class Puller(Protocol):
     """Pulls images with one launch; each of them is told once, in any order.
 
     `scratch` is the worker's own folder. What fails is found out by further launches while the answer is read, until
-    `stopped` says so.
+    `stopped` says so. Where it says so before the first launch has started, nothing is told.
     """
 
     def pull(
@@ -69,7 +69,9 @@ class ClientPuller:
         self._numbers = itertools.count(1)
 
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
-        number, outcome = next(self._numbers), self._launch(images, scratch)
+        number, outcome = next(self._numbers), self._launch(images, scratch, stopped)
+        if outcome.dropped:
+            return []
         retries = self._retries(outcome)
         if outcome.returncode == 0:
             # what nearly every launch comes to, so without the detours of the others
@@ -102,14 +104,14 @@ class ClientPuller:
             )
             hidden, cpu = 0 if hidden is not None else None, 0.0
 
-    def _launch(self, images: Sequence[Image], scratch: Path) -> Outcome:
+    def _launch(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Outcome:
         references = [self._reference(image) for image in images]
         try:
             argv = self._client.pull(references, scratch)
         except OSError as error:
             why = f"cannot write to {scratch}: {error.strerror}"
             return Outcome(127, why, monotonic(), 0.0, error=error)
-        outcome = self._launcher.run(argv, self._timeout)
+        outcome = self._launcher.run(argv, self._timeout, stopped)
         if outcome.returncode or self._client.leaves_files(len(images)):
             _empty(scratch)
         if outcome.error is not None:
@@ -137,13 +139,19 @@ class ClientPuller:
         suspect = self._suspect(images, failed.stderr)
         to_find, culprits = [image for image in images if image is not suspect], 0
         while to_find and not stopped():
-            alone = self._pull_alone(to_find.pop(0), number, scratch)
+            alone = self._pull_alone(to_find[0], number, scratch, stopped)
+            if alone is None:
+                break
+            del to_find[0]
             culprits += alone.outcome == FAILED
             yield alone
             if alone.outcome == INTERRUPTED:
                 break
+        last = None
         if culprits and not to_find and not stopped():
-            yield self._pull_alone(suspect, number, scratch)
+            last = self._pull_alone(suspect, number, scratch, stopped)
+        if last is not None:
+            yield last
         elif culprits:
             to_find.append(suspect)
         else:
@@ -152,8 +160,12 @@ class ClientPuller:
             Pulled(image, INTERRUPTED, failed.started, failed.seconds, number, 0) for image in to_find
         )
 
-    def _pull_alone(self, image: Image, number: int, scratch: Path) -> Pulled:
-        outcome = self._launch([image], scratch)
+    def _pull_alone(
+        self, image: Image, number: int, scratch: Path, stopped: Callable[[], bool]
+    ) -> Pulled | None:
+        outcome = self._launch([image], scratch, stopped)
+        if outcome.dropped:
+            return None
         hidden, cpu = self._retries(outcome), outcome.cpu_seconds
         return self._told(image, number, outcome)._replace(retries=hidden, cpu_seconds=cpu, repulled=True)
 

@@ -11,7 +11,9 @@ import ctypes
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-_library = ctypes.CDLL(None)
+# only the one that waits lets go of the interpreter
+_library = ctypes.PyDLL(None)
+_posix_spawn = ctypes.CDLL(None).posix_spawn
 _SETPGROUP, _SETSIGDEF, _SETSIGMASK = 0x02, 0x04, 0x08
 _Object = ctypes.c_char * 512
 
@@ -44,9 +46,7 @@ class Spawner:
             for number, descriptor in enumerate(standard):
                 _check(_library.posix_spawn_file_actions_adddup2(actions, descriptor, number))
             _check(
-                _library.posix_spawn(
-                    ctypes.byref(pid), words[0], actions, self._attributes, words, self._environment
-                )
+                _posix_spawn(ctypes.byref(pid), words[0], actions, self._attributes, words, self._environment)
             )
         finally:
             _library.posix_spawn_file_actions_destroy(actions)

@@ -132,15 +132,15 @@ class Worker:
             self.passes += 1
 
     def _pull(self, batch: Sequence[Image], due: float) -> list[Image] | None:
-        """Those that were pulled, None where a stop cut it short.
+        """Those that were pulled, None where a stop cut it short or kept it from starting.
 
         A launch gives one latency, a first one where one of its images was.
         """
         first = {image for image in batch if image not in self._warm}
         timed = next(image for image in batch if image in first) if first else batch[0]
-        done, cut_short = [], False
+        done, cut_short, started = [], False, False
         for pulled in self._puller.pull(batch, self._scratch, self._stopping.is_set):
-            image = pulled.image
+            image, started = pulled.image, True
             cut_short |= pulled.outcome == INTERRUPTED
             if pulled.outcome == OK:
                 self._warm.pulled(image)
@@ -148,7 +148,9 @@ class Worker:
             # a launch may have waited for its turn, too
             delay = pulled.started - due if self._pace.scheduled else 0.0
             self._emit(self._pull_event(pulled, image in first, pulled.whole and image is timed, delay))
-        return None if cut_short else done
+        if not started:
+            self._pace.give_back(len(batch))
+        return done if started and not cut_short else None
 
     def _pull_event(self, pulled: Pulled, first: bool, timed: bool, delay: float) -> Event:
         return Event(

@@ -8,13 +8,14 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lib.launch import KEPT_HEAD, KEPT_STDERR, Launcher
+from lib.spawn import Spawner
 from lib.stop import Stop
 
 
@@ -182,23 +183,42 @@ def test_kill_all_ends_running_and_later_launches(launcher: Launcher) -> None:
     ] * 5
 
 
-def test_after_kill_all_nothing_starts(launcher: Launcher) -> None:
-    launcher.kill_all()
-    assert launcher.run(["/does/not/exist"], 5).interrupted
+def test_clients_start_in_turns_and_run_at_the_same_time(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits until somebody opens the pipe, and that is when all of them have started."""
+    spawn, starting, most, started = Spawner.start, 0, 0, 0
+    many, pipe = 40, tmp_path / "pipe"
+    os.mkfifo(pipe)
 
+    def watched(self: Spawner, argv: Sequence[str], standard: Sequence[int]) -> int:
+        nonlocal starting, most, started
+        starting += 1
+        most = max(most, starting)
+        time.sleep(0.01)  # lets the others have their turn, if it were theirs
+        pid = spawn(self, argv, standard)
+        starting -= 1
+        started += 1
+        return pid
 
-def test_clients_start_in_turns_and_run_at_the_same_time(launcher: Launcher, tmp_path: Path) -> None:
-    many = 40
-    waits = f"echo > {tmp_path}/$$; while [ $(ls {tmp_path} | wc -l) -lt {many} ]; do sleep 0.1; done"
+    monkeypatch.setattr(Spawner, "start", watched)
     with ThreadPoolExecutor(many) as workers:
-        outcomes = list(workers.map(lambda _: launcher.run(shell(waits), 60), range(many)))
-    assert [each.returncode for each in outcomes] == [0] * many
+        outcomes = workers.map(lambda _: launcher.run(shell(f"read nothing < {pipe}"), 60), range(many))
+        while started < many:
+            time.sleep(0.05)
+        running = threading.active_count() - 1
+        os.close(os.open(pipe, os.O_WRONLY))
+        assert {each.returncode for each in outcomes} == {1}  # the end of a file that is empty
+    assert running >= many
+    assert most <= max(1, (os.cpu_count() or 1) // 2)
 
 
-def test_what_cannot_start_gives_its_turn_back(launcher: Launcher) -> None:
+def test_what_cannot_start_or_is_unwanted_gives_its_turn_back(launcher: Launcher) -> None:
     for _ in range(os.cpu_count() or 1):
         assert launcher.run(["/does/not/exist"], 5).error is not None
-    assert launcher.run(shell("exit 0"), 5).returncode == 0
+        assert launcher.run(["/does/not/exist"], 5, lambda: True).dropped
+    with ThreadPoolExecutor(1) as worker:
+        assert worker.submit(launcher.run, shell("exit 0"), 5).result(30).returncode == 0
 
 
 def test_the_client_is_a_process_group_of_its_own_with_default_signals(launcher: Launcher) -> None:

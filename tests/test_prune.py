@@ -223,8 +223,10 @@ def test_a_stop_leaves_the_rest(tmp_path: Path) -> None:
     try:
         client = Crane("/bin/true", "", "linux/amd64", True)
         pruner = ClientPruner(client, launcher, lambda image: image.name, 5, None)
-        answers = iter([False, True])
-        done = list(pruner.prune([Image("a", "1"), Image("b", "1")], tmp_path, lambda: next(answers)))
-        assert [each.image.name for each in done] == ["a:1"]
+        images = [Image("a", "1"), Image("b", "1")]
+        # asked before each image, and again when its turn to start has come
+        for answers, pruned in (([False, False, True], ["a:1"]), ([False, True], [])):
+            done = list(pruner.prune(images, tmp_path, iter(answers).__next__))
+            assert [each.image.name for each in done] == pruned
     finally:
         launcher.close()

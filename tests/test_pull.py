@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -160,19 +160,22 @@ CPU = 0.5
 
 
 class Scripted:
-    """A launcher whose launches end as they are told to."""
+    """A launcher whose launches end as they are told to; None is one that a stop keeps from starting."""
 
-    def __init__(self, *codes: int) -> None:
+    def __init__(self, *codes: int | None) -> None:
         self.codes = list(codes)
         self.launches: list[Sequence[str]] = []
         self.stderr = "Error: GET http://c:1/v2/b/manifests/v1: MANIFEST_UNKNOWN"
 
-    def run(self, argv: list[str], timeout: float) -> Outcome:
+    def run(self, argv: list[str], timeout: float, unwanted: Callable[[], bool]) -> Outcome:
+        code = self.codes.pop(0)
+        if code is None:
+            return Outcome(-1, "", 0.0, 0.0, dropped=True)
         self.launches.append(argv)
-        return Outcome(self.codes.pop(0), self.stderr, 0.0, 0.1, CPU)
+        return Outcome(code, self.stderr, 0.0, 0.1, CPU)
 
 
-def outcomes_after_a_stop(*codes: int, stop_after: int) -> dict[str, str]:
+def outcomes_after_a_stop(*codes: int | None, stop_after: int = 9) -> dict[str, str]:
     """Of images a, b, c, d in a batch, when the worker is stopped after so many launches."""
     launcher = Scripted(*codes)
     puller = ClientPuller(
@@ -201,6 +204,28 @@ def test_a_stop_ends_the_search_after_the_launch_that_it_is_in() -> None:
     assert outcomes_after_a_stop(1, 1, 0, 0, stop_after=4) == {
         "a": FAILED, "b": INTERRUPTED, "c": OK, "d": OK,
     }  # fmt: skip
+
+
+def test_a_stop_while_a_launch_waits_for_its_turn() -> None:
+    assert outcomes_after_a_stop(1, None) == {
+        "b": FAILED, "a": INTERRUPTED, "c": INTERRUPTED, "d": INTERRUPTED,
+    }  # fmt: skip
+    assert outcomes_after_a_stop(1, 1, None) == {
+        "a": FAILED, "b": INTERRUPTED, "c": INTERRUPTED, "d": INTERRUPTED,
+    }  # fmt: skip
+    assert outcomes_after_a_stop(1, 1, 0, 0, None) == {
+        "a": FAILED, "b": INTERRUPTED, "c": OK, "d": OK,
+    }  # fmt: skip
+
+
+def test_of_a_launch_that_never_started_nothing_is_told() -> None:
+    puller = ClientPuller(
+        Crane("/crane", "", "linux/amd64", True),
+        Scripted(None),  # type: ignore[arg-type]
+        lambda image: f"c:1/{image.name}",
+        1.0,
+    )
+    assert list(puller.pull([Image("a", "v1"), Image("b", "v1")], Path("/nowhere"), lambda: True)) == []
 
 
 def test_a_list_that_cannot_be_written_is_a_full_disk_and_no_fault_of_the_driver(
