@@ -162,8 +162,8 @@ class Driver:
             self._step_index += 1
             wanted = self._steps[self._step_index].workers
             for worker in workers[self._wanted : wanted]:
-                if self._stop.count:
-                    return  # by a schedule hundreds start at once, which may take a while
+                if self._stop.count or self.hopeless is not None:
+                    return  # by a schedule hundreds start at once: after a signal, or one that cannot, no more
                 self._start(worker)
             for worker in workers[wanted : self._wanted]:
                 self._retire(worker)

@@ -115,7 +115,7 @@ class RunCollector(Collector):
         )
         yield GaugeMetricFamily(
             "ocidriver_unstarted_pulls",
-            "Pulls that are due and have not started yet.",
+            "Pulls that are due and that no worker has taken yet.",
             value=tally.schedule.unstarted(driver.second) if driver else 0,
         )
 

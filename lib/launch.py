@@ -5,9 +5,10 @@ that a terminal's Ctrl-C does not reach it and so that whatever it started dies 
 that too, but Linux shares out the CPU among sessions (autogroup): with many workers a twentieth of the pulls is lost.
 Only the thread that launched a client ends it, so a pid is never signalled after it was reaped.
 
-Clients start in turns, half as many at a time as there are cores. What starts needs nothing but CPU: hundreds at once
-take it from each other, from those that pull and from the driver, and fewer pulls come of it. Once started they run at
-the same time, all of them where they wait for the server. (`xargs -P` starts one after the other, too.)
+Clients start in turns, half as many at a time as there are cores, at least one. What starts needs nothing but CPU:
+hundreds at once take it from each other, from those that pull and from the driver, and fewer pulls come of it. Once
+started they run at the same time, all of them where they wait for the server. Who is there when a turn is given back
+takes it, whoever came first. (`xargs -P` starts one after the other, too.)
 
 A launch lets go of the interpreter to wait for its turn, to start the client and to wait for its end, and for nothing
 in between: with hundreds of workers there may be dozens of threads in line for it.
@@ -50,7 +51,7 @@ _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, sig
 
 
 class Outcome(NamedTuple):
-    """What came of a launch: seconds from launch to exit, CPU seconds of the client, the end of its stderr.
+    """What came of a launch: its start (monotonic), seconds from launch to exit, CPU seconds and the end of its stderr.
 
     `returncode` is negative for a signal. `timed_out` and `interrupted` tell that the driver killed it, or that
     what stopped the driver did; `dropped` that it was not started, as nobody wanted it any more; `error` that it
@@ -111,7 +112,7 @@ class Launcher:
         try:
             try:
                 if unwanted():
-                    return Outcome(-1, "", started, 0.0, dropped=True)
+                    return Outcome(127, "", started, 0.0, dropped=True)
                 pid, reader = self._start(argv)
             finally:
                 self._turns.put(None)

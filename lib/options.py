@@ -205,7 +205,8 @@ OPTIONS: list[click.Parameter] = [
         section=CLIENT,
         is_flag=True,
         default=True,
-        help="Start crane with GOMAXPROCS=1, unless the environment has it: a tenth less CPU a pull.  [default: lean]",
+        help="Start crane with GOMAXPROCS=1, unless the environment has it, and let no client preempt what runs "
+        "(SCHED_BATCH): more than a tenth less CPU a pull.  [default: lean]",
     ),
     _switch(
         ["--prune"],

@@ -83,7 +83,7 @@ class Schedule:
     def __init__(self, rate: Rate, seconds: float) -> None:
         self.rate = rate
         self.seconds = seconds
-        self.started = 0
+        self.taken = 0
         # the last of a whole number of pulls is due before the end, whatever the rounding
         self._total = math.ceil(self.due_by(seconds) * (1 - 1e-12))
         self._began = 0.0
@@ -121,14 +121,14 @@ class Schedule:
 
     def give_back(self, pulls: int) -> None:
         with self._lock:
-            self.started -= pulls
+            self.taken -= pulls
 
     def _take(self, pulls: int) -> float | None:
         with self._lock:
-            second = self.second_of(self.started)
+            second = self.second_of(self.taken)
             if second == math.inf:
                 return None
-            self.started += pulls
+            self.taken += pulls
             return self._began + second
 
     def due_pulls(self, second: float) -> int:
@@ -137,4 +137,4 @@ class Schedule:
 
     def unstarted(self, second: float) -> int:
         """Pulls that were due by this second of the ramp and have not started."""
-        return max(0, self.due_pulls(second) - self.started)
+        return max(0, self.due_pulls(second) - self.taken)

@@ -283,6 +283,7 @@ def _workers(
             batch=settings.batch,
             scratch=scratch.folder(f"worker-{index}"),
             random=_random(settings.seed, index) if settings.shuffle else None,
+            lean=settings.lean,
         )
         for index, image_set in enumerate(selection.image_sets)
     ]

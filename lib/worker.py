@@ -17,6 +17,7 @@ from .images import Image, ImageSet
 from .pace import LATE_SECONDS, Pace
 from .prune import Pruned, Pruner
 from .pull import Pulled, Puller, batches
+from .scheduling import preempt_nobody
 
 
 class Doing(NamedTuple):
@@ -66,6 +67,7 @@ class Worker:
         batch: int,
         scratch: Path,
         random: Random | None,
+        lean: bool = True,
     ) -> None:
         self.index = index
         self.image_set = image_set
@@ -81,6 +83,7 @@ class Worker:
         self._batch = batch
         self._scratch = scratch
         self._random = random
+        self._lean = lean
         self._stopping = threading.Event()
         self._hurrying = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
@@ -98,6 +101,8 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
+        if self._lean:
+            preempt_nobody()
         try:
             self._passes()
         except BaseException as error:

@@ -255,14 +255,19 @@ def test_a_fault_of_a_worker_ends_the_run() -> None:
         Ramp(Broken(0), 1, 0.1, 1).drive()
 
 
-def test_a_worker_that_cannot_be_started_ends_the_run_with_its_accounts_in_order() -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_worker_that_cannot_be_started_ends_the_run_with_its_accounts_in_order(at_once: bool) -> None:
     ramp = Ramp(Sleeper(0.01), 3, 0.2, 0.1)
+    if at_once:
+        ramp.driver._steps = plan_open(3, 0.2, falling=False)
 
     def no_thread() -> None:
+        time.sleep(0.1)  # until the first has pulled something
         raise RuntimeError("can't start new thread")
 
     ramp.workers[1].start = no_thread  # type: ignore[method-assign]
     ramp.drive()
+    assert sorted(ramp.driver._started) == [0]
     assert ramp.driver.hopeless is not None
     assert ramp.driver.hopeless.startswith("cannot start worker 1: can't start new thread; raise the limit")
     assert ramp.tally.pulled > 0

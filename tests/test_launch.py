@@ -151,7 +151,10 @@ def test_without_a_descriptor_nothing_is_started(launcher: Launcher, tmp_path: P
 def test_without_a_descriptor_nothing_runs_unwatched(
     launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(*_: object) -> int:
+    started: list[int] = []
+
+    def none_left(pid: int) -> int:
+        started.append(pid)
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", none_left)
@@ -161,7 +164,7 @@ def test_without_a_descriptor_nothing_runs_unwatched(
     assert outcome.error is not None
     assert set(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(started[0], os.WNOHANG)
 
 
 def test_kill_all_ends_running_and_later_launches(launcher: Launcher) -> None:
@@ -186,30 +189,33 @@ def test_kill_all_ends_running_and_later_launches(launcher: Launcher) -> None:
 def test_clients_start_in_turns_and_run_at_the_same_time(
     launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each waits until somebody opens the pipe, and that is when all of them have started."""
-    spawn, starting, most, started = Spawner.start, 0, 0, 0
+    """Each waits for a line in the pipe, which is written when all of them run."""
+    spawn, starting, most = Spawner.start, 0, 0
     many, pipe = 40, tmp_path / "pipe"
     os.mkfifo(pipe)
+    lines = os.open(pipe, os.O_RDWR)
 
     def watched(self: Spawner, argv: Sequence[str], standard: Sequence[int]) -> int:
-        nonlocal starting, most, started
+        nonlocal starting, most
         starting += 1
         most = max(most, starting)
-        time.sleep(0.01)  # lets the others have their turn, if it were theirs
-        pid = spawn(self, argv, standard)
+        time.sleep(0.01)  # others would start meanwhile, if it were their turn
         starting -= 1
-        started += 1
-        return pid
+        return spawn(self, argv, standard)
 
     monkeypatch.setattr(Spawner, "start", watched)
-    with ThreadPoolExecutor(many) as workers:
-        outcomes = workers.map(lambda _: launcher.run(shell(f"read nothing < {pipe}"), 60), range(many))
-        while started < many:
-            time.sleep(0.05)
-        running = threading.active_count() - 1
-        os.close(os.open(pipe, os.O_WRONLY))
-        assert {each.returncode for each in outcomes} == {1}  # the end of a file that is empty
-    assert running >= many
+    try:
+        with ThreadPoolExecutor(many) as workers:
+            outcomes = workers.map(lambda _: launcher.run(shell(f"read line < {pipe}"), 60), range(many))
+            deadline = time.monotonic() + 30
+            while len(launcher._running) < many and time.monotonic() < deadline:
+                time.sleep(0.05)
+            running = len(launcher._running)
+            os.write(lines, b"\n" * many)
+            assert {each.returncode for each in outcomes} == {0}
+    finally:
+        os.close(lines)
+    assert running == many
     assert most <= max(1, (os.cpu_count() or 1) // 2)
 
 

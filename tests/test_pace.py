@@ -62,7 +62,7 @@ def test_a_launch_waits_for_its_time_and_what_is_due_already_does_not() -> None:
     due = [schedule.next(1, stopping) for _ in range(4)]
     assert due == pytest.approx([began, began + 0.05, began + 0.1, began + 0.15])
     assert time.monotonic() >= began + 0.15
-    assert schedule.started == 4
+    assert schedule.taken == 4
 
 
 def test_a_batch_takes_the_time_of_as_many_pulls() -> None:
@@ -77,7 +77,7 @@ def test_who_is_stopped_while_waiting_gives_its_pull_back() -> None:
     assert schedule.next(1, stopping) is not None
     stopping.set()
     assert schedule.next(1, stopping) is None
-    assert schedule.started == 1
+    assert schedule.taken == 1
     assert schedule.unstarted(1.9) == 0
     assert schedule.unstarted(2.1) == 1
     assert schedule.unstarted(10.0) == 4

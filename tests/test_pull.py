@@ -170,7 +170,7 @@ class Scripted:
     def run(self, argv: list[str], timeout: float, unwanted: Callable[[], bool]) -> Outcome:
         code = self.codes.pop(0)
         if code is None:
-            return Outcome(-1, "", 0.0, 0.0, dropped=True)
+            return Outcome(127, "", 0.0, 0.0, dropped=True)
         self.launches.append(argv)
         return Outcome(code, self.stderr, 0.0, 0.1, CPU)
 
@@ -218,14 +218,15 @@ def test_a_stop_while_a_launch_waits_for_its_turn() -> None:
     }  # fmt: skip
 
 
-def test_of_a_launch_that_never_started_nothing_is_told() -> None:
+def test_of_a_launch_that_a_stop_keeps_from_starting_nothing_is_told(
+    launcher: Launcher, tmp_path: Path
+) -> None:
     puller = ClientPuller(
-        Crane("/crane", "", "linux/amd64", True),
-        Scripted(None),  # type: ignore[arg-type]
-        lambda image: f"c:1/{image.name}",
-        1.0,
+        Crane("/does/not/exist", "", "linux/amd64", True), launcher, lambda image: f"c:1/{image.name}", 1.0
     )
-    assert list(puller.pull([Image("a", "v1"), Image("b", "v1")], Path("/nowhere"), lambda: True)) == []
+    images = [Image("a", "v1"), Image("b", "v1")]
+    assert list(puller.pull(images, tmp_path, lambda: True)) == []
+    assert [each.outcome for each in puller.pull(images, tmp_path, lambda: False)] == [FAILED] * 2
 
 
 def test_a_list_that_cannot_be_written_is_a_full_disk_and_no_fault_of_the_driver(

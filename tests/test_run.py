@@ -195,6 +195,21 @@ def test_a_signal_drains(
     ended.check_accounts()
 
 
+def test_after_a_signal_no_client_starts_whose_worker_waited_for_its_turn(
+    client: Path, tmp_path: Path
+) -> None:
+    images = [f"ok/app-{k}:v1" for k in range(60)]
+    driver = start(tmp_path, *between_nobody(client, images, 60), "--workers=60", "--rate=5000")
+    wait_for_pulls(client, 60)
+    driver.send_signal(signal.SIGTERM)
+    ended = finish(driver, tmp_path)
+    assert ended.status == 143
+    assert ended.summary["unstarted"] > 0
+    assert ended.summary["pulled"] == len([line for line in launches(client) if line.startswith("pull")])
+    assert ended.summary["failed"] == ended.summary["interrupted_pulls"] == 0
+    ended.check_accounts()
+
+
 @pytest.mark.parametrize("twice", [True, False])
 def test_after_the_grace_or_at_a_second_signal_clients_are_killed(
     client: Path, tmp_path: Path, temporary: dict[str, str], twice: bool
@@ -386,14 +401,19 @@ def test_latencies_by_a_schedule_count_from_when_the_pull_was_due(client: Path, 
 
 @pytest.mark.parametrize(
     ("words", "environment", "wanted"),
-    [([], {}, "1"), (["--no-lean"], {}, "unset"), ([], {"GOMAXPROCS": "3"}, "3")],
+    [
+        ([], {}, f"1 {os.SCHED_BATCH}"),
+        (["--no-lean"], {}, f"unset {os.SCHED_OTHER}"),
+        ([], {"GOMAXPROCS": "3"}, f"3 {os.SCHED_BATCH}"),
+    ],
 )
 def test_crane_is_started_lean_unless_told_otherwise(
     client: Path, tmp_path: Path, words: list[str], environment: dict[str, str], wanted: str
 ) -> None:
     seen = tmp_path / "seen"
     script = client.read_text().replace(
-        "#!/bin/sh\n", f'#!/bin/sh\necho "$1 ${{GOMAXPROCS-unset}}" >> {seen}\n'
+        "#!/bin/sh\n",
+        f'#!/bin/sh\necho "$1 ${{GOMAXPROCS-unset}} $(cut -d" " -f41 /proc/$$/stat)" >> {seen}\n',
     )
     client.write_text(script)
     ended = drive(tmp_path, *options(client, "ok/app:v1"), *words, environment=environment)

@@ -1,66 +1,103 @@
-"""What a worker makes of its pulls, with a puller of which the test knows when it starts."""
+"""What a worker makes of its pulls, with a puller of which the test knows when it starts and when it does not."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lib.events import OK, Event
 from lib.images import Image, ImageSet
 from lib.pace import Closed, Pace, Rate, Schedule
+from lib.prune import Pruned
 from lib.pull import Pulled
 from lib.worker import Warm, Worker
 
 WAIT = 0.2
+IMAGES = (Image("a", "1"), Image("b", "1"))
 
 
-class Crowded:
-    """A launch waits for its turn, in which a stop keeps it from starting, and then takes a tenth of a second."""
+class Queuing:
+    """A launch waits for its turn to start, and then takes a tenth of a second."""
 
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
         time.sleep(WAIT)
-        if stopped():
-            return []
         return [Pulled(image, OK, time.monotonic(), 0.1, 1, 0) for image in images]
 
 
-def events_of(pace: Pace, *, stop_at: float = 2 * WAIT) -> list[Event]:
-    """Of a worker that is stopped after so many seconds, and after its first Event."""
-    events: list[Event] = []
+class Crowded:
+    """A launch's turn never comes; `waiting` is set once it waits for it."""
 
-    def emit(event: Event) -> None:
-        events.append(event)
-        worker.stop()
+    def __init__(self) -> None:
+        self.waiting = threading.Event()
 
-    images = ImageSet("p", (Image("a", "1"), Image("b", "1")))
-    worker = Worker(
-        0, images, Crowded(), None, pace, Warm(), emit, lambda _: None, batch=1, scratch=Path(), random=None
-    )
-    worker.start()
-    time.sleep(stop_at)
-    worker.stop()
-    worker.join()
-    return events
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
+        self.waiting.set()
+        while not stopped():
+            time.sleep(0.01)
+        return []
+
+
+class Recorder:
+    """A pruner that keeps what it was to prune."""
+
+    how = "recorded"
+
+    def __init__(self) -> None:
+        self.images: list[Image] = []
+
+    def prune(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pruned]:
+        self.images += images
+        return iter(())
+
+
+class Running:
+    """A worker with both images in one batch, running; after its first Event it stops."""
+
+    def __init__(self, puller: Queuing | Crowded, pace: Pace) -> None:
+        self.events: list[Event] = []
+        self.pruner = Recorder()
+        self.worker = Worker(
+            0, ImageSet("p", IMAGES), puller, self.pruner, pace, Warm(), self.emit, lambda _: None,
+            batch=2, scratch=Path(), random=None,
+        )  # fmt: skip
+        self.worker.start()
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+        self.worker.stop()
+
+
+def begun_schedule() -> Schedule:
+    schedule = Schedule(Rate(2.0, 2.0), 1.0)
+    schedule.begin(time.monotonic())
+    return schedule
 
 
 def test_a_launch_takes_as_long_as_the_client_runs() -> None:
-    (event,) = events_of(Closed())
-    assert (event.seconds, event.late) == (0.1, False)
+    running = Running(Queuing(), Closed())
+    running.worker.join()
+    assert [(event.seconds, event.late) for event in running.events] == [(0.1, False)] * 2
+    assert running.worker.passes == 1
+    assert running.pruner.images == list(IMAGES)
 
 
 def test_by_a_schedule_the_wait_for_a_turn_to_start_counts_too() -> None:
-    schedule = Schedule(Rate(1.0, 1.0), 1.0)
-    schedule.begin(time.monotonic())
-    (event,) = events_of(schedule)
-    assert event.seconds >= 0.1 + WAIT
-    assert event.late
-    assert schedule.started == 1
+    schedule = begun_schedule()
+    running = Running(Queuing(), schedule)
+    running.worker.join()
+    assert len(running.events) == schedule.taken == 2
+    assert all(event.seconds >= 0.1 + WAIT and event.late for event in running.events)
 
 
-def test_a_launch_that_a_stop_kept_from_starting_is_no_attempt_and_goes_back_to_the_schedule() -> None:
-    schedule = Schedule(Rate(1.0, 1.0), 1.0)
-    schedule.begin(time.monotonic())
-    assert events_of(schedule, stop_at=WAIT / 2) == []
-    assert schedule.started == 0
-    assert schedule.unstarted(1.0) == 1
+def test_a_launch_that_a_stop_keeps_from_starting_is_no_attempt_and_goes_back_to_the_schedule() -> None:
+    schedule, puller = begun_schedule(), Crowded()
+    running = Running(puller, schedule)
+    assert puller.waiting.wait(10)
+    assert schedule.taken == 2
+    running.worker.stop()
+    running.worker.join()
+    assert (running.events, running.worker.passes, running.pruner.images) == ([], 0, [])
+    assert schedule.taken == 0
+    assert schedule.unstarted(1.0) == 2
