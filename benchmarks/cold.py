@@ -14,12 +14,11 @@ from collections.abc import Sequence
 
 import click
 
+from benchmarks.rivals import by_xargs
+from benchmarks.scene import HEAD, Images, drive, images_on_a_registry, in_turn, machine, peak_rate
 from lib.images import Image
 from lib.lab.servers import lab_cache
 from lib.prune import partition
-
-from .rivals import by_xargs
-from .scene import HEAD, Images, drive, images_on_a_registry, in_turn, machine, peak_rate
 
 
 def prune(cache: str, upstream: Images) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from .scene import HEAD, SCRIPT, find, in_turn, machine
+from benchmarks.scene import HEAD, SCRIPT, find, in_turn, machine
 
 
 def rate(argv: list[str]) -> float:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 import sh
 
-from .scene import (
+from benchmarks.scene import (
     HEAD,
     Images,
     command_rate,

@@ -18,10 +18,9 @@ from typing import NamedTuple
 
 import click
 
+from benchmarks.scene import SCRIPT, Images, drive, images_on_a_registry, machine
 from lib.cpu import seconds_of
 from tests.doubles.catalog import Catalog, serving
-
-from .scene import SCRIPT, Images, drive, images_on_a_registry, machine
 
 _DELAY = 0.02
 _HEAD = """\

@@ -24,7 +24,7 @@ from .http.registry import Answer, RegistryError
 from .images import Image, overlaps
 from .layout import parse_layout, plan_route
 from .manifests import ACCEPT
-from .means import Means, client_environment, find_means
+from .prepare import Means, client_environment, find_means
 from .prune import AdminPruner, expression
 from .scratch import Scratch
 from .selection import Listing, Selection, select

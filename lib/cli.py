@@ -14,10 +14,10 @@ import click
 from . import __version__
 from .commands import SUBCOMMANDS
 from .errors import ExitStatus, RunError, UsageError
-from .messages import say
 from .options import EXAMPLES, OPTIONS, called
 from .sections import SectionedCommand
 from .settings import make_settings
+from .streams import say
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
 

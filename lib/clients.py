@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from .clean import clean
 from .errors import RunError, UsageError
-from .failures import ErrorClass, Failure, classify, clean
+from .failures.classify import classify
 from .launch import Outcome
+from .outcomes import ErrorClass, Failure
 
 NAMES = ("crane", "skopeo")
 _INSTALL = (

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from time import monotonic
 
 from .cpu import own_seconds
-from .events import FAILED, PULL, Event
+from .events import PULL, Event
+from .outcomes import FAILED
 from .ramp import Step
 from .stop import Stop
 from .tally import Tally

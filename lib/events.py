@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .failures import Failure
 from .images import Image
+from .outcomes import Failure
 
 PULL = "pull"
 PRUNE = "prune"
-OK = "ok"
-FAILED = "failed"
-INTERRUPTED = "interrupted"
 
 
 class Event(NamedTuple):

@@ -25,11 +25,10 @@ from prometheus_client.registry import Collector
 
 from . import __version__
 from .errors import RunError
-from .events import FAILED, INTERRUPTED, OK
-from .failures import ErrorClass
 from .http.listener import Listener
 from .latency import BOUNDS, Buckets
 from .listen import Listen
+from .outcomes import FAILED, INTERRUPTED, OK, ErrorClass
 from .summary import Run
 
 PATH = "/metrics"

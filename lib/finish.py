@@ -12,10 +12,10 @@ from .annotations import annotate, is_wanted
 from .clock import Clock
 from .errors import ExitStatus, UsageError
 from .layout import hint
-from .messages import say
 from .output import Outputs
 from .settings import Settings
 from .stop import Stop
+from .streams import say
 from .summary import Run, missed, summarize
 from .tally import Tally
 from .whole_file import write_whole

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from .grammar import valid_digest, valid_repository, valid_tag
 from .http.listener import Listener
 from .listen import LOOPBACK
+from .names import valid_digest, valid_repository, valid_tag
 
 _TARGET = re.compile(r"/v2/(.+)/(?:manifests|blobs)/([^/]+)")
 _METHODS = ("GET", "HEAD", "DELETE")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from .endpoint import Endpoint
 from .errors import RunError, UsageError
-from .grammar import valid_repository
 from .images import Image
+from .names import valid_repository
 
 OCIREGISTRY = "ociregistry"
 _PLAIN = "{pullthrough}/{repository}"

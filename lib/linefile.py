@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from .errors import UsageError
-from .stdout import is_stdout
+from .streams import is_stdout
 
 # So much of a stream that nobody reads is kept, in bytes.
 _MOST_KEPT = 4 << 20

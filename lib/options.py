@@ -11,7 +11,7 @@ import click
 from .seconds import Seconds
 from .sections import Section
 from .settings import JSONL
-from .stdout import STDOUT
+from .streams import STDOUT
 
 EXAMPLES = """\b
 Examples:

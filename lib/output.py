@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
+from .clean import clean
 from .clock import Clock
-from .events import FAILED, PRUNE, PULL, Event
-from .failures import clean
+from .events import PRUNE, PULL, Event
 from .linefile import LineFile
-from .messages import LINE_LENGTH, say, warn
+from .outcomes import FAILED
 from .settings import JSONL, Settings
+from .streams import LINE_LENGTH, say, warn
 from .tally import Sample
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.

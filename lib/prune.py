@@ -12,13 +12,12 @@ from typing import Protocol
 from urllib.parse import quote
 
 from .clients import Client, failure_of
-from .events import FAILED, INTERRUPTED, OK
-from .failures import ErrorClass, Failure, classify_http
 from .http.network import Network
 from .http.registry import Registry, RegistryError
 from .images import Image
 from .launch import Launcher
 from .manifests import DigestResolver, PlatformImages
+from .outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure, classify_http
 
 # Servers and the proxies before them take request lines of 8 KiB (RFC 9112 asks for 8000 octets at least).
 URL_LIMIT = 7500

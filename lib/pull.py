@@ -11,10 +11,10 @@ from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
 from .clients import Client, failure_of
-from .events import FAILED, INTERRUPTED, OK
-from .failures import Failure, retries
+from .failures.classify import retries
 from .images import Image
 from .launch import Launcher, Outcome
+from .outcomes import FAILED, INTERRUPTED, OK, Failure
 
 # A client that cannot even be started fails in microseconds; the pause keeps such a run from spinning.
 _PAUSE_AFTER_NO_START = 0.1

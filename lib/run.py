@@ -18,8 +18,6 @@ from .clock import Clock
 from .cpu import cores
 from .driver import Driver
 from .errors import RunError, Stopped
-from .events import OK
-from .failures import ErrorClass
 from .finish import finish, log_result
 from .guard import Guard
 from .http.connections import Connections
@@ -28,10 +26,10 @@ from .http.registry import RegistryError
 from .images import Image
 from .limits import of_this_machine, raise_descriptor_limit
 from .listen import Listen
-from .means import Means, client_environment, dry_means, find_means
-from .messages import warn
+from .outcomes import OK, ErrorClass
 from .output import Outputs
 from .pace import Closed, Schedule
+from .prepare import Means, client_environment, dry_means, find_means
 from .progress.start import start_progress
 from .prune import Pruner
 from .ramp import Step, plan_open, plan_ramp
@@ -39,6 +37,7 @@ from .scratch import Scratch
 from .selection import Listing, Selection, read_image_list, select
 from .settings import Settings
 from .stop import Stop
+from .streams import warn
 from .summary import Run
 from .tally import Tally
 from .whole_file import check_path

@@ -12,7 +12,7 @@ from .http.registry import RegistryError
 from .image_list import ImageListError, parse_image_list
 from .images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
 from .settings import Settings
-from .stdout import STDOUT
+from .streams import STDOUT
 from .upstream import list_repositories
 
 _PAIRS_TOLD = 5

@@ -11,13 +11,13 @@ from typing import Any
 from .clients import NAMES, parse_platform, this_platform
 from .endpoint import Endpoint, parse_endpoint
 from .errors import UsageError
-from .failures import ErrorClass
 from .images import compile_regex
 from .layout import Layout, parse_layout
 from .listen import Listen, parse_listen
+from .outcomes import ErrorClass
 from .pace import Rate, parse_rate
 from .same_server import spelled_alike
-from .stdout import STDOUT, is_stdout
+from .streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 from .tls import Tls, parse_tls
 

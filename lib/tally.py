@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .events import FAILED, INTERRUPTED, OK, PRUNE, Event
+from .events import PRUNE, Event
 from .latency import Buckets, Latencies, Latency, latency_json
+from .outcomes import FAILED, INTERRUPTED, OK
 from .pace import Schedule
 from .ramp import Step
 

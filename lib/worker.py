@@ -12,8 +12,9 @@ from random import Random
 from time import monotonic
 from typing import NamedTuple
 
-from .events import INTERRUPTED, OK, PRUNE, PULL, Event
+from .events import PRUNE, PULL, Event
 from .images import Image, ImageSet
+from .outcomes import INTERRUPTED, OK
 from .pace import LATE_SECONDS, Pace
 from .prune import Pruned, Pruner
 from .pull import Pulled, Puller, batches

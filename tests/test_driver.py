@@ -12,9 +12,9 @@ from signal import SIGTERM
 import pytest
 
 from lib.driver import Driver
-from lib.events import FAILED, INTERRUPTED, OK, Event
-from lib.failures import Failure
+from lib.events import Event
 from lib.images import Image, ImageSet
+from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.pace import Closed
 from lib.pull import Pulled
 from lib.ramp import plan_open, plan_ramp

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from lib.failures import ErrorClass, Failure, classify, classify_http, clean, retries
+from lib.clean import clean
+from lib.failures.classify import classify, retries
+from lib.outcomes import ErrorClass, Failure, classify_http
 from tests.record_failures import Record, read_recording
 
 # Operation and case as in record_failures.py; the class for crane and for skopeo ("ok": it succeeds, "-": has no

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.failures import Failure, classify, retries
+from lib.failures.classify import classify, retries
 from lib.launch import Launcher
+from lib.outcomes import Failure
 from tests.doubles.faulty import IMAGE, FaultyRegistry, refused_port
 from tests.record_failures import CLIENTS, Launch, argv, program, run
 

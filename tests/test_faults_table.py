@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lib.failures import ErrorClass
+from lib.outcomes import ErrorClass
 from tests.record_failures import read_recording
 
 TESTS = Path(__file__).resolve().parent

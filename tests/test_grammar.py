@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.grammar import split_reference, valid_digest, valid_repository, valid_tag
+from lib.names import split_reference, valid_digest, valid_repository, valid_tag
 
 SHA = "sha256:" + "0" * 64
 

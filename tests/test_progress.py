@@ -10,10 +10,10 @@ from typing import cast
 import pytest
 
 from lib.driver import Driver
-from lib.events import FAILED, OK, PULL, Event
-from lib.failures import Failure
+from lib.events import PULL, Event
 from lib.images import Image, ImageSet
 from lib.latency import Latency
+from lib.outcomes import FAILED, OK, Failure
 from lib.pace import Rate, Schedule
 from lib.progress.plain import duration, plain_line, planned_at
 from lib.progress.rows import Doings

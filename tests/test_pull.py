@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lib.clients import Client, Crane, Skopeo
-from lib.events import FAILED, INTERRUPTED, OK
 from lib.images import Image
 from lib.launch import Launcher, Outcome
+from lib.outcomes import FAILED, INTERRUPTED, OK
 from lib.pull import ClientPuller, Pulled, batches
 from tests.doubles.faulty import FaultyRegistry
 

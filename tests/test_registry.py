@@ -23,12 +23,12 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from lib.failures import ErrorClass
 from lib.http import exchange
 from lib.http import registry as registry_module
 from lib.http.credentials import Credentials
 from lib.http.exchange import proxy_for
 from lib.http.registry import Answer, Registry, RegistryError, open_session
+from lib.outcomes import ErrorClass
 from tests.doubles.catalog import Server, sending, serving
 
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lib.events import FAILED, INTERRUPTED, OK, PRUNE, PULL, Event
-from lib.failures import Failure
+from lib.events import PRUNE, PULL, Event
 from lib.images import Image
+from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.ramp import Step
 from lib.tally import Sample, Tally
 

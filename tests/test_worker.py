@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lib.events import OK, Event
+from lib.events import Event
 from lib.images import Image, ImageSet
+from lib.outcomes import OK
 from lib.pace import Closed, Pace, Rate, Schedule
 from lib.prune import Pruned
 from lib.pull import Pulled

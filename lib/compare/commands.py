@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ExitStatus, RunError, UsageError
-from ..messages import say
-from ..stdout import STDOUT
+from ..streams import STDOUT, say
 from ..whole_file import check_path
 
 if TYPE_CHECKING:

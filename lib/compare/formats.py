@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..failures import clean
+from ..clean import clean
 from . import words
 from .told import Told
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..failures import ErrorClass
+from ..outcomes import ErrorClass
 from .quantities import ERROR_RATE, ERRORS, GROUPS, LATENCIES, NOISE, RATE, Quantity
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..failures import clean
+from ..clean import clean
 from .limits import Judgement
 from .quantities import RATE, Quantity
 from .summaries import Recorded

@@ -14,8 +14,8 @@ client's words only:
 
 from __future__ import annotations
 
-from .classes import ErrorClass, Failure, classify_http
+from ..clean import clean, shown
+from ..outcomes import ErrorClass, Failure, classify_http
 from .classify import classify, retries
-from .clean import clean, shown
 
 __all__ = ["ErrorClass", "Failure", "classify", "classify_http", "clean", "retries", "shown"]

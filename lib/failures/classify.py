@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .classes import ErrorClass, Failure
-from .clean import clean
+from ..clean import clean
+from ..outcomes import ErrorClass, Failure
 from .crane import crane_class, crane_retries, crane_words
 from .skopeo import skopeo_class, skopeo_words
 

@@ -7,7 +7,7 @@ import os.path
 import re
 from typing import Final
 
-from .classes import CODES, ErrorClass, http_class
+from ..outcomes import CODES, ErrorClass, http_class
 from .own_words import QUOTED, crash_or_last_line, own_class
 
 _C = ErrorClass

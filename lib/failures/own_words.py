@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .classes import ErrorClass
+from ..outcomes import ErrorClass
 
 _C = ErrorClass
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .classes import CODES, ErrorClass, http_class
+from ..outcomes import CODES, ErrorClass, http_class
 from .own_words import QUOTED, crash_or_last_line, own_class
 
 _C = ErrorClass

@@ -23,16 +23,7 @@ from typing import Final
 
 from yarl import URL
 
-from .logins import (
-    HUB_KEY,
-    HUB_NAMES,
-    CredentialsError,
-    Login,
-    canonical,
-    helper_for,
-    helper_login,
-    login_in,
-)
+from .logins import HUB_KEY, HUB_NAMES, CredentialsError, Login, canonical, helper_for, helper_login, login_in
 
 __all__ = ["Credentials", "CredentialsError", "Login"]
 

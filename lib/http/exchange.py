@@ -15,7 +15,8 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from ..failures import ErrorClass, clean
+from ..clean import clean
+from ..outcomes import ErrorClass
 
 MIB: Final = 1 << 20
 CONNECT_SECONDS: Final = 10.0

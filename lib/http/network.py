@@ -13,8 +13,8 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from ..errors import Stopped
-from ..messages import warn
 from ..stop import Stop
+from ..streams import warn
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from ..failures import ErrorClass
+from ..outcomes import ErrorClass
 from .headers import next_link
 from .registry import Answer, Registry, RegistryError
 

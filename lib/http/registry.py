@@ -13,19 +13,11 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 from yarl import URL
 
-from ..failures import ErrorClass, clean
+from ..clean import clean
+from ..outcomes import ErrorClass
 from .authorization import Authorizer
 from .credentials import Credentials
-from .exchange import (
-    MIB,
-    Answer,
-    RegistryError,
-    TransientError,
-    exchange,
-    host_of,
-    open_session,
-    printable,
-)
+from .exchange import MIB, Answer, RegistryError, TransientError, exchange, host_of, open_session, printable
 from .headers import retry_after
 
 __all__ = ["MIB", "Answer", "Registry", "RegistryError", "open_session"]

@@ -22,8 +22,8 @@ from ..endpoint import Endpoint, parse_endpoint
 from ..errors import RunError
 from ..http.credentials import Credentials, CredentialsError
 from ..http.exchange import explain
-from ..messages import warn
 from ..options import TLS_OPTIONS, called
+from ..streams import warn
 from ..tls import INSECURE, Tls, parse_tls
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images

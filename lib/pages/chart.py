@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..failures import clean
+from ..clean import clean
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#4c8bd6", "#e0862f", "#35a37a", "#d9534f", "#9b6fc9", "#8a8f98"
 # Room above the highest point.

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..failures import clean
+from ..clean import clean
 
 _LONGEST_TEXT = 500
 # So short a text, a time for one, is not broken.

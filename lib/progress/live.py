@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from time import thread_time
 
-from .. import messages
+from .. import streams
 from ..output import Outputs
 from .closing import closing_lines
 from .painter import Painter
@@ -43,7 +43,7 @@ class LiveView:
         self._diverted = outputs.shown_on(_STDERR)
         for file in self._diverted:
             file.divert = self._taker(file.write)
-        messages.divert(self._taker(self._say))
+        streams.divert(self._taker(self._say))
         self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
         try:
             self._thread.start()
@@ -55,7 +55,7 @@ class LiveView:
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join(_TERMINAL_SECONDS)
-        messages.divert(None)
+        streams.divert(None)
         for file in self._diverted:
             file.divert = None
         while self._pending:
@@ -67,7 +67,7 @@ class LiveView:
     def _say(self, line: str) -> None:
         """A message that came too late for the view; a terminal that is held loses it, the log has it."""
         if self._painter.ready(0.0):
-            messages.say_line(line)
+            streams.say_line(line)
 
     def _taker(self, write: Callable[[str], None]) -> Callable[[str], bool]:
         def take(line: str) -> bool:

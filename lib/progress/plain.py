@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..linefile import LineFile
 from ..output import Outputs
 from ..ramp import Step
-from ..stdout import STDOUT
+from ..streams import STDOUT
 from ..summary import Run
 from ..tally import Sample
 

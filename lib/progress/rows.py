@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..failures import clean
+from ..clean import clean
 from ..tally import WorkerTally
 from ..worker import PRUNING, PULLING, WAITING, Doing, Worker
 

@@ -38,7 +38,7 @@ def wants_live(mode: str, is_terminal: bool, environment: Callable[[str], str | 
 def start_progress(mode: str, run: Run, steps: Sequence[Step], outputs: Outputs) -> Progress:
     """Let the user watch the ramp that begins now, in the way that fits `--progress` and stderr."""
     if wants_live(mode, os.isatty(2), os.environ.get):
-        from .live import LiveView  # rich takes a while to import
+        from .live import LiveView
 
         return LiveView(Watch(run, steps), outputs)
     return PlainLines(run, steps, outputs) if mode == ALWAYS else Nothing()

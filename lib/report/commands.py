@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import RunError
-from ..messages import warn
+from ..streams import warn
 from ..summary_file import read_summary
 from ..whole_file import check_path
 from .page import write_report

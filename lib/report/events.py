@@ -13,7 +13,8 @@ from random import Random
 from typing import Any, TextIO
 
 from ..errors import UsageError
-from ..events import FAILED, INTERRUPTED, OK, PRUNE, PULL
+from ..events import PRUNE, PULL
+from ..outcomes import FAILED, INTERRUPTED, OK
 from .span import Span
 
 # The latency histogram: so many bins a decade from the least to the most, in seconds.

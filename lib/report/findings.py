@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..events import FAILED, OK
+from ..outcomes import FAILED, OK
 from .events import EventSeries, read_events
 from .span import Span, span_of
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.lab.servers import Server, docker_registry
-
-from .certificates import Certificate
+from tests.doubles.certificates import Certificate
 
 
 @dataclass(frozen=True)

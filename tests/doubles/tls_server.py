@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from .certificates import Certificate
+from tests.doubles.certificates import Certificate
 
 
 class QuietHandler(BaseHTTPRequestHandler):

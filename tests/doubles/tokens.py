@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from .certificates import Certificate
-from .tls_server import QuietHandler, tls_server
+from tests.doubles.certificates import Certificate
+from tests.doubles.tls_server import QuietHandler, tls_server
 
 SERVICE = "registry.test"
 ISSUER = "token-service.test"

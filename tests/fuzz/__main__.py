@@ -14,8 +14,8 @@ from hashlib import sha1
 from importlib.util import find_spec
 from pathlib import Path
 
-from .seeds import SEEDS, WORDS
-from .targets import TARGETS
+from tests.fuzz.seeds import SEEDS, WORDS
+from tests.fuzz.targets import TARGETS
 
 _CORPUS = Path(__file__).resolve().parents[2] / ".fuzz"
 _LONGEST = 4096

@@ -17,14 +17,16 @@ from zlib import crc32
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from lib.failures import ErrorClass, classify, clean, retries
-from lib.grammar import valid_digest, valid_repository, valid_tag
+from lib.clean import clean
+from lib.failures.classify import classify, retries
 from lib.http.authorization import _basic, _token_of
 from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after
 from lib.http.paging import Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.image_list import ImageListError, parse_image_list
+from lib.names import valid_digest, valid_repository, valid_tag
+from lib.outcomes import ErrorClass
 
 Target = Callable[[bytes], None]
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.driver import Driver
-from lib.events import FAILED, INTERRUPTED, OK, PRUNE, PULL, Event
-from lib.failures import ErrorClass, Failure
+from lib.events import PRUNE, PULL, Event
 from lib.images import Image, ImageSet
+from lib.outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure
 from lib.ramp import Step, plan_ramp
 from lib.stop import Stop
 from lib.tally import Sample, Tally

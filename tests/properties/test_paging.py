@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from lib.grammar import valid_repository
 from lib.http.paging import Pages
 from lib.http.registry import Answer, RegistryError
+from lib.names import valid_repository
 
 NAMES = st.from_regex(r"[a-z0-9]{1,3}(/[a-z0-9]{1,3}){0,2}", fullmatch=True)
 JUNK = st.text(max_size=5).filter(lambda text: not valid_repository(text))

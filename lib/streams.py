@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
-from .failures import clean
+from .clean import clean
 
 LINE_LENGTH = 2000
 _diverted: Callable[[str], bool] | None = None
@@ -40,3 +41,15 @@ def print_line(line: str) -> None:
 def warn(message: str) -> None:
     """A warning."""
     say(f"warning: {message}")
+
+
+STDOUT = "-"
+
+
+def is_stdout(path: str | Path) -> bool:
+    """Whether it is `-`, or another name of what stdout is open to."""
+    if str(path) == STDOUT:
+        return True
+    with suppress(OSError):
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    return False

@@ -84,3 +84,8 @@ def http_class(status: int) -> ErrorClass:
     if known is not None:
         return known
     return _C.SERVER_ERROR if 500 <= status <= 599 else _C.OTHER
+
+
+OK = "ok"
+FAILED = "failed"
+INTERRUPTED = "interrupted"
