@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from dateutil import parser
 
-from .clients import NAMES, Found, find_client
+from .clients.files import client_environment
+from .clients.find import NAMES, Found, find_client
 from .endpoint import Endpoint
 from .errors import RunError, UsageError
 from .http.connections import Connections
@@ -24,7 +25,7 @@ from .http.registry import Answer, RegistryError
 from .images import Image, overlaps
 from .layout import parse_layout, plan_route
 from .manifests import ACCEPT
-from .prepare import Means, client_environment, find_means
+from .prepare import Means, find_means
 from .prune import AdminPruner, expression
 from .scratch import Scratch
 from .selection import Listing, Selection, select

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .client_files import ClientFiles, write_client_files
-from .clients import Client, Crane, Found, Skopeo
+from .clients.client import Client
+from .clients.crane import Crane
+from .clients.files import ClientFiles, _lean, client_environment, write_client_files
+from .clients.find import Found
+from .clients.skopeo import Skopeo
 from .errors import RunError
 from .gateway import Gateway
-from .guard import MARK
 from .http.connections import Connections
 from .http.logins import Login
 from .http.registry import Registry, RegistryError
@@ -160,17 +161,6 @@ def _client(found: Found, route: Route, settings: Settings, files: ClientFiles) 
     if found.kind == "crane":
         return Crane(found.path, found.version, settings.platform, insecure)
     return Skopeo(found.path, found.version, settings.platform, insecure, files.config, files.certificates)
-
-
-def client_environment(scratch: Scratch) -> dict[str, str]:
-    """What every client starts with: the user's environment, the run's mark, a temporary folder of the run's."""
-    return {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
-
-
-def _lean(settings: Settings, found: Found) -> dict[str, str]:
-    """crane works alone and wants no more than one processor; skopeo unpacks the layers of an image in parallel."""
-    wanted = settings.lean and found.kind == "crane" and "GOMAXPROCS" not in os.environ
-    return {"GOMAXPROCS": "1"} if wanted else {}
 
 
 class _PruneWays:

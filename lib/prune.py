@@ -11,7 +11,8 @@ from time import monotonic
 from typing import Protocol
 from urllib.parse import quote
 
-from .clients import Client, failure_of
+from .clients.classify import failure_of
+from .clients.client import Client
 from .http.network import Network
 from .http.registry import Registry, RegistryError
 from .images import Image

@@ -10,8 +10,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
-from .clients import Client, failure_of
-from .failures.classify import retries
+from .clients.classify import failure_of, retries
+from .clients.client import Client
 from .images import Image
 from .launch import Launcher, Outcome
 from .outcomes import FAILED, INTERRUPTED, OK, Failure

@@ -13,7 +13,8 @@ from random import Random
 from signal import Signals
 from time import monotonic
 
-from .clients import find_client
+from .clients.files import client_environment
+from .clients.find import find_client
 from .clock import Clock
 from .cpu import cores
 from .driver import Driver
@@ -29,7 +30,7 @@ from .listen import Listen
 from .outcomes import OK, ErrorClass
 from .output import Outputs
 from .pace import Closed, Schedule
-from .prepare import Means, client_environment, dry_means, find_means
+from .prepare import Means, dry_means, find_means
 from .progress.start import start_progress
 from .prune import Pruner
 from .ramp import Step, plan_open, plan_ramp

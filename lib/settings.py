@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .clients import NAMES, parse_platform, this_platform
+from .clients.client import parse_platform, this_platform
+from .clients.find import NAMES
 from .endpoint import Endpoint, parse_endpoint
 from .errors import UsageError
 from .images import compile_regex

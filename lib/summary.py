@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .clients import Client
+from .clients.client import Client
 from .clock import Clock
 from .driver import Driver
 from .images import ImageSet

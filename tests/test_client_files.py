@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.client_files import write_client_files
+from lib.clients.files import write_client_files
 from lib.endpoint import parse_endpoint
 from lib.http.credentials import Credentials, Login
 from lib.layout import Route

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lib.clients import Crane, Skopeo, failure_of, find_client, parse_platform, this_platform, with_header
+from lib.clients.classify import failure_of
+from lib.clients.client import parse_platform, this_platform
+from lib.clients.crane import Crane
+from lib.clients.files import with_header
+from lib.clients.find import find_client
+from lib.clients.skopeo import Skopeo
 from lib.errors import RunError, UsageError
 from lib.launch import Outcome
 from tests.doubles.fake_crane import install

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from lib.clean import clean
-from lib.failures.classify import classify, retries
+from lib.clients.classify import classify, retries
 from lib.outcomes import ErrorClass, Failure, classify_http
 from tests.record_failures import Record, read_recording
 

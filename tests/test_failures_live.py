@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.failures.classify import classify, retries
+from lib.clients.classify import classify, retries
 from lib.launch import Launcher
 from lib.outcomes import Failure
 from tests.doubles.faulty import IMAGE, FaultyRegistry, refused_port

@@ -13,7 +13,9 @@ import aiohttp
 import pytest
 import re2
 
-from lib.clients import Client, Crane, Skopeo
+from lib.clients.client import Client
+from lib.clients.crane import Crane
+from lib.clients.skopeo import Skopeo
 from lib.endpoint import parse_endpoint
 from lib.http.credentials import Credentials
 from lib.http.network import Network

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from lib.clients import Crane
+from lib.clients.crane import Crane
 from lib.endpoint import parse_endpoint
 from lib.http.credentials import Credentials
 from lib.http.network import Network

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.clients import Client, Crane, Skopeo
+from lib.clients.client import Client
+from lib.clients.crane import Crane
+from lib.clients.skopeo import Skopeo
 from lib.images import Image
 from lib.launch import Launcher, Outcome
 from lib.outcomes import FAILED, INTERRUPTED, OK

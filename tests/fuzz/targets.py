@@ -18,7 +18,7 @@ from zlib import crc32
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib.clean import clean
-from lib.failures.classify import classify, retries
+from lib.clients.classify import classify, retries
 from lib.http.authorization import _basic, _token_of
 from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after

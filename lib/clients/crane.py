@@ -1,14 +1,51 @@
-"""crane's stderr: its own words, what they say, how often it tried."""
+"""crane: its argv, and what its stderr says about a failed launch.
+
+Pulled bytes are not kept: crane writes its tarball to /dev/null.
+
+crane prints error bodies of servers raw, line breaks and escape sequences included. It introduces an answer of a server
+by ``METHOD URL: `` (bare method, bare address), followed by the status or by the codes of an OCI error body. All text
+behind them is the server's. Errors that crane found by itself hold no such mark. What they quote from outside stands in
+quotation marks.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 import os.path
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ..outcomes import CODES, ErrorClass, http_class
-from .own_words import QUOTED, crash_or_last_line, own_class
+from .go_words import QUOTED, crash_or_last_line, own_class
+
+
+@dataclass(frozen=True, slots=True)
+class Crane:
+    """`insecure`: it may ask in plain http, and checks no certificate."""
+
+    path: str
+    version: str
+    platform: str
+    insecure: bool
+    name: str = "crane"
+
+    def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
+        return [*self._command("pull"), "--platform", self.platform, *references, os.devnull]
+
+    def leaves_files(self, images: int) -> bool:
+        return False
+
+    def delete(self, reference: str, scratch: Path) -> list[str]:
+        return [*self._command("delete"), reference]
+
+    def _command(self, verb: str) -> list[str]:
+        # crane takes plain http by itself for loopback and private addresses only
+        return [self.path, verb, "--insecure"] if self.insecure else [self.path, verb]
+
 
 _C = ErrorClass
 _CRANE_TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "

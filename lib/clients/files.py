@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .clients import with_header
-from .http.credentials import Credentials, Login
-from .layout import Route
-from .scratch import Scratch
-from .tls import Tls
+from ..guard import MARK
+from ..http.credentials import Credentials, Login
+from ..layout import Route
+from ..scratch import Scratch
+from ..settings import Settings
+from ..tls import Tls
+from .find import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +74,22 @@ def _certificates(tls: Tls, scratch: Scratch) -> Path | None:
         with suppress(FileExistsError):
             (folder / name).symlink_to(target.absolute())
     return folder
+
+
+def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:
+    """A Docker config with one more HTTP header, which crane sends with each request."""
+    headers = config.get("HttpHeaders")
+    merged = dict(headers) if isinstance(headers, Mapping) else {}
+    merged[header[0]] = header[1]
+    return {**config, "HttpHeaders": merged}
+
+
+def client_environment(scratch: Scratch) -> dict[str, str]:
+    """What every client starts with: the user's environment, the run's mark, a temporary folder of the run's."""
+    return {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
+
+
+def _lean(settings: Settings, found: Found) -> dict[str, str]:
+    """crane works alone and wants no more than one processor; skopeo unpacks the layers of an image in parallel."""
+    wanted = settings.lean and found.kind == "crane" and "GOMAXPROCS" not in os.environ
+    return {"GOMAXPROCS": "1"} if wanted else {}
