@@ -26,7 +26,7 @@ SUBCOMMANDS = {
         "find the most pulls a second that this machine can drive", ".lab.calibrate", "calibrate"
     ),
     "compare": Subcommand(
-        "say which of two runs is faster, and whether it is more than noise", ".compare.commands", "compare"
+        "say which of two runs is faster, and whether it is more than noise", ".compare.command", "compare"
     ),
     "doctor": Subcommand(
         "say whether a run with these options would work, and what to do if not", ".doctor", "doctor"

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from lib.cli import main
-from lib.compare.bins import cut, fill
 from lib.compare.bootstrap import draws, spread
-from lib.compare.differences import differences
-from lib.compare.limits import Limit, parse_limit
+from lib.compare.pairing import cut, fill
 from lib.compare.quantities import Quantity, compare
-from lib.compare.summaries import read_run
+from lib.compare.recorded_run import read_run
+from lib.compare.settings_changed import differences
+from lib.compare.thresholds import Limit, parse_limit
 from lib.errors import UsageError
 from tests.driving import command
 from tests.made import Made

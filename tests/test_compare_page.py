@@ -17,8 +17,8 @@ import pytest
 
 from lib.cli import main
 from lib.compare.charts import charts
-from lib.compare.sides import Side
-from lib.compare.summaries import read_run
+from lib.compare.recorded_run import read_run
+from lib.compare.run_styles import Side
 from tests.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own
 from tests.driving import command
 from tests.made import Made

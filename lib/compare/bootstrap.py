@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .bins import Floats, Latencies, milliseconds
+from .pairing import Floats, Latencies, milliseconds
 
 DRAWS = 1000
 CONFIDENCE = 0.95

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..pages.chart import HEADROOM, MOST_POINTS, Chart, Trace, label, milliseconds, whole_numbers
-from .sides import Side
-from .summaries import Interval, Recorded, Span
+from .recorded_run import Interval, Recorded, Span
+from .run_styles import Side
 
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # Their axes, from the top.

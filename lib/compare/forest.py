@@ -8,10 +8,10 @@ from math import log10
 from typing import Any
 
 from ..pages.chart import GREEN, GREY, RED, Chart, Trace, label
-from . import words
+from . import wording
+from .comparison import Told
 from .quantities import FASTER, NOISE, SLOWER, Quantity
-from .sides import Side
-from .told import Told
+from .run_styles import Side
 
 # Shape tells the verdict as well as colour does.
 _LOOKS: Sequence[tuple[str | None, str, str]] = (
@@ -123,8 +123,8 @@ def _intervals(quantities: Sequence[Quantity], scale: _Scale, colour: str) -> di
 
 
 def _told(quantity: Quantity) -> str:
-    told = f"{label(quantity.name)}: {words.change(quantity, quantity.change)}"
-    return told if quantity.low is None else f"{told}<br>{words.interval(quantity)}"
+    told = f"{label(quantity.name)}: {wording.change(quantity, quantity.change)}"
+    return told if quantity.low is None else f"{told}<br>{wording.interval(quantity)}"
 
 
 def _layout(quantities: Sequence[Quantity], title: str, axis: dict[str, Any]) -> dict[str, Any]:

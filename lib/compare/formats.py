@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ..clean import clean
-from . import words
-from .told import Told
+from . import wording
+from .comparison import Told
 
 _HEADINGS = ("", "a", "b", "change", "95 % interval", "verdict")
 
@@ -20,9 +20,9 @@ def as_text(pairs: Sequence[Told]) -> str:
 
 
 def _text(pair: Told) -> Iterator[str]:
-    yield f"a  {words.run(pair.comparison.a)}"
-    yield f"b  {words.run(pair.comparison.b)}"
-    yield from (f"warning: {warning}" for warning in words.warnings(pair))
+    yield f"a  {wording.run(pair.comparison.a)}"
+    yield f"b  {wording.run(pair.comparison.b)}"
+    yield from (f"warning: {warning}" for warning in wording.warnings(pair))
     yield ""
     rows = [_HEADINGS, *_rows(pair)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
@@ -31,7 +31,7 @@ def _text(pair: Told) -> Iterator[str]:
         cells[0], cells[-1] = row[0].ljust(widths[0]), row[-1]
         yield "  ".join(cells).rstrip()
     yield ""
-    yield words.conclusion(pair)
+    yield wording.conclusion(pair)
     yield from (f"threshold {line}" for line in _thresholds(pair))
 
 
@@ -41,11 +41,11 @@ def as_markdown(pairs: Sequence[Told]) -> str:
 
 
 def _markdown(pair: Told) -> Iterator[str]:
-    yield f"**{_escaped(words.conclusion(pair))}**"
+    yield f"**{_escaped(wording.conclusion(pair))}**"
     yield ""
-    yield f"- a: {_escaped(words.run(pair.comparison.a))}"
-    yield f"- b: {_escaped(words.run(pair.comparison.b))}"
-    yield from (f"- warning: {_escaped(warning)}" for warning in words.warnings(pair))
+    yield f"- a: {_escaped(wording.run(pair.comparison.a))}"
+    yield f"- b: {_escaped(wording.run(pair.comparison.b))}"
+    yield from (f"- warning: {_escaped(warning)}" for warning in wording.warnings(pair))
     yield from (f"- threshold {_escaped(line)}" for line in _thresholds(pair))
     yield ""
     rows = [_HEADINGS, ("---", "--:", "--:", "--:", "--:", "---"), *_rows(pair)]
@@ -63,18 +63,18 @@ def _escaped(text: str) -> str:
 def _rows(pair: Told) -> Iterator[tuple[str, ...]]:
     for each in pair.measured:
         yield (
-            clean(f"{each.name} {words.unit(each)}", 60),
-            words.figure(each, each.a),
-            words.figure(each, each.b),
-            words.change(each, each.change),
-            words.interval(each),
+            clean(f"{each.name} {wording.unit(each)}", 60),
+            wording.figure(each, each.a),
+            wording.figure(each, each.b),
+            wording.change(each, each.change),
+            wording.interval(each),
             each.verdict or "-",
         )
 
 
 def _thresholds(pair: Told) -> Iterator[str]:
     for each in pair.judgements:
-        yield f"{each.limit.expression}: {words.judged(each)}"
+        yield f"{each.limit.expression}: {wording.judged(each)}"
 
 
 def as_json(pairs: Sequence[Told]) -> str:

@@ -11,13 +11,13 @@ from ..pages.command_line import command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import Mark, Number, safe, table, tiles
 from ..whole_file import write_whole
-from . import words
+from . import wording
 from .bootstrap import CONFIDENCE, DRAWS, LEAST_BINS
 from .charts import charts
+from .comparison import Told
 from .forest import forest, forest_of_errors
 from .quantities import ERROR_RATE, FASTER, NEEDS_EVENTS, RATE, SLOWER, Quantity
-from .sides import Side, sides
-from .told import Told
+from .run_styles import Side, sides
 
 _SURE = f"{100 * CONFIDENCE:g} %"
 _TILES = (RATE, "p50", "p95", "p99", ERROR_RATE)
@@ -57,7 +57,7 @@ def _body(
     yield from map(warning, _notes(pairs, runs))
     yield _differences(pairs, runs)
     for pair, side in zip(pairs, runs[1:], strict=True):
-        title = f"{side.letter} against A: {words.conclusion(pair).rpartition(': ')[2]}"
+        title = f"{side.letter} against A: {wording.conclusion(pair).rpartition(': ')[2]}"
         yield section(title, tiles(_tiles(pair)))
     if len(pairs) > 1:
         yield section("All changes", _overview(pairs, runs), "Each run against A.")
@@ -138,14 +138,16 @@ def _differences(pairs: Sequence[Told], runs: Sequence[Side]) -> str:
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None else words.shown(value)
+    return "–" if value is None else wording.shown(value)
 
 
 def _tiles(pair: Told) -> Iterator[tuple[object, str]]:
     for quantity in (each for each in pair.measured if each.name in _TILES):
-        values = " → ".join(_dashed(words.figure(quantity, value)) for value in (quantity.a, quantity.b))
-        meaning = f"{quantity.name}, {quantity.verdict or 'cannot be told'}; {values} {words.unit(quantity)}"
-        yield _judged(quantity, _dashed(words.change(quantity, quantity.change))), meaning
+        values = " → ".join(_dashed(wording.figure(quantity, value)) for value in (quantity.a, quantity.b))
+        meaning = (
+            f"{quantity.name}, {quantity.verdict or 'cannot be told'}; {values} {wording.unit(quantity)}"
+        )
+        yield _judged(quantity, _dashed(wording.change(quantity, quantity.change))), meaning
 
 
 def _dashed(text: str) -> str:
@@ -169,7 +171,7 @@ def _overview(pairs: Sequence[Told], runs: Sequence[Side]) -> str:
 def _change(quantity: Quantity | None) -> object:
     if quantity is None or quantity.change is None:
         return "–"
-    text = f"{words.change(quantity, quantity.change)} {quantity.verdict or ''}"
+    text = f"{wording.change(quantity, quantity.change)} {quantity.verdict or ''}"
     return _judged(quantity, text)
 
 
@@ -189,17 +191,17 @@ def _pair(pair: Told, side: Side, drawn: Sequence[Chart]) -> Iterator[str]:
 
 
 def _quantity(quantity: Quantity) -> list[object]:
-    values = [Number(each, text=words.figure(quantity, each)) for each in (quantity.a, quantity.b)]
+    values = [Number(each, text=wording.figure(quantity, each)) for each in (quantity.a, quantity.b)]
     changes = [
-        Number(each, text=words.change(quantity, each))
+        Number(each, text=wording.change(quantity, each))
         for each in (quantity.change, quantity.low, quantity.high)
     ]
     verdict = _judged(quantity, quantity.verdict or "–")
-    return [f"{quantity.name} {words.unit(quantity)}", *values, *changes, verdict]
+    return [f"{quantity.name} {wording.unit(quantity)}", *values, *changes, verdict]
 
 
 def _thresholds(pair: Told) -> str:
-    rows = [(each.limit.expression, Mark(words.judged(each), each.passed)) for each in pair.judgements]
+    rows = [(each.limit.expression, Mark(wording.judged(each), each.passed)) for each in pair.judgements]
     return table(("threshold", "verdict"), rows)
 
 

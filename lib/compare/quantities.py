@@ -9,9 +9,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .bins import Bins, Floats, Latencies, cut, fill, same_ramp
 from .bootstrap import CONFIDENCE, LEAST_BINS, draws, spread, statistics
-from .summaries import Recorded
+from .pairing import Bins, Floats, Latencies, cut, fill, same_ramp
+from .recorded_run import Recorded
 
 FASTER, SLOWER, NOISE = "faster", "slower", "noise"
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

@@ -15,7 +15,7 @@ from ..streams import STDOUT, say
 from ..whole_file import check_path
 
 if TYPE_CHECKING:
-    from .told import Told
+    from .comparison import Told
 
 FILE = click.Path(path_type=Path)
 
@@ -82,9 +82,9 @@ def compare(
     """
     _check_usage(files, events, report_file)
     try:
-        from . import formats, words
-        from .limits import parse_limit
-        from .told import tell
+        from . import formats, wording
+        from .comparison import tell
+        from .thresholds import parse_limit
 
         if report_file is not None:
             from . import page
@@ -102,7 +102,7 @@ def compare(
             page.write_page(report_file, told, margin / 100)
         except OSError as error:
             raise RunError(_unwritable(report_file, error.strerror or str(error))) from None
-    return _status(told, words.missed(told))
+    return _status(told, wording.missed(told))
 
 
 def _check_usage(files: Sequence[Path], events: Sequence[Path], report_file: Path | None) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from ..pages.chart import BLUE, GREEN, ORANGE, PURPLE, RED, label
-from .summaries import Recorded
-from .told import Told
+from .comparison import Told
+from .recorded_run import Recorded
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#c2a83e", "#35a7b8", "#c86b9a")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

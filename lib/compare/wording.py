@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..clean import clean
-from .limits import Judgement
+from .comparison import Told
 from .quantities import RATE, Quantity
-from .summaries import Recorded
-from .told import Told
+from .recorded_run import Recorded
+from .thresholds import Judgement
 
 VALUE_LENGTH = 120
 

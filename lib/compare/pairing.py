@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .summaries import Key, Latency, Pull, Recorded, Span
+from .recorded_run import Key, Latency, Pull, Recorded, Span
 
 Floats = NDArray[np.float64]
 

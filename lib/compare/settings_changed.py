@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .summaries import Recorded
+from .recorded_run import Recorded
 
 # They say where results go and how they are judged, not what load is made.
 _OF_NO_WEIGHT = frozenset(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .differences import Difference, differences
-from .limits import Judgement, Limit
 from .quantities import RATE, Comparison, Quantity, compare
-from .summaries import read_run
+from .recorded_run import read_run
+from .settings_changed import Difference, differences
+from .thresholds import Judgement, Limit
 
 
 @dataclass(frozen=True, slots=True)
