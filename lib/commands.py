@@ -29,7 +29,7 @@ SUBCOMMANDS = {
         "say which of two runs is faster, and whether it is more than noise", ".compare.command", "compare"
     ),
     "doctor": Subcommand(
-        "say whether a run with these options would work, and what to do if not", ".doctor", "doctor"
+        "say whether a run with these options would work, and what to do if not", ".doctor.command", "doctor"
     ),
     "lab": Subcommand(
         "an upstream, a cache and images on this machine, to try things in", ".lab.commands", "lab"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.doctor import recommended
+from lib.doctor.command import recommended
 from lib.lab.servers import Server, ServerMissing, docker_registry, lab_cache
 from tests.conftest import Upstream
 from tests.driving import command

@@ -16,20 +16,20 @@ from urllib.parse import quote
 
 from dateutil import parser
 
-from .clients.files import client_environment
-from .clients.find import NAMES, Found, find_client
-from .endpoint import Endpoint
-from .errors import RunError, UsageError
-from .http.connections import Connections
-from .http.registry import Answer, RegistryError
-from .images import Image, overlaps
-from .layout import parse_layout, plan_route
-from .manifests import ACCEPT
-from .prepare import Means, find_means
-from .prune import AdminPruner, expression
-from .scratch import Scratch
-from .selection import Listing, Selection, select
-from .settings import Settings
+from ..clients.files import client_environment
+from ..clients.find import NAMES, Found, find_client
+from ..endpoint import Endpoint
+from ..errors import RunError, UsageError
+from ..http.connections import Connections
+from ..http.registry import Answer, RegistryError
+from ..images import Image, overlaps
+from ..layout import parse_layout, plan_route
+from ..manifests import ACCEPT
+from ..prepare import Means, find_means
+from ..prune import AdminPruner, expression
+from ..scratch import Scratch
+from ..selection import Listing, Selection, select
+from ..settings import Settings
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _LEAST_ROOM = 16 << 20

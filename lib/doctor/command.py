@@ -12,19 +12,19 @@ from typing import Any
 
 import click
 
+from ..clean import clean
+from ..errors import ExitStatus, Stopped
+from ..guard import Guard
+from ..http.connections import Connections
+from ..http.network import Network
+from ..options import OPTIONS, called
+from ..scratch import Scratch
+from ..sections import SectionedCommand
+from ..selection import read_image_list
+from ..settings import make_settings
+from ..stop import Stop
+from ..streams import LINE_LENGTH
 from .checks import FAILURE, OK, WARNING, Check, Examination
-from .clean import clean
-from .errors import ExitStatus, Stopped
-from .guard import Guard
-from .http.connections import Connections
-from .http.network import Network
-from .options import OPTIONS, called
-from .scratch import Scratch
-from .sections import SectionedCommand
-from .selection import read_image_list
-from .settings import make_settings
-from .stop import Stop
-from .streams import LINE_LENGTH
 
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
 _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
