@@ -25,9 +25,9 @@ from prometheus_client.registry import Collector
 
 from . import __version__
 from .errors import RunError
+from .http.address import Listen
 from .http.listener import Listener
 from .latency import BOUNDS, Buckets
-from .listen import Listen
 from .outcomes import FAILED, INTERRUPTED, OK, ErrorClass
 from .summary import Run
 

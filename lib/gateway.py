@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from .http.address import LOOPBACK
 from .http.listener import Listener
-from .listen import LOOPBACK
 from .names import valid_digest, valid_repository, valid_tag
 
 _TARGET = re.compile(r"/v2/(.+)/(?:manifests|blobs)/([^/]+)")

@@ -10,8 +10,8 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .endpoint import Endpoint
 from .errors import RunError, UsageError
+from .http.address import Endpoint
 from .images import Image
 from .names import valid_repository
 

@@ -12,9 +12,11 @@ from .clients.find import Found
 from .clients.skopeo import Skopeo
 from .errors import RunError
 from .gateway import Gateway
+from .http.address import same_server
 from .http.connections import Connections
 from .http.logins import Login
 from .http.registry import Registry, RegistryError
+from .http.tls import Tls
 from .images import Image
 from .launch import Launcher
 from .layout import Route, plan_route, unservable
@@ -22,11 +24,9 @@ from .manifests import DigestResolver, PlatformImages
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
 from .pull import ClientPuller, DryPuller, Puller
-from .same_server import same_server
 from .scratch import Scratch
 from .selection import Selection
 from .settings import Settings
-from .tls import Tls
 
 # A prune call that fails is retried for so long, in seconds; then it counts as failed.
 _PRUNE_RETRY = 5.0

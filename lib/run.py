@@ -21,12 +21,12 @@ from .driver import Driver
 from .errors import RunError, Stopped
 from .finish import finish, log_result
 from .guard import Guard
+from .http.address import Listen
 from .http.connections import Connections
 from .http.network import Network
 from .http.registry import RegistryError
 from .images import Image
 from .limits import of_this_machine, raise_descriptor_limit
-from .listen import Listen
 from .outcomes import OK, ErrorClass
 from .output import Outputs
 from .pace import Closed, Schedule

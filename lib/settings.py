@@ -10,17 +10,15 @@ from typing import Any
 
 from .clients.client import parse_platform, this_platform
 from .clients.find import NAMES
-from .endpoint import Endpoint, parse_endpoint
 from .errors import UsageError
+from .http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
+from .http.tls import Tls, parse_tls
 from .images import compile_regex
 from .layout import Layout, parse_layout
-from .listen import Listen, parse_listen
 from .outcomes import ErrorClass
 from .pace import Rate, parse_rate
-from .same_server import spelled_alike
 from .streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
-from .tls import Tls, parse_tls
 
 JSONL = "jsonl"
 # Where lines of several kinds may go.

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from lib.clients.files import write_client_files
-from lib.endpoint import parse_endpoint
+from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials, Login
+from lib.http.tls import Tls
 from lib.layout import Route
 from lib.scratch import Scratch
-from lib.tls import Tls
 
 SERVER = parse_endpoint("--pullthrough-url", "cache:8080")
 BY_PATH = Route("path", "", SERVER, "", "")

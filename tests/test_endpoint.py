@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib.endpoint import parse_endpoint
 from lib.errors import UsageError
+from lib.http.address import parse_endpoint
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from lib.driver import Driver
 from lib.errors import RunError, UsageError
 from lib.events import PRUNE, PULL, Event
 from lib.exporter import Exporter, RunCollector, _accepted_hosts
+from lib.http.address import Listen, parse_listen
 from lib.http.network import Network
 from lib.images import Image, ImageSet
 from lib.latency import BOUNDS
-from lib.listen import Listen, parse_listen
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.pace import Rate, Schedule
 from lib.settings import make_settings

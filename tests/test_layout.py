@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib.endpoint import Endpoint
 from lib.errors import RunError, UsageError
+from lib.http.address import Endpoint
 from lib.images import Image
 from lib.layout import parse_layout, plan_route, unservable
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from aiohttp import web
 
-from lib.endpoint import parse_endpoint
+from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials
 from lib.http.network import Network
 from lib.http.registry import Registry, RegistryError, open_session

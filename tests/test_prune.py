@@ -16,7 +16,7 @@ import re2
 from lib.clients.client import Client
 from lib.clients.crane import Crane
 from lib.clients.skopeo import Skopeo
-from lib.endpoint import parse_endpoint
+from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials
 from lib.http.network import Network
 from lib.http.registry import Registry, open_session

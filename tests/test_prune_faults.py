@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from lib.clients.crane import Crane
-from lib.endpoint import parse_endpoint
+from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials
 from lib.http.network import Network
 from lib.http.registry import Registry, open_session

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.endpoint import parse_endpoint
-from lib.same_server import same_server, spelled_alike
+from lib.http.address import parse_endpoint, same_server, spelled_alike
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lib.errors import UsageError
-from lib.tls import Tls, parse_tls
+from lib.http.tls import Tls, parse_tls
 from tests.doubles.certificates import Authority, Certificate, self_signed
 from tests.doubles.tls_server import QuietHandler, tls_server
 from tests.driving import command

@@ -16,10 +16,10 @@ from typing import Any
 
 from ..guard import MARK
 from ..http.credentials import Credentials, Login
+from ..http.tls import Tls
 from ..layout import Route
 from ..scratch import Scratch
 from ..settings import Settings
-from ..tls import Tls
 from .find import Found
 
 

@@ -18,8 +18,8 @@ from dateutil import parser
 
 from ..clients.files import client_environment
 from ..clients.find import NAMES, Found, find_client
-from ..endpoint import Endpoint
 from ..errors import RunError, UsageError
+from ..http.address import Endpoint
 from ..http.connections import Connections
 from ..http.registry import Answer, RegistryError
 from ..images import Image, overlaps

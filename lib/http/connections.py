@@ -11,10 +11,10 @@ import aiohttp
 from yarl import URL
 
 from ..errors import RunError
-from ..tls import INSECURE, Tls
 from .credentials import Credentials, CredentialsError, Login
 from .network import Network
 from .registry import Registry, open_session
+from .tls import INSECURE, Tls
 
 
 class Connections:

@@ -18,13 +18,13 @@ import click
 from yarl import URL
 
 from ..cli import carry_out
-from ..endpoint import Endpoint, parse_endpoint
 from ..errors import RunError
+from ..http.address import Endpoint, parse_endpoint
 from ..http.credentials import Credentials, CredentialsError
 from ..http.exchange import explain
+from ..http.tls import INSECURE, Tls, parse_tls
 from ..options import TLS_OPTIONS, called
 from ..streams import warn
-from ..tls import INSECURE, Tls, parse_tls
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images
 from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server

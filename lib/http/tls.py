@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from .errors import UsageError
+from ..errors import UsageError
 
 # Where Go's crypto/x509, and so both clients, look for the system's authorities; the first that there is counts.
 _SYSTEM_FILES: Final = (
