@@ -22,10 +22,10 @@ from typing import Any
 
 import pytest
 
+from lib.lab.image_words import ADJECTIVES, NOUNS
 from lib.lab.images import Layer, layers_of
 from lib.lab.populate import Population, PushRefused, image_names, populate
 from lib.lab.servers import Server, ServerMissing, crane_registry, docker_registry
-from lib.lab.words import ADJECTIVES, NOUNS
 from tests.test_servers import TESTER
 
 SMALL = Population(groups=2, images=3, layers=2, layer_size=700)

@@ -1,6 +1,6 @@
 """A registry that answers from memory, as cheaply as can be: what is left is the clients' own work.
 
-    python -m lib.lab.memory --listen 127.0.0.1:0 [--images 100] [--layers 5] [--layer-size 2KiB]
+    python -m lib.lab.memory_registry --listen 127.0.0.1:0 [--images 100] [--layers 5] [--layer-size 2KiB]
 
 Every answer is made once, at the start. It has a catalog and tags, and takes no pushes.
 """
