@@ -20,12 +20,12 @@ from .http.tls import Tls
 from .images import Image
 from .launch import Launcher
 from .layout import Route, plan_route, unservable
+from .listing.selection import Selection
 from .manifests import DigestResolver, PlatformImages
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
 from .pull import ClientPuller, DryPuller, Puller
 from .scratch import Scratch
-from .selection import Selection
 from .settings import Settings
 
 # A prune call that fails is retried for so long, in seconds; then it counts as failed.

@@ -27,6 +27,7 @@ from .http.network import Network
 from .http.registry import RegistryError
 from .images import Image
 from .limits import of_this_machine, raise_descriptor_limit
+from .listing.selection import Listing, Selection, read_image_list, select
 from .outcomes import OK, ErrorClass
 from .output import Outputs
 from .pace import Closed, Schedule
@@ -35,7 +36,6 @@ from .progress.start import start_progress
 from .prune import Pruner
 from .ramp import Step, plan_open, plan_ramp
 from .scratch import Scratch
-from .selection import Listing, Selection, read_image_list, select
 from .settings import Settings
 from .stop import Stop
 from .streams import warn

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from lib.http.credentials import Credentials
 from lib.http.registry import Registry, open_session
-from lib.upstream import Repository, list_repositories
+from lib.listing.upstream import Repository, list_repositories
 from tests.doubles.catalog import Handler, Server, serving
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.image_list import ImageListError, parse_image_list
+from lib.listing.image_list import ImageListError, parse_image_list
 from tests.driving import command
 
 SHA = "sha256:" + "a" * 64

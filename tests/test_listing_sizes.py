@@ -9,7 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib.http.credentials import Credentials
 from lib.http.registry import Answer, Registry, open_session
-from lib.upstream import list_repositories
+from lib.listing.upstream import list_repositories
 from tests.doubles.catalog import Catalog, serving
 
 NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())

@@ -21,11 +21,11 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib import upstream
 from lib.http import paging
 from lib.http.credentials import Credentials
 from lib.http.registry import Registry, RegistryError, open_session
-from lib.upstream import Repository
+from lib.listing import upstream
+from lib.listing.upstream import Repository
 from tests.doubles.catalog import Catalog, no_link, serving
 from tests.listing import catalog_targets, listed, listing, many, names_of, tags_only
 

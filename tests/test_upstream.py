@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from lib import upstream
 from lib.http import paging
 from lib.http.credentials import Credentials
 from lib.http.paging import Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
+from lib.listing import upstream
+from lib.listing.upstream import Repository, list_repositories
 from lib.names import valid_repository
-from lib.upstream import Repository, list_repositories
 from tests.doubles.catalog import Catalog, serving
 from tests.listing import catalog_only, is_safe, listed, listing, many, names_of, tags_only
 

@@ -24,11 +24,11 @@ from ..http.connections import Connections
 from ..http.registry import Answer, RegistryError
 from ..images import Image, overlaps
 from ..layout import parse_layout, plan_route
+from ..listing.selection import Listing, Selection, select
 from ..manifests import ACCEPT
 from ..prepare import Means, find_means
 from ..prune import AdminPruner, expression
 from ..scratch import Scratch
-from ..selection import Listing, Selection, select
 from ..settings import Settings
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"

@@ -17,10 +17,10 @@ from ..errors import ExitStatus, Stopped
 from ..guard import Guard
 from ..http.connections import Connections
 from ..http.network import Network
+from ..listing.selection import read_image_list
 from ..options import OPTIONS, called
 from ..scratch import Scratch
 from ..sections import SectionedCommand
-from ..selection import read_image_list
 from ..settings import make_settings
 from ..stop import Stop
 from ..streams import LINE_LENGTH

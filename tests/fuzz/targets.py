@@ -24,7 +24,7 @@ from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after
 from lib.http.paging import Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
-from lib.image_list import ImageListError, parse_image_list
+from lib.listing.image_list import ImageListError, parse_image_list
 from lib.names import valid_digest, valid_repository, valid_tag
 from lib.outcomes import ErrorClass
 

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .errors import RunError, UsageError
-from .http.connections import Connections
-from .http.registry import RegistryError
+from ..errors import RunError, UsageError
+from ..http.connections import Connections
+from ..http.registry import RegistryError
+from ..images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
+from ..settings import Settings
+from ..streams import STDOUT
 from .image_list import ImageListError, parse_image_list
-from .images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
-from .settings import Settings
-from .streams import STDOUT
 from .upstream import list_repositories
 
 _PAIRS_TOLD = 5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .clean import shown
-from .names import split_reference
+from ..clean import shown
+from ..names import split_reference
 
 
 class ImageListError(Exception):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 
-from .clean import shown
-from .http.paging import Log, Pages, Sizes
-from .http.registry import MIB, Registry, RegistryError
-from .names import valid_repository, valid_tag
-from .outcomes import ErrorClass
+from ..clean import shown
+from ..http.paging import Log, Pages, Sizes
+from ..http.registry import MIB, Registry, RegistryError
+from ..names import valid_repository, valid_tag
+from ..outcomes import ErrorClass
 
 REPOSITORY_LIMIT: Final = 1_000_000
 TAG_LIMIT: Final = 5_000_000
