@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .clean import clean
-from .events import PRUNE, PULL
+from .load.event import PRUNE, PULL
 from .streams import print_line, warn
 from .summary import missed
 

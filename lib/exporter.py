@@ -27,7 +27,7 @@ from . import __version__
 from .errors import RunError
 from .http.address import Listen
 from .http.listener import Listener
-from .latency import BOUNDS, Buckets
+from .load.latency import BOUNDS, Buckets
 from .outcomes import FAILED, INTERRUPTED, OK, ErrorClass
 from .summary import Run
 

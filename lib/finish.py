@@ -12,12 +12,12 @@ from .annotations import annotate, is_wanted
 from .clock import Clock
 from .errors import ExitStatus, UsageError
 from .layout import hint
+from .load.tally import Tally
 from .output import Outputs
 from .settings import Settings
 from .stop import Stop
 from .streams import say
 from .summary import Run, missed, summarize
-from .tally import Tally
 from .whole_file import write_whole
 
 # So long the end waits for whoever should read stdout, in seconds.

@@ -10,12 +10,12 @@ from time import monotonic
 
 from .clean import clean
 from .clock import Clock
-from .events import PRUNE, PULL, Event
 from .linefile import LineFile
+from .load.event import PRUNE, PULL, Event
+from .load.tally import Sample
 from .outcomes import FAILED
 from .settings import JSONL, Settings
 from .streams import LINE_LENGTH, say, warn
-from .tally import Sample
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.
 FAILURES_LOGGED = 100

@@ -21,10 +21,10 @@ from .images import Image
 from .launch import Launcher
 from .layout import Route, plan_route, unservable
 from .listing.selection import Selection
+from .load.pull import ClientPuller, DryPuller, Puller
 from .manifests import DigestResolver, PlatformImages
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
-from .pull import ClientPuller, DryPuller, Puller
 from .scratch import Scratch
 from .settings import Settings
 

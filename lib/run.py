@@ -17,7 +17,6 @@ from .clients.files import client_environment
 from .clients.find import find_client
 from .clock import Clock
 from .cpu import cores
-from .driver import Driver
 from .errors import RunError, Stopped
 from .finish import finish, log_result
 from .guard import Guard
@@ -28,21 +27,22 @@ from .http.registry import RegistryError
 from .images import Image
 from .limits import of_this_machine, raise_descriptor_limit
 from .listing.selection import Listing, Selection, read_image_list, select
+from .load.driver import Driver
+from .load.pace import Closed, Schedule
+from .load.ramp import Step, plan_open, plan_ramp
+from .load.tally import Tally
+from .load.worker import Warm, Worker, prune_event
 from .outcomes import OK, ErrorClass
 from .output import Outputs
-from .pace import Closed, Schedule
 from .prepare import Means, dry_means, find_means
 from .progress.start import start_progress
 from .prune import Pruner
-from .ramp import Step, plan_open, plan_ramp
 from .scratch import Scratch
 from .settings import Settings
 from .stop import Stop
 from .streams import warn
 from .summary import Run
-from .tally import Tally
 from .whole_file import check_path
-from .worker import Warm, Worker, prune_event
 
 # Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers
 # would do little else. None of the driver's threads keeps it for long.

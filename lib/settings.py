@@ -15,8 +15,8 @@ from .http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelle
 from .http.tls import Tls, parse_tls
 from .images import compile_regex
 from .layout import Layout, parse_layout
+from .load.pace import Rate, parse_rate
 from .outcomes import ErrorClass
-from .pace import Rate, parse_rate
 from .streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 

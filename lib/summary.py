@@ -9,12 +9,12 @@ from typing import Any
 
 from .clients.client import Client
 from .clock import Clock
-from .driver import Driver
 from .images import ImageSet
-from .latency import latency_json
+from .load.driver import Driver
+from .load.latency import latency_json
+from .load.tally import StepTally, Tally
+from .load.worker import Worker
 from .settings import Settings
-from .tally import StepTally, Tally
-from .worker import Worker
 
 SCHEMA = 1
 

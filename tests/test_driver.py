@@ -11,16 +11,16 @@ from signal import SIGTERM
 
 import pytest
 
-from lib.driver import Driver
-from lib.events import Event
 from lib.images import Image, ImageSet
+from lib.load.driver import Driver
+from lib.load.event import Event
+from lib.load.pace import Closed
+from lib.load.pull import Pulled
+from lib.load.ramp import plan_open, plan_ramp
+from lib.load.tally import Sample, Tally
+from lib.load.worker import Warm, Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
-from lib.pace import Closed
-from lib.pull import Pulled
-from lib.ramp import plan_open, plan_ramp
 from lib.stop import Stop
-from lib.tally import Sample, Tally
-from lib.worker import Warm, Worker
 
 
 class Sleeper:

@@ -20,20 +20,20 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import cli
-from lib.driver import Driver
 from lib.errors import RunError, UsageError
-from lib.events import PRUNE, PULL, Event
 from lib.exporter import Exporter, RunCollector, _accepted_hosts
 from lib.http.address import Listen, parse_listen
 from lib.http.network import Network
 from lib.images import Image, ImageSet
-from lib.latency import BOUNDS
+from lib.load.driver import Driver
+from lib.load.event import PRUNE, PULL, Event
+from lib.load.latency import BOUNDS
+from lib.load.pace import Rate, Schedule
+from lib.load.tally import Tally
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
-from lib.pace import Rate, Schedule
 from lib.settings import make_settings
 from lib.stop import Stop
 from lib.summary import Run
-from lib.tally import Tally
 from tests.doubles.fake_crane import install, launches
 from tests.driving import command
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.latency import Latencies
+from lib.load.latency import Latencies
 
 
 def test_nothing_measured() -> None:

@@ -15,14 +15,14 @@ import pytest
 from lib import cli
 from lib.clock import Clock
 from lib.errors import UsageError
-from lib.events import PULL, Event
 from lib.images import Image
-from lib.latency import Latency
 from lib.linefile import LineFile
+from lib.load.event import PULL, Event
+from lib.load.latency import Latency
+from lib.load.tally import Sample
 from lib.outcomes import FAILED, OK, Failure
 from lib.output import Log, Outputs, event_line, metrics_line
 from lib.settings import make_settings
-from lib.tally import Sample
 from tests.driving import command
 
 

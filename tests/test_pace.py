@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import UsageError
-from lib.pace import Closed, Rate, Schedule, parse_rate
+from lib.load.pace import Closed, Rate, Schedule, parse_rate
 
 RATES = st.floats(0.01, 1000)
 

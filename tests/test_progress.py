@@ -9,21 +9,21 @@ from typing import cast
 
 import pytest
 
-from lib.driver import Driver
-from lib.events import PULL, Event
 from lib.images import Image, ImageSet
-from lib.latency import Latency
+from lib.load.driver import Driver
+from lib.load.event import PULL, Event
+from lib.load.latency import Latency
+from lib.load.pace import Rate, Schedule
+from lib.load.ramp import plan_ramp
+from lib.load.tally import Sample, Tally, WorkerTally
+from lib.load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 from lib.outcomes import FAILED, OK, Failure
-from lib.pace import Rate, Schedule
 from lib.progress.plain import duration, plain_line, planned_at
 from lib.progress.rows import Doings
 from lib.progress.start import wants_live
 from lib.progress.watch import Watch
-from lib.ramp import plan_ramp
 from lib.settings import Settings
 from lib.summary import Run
-from lib.tally import Sample, Tally, WorkerTally
-from lib.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 
 IMAGE = Image("ok/app", "1")
 LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)

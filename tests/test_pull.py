@@ -15,8 +15,8 @@ from lib.clients.crane import Crane
 from lib.clients.skopeo import Skopeo
 from lib.images import Image
 from lib.launch import Launcher, Outcome
+from lib.load.pull import ClientPuller, Pulled, batches
 from lib.outcomes import FAILED, INTERRUPTED, OK
-from lib.pull import ClientPuller, Pulled, batches
 from tests.doubles.faulty import FaultyRegistry
 
 DIGESTS = ["sha256:" + letter * 64 for letter in "abc"]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from lib.ramp import plan_ramp
+from lib.load.ramp import plan_ramp
 
 
 @pytest.mark.parametrize(

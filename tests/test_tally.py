@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lib.events import PRUNE, PULL, Event
 from lib.images import Image
+from lib.load.event import PRUNE, PULL, Event
+from lib.load.ramp import Step
+from lib.load.tally import Sample, Tally
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
-from lib.ramp import Step
-from lib.tally import Sample, Tally
 
 IMAGE = Image("app", "v1")
 

@@ -15,17 +15,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from lib.latency import Latency
+from lib.load.latency import Latency
+from lib.load.ramp import plan_open, plan_ramp
+from lib.load.tally import StepTally, Tally
+from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.progress.closing import closing_lines, thinned
 from lib.progress.painter import Painter, styled
 from lib.progress.rows import WorkerRow
 from lib.progress.view import sparkline, view_lines, worker_rows
 from lib.progress.watch import Snapshot
-from lib.ramp import plan_open, plan_ramp
 from lib.settings import Settings
 from lib.summary import Run
-from lib.tally import StepTally, Tally
-from lib.worker import PULLING, STOPPED, WAITING
 from tests.terminal import resize
 
 LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)

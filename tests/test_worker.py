@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lib.events import Event
 from lib.images import Image, ImageSet
+from lib.load.event import Event
+from lib.load.pace import Closed, Pace, Rate, Schedule
+from lib.load.pull import Pulled
+from lib.load.worker import Warm, Worker
 from lib.outcomes import OK
-from lib.pace import Closed, Pace, Rate, Schedule
 from lib.prune import Pruned
-from lib.pull import Pulled
-from lib.worker import Warm, Worker
 
 WAIT = 0.2
 IMAGES = (Image("a", "1"), Image("b", "1"))

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..load.tally import StepTally
 from ..summary import Run
-from ..tally import StepTally
 
 # With the table's head, what was left out, the totals and the shell's prompt they fill a terminal of 24 lines.
 _MOST_STEPS = 20

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..linefile import LineFile
+from ..load.ramp import Step
+from ..load.tally import Sample
 from ..output import Outputs
-from ..ramp import Step
 from ..streams import STDOUT
 from ..summary import Run
-from ..tally import Sample
 
 
 class PlainLines:

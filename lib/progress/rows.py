@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..clean import clean
-from ..tally import WorkerTally
-from ..worker import PRUNING, PULLING, WAITING, Doing, Worker
+from ..load.tally import WorkerTally
+from ..load.worker import PRUNING, PULLING, WAITING, Doing, Worker
 
 # A launch that takes longer, in seconds, is told of, where it is also longer than most.
 SLOW_SECONDS = 5.0

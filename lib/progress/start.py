@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ..load.ramp import Step
 from ..output import Outputs
-from ..ramp import Step
 from ..summary import Run
 from .plain import PlainLines
 from .watch import Watch

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from ..tally import CLIENT_LIMITED
-from ..worker import PRUNING, PULLING, STOPPED
+from ..load.tally import CLIENT_LIMITED
+from ..load.worker import PRUNING, PULLING, STOPPED
 from .plain import duration
 from .rows import WorkerRow, rows_that_fit
 from .watch import Snapshot

@@ -9,8 +9,8 @@ from time import monotonic
 from typing import NamedTuple
 
 from ..cpu import cores, own_seconds
-from ..latency import Latency
-from ..ramp import Step
+from ..load.latency import Latency
+from ..load.ramp import Step
 from ..summary import Run
 from .plain import time_left
 from .rows import SLOW_SECONDS, Doings, WorkerRow

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, TextIO
 
 from ..errors import UsageError
-from ..events import PRUNE, PULL
+from ..load.event import PRUNE, PULL
 from ..outcomes import FAILED, INTERRUPTED, OK
 from .span import Span
 

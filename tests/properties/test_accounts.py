@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.driver import Driver
-from lib.events import PRUNE, PULL, Event
 from lib.images import Image, ImageSet
+from lib.load.driver import Driver
+from lib.load.event import PRUNE, PULL, Event
+from lib.load.ramp import Step, plan_ramp
+from lib.load.tally import Sample, Tally
+from lib.load.worker import Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure
-from lib.ramp import Step, plan_ramp
 from lib.stop import Stop
-from lib.tally import Sample, Tally
-from lib.worker import Worker
 
 WORKERS = 3
 OUTCOMES = st.sampled_from([OK, FAILED, INTERRUPTED])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.ramp import plan_ramp
+from lib.load.ramp import plan_ramp
 
 WORKERS = st.integers(1, 300)
 SECONDS = st.floats(0.001, 86400)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
-from .errors import UsageError
+from ..errors import UsageError
 
 # What starts later than this after its time, in seconds, is late.
 LATE_SECONDS = 0.05

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .images import Image
-from .outcomes import Failure
+from ..images import Image
+from ..outcomes import Failure
 
 PULL = "pull"
 PRUNE = "prune"

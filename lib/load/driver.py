@@ -16,11 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
-from .cpu import own_seconds
-from .events import PULL, Event
-from .outcomes import FAILED
+from ..cpu import own_seconds
+from ..outcomes import FAILED
+from ..stop import Stop
+from .event import PULL, Event
 from .ramp import Step
-from .stop import Stop
 from .tally import Tally
 from .worker import Worker
 

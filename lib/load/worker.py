@@ -12,13 +12,13 @@ from random import Random
 from time import monotonic
 from typing import NamedTuple
 
-from .events import PRUNE, PULL, Event
-from .images import Image, ImageSet
-from .outcomes import INTERRUPTED, OK
+from ..images import Image, ImageSet
+from ..outcomes import INTERRUPTED, OK
+from ..prune import Pruned, Pruner
+from ..scheduling import preempt_nobody
+from .event import PRUNE, PULL, Event
 from .pace import LATE_SECONDS, Pace
-from .prune import Pruned, Pruner
 from .pull import Pulled, Puller, batches
-from .scheduling import preempt_nobody
 
 
 class Doing(NamedTuple):

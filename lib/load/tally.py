@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .events import PRUNE, Event
+from ..outcomes import FAILED, INTERRUPTED, OK
+from .event import PRUNE, Event
 from .latency import Buckets, Latencies, Latency, latency_json
-from .outcomes import FAILED, INTERRUPTED, OK
 from .pace import Schedule
 from .ramp import Step
 
