@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import SUBCOMMANDS
 from .errors import ExitStatus, RunError, UsageError
-from .options import EXAMPLES, OPTIONS, called
-from .sections import SectionedCommand
-from .settings import make_settings
+from .options.definitions import EXAMPLES, OPTIONS, called
+from .options.sections import SectionedCommand
+from .options.settings import make_settings
+from .options.subcommands import SUBCOMMANDS
 from .streams import say
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
@@ -32,7 +32,7 @@ def load_test(**options: Any) -> int:
     settings = make_settings(options)
     start_at = None
     if settings.start_at is not None:
-        from .start import parse_start
+        from .options.start_at import parse_start
 
         start_at = parse_start(settings.start_at, datetime.now().astimezone())
     from .run import run

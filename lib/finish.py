@@ -13,8 +13,8 @@ from .clock import Clock
 from .errors import ExitStatus, UsageError
 from .layout import hint
 from .load.tally import Tally
+from .options.settings import Settings
 from .output import Outputs
-from .settings import Settings
 from .stop import Stop
 from .streams import say
 from .summary import Run, missed, summarize

@@ -13,8 +13,8 @@ from .clock import Clock
 from .linefile import LineFile
 from .load.event import PRUNE, PULL, Event
 from .load.tally import Sample
+from .options.settings import JSONL, Settings
 from .outcomes import FAILED
-from .settings import JSONL, Settings
 from .streams import LINE_LENGTH, say, warn
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.

@@ -23,10 +23,10 @@ from .layout import Route, plan_route, unservable
 from .listing.selection import Selection
 from .load.pull import ClientPuller, DryPuller, Puller
 from .manifests import DigestResolver, PlatformImages
+from .options.settings import Settings
 from .probe import cannot_prune, probe_admin, probe_delete
 from .prune import AdminPruner, ClientPruner, Pruner
 from .scratch import Scratch
-from .settings import Settings
 
 # A prune call that fails is retried for so long, in seconds; then it counts as failed.
 _PRUNE_RETRY = 5.0

@@ -32,13 +32,13 @@ from .load.pace import Closed, Schedule
 from .load.ramp import Step, plan_open, plan_ramp
 from .load.tally import Tally
 from .load.worker import Warm, Worker, prune_event
+from .options.settings import Settings
 from .outcomes import OK, ErrorClass
 from .output import Outputs
 from .prepare import Means, dry_means, find_means
 from .progress.start import start_progress
 from .prune import Pruner
 from .scratch import Scratch
-from .settings import Settings
 from .stop import Stop
 from .streams import warn
 from .summary import Run

@@ -14,7 +14,7 @@ from .load.driver import Driver
 from .load.latency import latency_json
 from .load.tally import StepTally, Tally
 from .load.worker import Worker
-from .settings import Settings
+from .options.settings import Settings
 
 SCHEMA = 1
 

@@ -12,7 +12,7 @@ import pytest
 
 from lib import cli
 from lib.cli import main
-from lib.settings import Settings
+from lib.options.settings import Settings
 from tests.driving import SCRIPT, command
 
 

@@ -30,8 +30,8 @@ from lib.load.event import PRUNE, PULL, Event
 from lib.load.latency import BOUNDS
 from lib.load.pace import Rate, Schedule
 from lib.load.tally import Tally
+from lib.options.settings import make_settings
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
-from lib.settings import make_settings
 from lib.stop import Stop
 from lib.summary import Run
 from tests.doubles.fake_crane import install, launches

@@ -20,9 +20,9 @@ from lib.linefile import LineFile
 from lib.load.event import PULL, Event
 from lib.load.latency import Latency
 from lib.load.tally import Sample
+from lib.options.settings import make_settings
 from lib.outcomes import FAILED, OK, Failure
 from lib.output import Log, Outputs, event_line, metrics_line
-from lib.settings import make_settings
 from tests.driving import command
 
 

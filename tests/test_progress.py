@@ -17,12 +17,12 @@ from lib.load.pace import Rate, Schedule
 from lib.load.ramp import plan_ramp
 from lib.load.tally import Sample, Tally, WorkerTally
 from lib.load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
+from lib.options.settings import Settings
 from lib.outcomes import FAILED, OK, Failure
 from lib.progress.plain import duration, plain_line, planned_at
 from lib.progress.rows import Doings
 from lib.progress.start import wants_live
 from lib.progress.watch import Watch
-from lib.settings import Settings
 from lib.summary import Run
 
 IMAGE = Image("ok/app", "1")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from lib.errors import UsageError
-from lib.start import parse_start
+from lib.options.start_at import parse_start
 
 NOW = datetime(2030, 1, 31, 12, 0, tzinfo=timezone.utc)
 

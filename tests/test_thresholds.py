@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lib.errors import UsageError
-from lib.thresholds import parse_threshold
+from lib.options.thresholds import parse_threshold
 
 CLASSES = frozenset({"rate-limited", "timeout"})
 LATENCY = {"min": 1.0, "mean": 2.0, "p50": 3.0, "p90": 4.0, "p95": 5.0, "p99": 6.0, "max": 7.0}

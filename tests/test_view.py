@@ -19,12 +19,12 @@ from lib.load.latency import Latency
 from lib.load.ramp import plan_open, plan_ramp
 from lib.load.tally import StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
+from lib.options.settings import Settings
 from lib.progress.closing import closing_lines, thinned
 from lib.progress.painter import Painter, styled
 from lib.progress.rows import WorkerRow
 from lib.progress.view import sparkline, view_lines, worker_rows
 from lib.progress.watch import Snapshot
-from lib.settings import Settings
 from lib.summary import Run
 from tests.terminal import resize
 

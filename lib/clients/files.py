@@ -18,8 +18,8 @@ from ..guard import MARK
 from ..http.credentials import Credentials, Login
 from ..http.tls import Tls
 from ..layout import Route
+from ..options.settings import Settings
 from ..scratch import Scratch
-from ..settings import Settings
 from .find import Found
 
 

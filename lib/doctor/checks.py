@@ -26,10 +26,10 @@ from ..images import Image, overlaps
 from ..layout import parse_layout, plan_route
 from ..listing.selection import Listing, Selection, select
 from ..manifests import ACCEPT
+from ..options.settings import Settings
 from ..prepare import Means, find_means
 from ..prune import AdminPruner, expression
 from ..scratch import Scratch
-from ..settings import Settings
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _LEAST_ROOM = 16 << 20

@@ -18,10 +18,10 @@ from ..guard import Guard
 from ..http.connections import Connections
 from ..http.network import Network
 from ..listing.selection import read_image_list
-from ..options import OPTIONS, called
+from ..options.definitions import OPTIONS, called
+from ..options.sections import SectionedCommand
+from ..options.settings import make_settings
 from ..scratch import Scratch
-from ..sections import SectionedCommand
-from ..settings import make_settings
 from ..stop import Stop
 from ..streams import LINE_LENGTH
 from .checks import FAILURE, OK, WARNING, Check, Examination

@@ -18,9 +18,9 @@ import click
 from ..cli import carry_out
 from ..cpu import cores, seconds_of
 from ..errors import RunError, UsageError
+from ..options.types import Size
 from ..scratch import Scratch
 from .servers import Server, ServerFailed, memory_registry
-from .sizes import Size
 
 # A smaller batch is recommended where its best rate is within this share of the best of all.
 NEARLY = 0.9

@@ -23,13 +23,13 @@ from ..http.address import Endpoint, parse_endpoint
 from ..http.credentials import Credentials, CredentialsError
 from ..http.exchange import explain
 from ..http.tls import INSECURE, Tls, parse_tls
-from ..options import TLS_OPTIONS, called
+from ..options.definitions import TLS_OPTIONS, called
+from ..options.types import Size
 from ..streams import warn
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images
 from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server
 from .servers import ServerFailed, ServerMissing
-from .sizes import Size
 
 SETTINGS = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 KIB, GIB = 1024, 1 << 30

@@ -14,6 +14,7 @@ from typing import cast
 
 import click
 
+from ..options.types import Size
 from .images import (
     CONFIG_TYPE,
     DEFAULT_PLATFORM,
@@ -25,7 +26,6 @@ from .images import (
     layers_of,
     manifest_json,
 )
-from .sizes import Size
 
 _OCTETS = "application/octet-stream"
 _JSON = "application/json"

@@ -10,7 +10,7 @@ from ..errors import RunError, UsageError
 from ..http.connections import Connections
 from ..http.registry import RegistryError
 from ..images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
-from ..settings import Settings
+from ..options.settings import Settings
 from ..streams import STDOUT
 from .image_list import ImageListError, parse_image_list
 from .upstream import list_repositories

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import SUBCOMMANDS
+from .subcommands import SUBCOMMANDS
 
 
 class Section(click.Option):

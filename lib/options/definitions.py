@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from .seconds import Seconds
+from ..streams import STDOUT
 from .sections import Section
 from .settings import JSONL
-from .streams import STDOUT
+from .types import Seconds
 
 EXAMPLES = """\b
 Examples:

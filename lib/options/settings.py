@@ -8,16 +8,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .clients.client import parse_platform, this_platform
-from .clients.find import NAMES
-from .errors import UsageError
-from .http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
-from .http.tls import Tls, parse_tls
-from .images import compile_regex
-from .layout import Layout, parse_layout
-from .load.pace import Rate, parse_rate
-from .outcomes import ErrorClass
-from .streams import STDOUT, is_stdout
+from ..clients.client import parse_platform, this_platform
+from ..clients.find import NAMES
+from ..errors import UsageError
+from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
+from ..http.tls import Tls, parse_tls
+from ..images import compile_regex
+from ..layout import Layout, parse_layout
+from ..load.pace import Rate, parse_rate
+from ..outcomes import ErrorClass
+from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
 JSONL = "jsonl"

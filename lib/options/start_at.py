@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from dateutil import parser, tz
 
-from .errors import UsageError
+from ..errors import UsageError
 
 
 def parse_start(text: str, now: datetime) -> datetime:
