@@ -329,7 +329,7 @@ def test_only_the_page_needs_the_charting_library(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("module", "other"), [("compare", "report"), ("report", "compare")])
 def test_comparison_and_report_need_nothing_of_each_other(module: str, other: str) -> None:
-    program = f"import sys, lib.{module}.page, lib.{module}.commands; print(*sys.modules)"
+    program = f"import sys, lib.{module}.page, lib.{module}.command; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     modules: list[Any] = done.stdout.split()
     assert f"lib.{module}.page" in modules

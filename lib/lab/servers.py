@@ -74,7 +74,7 @@ def crane_registry(*, port: int = 0) -> Iterator[Server]:
 def memory_registry(images: int, layers: int, layer_size: int) -> Iterator[Server]:
     """A registry with so many images that costs next to nothing (`python -m lib.lab.memory_registry`)."""
     options = [f"--images={images}", f"--layers={layers}", f"--layer-size={layer_size}"]
-    with _server(lambda _data: [sys.executable, "-m", f"{__package__}.memory", *options]) as server:
+    with _server(lambda _data: [sys.executable, "-m", f"{__package__}.memory_registry", *options]) as server:
         yield server
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import click
 
 
+# The package that the modules' names are relative to; installed, it is not called lib.
+_LIB = __name__.rpartition(".options")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Subcommand:
     """`module` is relative to this package; `attribute` the click command in it."""
@@ -17,7 +21,7 @@ class Subcommand:
     attribute: str
 
     def load(self) -> click.Command:
-        command: click.Command = getattr(importlib.import_module(self.module, __package__), self.attribute)
+        command: click.Command = getattr(importlib.import_module(self.module, _LIB), self.attribute)
         return command
 
 
