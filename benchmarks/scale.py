@@ -19,7 +19,7 @@ from typing import NamedTuple
 import click
 
 from benchmarks.scene import SCRIPT, Images, drive, images_on_a_registry, machine
-from lib.cpu import seconds_of
+from lib.processes.cpu import seconds_of
 from tests.doubles.catalog import Catalog, serving
 
 _DELAY = 0.02

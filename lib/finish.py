@@ -15,7 +15,7 @@ from .layout import hint
 from .load.tally import Tally
 from .options.settings import Settings
 from .output import Outputs
-from .stop import Stop
+from .processes.signals import Stop
 from .streams import say
 from .summary import Run, missed, summarize
 from .whole_file import write_whole

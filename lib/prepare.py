@@ -18,15 +18,15 @@ from .http.logins import Login
 from .http.registry import Registry, RegistryError
 from .http.tls import Tls
 from .images import Image
-from .launch import Launcher
 from .layout import Route, plan_route, unservable
 from .listing.selection import Selection
 from .load.pull import ClientPuller, DryPuller, Puller
 from .manifests import DigestResolver, PlatformImages
 from .options.settings import Settings
 from .probe import cannot_prune, probe_admin, probe_delete
+from .processes.launch import Launcher
+from .processes.scratch import Scratch
 from .prune import AdminPruner, ClientPruner, Pruner
-from .scratch import Scratch
 
 # A prune call that fails is retried for so long, in seconds; then it counts as failed.
 _PRUNE_RETRY = 5.0

@@ -16,16 +16,13 @@ from time import monotonic
 from .clients.files import client_environment
 from .clients.find import find_client
 from .clock import Clock
-from .cpu import cores
 from .errors import RunError, Stopped
 from .finish import finish, log_result
-from .guard import Guard
 from .http.address import Listen
 from .http.connections import Connections
 from .http.network import Network
 from .http.registry import RegistryError
 from .images import Image
-from .limits import of_this_machine, raise_descriptor_limit
 from .listing.selection import Listing, Selection, read_image_list, select
 from .load.driver import Driver
 from .load.pace import Closed, Schedule
@@ -36,10 +33,13 @@ from .options.settings import Settings
 from .outcomes import OK, ErrorClass
 from .output import Outputs
 from .prepare import Means, dry_means, find_means
+from .processes.cpu import cores
+from .processes.guard import Guard
+from .processes.limits import of_this_machine, raise_descriptor_limit
+from .processes.scratch import Scratch
+from .processes.signals import Stop
 from .progress.start import start_progress
 from .prune import Pruner
-from .scratch import Scratch
-from .stop import Stop
 from .streams import warn
 from .summary import Run
 from .whole_file import check_path

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib.guard import MARK
+from lib.processes.guard import MARK
 
 SCRIPT = Path(__file__).resolve().parent.parent / "ocidriver.py"
 

@@ -18,7 +18,7 @@ from random import Random
 import pytest
 
 from lib.lab.servers import lab_cache
-from lib.stop import SIGNALS
+from lib.processes.signals import SIGNALS
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install
 from tests.driving import Ended, finish, left_running, read, start, wait_for_the_script

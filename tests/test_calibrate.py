@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.cpu import cores, seconds_of
 from lib.lab.calibrate import Calibration, Measured
 from lib.lab.servers import Server, memory_registry
+from lib.processes.cpu import cores, seconds_of
 from tests.driving import command, drive
 
 

@@ -13,7 +13,7 @@ from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials, Login
 from lib.http.tls import Tls
 from lib.layout import Route
-from lib.scratch import Scratch
+from lib.processes.scratch import Scratch
 
 SERVER = parse_endpoint("--pullthrough-url", "cache:8080")
 BY_PATH = Route("path", "", SERVER, "", "")

@@ -14,7 +14,7 @@ from lib.clients.files import with_header
 from lib.clients.find import find_client
 from lib.clients.skopeo import Skopeo
 from lib.errors import RunError, UsageError
-from lib.launch import Outcome
+from lib.processes.launch import Outcome
 from tests.doubles.fake_crane import install
 
 SCRATCH = Path("/scratch")

@@ -20,7 +20,7 @@ from lib.load.ramp import plan_open, plan_ramp
 from lib.load.tally import Sample, Tally
 from lib.load.worker import Warm, Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
-from lib.stop import Stop
+from lib.processes.signals import Stop
 
 
 class Sleeper:

@@ -32,7 +32,7 @@ from lib.load.pace import Rate, Schedule
 from lib.load.tally import Tally
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
-from lib.stop import Stop
+from lib.processes.signals import Stop
 from lib.summary import Run
 from tests.doubles.fake_crane import install, launches
 from tests.driving import command

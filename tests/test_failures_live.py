@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lib.clients.classify import classify, retries
-from lib.launch import Launcher
 from lib.outcomes import Failure
+from lib.processes.launch import Launcher
 from tests.doubles.faulty import IMAGE, FaultyRegistry, refused_port
 from tests.record_failures import CLIENTS, Launch, argv, program, run
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from lib.gateway import Gateway
 from lib.http.network import Network
-from lib.stop import Stop
+from lib.processes.signals import Stop
 from tests.doubles.catalog import serving
 
 

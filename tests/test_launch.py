@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.launch import KEPT_HEAD, KEPT_STDERR, Launcher
-from lib.spawn import Spawner
-from lib.stop import Stop
+from lib.processes.launch import KEPT_HEAD, KEPT_STDERR, Launcher
+from lib.processes.posix_spawn import Spawner
+from lib.processes.signals import Stop
 
 
 @pytest.fixture

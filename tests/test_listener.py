@@ -15,7 +15,7 @@ from aiohttp import web
 
 from lib.http.listener import Listener
 from lib.http.network import Network
-from lib.stop import Stop
+from lib.processes.signals import Stop
 
 MOST = 5
 
@@ -114,7 +114,7 @@ PROGRAM = """
 import sys
 from lib.http.listener import Listener
 from lib.http.network import Network
-from lib.stop import Stop
+from lib.processes.signals import Stop
 from tests.test_listener import answer
 with Network(Stop()) as network:
     listener = Listener(answer, 5)

@@ -15,7 +15,7 @@ from lib.http.registry import Registry, RegistryError, open_session
 from lib.images import Image
 from lib.layout import parse_layout, plan_route
 from lib.manifests import DigestResolver, PlatformImages
-from lib.stop import Stop
+from lib.processes.signals import Stop
 from tests.doubles.catalog import Handler, serving
 
 IMAGE = Image("app", "v1")

@@ -23,12 +23,12 @@ from lib.http.registry import Registry, open_session
 from lib.images import Image
 from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
-from lib.launch import Launcher
 from lib.layout import Route, parse_layout, plan_route
 from lib.manifests import DigestResolver, PlatformImages
 from lib.probe import Probe, probe_admin, probe_delete
+from lib.processes.launch import Launcher
+from lib.processes.signals import Stop
 from lib.prune import ClientPruner, expression, partition, prune_url
-from lib.stop import Stop
 from tests.conftest import Upstream
 
 

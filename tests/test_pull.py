@@ -14,9 +14,9 @@ from lib.clients.client import Client
 from lib.clients.crane import Crane
 from lib.clients.skopeo import Skopeo
 from lib.images import Image
-from lib.launch import Launcher, Outcome
 from lib.load.pull import ClientPuller, Pulled, batches
 from lib.outcomes import FAILED, INTERRUPTED, OK
+from lib.processes.launch import Launcher, Outcome
 from tests.doubles.faulty import FaultyRegistry
 
 DIGESTS = ["sha256:" + letter * 64 for letter in "abc"]

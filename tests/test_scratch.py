@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.guard import MARK, Guard, marked
-from lib.scratch import Scratch
+from lib.processes.guard import MARK, Guard, marked
+from lib.processes.scratch import Scratch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -98,8 +98,8 @@ def test_the_guard_ends_what_a_client_left_and_nothing_else(tmp_path: Path) -> N
 
 DRIVER = """
 import os, subprocess, sys, time
-from lib.guard import MARK, Guard
-from lib.scratch import Scratch
+from lib.processes.guard import MARK, Guard
+from lib.processes.scratch import Scratch
 with Scratch() as scratch, Guard(str(scratch.path)):
     client = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(scratch.path)}, start_new_session=True)
     print(client.pid, scratch.path, flush=True)

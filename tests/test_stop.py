@@ -12,7 +12,7 @@ import pytest
 
 from lib.errors import Stopped
 from lib.http.network import Network
-from lib.stop import SIGNALS, Stop
+from lib.processes.signals import SIGNALS, Stop
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.limits import of_this_machine
+from lib.processes.limits import of_this_machine
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install, launches
 from tests.driving import Ended, between_nobody, command, drive, files, finish, left_running, read, start

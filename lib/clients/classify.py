@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 
 from ..clean import clean
-from ..launch import Outcome
 from ..outcomes import ErrorClass, Failure
+from ..processes.launch import Outcome
 from .crane import crane_class, crane_retries, crane_words
 from .skopeo import skopeo_class, skopeo_words
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..guard import MARK
 from ..http.credentials import Credentials, Login
 from ..http.tls import Tls
 from ..layout import Route
 from ..options.settings import Settings
-from ..scratch import Scratch
+from ..processes.guard import MARK
+from ..processes.scratch import Scratch
 from .find import Found
 
 

@@ -28,8 +28,8 @@ from ..listing.selection import Listing, Selection, select
 from ..manifests import ACCEPT
 from ..options.settings import Settings
 from ..prepare import Means, find_means
+from ..processes.scratch import Scratch
 from ..prune import AdminPruner, expression
-from ..scratch import Scratch
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _LEAST_ROOM = 16 << 20

@@ -14,15 +14,15 @@ import click
 
 from ..clean import clean
 from ..errors import ExitStatus, Stopped
-from ..guard import Guard
 from ..http.connections import Connections
 from ..http.network import Network
 from ..listing.selection import read_image_list
 from ..options.definitions import OPTIONS, called
 from ..options.sections import SectionedCommand
 from ..options.settings import make_settings
-from ..scratch import Scratch
-from ..stop import Stop
+from ..processes.guard import Guard
+from ..processes.scratch import Scratch
+from ..processes.signals import Stop
 from ..streams import LINE_LENGTH
 from .checks import FAILURE, OK, WARNING, Check, Examination
 

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from ..errors import Stopped
-from ..stop import Stop
+from ..processes.signals import Stop
 from ..streams import warn
 
 T = TypeVar("T")

@@ -16,10 +16,10 @@ from typing import Any
 import click
 
 from ..cli import carry_out
-from ..cpu import cores, seconds_of
 from ..errors import RunError, UsageError
 from ..options.types import Size
-from ..scratch import Scratch
+from ..processes.cpu import cores, seconds_of
+from ..processes.scratch import Scratch
 from .servers import Server, ServerFailed, memory_registry
 
 # A smaller batch is recommended where its best rate is within this share of the best of all.

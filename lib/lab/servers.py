@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import sh
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from ..scratch import Scratch
+from ..processes.scratch import Scratch
 
 PREFIX = "ocidriver-lab-"
 READY_SECONDS = 20.0

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
-from ..cpu import own_seconds
 from ..outcomes import FAILED
-from ..stop import Stop
+from ..processes.cpu import own_seconds
+from ..processes.signals import Stop
 from .event import PULL, Event
 from .ramp import Step
 from .tally import Tally

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 from ..clients.classify import failure_of, retries
 from ..clients.client import Client
 from ..images import Image
-from ..launch import Launcher, Outcome
 from ..outcomes import FAILED, INTERRUPTED, OK, Failure
+from ..processes.launch import Launcher, Outcome
 
 # A client that cannot even be started fails in microseconds; the pause keeps such a run from spinning.
 _PAUSE_AFTER_NO_START = 0.1

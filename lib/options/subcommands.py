@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import click
 
-
 # The package that the modules' names are relative to; installed, it is not called lib.
 _LIB = __name__.rpartition(".options")[0]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
-from ..cpu import cores, own_seconds
 from ..load.latency import Latency
 from ..load.ramp import Step
+from ..processes.cpu import cores, own_seconds
 from ..summary import Run
 from .plain import time_left
 from .rows import SLOW_SECONDS, Doings, WorkerRow

@@ -18,7 +18,7 @@ from lib.load.ramp import Step, plan_ramp
 from lib.load.tally import Sample, Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure
-from lib.stop import Stop
+from lib.processes.signals import Stop
 
 WORKERS = 3
 OUTCOMES = st.sampled_from([OK, FAILED, INTERRUPTED])

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import RunError
+from ..errors import RunError
 
 PREFIX = "ocidriver-"
 _LOCK = "lock"

@@ -27,8 +27,8 @@ from time import monotonic
 from typing import NamedTuple
 
 from .cpu import cores, seconds_of
-from .spawn import Spawner
-from .stop import SIGNALS
+from .posix_spawn import Spawner
+from .signals import SIGNALS
 
 # Of a client's stderr so much is kept, from its end and from its beginning: its own words stand there, while a server
 # can make what is between them as long as it likes.

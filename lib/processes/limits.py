@@ -6,7 +6,7 @@ import errno
 import resource
 from contextlib import suppress
 
-from .errors import RunError
+from ..errors import RunError
 
 _DESCRIPTORS = 16384
 # Below this not even one worker has what it needs.
