@@ -38,7 +38,7 @@ from .processes.guard import Guard
 from .processes.limits import of_this_machine, raise_descriptor_limit
 from .processes.scratch import Scratch
 from .processes.signals import Stop
-from .progress.start import start_progress
+from .progress.choose import start_progress
 from .prune import Pruner
 from .streams import warn
 from .summary import Run

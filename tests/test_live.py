@@ -21,7 +21,7 @@ import pytest
 
 from lib.output import Outputs
 from lib.progress.live import LiveView
-from lib.progress.watch import Watch
+from lib.progress.snapshot import Watch
 from tests.doubles.fake_crane import install
 from tests.driving import command, drive, files, read
 from tests.terminal import resize

@@ -19,10 +19,10 @@ from lib.load.tally import Sample, Tally, WorkerTally
 from lib.load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 from lib.options.settings import Settings
 from lib.outcomes import FAILED, OK, Failure
+from lib.progress.choose import wants_live
 from lib.progress.plain import duration, plain_line, planned_at
-from lib.progress.rows import Doings
-from lib.progress.start import wants_live
-from lib.progress.watch import Watch
+from lib.progress.snapshot import Watch
+from lib.progress.worker_rows import Doings
 from lib.summary import Run
 
 IMAGE = Image("ok/app", "1")

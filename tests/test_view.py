@@ -22,9 +22,9 @@ from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
 from lib.progress.closing import closing_lines, thinned
 from lib.progress.painter import Painter, styled
-from lib.progress.rows import WorkerRow
+from lib.progress.snapshot import Snapshot
 from lib.progress.view import sparkline, view_lines, worker_rows
-from lib.progress.watch import Snapshot
+from lib.progress.worker_rows import WorkerRow
 from lib.summary import Run
 from tests.terminal import resize
 

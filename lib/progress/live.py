@@ -16,8 +16,8 @@ from .. import streams
 from ..output import Outputs
 from .closing import closing_lines
 from .painter import Painter
+from .snapshot import Watch
 from .view import view_lines, worker_rows
-from .watch import Watch
 
 _STDERR = 2
 # Seconds between two drawings, at least and at most, and the share of one core's time that drawing may take.

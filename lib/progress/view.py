@@ -11,8 +11,8 @@ from rich.text import Text
 from ..load.tally import CLIENT_LIMITED
 from ..load.worker import PRUNING, PULLING, STOPPED
 from .plain import duration
-from .rows import WorkerRow, rows_that_fit
-from .watch import Snapshot
+from .snapshot import Snapshot
+from .worker_rows import WorkerRow, rows_that_fit
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 # Lines of the view that are no worker's: of the run as a whole, and the table's head.

@@ -13,7 +13,7 @@ from ..load.ramp import Step
 from ..processes.cpu import cores, own_seconds
 from ..summary import Run
 from .plain import time_left
-from .rows import SLOW_SECONDS, Doings, WorkerRow
+from .worker_rows import SLOW_SECONDS, Doings, WorkerRow
 
 # The rate now and the CPU now are taken over so many seconds.
 _NOW_SECONDS = 5.0

@@ -10,7 +10,7 @@ from ..load.ramp import Step
 from ..output import Outputs
 from ..summary import Run
 from .plain import PlainLines
-from .watch import Watch
+from .snapshot import Watch
 
 ALWAYS, AUTO, NEVER = "always", "auto", "never"
 
