@@ -19,10 +19,10 @@ import pytest
 from lib.errors import UsageError
 from lib.report.charts import charts
 from lib.report.events import DOTS, SLOWEST, EventSeries, Reservoir
-from lib.report.findings import Findings, find
 from lib.report.page import page
+from lib.report.ramp_time import Span
+from lib.report.run_data import Findings, find
 from lib.report.scalability import points_of
-from lib.report.span import Span
 from lib.report.usl import Fit, Point, fit
 from lib.summary_file import read_summary
 from tests.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own

@@ -41,6 +41,6 @@ SUBCOMMANDS = {
         "make randomised images and push them to an upstream", ".lab.commands", "populate"
     ),
     "report": Subcommand(
-        "one HTML page of a finished run, from its summary and events", ".report.commands", "report"
+        "one HTML page of a finished run, from its summary and events", ".report.command", "report"
     ),
 }

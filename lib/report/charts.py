@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..pages.chart import Chart
 from .distribution import distribution
 from .failed_pulls import failed_pulls
-from .findings import Findings
 from .latency import latency
 from .rate import rate
+from .run_data import Findings
 from .scalability import scalability
 from .timeline import merged
 

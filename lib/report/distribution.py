@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..pages.chart import BLUE, ORANGE, Chart, Trace, logarithmic
 from .events import BINS_PER_DECADE, LEAST_SECONDS, EventSeries
-from .findings import Findings
 from .latency import kinds
+from .run_data import Findings
 
 _FIRST = "First: an image's first pull of the run or after its prune; repeat: every other."
 

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from ..errors import UsageError
 from ..load.event import PRUNE, PULL
 from ..outcomes import FAILED, INTERRUPTED, OK
-from .span import Span
+from .ramp_time import Span
 
 # The latency histogram: so many bins a decade from the least to the most, in seconds.
 BINS_PER_DECADE = 20

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..pages.chart import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Chart, Trace, label, whole_numbers
 from .events import EventSeries
-from .findings import Findings
-from .span import Span
+from .ramp_time import Span
+from .run_data import Findings
 from .timeline import ends, time_axis, when
 
 _CLASS_COLOURS = (RED, ORANGE, PURPLE, BLUE, GREEN, "#c2a83e", "#35a7b8", "#c86b9a", "#7a8f3c", GREY)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..pages.chart import BLUE, GREEN, ORANGE, PURPLE, RED, Chart, Trace, milliseconds
 from .events import EventSeries, Pulls
-from .findings import Findings
+from .run_data import Findings
 from .timeline import ends, time_axis, when
 
 # So many points of a line are shown with markers.

@@ -13,7 +13,7 @@ from ..pages.tables import safe, tiles
 from ..whole_file import write_whole
 from . import tables
 from .charts import charts
-from .findings import Findings, find
+from .run_data import Findings, find
 
 
 def write_report(

@@ -7,8 +7,8 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, Chart, Trace, whole_numbers
-from .findings import Findings
-from .span import Span
+from .ramp_time import Span
+from .run_data import Findings
 from .timeline import ends, time_axis, when
 
 

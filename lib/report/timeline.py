@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ..pages.chart import MOST_POINTS
-from .span import Span
+from .ramp_time import Span
 
 
 def merged(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..outcomes import FAILED, OK
 from .events import EventSeries, read_events
-from .span import Span, span_of
+from .ramp_time import Span, span_of
 
 
 @dataclass(frozen=True, slots=True)
