@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import annotate, is_wanted
 from .clock import Clock
 from .errors import ExitStatus, UsageError
 from .layout import hint
 from .load.tally import Tally
 from .options.settings import Settings
-from .output import Outputs
 from .processes.signals import Stop
+from .results.annotations import annotate, is_wanted
+from .results.output import Outputs
+from .results.run_state import Run
+from .results.summary import missed, summarize
+from .results.whole_file import write_whole
 from .streams import say
-from .summary import Run, missed, summarize
-from .whole_file import write_whole
 
 # So long the end waits for whoever should read stdout, in seconds.
 READER_SECONDS = 2.0

@@ -31,7 +31,6 @@ from .load.tally import Tally
 from .load.worker import Warm, Worker, prune_event
 from .options.settings import Settings
 from .outcomes import OK, ErrorClass
-from .output import Outputs
 from .prepare import Means, dry_means, find_means
 from .processes.cpu import cores
 from .processes.guard import Guard
@@ -40,9 +39,10 @@ from .processes.scratch import Scratch
 from .processes.signals import Stop
 from .progress.choose import start_progress
 from .prune import Pruner
+from .results.output import Outputs
+from .results.run_state import Run
+from .results.whole_file import check_path
 from .streams import warn
-from .summary import Run
-from .whole_file import check_path
 
 # Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers
 # would do little else. None of the driver's threads keeps it for long.
@@ -144,7 +144,7 @@ def _carry_out(
 def _export(
     listen: Listen, network: Network, state: Run, log: Callable[[str], None], lasting: ExitStack
 ) -> None:
-    from .exporter import Exporter, RunCollector
+    from .results.prometheus import Exporter, RunCollector
 
     exporter = Exporter(listen, RunCollector(state))
     for address in network.run(exporter.start()):

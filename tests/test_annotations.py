@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lib.annotations import Examples, annotate, commands, is_wanted, markdown, plain
+from lib.results.annotations import Examples, annotate, commands, is_wanted, markdown, plain
 from tests.doubles.fake_crane import install
 from tests.driving import drive
 

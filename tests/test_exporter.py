@@ -21,7 +21,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lib import cli
 from lib.errors import RunError, UsageError
-from lib.exporter import Exporter, RunCollector, _accepted_hosts
 from lib.http.address import Listen, parse_listen
 from lib.http.network import Network
 from lib.images import Image, ImageSet
@@ -33,7 +32,8 @@ from lib.load.tally import Tally
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes.signals import Stop
-from lib.summary import Run
+from lib.results.prometheus import Exporter, RunCollector, _accepted_hosts
+from lib.results.run_state import Run
 from tests.doubles.fake_crane import install, launches
 from tests.driving import command
 

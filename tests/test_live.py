@@ -19,9 +19,9 @@ from typing import cast
 
 import pytest
 
-from lib.output import Outputs
 from lib.progress.live import LiveView
 from lib.progress.snapshot import Watch
+from lib.results.output import Outputs
 from tests.doubles.fake_crane import install
 from tests.driving import command, drive, files, read
 from tests.terminal import resize

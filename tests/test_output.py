@@ -16,13 +16,13 @@ from lib import cli
 from lib.clock import Clock
 from lib.errors import UsageError
 from lib.images import Image
-from lib.linefile import LineFile
 from lib.load.event import PULL, Event
 from lib.load.latency import Latency
 from lib.load.tally import Sample
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, OK, Failure
-from lib.output import Log, Outputs, event_line, metrics_line
+from lib.results.line_file import LineFile
+from lib.results.output import Log, Outputs, event_line, metrics_line
 from tests.driving import command
 
 
@@ -75,7 +75,7 @@ def test_a_full_disk_is_told_once(warnings: Warnings) -> None:
 
 
 def test_a_stalled_reader_holds_nothing_up(warnings: Warnings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.linefile._MOST_KEPT", 200_000)
+    monkeypatch.setattr("lib.results.line_file._MOST_KEPT", 200_000)
     reader, writer = os.pipe()
     file = LineFile(f"/dev/fd/{writer}", "metrics", warnings)
     os.close(writer)

@@ -23,7 +23,7 @@ from lib.progress.choose import wants_live
 from lib.progress.plain import duration, plain_line, planned_at
 from lib.progress.snapshot import Watch
 from lib.progress.worker_rows import Doings
-from lib.summary import Run
+from lib.results.run_state import Run
 
 IMAGE = Image("ok/app", "1")
 LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)

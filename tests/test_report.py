@@ -24,7 +24,7 @@ from lib.report.ramp_time import Span
 from lib.report.run_data import Findings, find
 from lib.report.scalability import points_of
 from lib.report.usl import Fit, Point, fit
-from lib.summary_file import read_summary
+from lib.results.summary_file import read_summary
 from tests.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own
 from tests.driving import command, drive, finish, start
 

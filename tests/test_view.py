@@ -25,7 +25,7 @@ from lib.progress.painter import Painter, styled
 from lib.progress.snapshot import Snapshot
 from lib.progress.view import sparkline, view_lines, worker_rows
 from lib.progress.worker_rows import WorkerRow
-from lib.summary import Run
+from lib.results.run_state import Run
 from tests.terminal import resize
 
 LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)

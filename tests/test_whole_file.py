@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import UsageError
-from lib.whole_file import check_path, write_whole
+from lib.results.whole_file import check_path, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_to_a_pipe(tmp_path: Path) -> None:
 
 
 def test_to_a_pipe_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.whole_file._READER_SECONDS", 0.2)
+    monkeypatch.setattr("lib.results.whole_file._READER_SECONDS", 0.2)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="nobody reads it"):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ExitStatus, RunError, UsageError
+from ..results.whole_file import check_path
 from ..streams import STDOUT, say
-from ..whole_file import check_path
 
 if TYPE_CHECKING:
     from .comparison import Told

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..summary_file import is_number, read_summary
+from ..results.summary_file import is_number, read_summary
 
 Json = Mapping[str, Any]
 Key = tuple[str, int, str]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..load.ramp import Step
-from ..output import Outputs
-from ..summary import Run
+from ..results.output import Outputs
+from ..results.run_state import Run
 from .plain import PlainLines
 from .snapshot import Watch
 

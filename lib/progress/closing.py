@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..load.tally import StepTally
-from ..summary import Run
+from ..results.run_state import Run
 
 # With the table's head, what was left out, the totals and the shell's prompt they fill a terminal of 24 lines.
 _MOST_STEPS = 20

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import thread_time
 
 from .. import streams
-from ..output import Outputs
+from ..results.output import Outputs
 from .closing import closing_lines
 from .painter import Painter
 from .snapshot import Watch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..linefile import LineFile
 from ..load.ramp import Step
 from ..load.tally import Sample
-from ..output import Outputs
+from ..results.line_file import LineFile
+from ..results.output import Outputs
+from ..results.run_state import Run
 from ..streams import STDOUT
-from ..summary import Run
 
 
 class PlainLines:

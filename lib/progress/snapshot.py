@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..load.latency import Latency
 from ..load.ramp import Step
 from ..processes.cpu import cores, own_seconds
-from ..summary import Run
+from ..results.run_state import Run
 from .plain import time_left
 from .worker_rows import SLOW_SECONDS, Doings, WorkerRow
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from ..errors import RunError
+from ..results.summary_file import read_summary
+from ..results.whole_file import check_path
 from ..streams import warn
-from ..summary_file import read_summary
-from ..whole_file import check_path
 from .page import write_report
 
 

@@ -10,7 +10,7 @@ from ..pages.chart import Chart
 from ..pages.command_line import command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import safe, tiles
-from ..whole_file import write_whole
+from ..results.whole_file import write_whole
 from . import tables
 from .charts import charts
 from .run_data import Findings, find

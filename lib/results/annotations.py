@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .clean import clean
-from .load.event import PRUNE, PULL
-from .streams import print_line, warn
+from ..clean import clean
+from ..load.event import PRUNE, PULL
+from ..streams import print_line, warn
 from .summary import missed
 
 # By (op, error class).

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from .errors import UsageError
-from .streams import is_stdout
+from ..errors import UsageError
+from ..streams import is_stdout
 
 # So much of a stream that nobody reads is kept, in bytes.
 _MOST_KEPT = 4 << 20

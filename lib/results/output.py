@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
-from .clean import clean
-from .clock import Clock
-from .linefile import LineFile
-from .load.event import PRUNE, PULL, Event
-from .load.tally import Sample
-from .options.settings import JSONL, Settings
-from .outcomes import FAILED
-from .streams import LINE_LENGTH, say, warn
+from ..clean import clean
+from ..clock import Clock
+from ..load.event import PRUNE, PULL, Event
+from ..load.tally import Sample
+from ..options.settings import JSONL, Settings
+from ..outcomes import FAILED
+from ..streams import LINE_LENGTH, say, warn
+from .line_file import LineFile
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.
 FAILURES_LOGGED = 100

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from ..errors import UsageError
 from .summary import SCHEMA
 
 # No count, time in seconds or milliseconds, or rate of a run is larger.

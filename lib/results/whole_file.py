@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from .errors import UsageError
-from .streams import is_stdout
+from ..errors import UsageError
+from ..streams import is_stdout
 
 # So long a stream may be without a reader, or a reader that reads, in seconds.
 _READER_SECONDS = 10.0

@@ -23,13 +23,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from . import __version__
-from .errors import RunError
-from .http.address import Listen
-from .http.listener import Listener
-from .load.latency import BOUNDS, Buckets
-from .outcomes import FAILED, INTERRUPTED, OK, ErrorClass
-from .summary import Run
+from .. import __version__
+from ..errors import RunError
+from ..http.address import Listen
+from ..http.listener import Listener
+from ..load.latency import BOUNDS, Buckets
+from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass
+from .run_state import Run
 
 PATH = "/metrics"
 _METHODS = ("GET", "HEAD")

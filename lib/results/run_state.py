@@ -1,0 +1,39 @@
+"""What is known of a run so far: the driver writes it, and the views read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..clients.client import Client
+from ..images import ImageSet
+from ..load.driver import Driver
+from ..load.tally import Tally
+from ..load.worker import Worker
+from ..options.settings import Settings
+
+
+@dataclass(slots=True)
+class Run:
+    """What is known of a run so far; `begin` is the ramp's, monotonic, None before it."""
+
+    settings: Settings
+    started: datetime
+    tally: Tally
+    client: Client | None = None
+    listed: int = 0
+    image_sets: tuple[ImageSet, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    driver: Driver | None = None
+    begin: float | None = None
+    elapsed: float = 0.0
+    interrupted: bool = False
+    reason: str | None = None
+    command: tuple[str, ...] = ()
+    driver_cpu_seconds: float = 0.0
+    unstarted: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Pulls a second of the whole ramp."""
+        return self.tally.pulled / self.elapsed if self.elapsed > 0 else 0.0
