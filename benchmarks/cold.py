@@ -18,7 +18,7 @@ from benchmarks.rivals import by_xargs
 from benchmarks.scene import HEAD, Images, drive, images_on_a_registry, in_turn, machine, peak_rate
 from lib.images import Image
 from lib.lab.servers import lab_cache
-from lib.prune import partition
+from lib.servers.prune import partition
 
 
 def prune(cache: str, upstream: Images) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from .clock import Clock
 from .errors import ExitStatus, UsageError
-from .layout import hint
 from .load.tally import Tally
 from .options.settings import Settings
 from .processes.signals import Stop
@@ -19,6 +18,7 @@ from .results.output import Outputs
 from .results.run_state import Run
 from .results.summary import missed, summarize
 from .results.whole_file import write_whole
+from .servers.route import hint
 from .streams import say
 
 # So long the end waits for whoever should read stdout, in seconds.

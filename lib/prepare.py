@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from .clients.client import Client
@@ -11,25 +10,20 @@ from .clients.files import ClientFiles, _lean, client_environment, write_client_
 from .clients.find import Found
 from .clients.skopeo import Skopeo
 from .errors import RunError
-from .gateway import Gateway
-from .http.address import same_server
 from .http.connections import Connections
 from .http.logins import Login
-from .http.registry import Registry, RegistryError
+from .http.registry import RegistryError
 from .http.tls import Tls
 from .images import Image
-from .layout import Route, plan_route, unservable
 from .listing.selection import Selection
 from .load.pull import ClientPuller, DryPuller, Puller
-from .manifests import DigestResolver, PlatformImages
 from .options.settings import Settings
-from .probe import cannot_prune, probe_admin, probe_delete
 from .processes.launch import Launcher
 from .processes.scratch import Scratch
-from .prune import AdminPruner, ClientPruner, Pruner
-
-# A prune call that fails is retried for so long, in seconds; then it counts as failed.
-_PRUNE_RETRY = 5.0
+from .servers.choose_prune import _PruneWays
+from .servers.gateway import _start_gateway
+from .servers.prune import Pruner
+from .servers.route import Route, _tell_unservable, plan_route
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,111 +120,8 @@ def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
         return None
 
 
-def _tell_unservable(images: list[Image], connections: Connections) -> None:
-    reasons: dict[str, list[Image]] = {}
-    for image in images:
-        reason = unservable(image)
-        if reason is not None:
-            reasons.setdefault(reason, []).append(image)
-    for reason, found in reasons.items():
-        connections.caution(f"Ociregistry cannot serve {found[0].name}: {reason} ({len(found)} such)")
-
-
-def _start_gateway(route: Route, login: Login | None, settings: Settings, connections: Connections) -> str:
-    if login is not None:
-        raise RunError(
-            f"{route.endpoint.name} needs credentials, and skopeo could reach it by the loopback gateway only, "
-            "which passes none on; use --client crane, or an --upstream-name that fits into a path"
-        )
-    if route.endpoint.tls and not settings.tls.insecure:
-        raise RunError(
-            f"skopeo could reach {route.endpoint.name} by the loopback gateway only, which speaks plain http, and then "
-            "checks no certificate behind it either; use --client crane, an --upstream-name that fits into a path, "
-            "or accept that with --insecure"
-        )
-    gateway = Gateway(route.endpoint.url, settings.upstream_name)
-    network = connections.network
-    host = network.run(gateway.start())
-    connections.resources.callback(lambda: network.run(gateway.close()))
-    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
-    return host
-
-
 def _client(found: Found, route: Route, settings: Settings, files: ClientFiles) -> Client:
     insecure = settings.tls.insecure or route.way == "gateway" or not route.endpoint.tls
     if found.kind == "crane":
         return Crane(found.path, found.version, settings.platform, insecure)
     return Skopeo(found.path, found.version, settings.platform, insecure, files.config, files.certificates)
-
-
-class _PruneWays:
-    """The two ways of pruning, and which of them works with this server."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        route: Route,
-        client: Client,
-        launcher: Launcher,
-        reference: Callable[[Image], str],
-        connections: Connections,
-    ) -> None:
-        self._settings = settings
-        self._route = route
-        self._client = client
-        self._launcher = launcher
-        self._reference = reference
-        self._connections = connections
-        self._option = "--prune" if settings.prune else "--prune-first"
-        self._server: Registry = connections.registry(route.endpoint.url, _PRUNE_RETRY)
-
-    def choose(self, sample: Image) -> Pruner:
-        """The user's way, or the first that works; RunError with the reasons where none does."""
-        if same_server(self._route.endpoint, self._settings.registry):
-            raise RunError(
-                f"{self._option}: {self._route.endpoint.name} and {self._settings.registry.name} are the same server; "
-                "it would delete the upstream's own images"
-            )
-        reasons: list[str] = []
-        for way in self._wanted():
-            pruner = self._admin() if way == "ociregistry" else self._by_client(sample)
-            if not isinstance(pruner, str):
-                self._connections.log(f"prune by {'; '.join([pruner.how, *reasons])}")
-                return pruner
-            reasons.append(pruner)
-        raise cannot_prune(self._option, self._route.endpoint.name, reasons)
-
-    def _wanted(self) -> list[str]:
-        if self._settings.prune_via != "auto":
-            return [self._settings.prune_via]
-        return (
-            ["ociregistry", "client"] if self._settings.layout.is_ociregistry else ["client", "ociregistry"]
-        )
-
-    def _admin(self) -> Pruner | str:
-        """The pruner, or why it would not work."""
-        network = self._connections.network
-        probe = network.run_until_stop(probe_admin(self._server))
-        if not probe.works:
-            return probe.reason
-        name = self._settings.upstream_name
-        if "." not in name:
-            damage = f"Ociregistry loses the layers of an upstream without a dot in its name ('{name}') when it prunes"
-            if self._settings.prune_via == "auto":
-                return f"{damage}; call it by its full name or its address there and here"
-            self._connections.caution(damage)
-        upstream = self._connections.registry(self._settings.registry.url, _PRUNE_RETRY)
-        platform_images = PlatformImages(network, upstream, self._connections.log)
-        return AdminPruner(network, self._server, self._settings.upstream_name, platform_images)
-
-    def _by_client(self, sample: Image) -> Pruner | str:
-        """The pruner, or why it would not work. skopeo finds the digest to delete by itself."""
-        network = self._connections.network
-        probe = network.run_until_stop(probe_delete(self._server, self._route, sample))
-        if not probe.works:
-            return probe.reason
-        by_digest = probe.by_digest and self._client.name == "crane"
-        resolver = DigestResolver(network, self._server, self._route) if by_digest else None
-        return ClientPruner(
-            self._client, self._launcher, self._reference, self._settings.pull_timeout, resolver
-        )

@@ -38,10 +38,10 @@ from .processes.limits import of_this_machine, raise_descriptor_limit
 from .processes.scratch import Scratch
 from .processes.signals import Stop
 from .progress.choose import start_progress
-from .prune import Pruner
 from .results.output import Outputs
 from .results.run_state import Run
 from .results.whole_file import check_path
+from .servers.prune import Pruner
 from .streams import warn
 
 # Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers

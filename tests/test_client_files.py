@@ -12,8 +12,8 @@ from lib.clients.files import write_client_files
 from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials, Login
 from lib.http.tls import Tls
-from lib.layout import Route
 from lib.processes.scratch import Scratch
+from lib.servers.route import Route
 
 SERVER = parse_endpoint("--pullthrough-url", "cache:8080")
 BY_PATH = Route("path", "", SERVER, "", "")

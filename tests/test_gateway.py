@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from lib.gateway import Gateway
 from lib.http.network import Network
 from lib.processes.signals import Stop
+from lib.servers.gateway import Gateway
 from tests.doubles.catalog import serving
 
 

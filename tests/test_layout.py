@@ -7,7 +7,8 @@ import pytest
 from lib.errors import RunError, UsageError
 from lib.http.address import Endpoint
 from lib.images import Image
-from lib.layout import parse_layout, plan_route, unservable
+from lib.servers.layout import parse_layout
+from lib.servers.route import plan_route, unservable
 
 CACHE, UP = Endpoint("http", "cache:8080"), Endpoint("http", "up:5000")
 IMAGE = Image("team/app", "v1")

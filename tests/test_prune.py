@@ -23,12 +23,13 @@ from lib.http.registry import Registry, open_session
 from lib.images import Image
 from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
-from lib.layout import Route, parse_layout, plan_route
-from lib.manifests import DigestResolver, PlatformImages
-from lib.probe import Probe, probe_admin, probe_delete
 from lib.processes.launch import Launcher
 from lib.processes.signals import Stop
-from lib.prune import ClientPruner, expression, partition, prune_url
+from lib.servers.layout import parse_layout
+from lib.servers.manifests import DigestResolver, PlatformImages
+from lib.servers.prune import ClientPruner, expression, partition, prune_url
+from lib.servers.prune_probe import Probe, probe_admin, probe_delete
+from lib.servers.route import Route, plan_route
 from tests.conftest import Upstream
 
 

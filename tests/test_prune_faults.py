@@ -17,11 +17,12 @@ from lib.http.credentials import Credentials
 from lib.http.network import Network
 from lib.http.registry import Registry, open_session
 from lib.images import Image
-from lib.layout import parse_layout, plan_route
-from lib.manifests import DigestResolver, PlatformImages
 from lib.processes.launch import Launcher
 from lib.processes.signals import Stop
-from lib.prune import AdminPruner, ClientPruner, Pruned
+from lib.servers.layout import parse_layout
+from lib.servers.manifests import DigestResolver, PlatformImages
+from lib.servers.prune import AdminPruner, ClientPruner, Pruned
+from lib.servers.route import plan_route
 from tests.doubles.catalog import Handler, serving
 
 IMAGES = [Image("app", "v1"), Image("app", "v2")]

@@ -13,7 +13,7 @@ from lib.load.pace import Closed, Pace, Rate, Schedule
 from lib.load.pull import Pulled
 from lib.load.worker import Warm, Worker
 from lib.outcomes import OK
-from lib.prune import Pruned
+from lib.servers.prune import Pruned
 
 WAIT = 0.2
 IMAGES = (Image("a", "1"), Image("b", "1"))

@@ -16,10 +16,10 @@ from typing import Any
 
 from ..http.credentials import Credentials, Login
 from ..http.tls import Tls
-from ..layout import Route
 from ..options.settings import Settings
 from ..processes.guard import MARK
 from ..processes.scratch import Scratch
+from ..servers.route import Route
 from .find import Found
 
 

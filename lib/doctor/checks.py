@@ -23,13 +23,14 @@ from ..http.address import Endpoint
 from ..http.connections import Connections
 from ..http.registry import Answer, RegistryError
 from ..images import Image, overlaps
-from ..layout import parse_layout, plan_route
 from ..listing.selection import Listing, Selection, select
-from ..manifests import ACCEPT
 from ..options.settings import Settings
 from ..prepare import Means, find_means
 from ..processes.scratch import Scratch
-from ..prune import AdminPruner, expression
+from ..servers.layout import parse_layout
+from ..servers.manifests import ACCEPT
+from ..servers.prune import AdminPruner, expression
+from ..servers.route import plan_route
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _LEAST_ROOM = 16 << 20

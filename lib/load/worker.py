@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..images import Image, ImageSet
 from ..outcomes import INTERRUPTED, OK
 from ..processes.cpu_priority import preempt_nobody
-from ..prune import Pruned, Pruner
+from ..servers.prune import Pruned, Pruner
 from .event import PRUNE, PULL, Event
 from .pace import LATE_SECONDS, Pace
 from .pull import Pulled, Puller, batches

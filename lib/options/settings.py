@@ -14,9 +14,9 @@ from ..errors import UsageError
 from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
-from ..layout import Layout, parse_layout
 from ..load.pace import Rate, parse_rate
 from ..outcomes import ErrorClass
+from ..servers.layout import Layout, parse_layout
 from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 

@@ -11,14 +11,14 @@ from time import monotonic
 from typing import Protocol
 from urllib.parse import quote
 
-from .clients.classify import failure_of
-from .clients.client import Client
-from .http.network import Network
-from .http.registry import Registry, RegistryError
-from .images import Image
+from ..clients.classify import failure_of
+from ..clients.client import Client
+from ..http.network import Network
+from ..http.registry import Registry, RegistryError
+from ..images import Image
+from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure, classify_http
+from ..processes.launch import Launcher
 from .manifests import DigestResolver, PlatformImages
-from .outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure, classify_http
-from .processes.launch import Launcher
 
 # Servers and the proxies before them take request lines of 8 KiB (RFC 9112 asks for 8000 octets at least).
 URL_LIMIT = 7500

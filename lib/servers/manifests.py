@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from .http.network import Network
-from .http.registry import MIB, Registry, RegistryError
-from .images import Image
-from .layout import Route
-from .names import valid_digest
+from ..http.network import Network
+from ..http.registry import MIB, Registry, RegistryError
+from ..images import Image
+from ..names import valid_digest
+from .route import Route
 
 _INDEXES = (
     "application/vnd.oci.image.index.v1+json",

@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import RunError
-from .http.registry import Answer, Registry, RegistryError
-from .images import Image
-from .layout import Route
+from ..errors import RunError
+from ..http.registry import Answer, Registry, RegistryError
+from ..images import Image
 from .prune import prune_url
+from .route import Route
 
 _NO_DIGEST = "sha256:" + "0" * 64
 _NO_IMAGE = "^ocidriver-probe-that-matches-nothing$"

@@ -14,9 +14,14 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from .http.address import LOOPBACK
-from .http.listener import Listener
-from .names import valid_digest, valid_repository, valid_tag
+from ..errors import RunError
+from ..http.address import LOOPBACK
+from ..http.connections import Connections
+from ..http.listener import Listener
+from ..http.logins import Login
+from ..names import valid_digest, valid_repository, valid_tag
+from ..options.settings import Settings
+from .route import Route
 
 _TARGET = re.compile(r"/v2/(.+)/(?:manifests|blobs)/([^/]+)")
 _METHODS = ("GET", "HEAD", "DELETE")
@@ -67,3 +72,23 @@ def _is_content(path: str) -> bool:
     return (
         found is not None and valid_repository(found[1]) and (valid_tag(found[2]) or valid_digest(found[2]))
     )
+
+
+def _start_gateway(route: Route, login: Login | None, settings: Settings, connections: Connections) -> str:
+    if login is not None:
+        raise RunError(
+            f"{route.endpoint.name} needs credentials, and skopeo could reach it by the loopback gateway only, "
+            "which passes none on; use --client crane, or an --upstream-name that fits into a path"
+        )
+    if route.endpoint.tls and not settings.tls.insecure:
+        raise RunError(
+            f"skopeo could reach {route.endpoint.name} by the loopback gateway only, which speaks plain http, and then "
+            "checks no certificate behind it either; use --client crane, an --upstream-name that fits into a path, "
+            "or accept that with --insecure"
+        )
+    gateway = Gateway(route.endpoint.url, settings.upstream_name)
+    network = connections.network
+    host = network.run(gateway.start())
+    connections.resources.callback(lambda: network.run(gateway.close()))
+    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
+    return host

@@ -1,0 +1,98 @@
+"""How a server under test names an upstream image, and which way a client can ask for it.
+
+A `Layout` is the user's choice: a preset or a template. A `Route` is what comes of it for one client and one
+set of images: the reference to hand to the client, and what must stand beside it (a header, the gateway).
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from ..names import valid_repository
+
+OCIREGISTRY = "ociregistry"
+_PLAIN = "{pullthrough}/{repository}"
+_PRESETS = {"distribution": _PLAIN, "zot": _PLAIN, "direct": "{upstream}/{repository}"}
+_PRESETS_WITH_PREFIX = {
+    "harbor": "PROJECT",
+    "nexus": "REPO",
+    "artifactory": "KEY",
+    "quay": "ORG",
+    "ecr": "PREFIX",
+    "acr": "TARGET",
+    "gar": "PROJECT/REMOTE",
+}
+_FIELDS = {"pullthrough", "upstream", "repository"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`name` as the user gave it; `template` has {pullthrough}, {upstream} and {repository}."""
+
+    name: str
+    template: str
+
+    @property
+    def is_ociregistry(self) -> bool:
+        return self.name == OCIREGISTRY
+
+    @property
+    def is_upstream(self) -> bool:
+        return self.template.startswith("{upstream}")
+
+
+def parse_layout(text: str) -> Layout:
+    """A preset's name or a template to a Layout; anything else is wrong usage."""
+    text = text.strip()
+    if text == OCIREGISTRY:
+        return Layout(text, _PLAIN)
+    if text in _PRESETS:
+        return Layout(text, _PRESETS[text])
+    preset, colon, prefix = text.partition(":")
+    if preset in _PRESETS_WITH_PREFIX and "{" not in text:
+        return _with_prefix(text, preset, prefix.strip("/") if colon else "")
+    if "{" in text:
+        return _from_template(text)
+    names = [OCIREGISTRY, *_PRESETS, *(f"{name}:{what}" for name, what in _PRESETS_WITH_PREFIX.items())]
+    raise UsageError(
+        f"--layout: '{text}' is unknown; use {', '.join(names)}, "
+        "or a template such as '{pullthrough}/my-proxy/{repository}'"
+    )
+
+
+def _with_prefix(text: str, preset: str, prefix: str) -> Layout:
+    what = _PRESETS_WITH_PREFIX[preset]
+    if not prefix or prefix.count("/") != what.count("/"):
+        raise UsageError(f"--layout {preset} needs its {what}: {preset}:{what}")
+    layout = Layout(text, f"{{pullthrough}}/{prefix}/{{repository}}")
+    _check_sample(layout)
+    return layout
+
+
+def _from_template(text: str) -> Layout:
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise UsageError(f"--layout: cannot read the template '{text}': {error}") from error
+    used = {name for _, name, _, _ in parts if name is not None}
+    plain = all(not spec and not conversion for _, _, spec, conversion in parts)
+    hosted = text.startswith(("{pullthrough}/", "{upstream}/"))
+    if not plain or used - _FIELDS or "repository" not in used or not hosted:
+        raise UsageError(
+            f"--layout: the template '{text}' must begin with {{pullthrough}}/ (or {{upstream}}/) "
+            "and hold {repository}; {upstream} is the upstream's name"
+        )
+    layout = Layout(text, text)
+    _check_sample(layout)
+    return layout
+
+
+def _check_sample(layout: Layout) -> None:
+    path = layout.template.format(pullthrough="h", upstream="u", repository="sample").partition("/")[2]
+    if not valid_repository(path):
+        raise UsageError(
+            f"--layout: '{layout.name}' gives the path '{path}', which is no repository name: "
+            "lower-case letters and digits, separated by . _ __ - and /"
+        )
