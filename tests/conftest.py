@@ -22,7 +22,7 @@ from hypothesis import settings
 
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, ServerMissing, crane_registry, docker_registry, docker_registry_proxy
-from tests.driving import left_running
+from tests.support.driving import left_running
 
 UPSTREAM_POPULATION = Population(groups=3, images=4, layers=2, layer_size=1024)
 MARK = "OCIDRIVER_TEST_RUN"

@@ -21,7 +21,7 @@ from lib.lab.servers import lab_cache
 from lib.processes.signals import SIGNALS
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install
-from tests.driving import Ended, finish, left_running, read, start, wait_for_the_script
+from tests.support.driving import Ended, finish, left_running, read, start, wait_for_the_script
 
 STOPS = int(os.environ.get("OCIDRIVER_STOPS", "40"))
 SEED = int(os.environ.get("OCIDRIVER_STOPS_SEED", "1"))

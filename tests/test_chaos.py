@@ -27,7 +27,7 @@ import pytest
 
 from tests.conftest import Upstream
 from tests.doubles.unsteady import Unsteady
-from tests.driving import Ended, finish, left_running, start
+from tests.support.driving import Ended, finish, left_running, start
 
 SECONDS = float(os.environ.get("OCIDRIVER_CHAOS_SECONDS", "30"))
 SEED = int(os.environ.get("OCIDRIVER_CHAOS_SEED", "1"))

@@ -13,7 +13,7 @@ import pytest
 from lib import cli
 from lib.cli import main
 from lib.options.settings import Settings
-from tests.driving import SCRIPT, command
+from tests.support.driving import SCRIPT, command
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import pytest
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, crane_registry, docker_registry_proxy, lab_cache
 from tests.conftest import Upstream
-from tests.driving import drive, finish, read, start
+from tests.support.driving import drive, finish, read, start
 
 CLIENTS = ["crane", "skopeo"]
 MANIFEST_SERVED = re.compile(r'"GET /v2/(\S+)/manifests/(\S+) HTTP/1\.1" 200 .*"(crane|skopeo)')

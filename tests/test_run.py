@@ -14,7 +14,16 @@ import pytest
 from lib.lab.servers import lab_cache
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install, launches
-from tests.driving import between_nobody, command, drive, files, finish, read, start, wait_for_the_script
+from tests.support.driving import (
+    between_nobody,
+    command,
+    drive,
+    files,
+    finish,
+    read,
+    start,
+    wait_for_the_script,
+)
 
 STEP = 0.3
 

@@ -22,7 +22,17 @@ import pytest
 from lib.processes.limits import of_this_machine
 from tests.conftest import Upstream
 from tests.doubles.fake_crane import install, launches
-from tests.driving import Ended, between_nobody, command, drive, files, finish, left_running, read, start
+from tests.support.driving import (
+    Ended,
+    between_nobody,
+    command,
+    drive,
+    files,
+    finish,
+    left_running,
+    read,
+    start,
+)
 
 NOBODY_ELSE = 64_999  # a user id without processes: the limit counts all that a user has
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)

@@ -18,7 +18,7 @@ from tests.doubles.certificates import Authority, Certificate, self_signed
 from tests.doubles.secured import LISTER, PULLER, secured_registry
 from tests.doubles.spy import Spy
 from tests.doubles.tokens import TokenService, token_service
-from tests.driving import Ended
+from tests.support.driving import Ended
 
 CLIENTS = ["crane", "skopeo"]
 REFRESH_TOKEN = "rt-Mn5-for-ever-T2"

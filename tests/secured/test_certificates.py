@@ -11,7 +11,6 @@ from lib.lab.servers import Server
 from tests.doubles.certificates import Certificate
 from tests.doubles.secured import LISTER, PULLER, kept_in_docker, secured_registry
 from tests.doubles.spy import Spy
-from tests.driving import drive, finish, read, start
 from tests.secured.conftest import (
     CLIENTS,
     QUICK,
@@ -23,6 +22,7 @@ from tests.secured.conftest import (
     servers,
     wait_until,
 )
+from tests.support.driving import drive, finish, read, start
 
 
 def shown(member: Certificate) -> list[str]:

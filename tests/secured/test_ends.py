@@ -10,8 +10,8 @@ import pytest
 
 from lib.lab.servers import Server
 from tests.doubles.secured import LISTER, PULLER, kept_in_docker
-from tests.driving import drive, read, start
 from tests.secured.conftest import QUICK, World, apart, servers, wait_until
+from tests.support.driving import drive, read, start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

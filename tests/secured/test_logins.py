@@ -15,7 +15,6 @@ from tests.doubles.certificates import Certificate
 from tests.doubles.secured import KEPT, LISTER, PULLER, kept_in_docker
 from tests.doubles.spy import Spy
 from tests.doubles.tls_server import QuietHandler, tls_server
-from tests.driving import drive
 from tests.secured.conftest import (
     CLIENTS,
     QUICK,
@@ -28,6 +27,7 @@ from tests.secured.conftest import (
     one_line,
     servers,
 )
+from tests.support.driving import drive
 
 MANIFEST_SERVED = re.compile(r'"GET /v2/\S+/manifests/\S+ HTTP/[\d.]+" 200 .*"(?:crane|skopeo)')
 

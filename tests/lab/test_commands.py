@@ -1,0 +1,194 @@
+"""`ocidriver populate` and `ocidriver lab`, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.lab.servers import crane_registry
+from tests.support.driving import command, files, read
+
+SMALL = ("--groups=2", "--images=3", "--layers=1", "--layer-size=1KiB")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose temporary folder must be empty again at the end."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    yield {**os.environ, "TMPDIR": str(folder)}
+    assert list(folder.iterdir()) == []
+
+
+def run(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_populate_pushes_what_is_not_there_and_says_what_to_run(crane: str) -> None:
+    del crane
+    with crane_registry() as server:
+        outputs = []
+        for _ in range(2):
+            done = run("populate", "--registry-url", server.address, *SMALL)
+            assert (done.returncode, done.stderr) == (0, "")
+            outputs.append(done.stdout)
+        pushed = server.log_path.read_text().count(" PUT /v2/") - server.log_path.read_text().count(
+            "/blobs/uploads/"
+        )
+    assert outputs[0].startswith(f"6 images in {server.address} after ")
+    assert (
+        f"--pullthrough-url CACHE:PORT --registry-url {server.address} --patterns=-0001,-0002\n" in outputs[0]
+    )
+    assert pushed <= 6
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["--registry-url=127.0.0.1:1"], 1, "cannot push: 127.0.0.1:1 refuses connections"),
+        ([], 2, "--registry-url"),
+        (["--registry-url=127.0.0.1:1", "--layer-size=1"], 2, "between 1KiB and 1GiB"),
+        (["--registry-url=127.0.0.1:1", "--layer-size=big"], 2, "not a size"),
+        (["--registry-url=127.0.0.1:1", "--platforms=amd64"], 2, "OS/ARCH"),
+    ],
+)
+def test_populate_errors_are_one_line(words: list[str], status: int, told: str) -> None:
+    done = run("populate", *words)
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1)
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(("cache", "upstream"), [("embedded", "crane"), ("distribution", "distribution")])
+def test_the_load_test_runs_against_a_lab_and_ends_with_it(
+    cache: str, upstream: str, crane: str, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    del crane
+    done = run(
+        "lab", f"--cache={cache}", f"--upstream={upstream}", *SMALL,
+        "--", "--patterns=-0001,-0002", "--iteration-seconds=0.5", *files(tmp_path), environment=temporary,
+    )  # fmt: skip
+    ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
+    assert (ended.status, ended.stderr) == (0, "")
+    ended.check_accounts()
+    assert ended.summary["failed"] == 0
+    assert ended.summary["images"] == 6
+    assert ended.summary["settings"]["layout"] == ("ociregistry" if cache == "embedded" else "distribution")
+
+
+def test_faults_of_the_cache_reach_the_clients(crane: str, tmp_path: Path) -> None:
+    del crane
+    done = run(
+        "lab", *SMALL, "--fault=manifest-503:20%", "--latency=1",
+        "--", "--patterns=-0001", "--iteration-seconds=2.5", "--client=crane", *files(tmp_path),
+    )  # fmt: skip
+    ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
+    ended.check_accounts()
+    assert ended.summary["retried"] > 0 or ended.summary["errors"]
+
+
+def test_a_lab_from_any_folder(crane: str, tmp_path: Path) -> None:
+    del crane
+    done = subprocess.run(
+        command("lab", *SMALL, "--", "--patterns=.", "--dry-run", "--iteration-seconds=0.1"),
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_options_of_the_embedded_cache_only() -> None:
+    done = run("lab", "--cache=distribution", "--latency=5")
+    assert done.returncode == 2
+    assert "--latency is for the embedded cache only" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],
+)
+def test_whatever_ends_a_lab_nothing_is_left(
+    number: signal.Signals, status: int, crane: str, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    """A lab that was killed leaves its folders, locked by nobody, to the next start."""
+    del crane
+    lab = subprocess.Popen(
+        command("lab", *SMALL), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=temporary
+    )
+    assert lab.stdout is not None
+    shown = ""
+    while "Ctrl-C" not in shown:
+        line = lab.stdout.readline()
+        assert line
+        shown += line
+    children = below(lab.pid)
+    assert len(children) >= 2
+    lab.send_signal(number)
+    out, err = lab.communicate(timeout=30)
+    assert (lab.returncode, out, err) == (status, "", "")
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    if number == signal.SIGKILL:
+        again = run(
+            "lab", *SMALL, "--", "--patterns=.", "--dry-run", "--iteration-seconds=0.1", environment=temporary
+        )
+        assert again.returncode == 0
+
+
+def below(pid: int) -> set[int]:
+    """The processes below one, found through the kernel's lists of children."""
+    found: set[int] = set()
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, tasks.read_text().split()):
+            found |= {child} | below(child)
+    return found
+
+
+@pytest.mark.parametrize("option", ["--cache-port", "--upstream-port"])
+def test_a_port_that_is_taken(option: str, crane: str, temporary: dict[str, str]) -> None:
+    del crane
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run("lab", *SMALL, f"{option}={taken.getsockname()[1]}", environment=temporary)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "address already in use" in done.stderr
+
+
+def test_what_the_lab_prints_can_be_run(crane: str, tmp_path: Path) -> None:
+    """From another terminal, as it says."""
+    del crane
+    lab = subprocess.Popen(
+        command("lab", *SMALL), stdout=subprocess.PIPE, text=True, cwd=Path(command()[1]).parent
+    )
+    assert lab.stdout is not None
+    lines: list[str] = []
+    while not any("Ctrl-C" in line for line in lines):
+        lines.append(lab.stdout.readline())
+    try:
+        (printed,) = (line for line in lines if "--pullthrough-url" in line)
+        words = printed.replace("--iteration-seconds 10", "--iteration-seconds 0.3").split()[1:]
+        done = run(*words, *files(tmp_path))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads((tmp_path / "summary.json").read_text())["pulled"] > 0
+    finally:
+        lab.send_signal(signal.SIGINT)
+        lab.wait(30)
+        lab.stdout.close()

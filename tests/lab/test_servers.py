@@ -1,0 +1,195 @@
+"""The lab's servers: real ones, started, asked, and gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from lib.lab import servers
+from lib.lab.servers import (
+    Server,
+    ServerFailed,
+    ServerMissing,
+    crane_registry,
+    docker_registry,
+    docker_registry_proxy,
+    find_program,
+    registry_config,
+)
+from tests.conftest import Upstream
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTER = "tester:$2b$04$KRLjbU6nuSwBNmlNRggTc.qNFBscYBtEmrUHMSkaOZ52hFs7Kg2XO\n"  # its password is "secret"
+
+
+def status_of(url: str, method: str = "GET", **headers: str) -> int:
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_server_runs_for_as_long_as_its_block() -> None:
+    with crane_registry() as server:
+        assert status_of(f"{server.url}/v2/") == 200
+        assert server.url == f"http://{server.address}"
+        assert runs(server.pid)
+    assert not runs(server.pid)
+    assert not server.data_dir.exists()
+    assert not server.log_path.parent.exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_server_is_ended_by_whatever_ends_the_block(error: type[BaseException]) -> None:
+    seen: list[Server] = []
+
+    def fail_inside() -> None:
+        with crane_registry() as server:
+            seen.append(server)
+            raise error
+
+    with pytest.raises(error):
+        fail_inside()
+    assert not runs(seen[0].pid)
+    assert not seen[0].log_path.parent.exists()
+
+
+def test_a_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "STOP_SECONDS", 0.3)
+    with crane_registry() as server:
+        os.kill(server.pid, signal.SIGSTOP)
+    assert not runs(server.pid)
+
+
+def test_a_server_ends_with_a_process_that_is_killed() -> None:
+    program = (
+        "from lib.lab.servers import crane_registry\n"
+        "with crane_registry() as server: print(server.pid, flush=True); input()"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        assert runs(pid)
+        owner.kill()
+    deadline = time.monotonic() + 10
+    while runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(pid)
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with crane_registry() as server:
+        second = crane_registry(port=int(server.address.rpartition(":")[2]))
+        with pytest.raises(ServerFailed, match="address already in use"):
+            second.__enter__()
+
+
+def test_a_server_can_come_back_on_its_port() -> None:
+    with crane_registry() as first:
+        address = first.address
+    with crane_registry(port=int(address.rpartition(":")[2])) as second:
+        assert second.address == address
+
+
+def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    silent = tmp_path / "crane"
+    silent.write_text("#!/bin/sh\necho 'thinking'\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(servers, "find_program", lambda *_names, **_hint: str(silent))
+    monkeypatch.setattr(servers, "READY_SECONDS", 0.5)
+    with pytest.raises(ServerFailed, match="not ready in time: thinking"), crane_registry():
+        pass
+
+
+def test_a_proxy_serves_what_its_upstream_has_and_logs_it(upstream: Upstream, proxy: Server) -> None:
+    repository, tag = upstream.images[0].split(":")
+    path = f"/v2/{repository}/manifests/{tag}"
+    accept = "application/vnd.oci.image.manifest.v1+json"
+    assert status_of(proxy.url + path, Accept=accept) == 200
+    deadline = time.monotonic() + 5
+    while f'"GET {path} HTTP/1.1" 200' not in proxy.log_path.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert f'"GET {path} HTTP/1.1" 200' in proxy.log_path.read_text()
+    assert any(proxy.data_dir.rglob("data"))
+
+
+def test_a_proxy_refuses_deletes(upstream: Upstream, proxy: Server) -> None:
+    repository = upstream.images[0].split(":")[0]
+    assert status_of(f"{proxy.url}/v2/{repository}/manifests/sha256:{'0' * 64}", "DELETE") == 405
+
+
+def test_deletes_are_allowed_or_not(deletable: Server) -> None:
+    path = f"/v2/some/image/manifests/sha256:{'0' * 64}"
+    assert status_of(deletable.url + path, "DELETE") == 404
+    with docker_registry(delete=False) as server:
+        assert status_of(server.url + path, "DELETE") == 405
+
+
+def test_a_password_file_is_asked_for() -> None:
+    try:
+        with docker_registry(htpasswd=TESTER) as server:
+            assert status_of(f"{server.url}/v2/") == 401
+            assert status_of(f"{server.url}/v2/", Authorization="Basic dGVzdGVyOnNlY3JldA==") == 200
+            assert status_of(f"{server.url}/v2/", Authorization="Basic dGVzdGVyOndyb25n") == 401
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_a_proxy_of_an_upstream_given_without_a_scheme(upstream: Upstream) -> None:
+    try:
+        with docker_registry_proxy(upstream.address) as server:
+            assert status_of(f"{server.url}/v2/") == 200
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_a_missing_program_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(ServerMissing, match=r"^docker-registry is not installed: apt-get install docker-reg"):
+        docker_registry().__enter__()
+    with pytest.raises(ServerMissing, match=r"^crane is not installed: run `make setup`"):
+        crane_registry().__enter__()
+
+
+def test_programs_beside_python_come_before_those_on_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder, name in (("here", "second"), ("path", "first"), ("path", "second")):
+        program = tmp_path / folder / name
+        program.parent.mkdir(exist_ok=True)
+        program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "here" / "python"))
+    assert find_program("second", hint="") == str(tmp_path / "here" / "second")
+    assert find_program("first", "second", hint="") == str(tmp_path / "path" / "first")
+    assert find_program("third", "second", hint="") == str(tmp_path / "here" / "second")
+
+
+def test_the_configuration_listens_on_loopback_only(tmp_path: Path) -> None:
+    config = json.loads(registry_config(tmp_path, 0, delete=True, proxy={"remoteurl": "http://up:5000"}))
+    assert config["http"]["addr"] == "127.0.0.1:0"
+    assert config["storage"] == {"filesystem": {"rootdirectory": str(tmp_path)}, "delete": {"enabled": True}}
+    assert config["proxy"] == {"remoteurl": "http://up:5000"}

@@ -1,0 +1,292 @@
+"""The live view on a bare terminal, byte by byte, plain lines in a pipe, and nothing where nobody asked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from lib.progress.live import LiveView
+from lib.progress.snapshot import Watch
+from lib.results.output import Outputs
+from tests.doubles.fake_crane import install
+from tests.support.driving import command, drive, files, read
+from tests.support.terminal import resize
+
+CTRL_C, CTRL_Q, CTRL_S = b"\x03", b"\x11", b"\x13"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    (tmp_path / "bin").mkdir()
+    return install(tmp_path / "bin")
+
+
+def test_a_fault_of_the_view_ends_the_view_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    monkeypatch.setattr("lib.progress.live._STDERR", slave)
+    logged: list[str] = []
+    kept: list[str] = []
+
+    class Files:
+        log = logged.append
+
+        def shown_on(self, terminal: int) -> list[object]:
+            return []
+
+    view = LiveView(cast(Watch, None), cast(Outputs, Files()))
+    take = view._taker(kept.append)
+    deadline = time.monotonic() + 5
+    while take("a line") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not take("another")
+    view.end()
+    assert "the live view ended early: AttributeError" in logged[0]
+    os.close(master)
+    os.close(slave)
+
+
+class Screen:
+    """What a very wide terminal shows in the end, with all that scrolled away; unknown sequences are kept apart."""
+
+    def __init__(self, data: str) -> None:
+        self.lines = [""]
+        self.unknown: list[str] = []
+        self.row = self.column = 0
+        for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b.|\r|\n|[^\x1b\r\n]+", data):
+            self._take(part)
+
+    def _take(self, part: str) -> None:
+        if part == "\r":
+            self.column = 0
+        elif part == "\n":
+            self.row += 1
+            self.lines += [""] * (self.row + 1 - len(self.lines))
+        elif part[0] != "\x1b":
+            line = self.lines[self.row].ljust(self.column)
+            self.lines[self.row] = line[: self.column] + part + line[self.column + len(part) :]
+            self.column += len(part)
+        elif part[-1] == "A":
+            self.row -= int(part[2:-1])
+            assert self.row >= 0
+        elif part == "\x1b[B":
+            self.row += 1
+            assert self.row < len(self.lines)
+        elif part == "\x1b[2K":
+            self.lines[self.row] = ""
+        elif part in ("\x1b[K", "\x1b[J"):
+            self.lines[self.row] = self.lines[self.row][: self.column]
+            if part == "\x1b[J":
+                del self.lines[self.row + 1 :]
+        elif part[-1] != "m":
+            self.unknown.append(part)
+
+
+@dataclass
+class OnTerminal:
+    """A run on a terminal of its own; `reader` collects what it shows."""
+
+    process: subprocess.Popen[bytes]
+    master: int
+    slave: int
+    before: list[object]
+    data: bytearray
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.master, keys)
+
+    def wait_for(self, text: str, seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while text.encode() not in self.data:
+            assert time.monotonic() < deadline, self.data.decode()
+            time.sleep(0.02)
+
+    def end(self) -> tuple[int, Screen]:
+        status = self.process.wait(timeout=60)
+        time.sleep(0.2)
+        return status, Screen(self.data.decode())
+
+
+@pytest.fixture
+def on_terminal() -> Iterator[Callable[..., OnTerminal]]:
+    """Starts runs on a new terminal, which must be left as it was."""
+    started: list[OnTerminal] = []
+
+    def begin(
+        *options: object,
+        environment: dict[str, str] | None = None,
+        stdout: int | None = None,
+    ) -> OnTerminal:
+        master, slave = pty.openpty()
+        resize(slave, 500, 30)
+        before = termios.tcgetattr(slave)
+        process = subprocess.Popen(
+            command(*options),
+            stdin=slave,
+            stdout=slave if stdout is None else stdout,
+            stderr=slave,
+            env={
+                **{k: v for k, v in os.environ.items() if k != "CI"},
+                "TERM": "xterm",
+                **(environment or {}),
+            },
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        running = OnTerminal(process, master, slave, before, bytearray())
+        started.append(running)
+        threading.Thread(target=_collect, args=(running,), daemon=True).start()
+        return running
+
+    yield begin
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+        assert termios.tcgetattr(each.slave) == each.before
+        os.close(each.slave)
+        os.close(each.master)
+
+
+def _collect(running: OnTerminal) -> None:
+    with suppress(OSError):
+        while data := os.read(running.master, 65536):
+            running.data += data
+
+
+def options(client: Path, *images: str, step: float = 1.0) -> list[str]:
+    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
+    return [
+        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
+        f"--client={client}", f"--image-list={client.parent}/images", "--patterns=app-0,app-1",
+        f"--iteration-seconds={step}", "--tally-seconds=0.5",
+    ]  # fmt: skip
+
+
+IMAGES = ["ok/app-0:v1", "ok/app-1:v1", "refused/app-1:v2"]
+VIEW = re.compile(r" left  workers|^ending  |^CPU: |^# pattern| pulling | waiting$")
+
+
+def check_the_end(screen: Screen, *, steps: int) -> None:
+    """Nothing of the view is left; log, metrics and table are whole, each line in a line of its own."""
+    assert screen.unknown == []
+    assert not [line for line in screen.lines if VIEW.search(line)]
+    assert (screen.lines[screen.row], screen.column) == ("", 0)
+    logged = [line for line in screen.lines if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\t", line)]
+    for message in ("test begins", "ramp of 4 steps", "start worker 0", "stop all workers", "test ends: "):
+        assert len([line for line in logged if line[20:].startswith(message)]) == 1, message
+    header = next(k for k, line in enumerate(screen.lines) if line.startswith("workers  pulled"))
+    table = screen.lines[header + 1 :]
+    assert [line.split()[0] for line in table[:steps]] == ["↑", "↑", "↓", "↓"][:steps]
+    assert re.match(r"\d+ pulled, \d+ failed", table[steps])
+
+
+def test_on_a_terminal_lines_stand_above_the_view(
+    client: Path, on_terminal: Callable[..., OnTerminal]
+) -> None:
+    running = on_terminal(*options(client, *IMAGES))
+    running.wait_for("2 of 2 planned")
+    status, screen = running.end()
+    assert status == 0
+    check_the_end(screen, steps=4)
+    assert len([line for line in screen.lines if re.match(r".{19}\t\d+\.\d{6}\t", line)]) == 8
+    assert b"pulling ok/app-0:v1" in running.data
+    assert b"errors " in running.data
+
+
+@pytest.mark.parametrize(("stop", "status"), [("ctrl-c", 130), (signal.SIGTERM, 143)])
+def test_a_stop_leaves_the_terminal_as_it_was(
+    stop: str | signal.Signals, status: int, client: Path, on_terminal: Callable[..., OnTerminal]
+) -> None:
+    running = on_terminal(*options(client, *IMAGES))
+    running.wait_for("2 of 2 planned")
+    if isinstance(stop, signal.Signals):
+        running.process.send_signal(stop)
+    else:
+        running.type(CTRL_C)
+    ended, screen = running.end()
+    assert ended == status
+    check_the_end(screen, steps=2)
+    told = [line for line in screen.lines if "stopping: clients have" in line]
+    assert len(told) == 1  # by the log, which is seen
+
+
+def test_stdout_that_is_no_terminal_gets_its_lines_alone(
+    client: Path, on_terminal: Callable[..., OnTerminal], tmp_path: Path
+) -> None:
+    with (tmp_path / "stdout").open("wb") as stdout:
+        running = on_terminal(*options(client, *IMAGES, step=0.4), stdout=stdout.fileno())
+        status, screen = running.end()
+    assert status == 0
+    text = (tmp_path / "stdout").read_text()
+    assert "\x1b" not in text
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\t", line) for line in text.splitlines())
+    assert "test ends: " in text
+    assert not [line for line in screen.lines if "\t" in line]
+
+
+@pytest.mark.parametrize(("stop", "status"), [(None, 0), (signal.SIGTERM, 143)])
+def test_a_held_terminal_holds_nothing_up(
+    stop: signal.Signals | None,
+    status: int,
+    client: Path,
+    on_terminal: Callable[..., OnTerminal],
+    tmp_path: Path,
+) -> None:
+    running = on_terminal(*files(tmp_path), *options(client, *IMAGES))
+    running.wait_for("1 of 1 planned")
+    running.type(CTRL_S)
+    time.sleep(1)
+    seen = len(running.data)
+    if stop is not None:
+        running.process.send_signal(stop)
+    ended, _ = running.end()
+    assert ended == status
+    assert len(running.data) == seen
+    result = read(tmp_path, ended)
+    assert result.summary["elapsed_seconds"] < 6
+    result.check_accounts()
+    running.type(CTRL_Q)
+
+
+@pytest.mark.parametrize("words", [["--progress=never"], ["--progress=auto"]])
+def test_off_on_a_terminal(words: list[str], client: Path, on_terminal: Callable[..., OnTerminal]) -> None:
+    running = on_terminal(*options(client, *IMAGES, step=0.3), *words, environment={"CI": "true"})
+    status, _ = running.end()
+    assert status == 0
+    assert b"\x1b" not in running.data
+    assert b"planned" not in running.data
+
+
+def test_always_in_a_pipe_is_a_plain_line_every_tally(client: Path, tmp_path: Path) -> None:
+    ended = drive(tmp_path, *options(client, *IMAGES), "--progress=always")
+    assert ended.status == 0
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(ended.metrics) == 8
+    assert all(
+        re.fullmatch(
+            r"0:0\d left, workers \d/\d, \d+\.\d\d pulls/s, p95 (\d+\.\d ms|-), errors: (none|\d+ refused)",
+            line,
+        )
+        for line in lines
+    ), lines
+    assert "workers 2/2" in ended.stderr
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("words", [[], ["--progress=auto"], ["--progress", "never"]])
+def test_nothing_in_a_pipe(words: list[str], client: Path, tmp_path: Path) -> None:
+    ended = drive(tmp_path, *options(client, *IMAGES, step=0.2), *words)
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")

@@ -1,0 +1,168 @@
+"""The live view in a real terminal: seen whole while a run goes on, gone without a trace when it has ended.
+
+tmux shows what a person would see, and wraps lines and keeps what has scrolled away as other terminals do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.fake_crane import install
+from tests.support.driving import command
+from tests.support.terminal import Tmux
+
+HEAD = [
+    r"(\d+:\d\d left  workers \d+ of \d+ planned, peak \d+|ending  \d+ workers finish what they are in)",
+    r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 \d+(\.\d)? p99 \d+(\.\d)? ms)?",
+    r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
+    r"no errors",
+    r"CPU: driver \d+%, clients \d+% of \d+%",
+]
+TABLE = r" *# pattern pass +image pulled failed now"
+ROW = r" *\d+ \S+ +\d+ +\d+/\d+ +\d+ +\d+ (pull.*|wait.*|stop.*)"
+REST = r"… \d+ more: .*|workers: .*"
+VIEW = re.compile("|".join((*HEAD, TABLE, ROW, REST)))
+STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+"
+
+
+def a_run(folder: Path, kind: str, workers: int, step: float, *options: str) -> list[str]:
+    images = folder / "images"
+    images.write_text("".join(f"{kind}/app-{k:04}:v1\n" for k in range(workers)))
+    return command(
+        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
+        f"--client={install(folder)}", f"--image-list={images}", f"--workers={workers}", f"--iteration-seconds={step}",
+        "--tally-seconds=1", *options,
+    )  # fmt: skip
+
+
+def view(terminal: Tmux) -> list[str] | None:
+    """The view, if it is whole and the last on the screen, with the cursor below it."""
+    screen, cursor = terminal.screen(), terminal.cursor()
+    tops = [k for k, line in enumerate(screen) if re.fullmatch(HEAD[0], line)]
+    if len(tops) != 1 or cursor != len(screen):
+        return None
+    lines = screen[tops[0] :]
+    wanted = [*HEAD, TABLE, *[ROW] * (len(lines) - 7), f"{ROW}|{REST}"][: len(lines)]
+    return lines if all(map(re.fullmatch, wanted, lines)) else None
+
+
+def wait_for_view(terminal: Tmux, good: Callable[[list[str]], bool]) -> list[str]:
+    seen: list[str] = []
+
+    def is_good() -> bool:
+        seen[:] = view(terminal) or []
+        return bool(seen) and good(seen)
+
+    terminal.wait(is_good)
+    return seen
+
+
+def check_what_remains(terminal: Tmux, *, workers: int, whole: bool) -> None:
+    """Log, table and totals, each line once and whole; nothing of the view."""
+    lines = terminal.everything()
+    assert [line for line in lines if VIEW.fullmatch(line)] == []
+    assert lines[-1] == "$"
+    logged = [match[1] for match in (re.match(STAMP + "([a-z].*)", line) for line in lines) if match]
+    started = [line for line in logged if line.startswith("start worker")]
+    assert [line.split()[2] for line in started] == [str(k) for k in range(len(started))]
+    assert not whole or len(started) == workers
+    steps = [line for line in logged if re.match(r"(up|down) +workers", line)]
+    assert not whole or len(steps) == 2 * workers
+    for words in ("test begins", "ramp of ", "stop all workers", "test ends: "):
+        assert len([line for line in logged if line.startswith(words)]) == 1, words
+    head = next(k for k, line in enumerate(lines) if line.startswith("workers  pulled  failed"))
+    assert all(re.match(STAMP, line) for line in lines[:head]), lines[:head]
+    table = [line for line in lines[head + 1 :] if re.match(r" *[↑↓] ", line)]
+    assert len(table) == (len(steps) if len(steps) <= 20 else 20 if whole else 10)
+    left_out = [f"{len(table)} of {len(steps)} steps; the log tells each"] if len(steps) > 20 else []
+    after = lines[head + 1 + len(table) :]
+    assert after[: len(left_out)] == left_out
+    assert re.match(r"\d+ pulled, 0 failed", after[len(left_out)])
+    assert re.fullmatch(r"status \d+", after[-2])
+
+
+@pytest.mark.parametrize("width", [60, 160])
+@pytest.mark.parametrize(("workers", "short", "long"), [(3, 0.2, 5), (100, 0.015, 0.06)])
+def test_a_run_leaves_the_terminal_as_it_was(
+    tmp_path: Path, workers: int, short: float, long: float, width: int
+) -> None:
+    height = 24 if width == 60 else 50
+    with Tmux(tmp_path, width, height) as terminal:
+        terminal.begin(a_run(tmp_path, "slow", workers, long))
+        lines = wait_for_view(terminal, lambda seen: len(seen) in (9, height - 2))
+        assert lines[0].endswith(f" peak {workers}")
+        assert (workers == 3) == (len(lines) == 9)
+        terminal.press("C-c")
+        assert terminal.end() == 130
+        check_what_remains(terminal, workers=workers, whole=False)
+        terminal.begin(a_run(tmp_path, "slow", workers, short))
+        assert terminal.end() == 0
+        check_what_remains(terminal, workers=workers, whole=True)
+
+
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    run = a_run(
+        tmp_path, "hang", 100, 0.1, f"--log-file={tmp_path}/log", f"--metrics-file={tmp_path}/metrics"
+    )
+    with Tmux(tmp_path, 60, 15) as terminal:
+        terminal.begin(run)
+        lines = wait_for_view(terminal, lambda seen: seen[-1].startswith("… ") and len(seen) == 13)
+        assert [line.split()[0] for line in lines[6:-1]] == [str(k) for k in range(6)]
+        terminal.press("C-c")
+        wait_for_view(terminal, lambda seen: seen[0].startswith("ending  "))
+        terminal.press("C-c")
+        assert terminal.end() == 130
+        lines = terminal.everything()
+    assert lines[0] == "ocidriver: stopping: clients have 10 s to finish, a second signal ends them at once"
+    assert lines[1].startswith("workers  pulled")
+    assert re.match(r"0 pulled, 0 failed, \d+ interrupted in ", lines[-3])
+    assert lines[-2:] == ["status 130", "$"]
+
+
+def test_a_terminal_of_few_lines_does_not_fill_with_rests(tmp_path: Path) -> None:
+    run = a_run(tmp_path, "slow", 3, 5, f"--log-file={tmp_path}/log", f"--metrics-file={tmp_path}/metrics")
+    with Tmux(tmp_path, 60, 5) as terminal:
+        terminal.begin(run)
+        first = wait_for_view(terminal, lambda seen: len(seen) == 4)
+        wait_for_view(terminal, lambda seen: seen[1] != first[1])
+        assert len([line for line in terminal.everything() if VIEW.fullmatch(line)]) == 4
+        terminal.press("C-c")
+        assert terminal.end() == 130
+        lines = terminal.everything()
+    assert lines[0].startswith("ocidriver: stopping: ")
+    assert lines[1].startswith("workers  pulled  failed")
+    assert not [line for line in lines if VIEW.fullmatch(line)]
+
+
+def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
+    """Where it loses lines they scroll away, with what was drawn there: that alone may stay."""
+    run = a_run(
+        tmp_path, "slow", 100, 0.1, f"--log-file={tmp_path}/log", f"--metrics-file={tmp_path}/metrics"
+    )
+    sizes = [(60, 50), (70, 12), (100, 30), (60, 24)]
+    with Tmux(tmp_path, 160, 50) as terminal:
+        terminal.begin(run)
+        wait_for_view(terminal, lambda seen: len(seen) > 20)
+        for width, height in sizes:
+            terminal.resize(width, height)
+            wait_for_view(terminal, lambda seen, most=height - 1: 8 < len(seen) <= most)  # type: ignore[misc]
+        terminal.press("C-c")
+        assert terminal.end() == 130
+        assert not [line for line in terminal.screen() if VIEW.fullmatch(line)]
+        tops = [line for line in terminal.everything() if re.fullmatch(HEAD[0], line)]
+        assert len(tops) < len(sizes)
+
+
+def test_a_client_that_asks_at_the_terminal_fails_instead_of_being_stopped(tmp_path: Path) -> None:
+    summary = tmp_path / "summary"
+    with Tmux(tmp_path, 100, 24) as terminal:
+        terminal.begin(a_run(tmp_path, "asks", 1, 0.5, f"--summary-file={summary}"))
+        assert terminal.end() == 1
+    found = json.loads(summary.read_text())
+    assert found["failed"] > 1
+    assert (found["pulled"], found["interrupted_pulls"]) == (0, 0)

@@ -1,0 +1,220 @@
+"""What the live view looks like, in lines for a terminal of any size, and what remains of it at the end."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from lib.load.latency import Latency
+from lib.load.ramp import plan_open, plan_ramp
+from lib.load.tally import StepTally, Tally
+from lib.load.worker import PULLING, STOPPED, WAITING
+from lib.options.settings import Settings
+from lib.progress.closing import closing_lines, thinned
+from lib.progress.painter import Painter, styled
+from lib.progress.snapshot import Snapshot
+from lib.progress.view import sparkline, view_lines, worker_rows
+from lib.progress.worker_rows import WorkerRow
+from lib.results.run_state import Run
+from tests.support.terminal import resize
+
+LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)
+
+
+def row(index: int, what: str = PULLING, name: str = "team/app-0001:v1", pattern: str = "-0001") -> WorkerRow:
+    return WorkerRow(index, pattern, 12, 3, 10, 1234, index % 2, what, name, None)
+
+
+def snapshot(workers: int, height: int) -> Snapshot:
+    shown = worker_rows(workers, height)
+    rest = ((PULLING, workers - shown),) if shown < workers else ()
+    return Snapshot(
+        left=3725, running=workers, planned=workers, peak=workers, pulled=5000, failed=7, rate=89.55, offered=None,
+        bars=tuple(float(k) for k in range(100)), latency=LATENCY, errors=(("not-found", 5), ("timeout", 2)),
+        driver_cpu=0.08, client_cpu=1.3, cores=2.0, rows=tuple(map(row, range(shown))), rest=rest,
+    )  # fmt: skip
+
+
+def shown(lines: list[Text], width: int) -> list[str]:
+    """As a terminal without colours shows them."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as capture:
+        for line in lines:
+            console.print(line, no_wrap=True, overflow="crop", crop=True)
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 160])
+@pytest.mark.parametrize("workers", [3, 100])
+def test_the_view_fits_and_tells_all(width: int, workers: int) -> None:
+    height = 24
+    lines = view_lines(snapshot(workers, height), width, height)
+    assert all(line.cell_len < width for line in lines), [line.plain for line in lines]
+    assert len(lines) < height
+    text = shown(lines, width)
+    assert text[0] == f"1:02:05 left  workers {workers} of {workers} planned, peak {workers}"
+    assert text[1] == "5000 pulled  7 failed  p50 3.0 p95 50.1 p99 1234 ms"
+    assert re.fullmatch(r"89.5 pulls/s [▁▂▃▄▅▆▇]+█+", text[2])
+    assert len(text[2]) == min(width - 1, 113)
+    assert text[3] == "errors 5 not-found, 2 timeout"
+    assert text[4] == "CPU: driver 8%, clients 130% of 200%"
+    rows = [line.split() for line in text[6:]]
+    assert rows[0][:6] == ["0", "-0001", "12", "3/10", "1234", "0"]
+    assert rows[0][6] == "pulling"
+    assert rows[0][7].endswith("app-0001:v1")
+    if workers == 3:
+        assert [line[0] for line in rows] == ["0", "1", "2"]
+    else:
+        assert len(rows) == 16
+        assert text[-1] == "… 85 more: 85 pulling"
+
+
+@pytest.mark.parametrize("height", [1, 2, 5, 8, 9, 10, 24, 200])
+@pytest.mark.parametrize("width", [1, 10, 30])
+def test_a_tiny_terminal_breaks_nothing(width: int, height: int) -> None:
+    """The cursor has the line under it: of a higher view the top would scroll away with each drawing."""
+    lines = view_lines(snapshot(100, height), width, height)
+    assert len(lines) <= height - 1
+    assert lines[:5] == view_lines(snapshot(100, 200), width, 200)[: min(height - 1, 5)]
+    painted = styled(lines, width)
+    assert len(painted) == len(lines)
+    assert all(cell_len(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= max(width - 1, 1) for line in painted)
+
+
+def test_without_workers_to_tell_of_there_is_no_table() -> None:
+    idle = replace(snapshot(0, 24), rows=(), rest=((WAITING, 60), (STOPPED, 40)))
+    assert [line.plain for line in view_lines(idle, 60, 24)][5:] == ["workers: 60 waiting, 40 stopped"]
+
+
+def test_a_launch_that_takes_long_is_marked() -> None:
+    slow = replace(row(0), seconds=65.0)
+    lines = view_lines(replace(snapshot(1, 24), rows=(slow, row(2))), 80, 24)
+    assert lines[-2].plain.endswith(" pulling 1:05 team/app-0001:v1")
+    assert "yellow" in {str(span.style) for span in lines[-2].spans}
+    assert lines[-1].plain.endswith(" pulling team/app-0001:v1")
+
+
+def test_the_end_and_a_schedule_are_told() -> None:
+    ending = view_lines(replace(snapshot(3, 24), left=None, running=2), 80, 24)
+    assert ending[0].plain == "ending  2 workers finish what they are in"
+    scheduled = view_lines(replace(snapshot(3, 24), offered=100.0), 80, 24)
+    assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
+
+
+def test_a_machine_that_is_the_limit_is_told() -> None:
+    limited = view_lines(replace(snapshot(3, 24), client_cpu=1.8), 80, 24)[4]
+    assert limited.plain == "CPU: driver 8%, clients 180% of 200%: the limit is here, try --batch"
+    assert limited.style == "yellow"
+
+
+def test_names_from_outside_are_no_markup_and_keep_the_columns() -> None:
+    hostile = row(0, name="[red]x[/red][link=http://x]" + "深" * 40 + ":v1", pattern="[bold]深[/]" * 9)
+    lines = view_lines(replace(snapshot(1, 24), rows=(hostile,)), 60, 24)
+    assert "[bold]" in lines[-1].plain
+    assert "…" in lines[-1].plain
+    assert lines[-1].plain.endswith("深:v1")
+    assert lines[-1].cell_len < 60
+    assert not {str(span.style) for span in lines[-1].spans} & {"bold", "red", "link"}
+    assert "[red]x" not in styled(lines, 60)[-1]
+
+
+def test_styles_are_the_terminals() -> None:
+    lines = [Text("plain"), Text("dim", style="dim"), Text.assemble("a ", ("red", "red"), " b")]
+    assert styled(lines, 60) == ["plain", "\x1b[2mdim\x1b[0m", "a \x1b[31mred\x1b[0m b"]
+    assert styled([], 60) == []
+
+
+def test_the_sparkline_shows_the_last_that_fit() -> None:
+    assert sparkline([0, 1, 2, 4, 8], 3) == "▃▅█"
+    assert sparkline([0.0, 0.0], 9) == "▁▁"
+    assert sparkline([1.0], 0) == sparkline([], 9) == ""
+
+
+def ended_run(tally: Tally) -> Run:
+    run = Run(cast(Settings, None), datetime.now(), tally)
+    run.elapsed = 20.0
+    return run
+
+
+def a_tally() -> Tally:
+    return Tally(1, retries_known=True, on_sample=lambda _: None)
+
+
+def test_the_end_shows_steps_and_totals() -> None:
+    tally, (up, down) = a_tally(), plan_ramp(1, 10.0)
+    tally.steps += [StepTally(up, 10.0, 1, 0, LATENCY, None), StepTally(down, 10.0, 0, 1, None, None)]
+    tally.pulled, tally.failed, tally.pruned = 1, 1, 4
+    tally.errors["not-found"] += 1
+    text = [line.plain.split() for line in closing_lines(ended_run(tally), 100)]
+    assert text[0] == "workers pulled failed pulls/s p50 ms p95 ms p99 ms".split()
+    assert text[1] == ["↑", "1", "1", "0", "0.10", "3.0", "50.1", "1234.5"]
+    assert text[2] == ["↓", "1", "0", "1", "0.00", "-", "-", "-"]
+    assert " ".join(text[3]) == "1 pulled, 1 failed (1 not-found), 4 pruned in 20.0 s, 0.05 pulls/s"
+    narrow = [line.plain for line in closing_lines(ended_run(tally), 60)]
+    assert len(narrow) == 5
+    assert "".join(narrow[3:]).replace(" ", "") == "".join(text[3])
+    assert all(len(line) < 60 for line in narrow)
+    assert (
+        closing_lines(ended_run(tally), 20)[1].plain
+        == "    ↑ 1       1       0     0.10     3.0    50.1  1234.5"
+    )
+
+
+def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
+    tally, (first, second) = a_tally(), plan_open(1, 10.0, falling=False)
+    tally.steps += [StepTally(first, 10.0, 50, 0, None, 7.5), StepTally(second, 10.0, 50, 0, None, None)]
+    lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
+    assert lines[0][3:5] == ["offered", "pulls/s"]
+    assert [line[4:6] for line in lines[1:3]] == [["7.50", "5.00"], ["-", "5.00"]]
+
+
+@pytest.mark.parametrize(
+    ("workers", "ended", "shown"),
+    [
+        (3, 6, "↑1 ↑2 ↑3 ↓3 ↓2 ↓1"),
+        (10, 20, " ".join([*(f"↑{k}" for k in range(1, 11)), *(f"↓{k}" for k in range(10, 0, -1))])),
+        (100, 200, "↑1 ↑12 ↑23 ↑34 ↑45 ↑56 ↑67 ↑78 ↑89 ↑100 ↓100 ↓89 ↓78 ↓67 ↓56 ↓45 ↓34 ↓23 ↓12 ↓1"),
+        (100, 70, "↑1 ↑9 ↑16 ↑24 ↑32 ↑39 ↑47 ↑55 ↑62 ↑70"),
+        (100, 102, "↑1 ↑12 ↑23 ↑34 ↑45 ↑56 ↑67 ↑78 ↑89 ↑100 ↓100 ↓99"),
+        (1, 0, ""),
+    ],
+)
+def test_of_many_steps_some_are_shown(workers: int, ended: int, shown: str) -> None:
+    steps = [StepTally(step, 1.0, 0, 0, None, None) for step in plan_ramp(workers, 1.0)[:ended]]
+    arrows = {"up": "↑", "down": "↓"}
+    assert " ".join(f"{arrows[each.step.direction]}{each.step.workers}" for each in thinned(steps)) == shown
+    tally = a_tally()
+    tally.steps += steps
+    left_out = [line.plain for line in closing_lines(ended_run(tally), 60) if "steps" in line.plain]
+    count = len(shown.split())
+    assert left_out == ([f"{count} of {ended} steps; the log tells each"] if count < ended else [])
+
+
+def test_a_painter_finds_the_top_of_what_a_narrower_terminal_has_wrapped() -> None:
+    master, slave = pty.openpty()
+    resize(slave, 100)
+    painter = Painter(slave)
+    painter.paint(["above"], [], [Text("x" * 99), Text("y" * 10), Text("")])
+    assert read_terminal(master).startswith(b"\r\rabove\r\n\x1b[Kxxx")
+    resize(slave, 40)
+    painter.paint([], [], [Text("z" * 99)])
+    assert read_terminal(master) == b"\r\x1b[5A\x1b[K" + b"z" * 39 + b"\r\n\x1b[J"
+    painter.paint(["above"], [], [])
+    assert read_terminal(master) == b"\r\x1b[1A\x1b[2K\x1b[B\r\x1b[1Aabove\r\n\x1b[J"
+    os.close(master)
+    os.close(slave)
+
+
+def read_terminal(master: int) -> bytes:
+    """What was written, before the terminal made a carriage return and a line feed of each line feed."""
+    return os.read(master, 10000).replace(b"\r\r\n", b"\r\n")

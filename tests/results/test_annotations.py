@@ -1,0 +1,205 @@
+"""What a pipeline is told: commands that nothing from outside can break out of, and tables that show it as it is."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.results.annotations import Examples, annotate, commands, is_wanted, markdown, plain
+from tests.doubles.fake_crane import install
+from tests.support.driving import drive
+
+HOSTILE = "100%\r\n::error::x ##[add-mask]y | `a` <img src=x onerror=y> [l](http://evil) **b** &lt; \x1b[31m www.e.de"
+LATENCY = {"min": 1.0, "mean": 2.0, "p50": 2.04, "p90": 3.0, "p95": 4.0, "p99": 5.0, "max": 6.0}
+
+
+def a_summary(**changes: Any) -> dict[str, Any]:
+    step = {"seconds": 1.0, "pulled": 5, "failed": 1, "rate": 5.0, "latency_ms": LATENCY}
+    return {
+        "reason": None,
+        "interrupted": False,
+        "settings": {"pullthrough_url": "http://cache:8080"},
+        "client": {"name": "crane", "version": "0.20"},
+        "elapsed_seconds": 2.0,
+        "rate": 5.0,
+        "pulled": 10,
+        "failed": 2,
+        "interrupted_pulls": 1,
+        "pruned": 0,
+        "prune_failed": 0,
+        "error_rate": 1 / 6,
+        "errors": {},
+        "prune_errors": {},
+        "latency_ms": LATENCY,
+        "first_latency_ms": None,
+        "repeat_latency_ms": LATENCY,
+        "steps": [{"workers": 1, "direction": "up", **step}, {"workers": 1, "direction": "down", **step}],
+        "limited_by": None,
+        "thresholds": [],
+        **changes,
+    }
+
+
+THRESHOLDS = [
+    {"expression": "rate>1", "value": 5.0, "passed": True},
+    {"expression": "error_rate<1%", "value": 0.5, "passed": False},
+    {"expression": "p95<1ms", "value": None, "passed": False},
+]
+
+
+@pytest.mark.parametrize(
+    ("choice", "environment", "wanted"),
+    [
+        ("auto", {"GITHUB_ACTIONS": "true"}, True),
+        ("auto", {"GITHUB_ACTIONS": "false"}, False),
+        ("auto", {}, False),
+        ("none", {"GITHUB_ACTIONS": "true"}, False),
+        ("github", {}, True),
+    ],
+)
+def test_when(choice: str, environment: dict[str, str], wanted: bool) -> None:
+    assert is_wanted(choice, environment) is wanted
+
+
+def test_a_good_run_has_no_annotation() -> None:
+    assert commands(a_summary(), {}) == []
+
+
+def test_missed_thresholds_are_errors() -> None:
+    assert commands(a_summary(thresholds=THRESHOLDS), {}) == [
+        "::error title=ocidriver%3A threshold missed::error_rate<1%25 (it was 0.5)",
+        "::error title=ocidriver%3A threshold missed::p95<1ms (it was not measured)",
+    ]
+
+
+def test_the_three_commonest_errors_are_warnings() -> None:
+    summary = a_summary(
+        errors={"timeout": 7, "refused": 5, "dns": 1}, prune_errors={"unsupported": 6, "forbidden": 1}
+    )
+    examples: Examples = {("pull", "timeout"): "too slow: 10%", ("prune", "timeout"): "no"}
+    assert commands(summary, examples) == [
+        "::warning title=ocidriver%3A timeout::7 pulls failed with timeout, such as: too slow: 10%25",
+        "::warning title=ocidriver%3A unsupported::6 prunes failed with unsupported",
+        "::warning title=ocidriver%3A refused::5 pulls failed with refused",
+    ]
+    assert commands(a_summary(errors={"dns": 1}), {})[0].endswith("::1 pull failed with dns")
+
+
+def test_a_run_that_failed_says_why() -> None:
+    assert commands(a_summary(reason="nothing was pulled"), {}) == [
+        "::error title=ocidriver::nothing was pulled"
+    ]
+
+
+def test_a_command_is_one_line_whatever_a_server_said() -> None:
+    for summary in (a_summary(reason=HOSTILE), a_summary(errors={"other": 1})):
+        (command,) = commands(summary, {("pull", "other"): HOSTILE})
+        assert re.fullmatch(r"::(error|warning) title=[^:,\r\n]*::[^\x00-\x1f\x7f]*", command)
+        assert "100%25 ::error::x" in command
+
+
+def test_the_markdown_has_the_result_as_tables() -> None:
+    summary = a_summary(thresholds=THRESHOLDS, errors={"timeout": 2}, pruned=3, prune_failed=1)
+    lines = shown(markdown(summary, {("pull", "timeout"): "too slow"}))
+    for line in (
+        "### ocidriver: 2 of 3 thresholds missed",
+        "| server under test | http://cache:8080 |",
+        "| client | crane 0.20 |",
+        "| pulls a second | 5.00 over 2.0 s |",
+        "| pulls | 10, 2 failed, 1 interrupted |",
+        "| error rate | 16.67% |",
+        "| prunes | 3, 1 failed |",
+        "| latency | p50 2.0 ms, p95 4.0 ms, p99 5.0 ms |",
+        "| first pulls | - |",
+        "| error_rate<1% | 0.5 | **missed** |",
+        "| p95<1ms | not measured | **missed** |",
+        "| rate>1 | 5 | passed |",
+        "| timeout | pulls | 2 | too slow |",
+        "| 1 | up | 1.0 | 5 | 1 | 5.00 | 2.0 | 4.0 | 5.0 |",
+    ):
+        assert line in lines, line
+
+
+def shown(text: str) -> list[str]:
+    return html.unescape(text).splitlines()
+
+
+def test_every_table_has_rows_of_one_width() -> None:
+    summary = a_summary(thresholds=THRESHOLDS, errors={"timeout": 2}, steps=a_summary()["steps"] * 150)
+    text = markdown(summary, {("pull", "timeout"): HOSTILE})
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert len(tables) == 4
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1
+        assert set(table[1]) <= set("| -")
+    assert tables[-1][-1].startswith("| and 100 more |")
+    assert len(text) < 1 << 20  # GitHub takes no more of a step
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "5.00 pulls/s"),
+        ({"reason": "interrupted by SIGINT", "interrupted": True}, "interrupted"),
+        ({"reason": "nothing was pulled"}, "failed"),
+    ],
+)
+def test_the_heading(changes: dict[str, Any], verdict: str) -> None:
+    assert markdown(a_summary(**changes), {}).splitlines()[0] == f"### ocidriver: {verdict}"
+
+
+def test_before_the_ramp_there_is_little_to_tell() -> None:
+    empty = a_summary(client=None, steps=[], latency_ms=None, error_rate=None, reason="no server")
+    assert "| error rate | - |" in markdown(empty, {})
+
+
+def test_markdown_from_outside_is_text() -> None:
+    escaped = plain(HOSTILE)
+    assert not set(escaped) & set("|`<>[]*_~!()@$\\\"'\r\n\x1b./:")
+    assert html.unescape(escaped) == " ".join(HOSTILE.replace("\x1b", " ").replace("##[", "# #[").split())
+    assert plain("- 1. größe #1") == "&#45; 1&#46; größe &#35;1"
+
+
+def test_the_jobs_summary_is_appended_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "step.md"
+    path.write_text("before\n")
+    annotate(a_summary(errors={"dns": 1}), {}, {"GITHUB_STEP_SUMMARY": str(path)})
+    assert path.read_text() == "before\n" + markdown(a_summary(errors={"dns": 1}), {})
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "::warning title=ocidriver%3A dns::1 pull failed with dns\n")
+
+
+def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    annotate(a_summary(), {}, {"GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "step.md")})
+    err = capfd.readouterr().err
+    assert err.startswith("ocidriver: warning: cannot append to GITHUB_STEP_SUMMARY (")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("choice", ["auto", "none"])
+def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
+    client, step_summary = install(tmp_path), tmp_path / "step.md"
+    (tmp_path / "images").write_text("ok/app:1\nrefused/app:1\n")
+    ended = drive(
+        tmp_path, "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution",
+        "--keep-going", f"--client={client}", f"--image-list={tmp_path}/images", "--workers=1",
+        "--iteration-seconds=0.2", "--threshold=errors.refused<=0", f"--annotations={choice}",
+        environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(step_summary)},
+    )  # fmt: skip
+    assert (ended.status, ended.stdout) == (3, "")
+    assert ended.stderr.startswith("ocidriver: missed: errors.refused<=0")
+    told = [line for line in ended.stderr.splitlines() if line.startswith("::")]
+    if choice == "none":
+        assert (told, step_summary.exists()) == ([], False)
+        return
+    failed = ended.summary["errors"]["refused"]
+    assert told[0].startswith("::error title=ocidriver%3A threshold missed::errors.refused<=0 (it was ")
+    assert told[1].startswith(f"::warning title=ocidriver%3A refused::{failed} pull")
+    assert "dial tcp 10.0.0.1:1: connect: connection refused" in told[1]
+    lines = shown(step_summary.read_text())
+    assert "### ocidriver: 1 of 1 thresholds missed" in lines
+    assert any(line.startswith(f"| refused | pulls | {failed} | ") for line in lines)
