@@ -14,7 +14,7 @@ from signal import Signals
 from time import monotonic
 
 from .clients.files import client_environment
-from .clients.find import find_client
+from .clients.find import find_client, missing_before
 from .clock import Clock
 from .errors import RunError, Stopped
 from .finish import finish, log_result
@@ -106,19 +106,16 @@ def _carry_out(
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))
             found = find_client(settings.client, client_environment(scratch))
-            instead = (
-                ", as crane was not found" if settings.client == "auto" and found.kind != "crane" else ""
-            )
-            log(f"client {found.kind} {found.version} ({found.path}){instead}")
+            log(f"client {found}{missing_before(settings.client, found)}")
             _ping(settings, connections)
         selection = select(settings, given, connections)
         state.listed, state.image_sets = selection.listed, selection.image_sets
         if found is None:
             means = dry_means(connections)
         else:
-            means = find_means(settings, found, selection, connections, scratch)
+            means = find_means(settings, found, selection, connections, scratch, stop.wait)
         state.client = means.client
-        retries_known = means.client is None or means.client.name == "crane"
+        retries_known = means.client is None or means.client.abilities.reports_retries
         steps, schedule = _plan(settings, len(selection.image_sets))
         tally = Tally(
             len(selection.image_sets),
