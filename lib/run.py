@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +16,7 @@ from .clients.files import client_environment
 from .clients.find import find_client, missing_before
 from .clock import Clock
 from .errors import RunError, Stopped
+from .fault import fault_line, traceback_lines
 from .finish import finish, log_result
 from .http.address import Listen
 from .http.connections import Connections
@@ -72,8 +72,8 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
         except Exception as error:
             state.reason = of_this_machine(error)
             if state.reason is None:
-                state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
-                for line in traceback.format_exc().splitlines():
+                state.reason = fault_line(error)
+                for line in traceback_lines(error):
                     outputs.log(line)
         finally:
             if stop.signal is not None:

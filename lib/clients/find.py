@@ -8,9 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..choices import AUTO
 from ..errors import RunError
 from .client import Client, Executable
-from .table import AUTO, NAMES, client_kind
+from .table import NAMES, client_kind
 
 
 @dataclass(frozen=True, slots=True)

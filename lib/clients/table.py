@@ -13,8 +13,6 @@ _CLASSES = {
     "skopeo": "Skopeo",
 }
 NAMES = tuple(_CLASSES)
-# The word for --client that leaves the choice to the driver.
-AUTO = "auto"
 
 
 def client_kind(name: str) -> type[Client]:

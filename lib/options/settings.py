@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..choices import AUTO
 from ..clients.client import parse_platform, this_platform
-from ..clients.table import AUTO, NAMES
+from ..clients.table import NAMES
 from ..errors import UsageError
 from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
 from ..http.tls import Tls, parse_tls
@@ -21,7 +22,6 @@ from ..servers.under_test import ServerUnderTest
 from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
-JSONL = "jsonl"
 # Where lines of several kinds may go.
 _STREAMS = (STDOUT, os.devnull)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..choices import AUTO, BY_CLIENT, BY_OCIREGISTRY
 from ..clients.client import Client
 from ..errors import RunError
 from ..http.address import same_server
@@ -18,8 +19,6 @@ from .prune_probe import cannot_prune, probe_admin, probe_delete
 from .route import Route
 from .under_test import ServerUnderTest
 
-# The words for --prune-via.
-AUTO, BY_CLIENT, BY_OCIREGISTRY = "auto", "client", "ociregistry"
 # Seconds for which a prune call that fails is repeated; then it counts as failed.
 _PRUNE_RETRY = 5.0
 
