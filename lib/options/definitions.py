@@ -12,6 +12,7 @@ from ..choices import ANNOTATIONS, AUTO, METRICS_FORMATS, PROGRESS, PRUNE_VIA, T
 from ..fault import show_tracebacks
 from ..streams import STDOUT
 from .sections import Section
+from .settings import ITERATION_SECONDS
 from .types import Seconds
 
 EXAMPLES = """\b
@@ -129,10 +130,17 @@ OPTIONS: list[click.Parameter] = [
         ["--iteration-seconds"],
         section=RAMP,
         type=Seconds(),
-        default=60,
-        show_default=True,
         metavar="S",
-        help="A worker is added, later removed, every so many seconds: N workers take 2·N·S.",
+        help="Add a worker every S seconds, and later remove one every S seconds: N workers take 2·N·S.  "
+        f"[default: {ITERATION_SECONDS:g}]",
+    ),
+    Section(
+        ["--passes"],
+        section=RAMP,
+        type=click.IntRange(1),
+        metavar="N",
+        help="Fixed work in place of the ramp: each worker makes N passes over its images and ends. Workers start "
+        "together, or --iteration-seconds apart. Not with --rate.",
     ),
     Section(
         ["--rate"],

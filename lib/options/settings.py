@@ -22,20 +22,26 @@ from ..servers.under_test import ServerUnderTest
 from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
+# Between the starts of two workers of the ramp.
+ITERATION_SECONDS = 60.0
 # Where lines of several kinds may go.
 _STREAMS = (STDOUT, os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The main command's options. Times are in seconds; `patterns` is empty where `workers` is given."""
+    """The main command's options. Times are in seconds; `patterns` is empty where `workers` is given.
+
+    `iteration_seconds` is None where `passes` start together.
+    """
 
     pullthrough: Endpoint
     registry: Endpoint
     tls: Tls
     patterns: tuple[str, ...]
     workers: int | None
-    iteration_seconds: float
+    iteration_seconds: float | None
+    passes: int | None
     tally_seconds: float
     metrics_file: str
     metrics_format: str
@@ -97,6 +103,10 @@ def check_together(settings: Settings) -> None:
         raise UsageError(
             "give either --patterns (one worker each) or --workers N (the images dealt among them)"
         )
+    if settings.passes is not None and settings.rate is not None:
+        raise UsageError(
+            "--passes and --rate cannot be combined: fixed work has no end for a schedule; leave one of them out"
+        )
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
             compile_regex(option, regex)
@@ -138,7 +148,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         tls=parse_tls(options),
         patterns=_patterns(options["patterns"]),
         workers=options["workers"],
-        iteration_seconds=options["iteration_seconds"],
+        iteration_seconds=_iteration_seconds(options),
+        passes=options["passes"],
         tally_seconds=options["tally_seconds"],
         metrics_file=options["metrics_file"],
         metrics_format=options["metrics_format"],
@@ -173,6 +184,11 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
     )
     check_together(settings)
     return settings
+
+
+def _iteration_seconds(options: Mapping[str, Any]) -> float | None:
+    given: float | None = options["iteration_seconds"]
+    return ITERATION_SECONDS if given is None and options["passes"] is None else given
 
 
 def _patterns(given: Sequence[str]) -> tuple[str, ...]:

@@ -135,7 +135,10 @@ def unservable(image: Image) -> str | None:
 def hint(layout: Layout, upstream_name: str, error_class: str) -> str:
     """What to look at when every pull failed in this way; to be put behind the message."""
     if layout.is_ociregistry and error_class == "server-error":
-        return f". Does the server's configuration have a registry by the very name '{upstream_name}' (docs/how-to/prepare-ociregistry.md)?"
+        return (
+            f". Does the server's configuration have a registry by the very name '{upstream_name}'? "
+            "See docs/how-to/prepare-ociregistry.md"
+        )
     if error_class in ("not-found", "other", "unsupported"):
         return f". Is --layout {layout.name} right for this server? 'ocidriver doctor' tries"
     return ""
