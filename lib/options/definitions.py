@@ -77,8 +77,8 @@ OPTIONS: list[click.Parameter] = [
         show_default=True,
         metavar="NAME",
         help="How the server names the images of its upstream: ociregistry, distribution, zot, "
-        "direct (the upstream itself), harbor:PROJECT, nexus:REPO, artifactory:KEY, quay:ORG, ecr:PREFIX, acr:TARGET, gar:PROJECT/REMOTE, "
-        "or a template such as '{pullthrough}/my-proxy/{repository}'.",
+        "direct (the upstream itself), harbor:PROJECT, nexus:REPO, artifactory:KEY, quay:ORG, ecr:PREFIX, "
+        "acr:TARGET, gar:PROJECT/REMOTE, or a template such as '{pullthrough}/my-proxy/{repository}'.",
     ),
     Section(
         ["--upstream-name"],
@@ -160,7 +160,13 @@ OPTIONS: list[click.Parameter] = [
         default=AUTO,
         show_default=True,
         metavar="NAME",
-        help="crane, skopeo, a path to one of them, or auto: crane if it is installed, else skopeo.",
+        help="crane, skopeo, ctr (containerd), a path to one of them, or auto: crane if it is installed, else skopeo.",
+    ),
+    Section(
+        ["--containerd-socket"],
+        section=CLIENT,
+        metavar="PATH",
+        help="With --client ctr: use the containerd at this socket.  [default: start one for the run]",
     ),
     Section(
         ["--platform"],
@@ -184,7 +190,7 @@ OPTIONS: list[click.Parameter] = [
         default=1,
         show_default=True,
         metavar="N",
-        help="Images per client launch. Two to three times as many pulls per second; each latency is that of a launch.",
+        help="Images per client launch. Two to three times as many pulls per second. Each latency is that of a launch.",
     ),
     Section(
         ["--lean/--no-lean"],

@@ -55,6 +55,7 @@ class Settings:
     shuffle: bool
     seed: int | None
     client: str
+    containerd_socket: str | None
     layout: Layout
     upstream_name: str
     image_list: str | None
@@ -163,6 +164,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         shuffle=options["shuffle"],
         seed=options["seed"],
         client=_client(options["client"]),
+        containerd_socket=options["containerd_socket"],
         layout=parse_layout(options["layout"]),
         upstream_name=_upstream_name(options["upstream_name"], registry.name),
         image_list=options["image_list"],
