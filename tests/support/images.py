@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from lib.lab.images import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, digest_of
+from lib.lab.populate import ACCEPTED_TYPES
 from tests.support.asking import Answer, ask
 
-ACCEPT = {"Accept": "*/*"}
+ACCEPT = {"Accept": f"{ACCEPTED_TYPES}, */*"}
 
 
 @dataclass(frozen=True)
