@@ -31,7 +31,7 @@ def test_the_registry_serves_the_real_clients(
     ended = drive(
         tmp_path,
         *(f"--pullthrough-url={registry.address}", f"--registry-url={registry.address}", "--layout=direct"),
-        *("--workers=2", "--iteration-seconds=0.5", f"--client={client}", f"--batch={batch}"),
+        *("--workers=2", "--iteration-seconds=0.2", f"--client={client}", f"--batch={batch}"),
     )
     assert (ended.status, ended.stderr, ended.summary["failed"]) == (0, "", 0)
     ended.check_accounts()
@@ -48,7 +48,7 @@ def test_it_refuses_what_it_has_not(registry: Server, crane: str) -> None:
 
 
 def test_calibrate_measures_each_batch_and_recommends_one(crane: str) -> None:
-    words = ("--batch=8,1", "--seconds=2", "--workers=2", f"--client={crane}")
+    words = ("--batch=8,1", "--seconds=1", "--workers=2", f"--client={crane}")
     done = run(*command("calibrate", *words, "--json"))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -44,11 +44,11 @@ def image_config(layers: Sequence[bytes]) -> bytes:
     return json.dumps(config).encode()
 
 
-def image_manifest(config: bytes, blobs: Sequence[bytes]) -> bytes:
+def image_manifest(config: bytes, blobs: Sequence[bytes], media_type: str = MANIFEST_TYPE) -> bytes:
     """The manifest over a config and layers as they are sent."""
     manifest = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": media_type,
         "config": describe(config, CONFIG_TYPE),
         "layers": [describe(blob, LAYER_TYPE) for blob in blobs],
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from lib.http.credentials import Credentials
+from lib.http.network import Network
 from lib.http.registry import Answer, Registry, open_session
 from tests.doubles.catalog import Handler, Server, serving
 
@@ -76,3 +77,24 @@ def ask_double(handler: Handler, path: str = "/v2/", **options: object) -> tuple
 
 def asked_of(server: Server) -> list[str]:
     return [f"{each.method} {urlsplit(each.target).path}" for each in server.seen]
+
+
+@contextmanager
+def serving_on(network: Network, handler: Handler) -> Iterator[Server]:
+    """A double that runs on the driver's own event loop."""
+    double = serving(handler)
+    server = network.run(double.__aenter__())
+    try:
+        yield server
+    finally:
+        network.run(double.__aexit__(None, None, None))
+
+
+@contextmanager
+def registry_on(network: Network, url: str, *, retry_seconds: float = 2.0) -> Iterator[Registry]:
+    """The driver's client of a registry, on the driver's own event loop."""
+    client = registry(url, retry_seconds=retry_seconds)
+    try:
+        yield network.run(client.__aenter__())
+    finally:
+        network.run(client.__aexit__(None, None, None))
