@@ -13,18 +13,21 @@ import click
 
 from . import __version__
 from .errors import ExitStatus, RunError, UsageError
-from .options.definitions import EXAMPLES, OPTIONS, called
+from .fault import fault_line
+from .options.definitions import OPTIONS
 from .options.sections import SectionedCommand
 from .options.settings import make_settings
 from .options.subcommands import SUBCOMMANDS
+from .options.usage import EXAMPLES, called
 from .streams import say
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
 
-ABOUT = """Load-test a pull-through OCI registry with the real clients, crane or skopeo.
+ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use, crane or skopeo.
 
-Lists the upstream's images, ramps workers up and down, one for each pattern, each pulling its images through the
-server under test, and tallies the pull rate over time."""
+The driver lists the images of the upstream and deals them to workers. It starts one worker after the other, and stops
+them again in reverse order. Each worker pulls its images through the server under test. The driver tallies pull rate
+and latency over time."""
 
 
 def load_test(**options: Any) -> int:
@@ -112,7 +115,7 @@ def carry_out(words: Sequence[str]) -> int:
         say(f"cannot go on: {error.strerror or error}")
         return ExitStatus.FAILED
     except Exception as error:
-        say(f"a fault in ocidriver itself: {error!r}; please report it")
+        say(fault_line(error))
         return ExitStatus.FAILED
 
 

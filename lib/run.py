@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,9 +13,10 @@ from signal import Signals
 from time import monotonic
 
 from .clients.files import client_environment
-from .clients.find import find_client
+from .clients.find import find_client, missing_before
 from .clock import Clock
 from .errors import RunError, Stopped
+from .fault import fault_line, traceback_lines
 from .finish import finish, log_result
 from .http.address import Listen
 from .http.connections import Connections
@@ -26,10 +26,12 @@ from .images import Image
 from .listing.selection import Listing, Selection, read_image_list, select
 from .load.driver import Driver
 from .load.pace import Closed, Schedule
-from .load.ramp import Step, plan_open, plan_ramp
+from .load.passes import plan_passes
+from .load.plan import Plan
+from .load.ramp import plan_ramp, plan_schedule
 from .load.tally import Tally
 from .load.worker import Warm, Worker, prune_event
-from .options.settings import Settings
+from .options.settings import ITERATION_SECONDS, Settings
 from .outcomes import OK, ErrorClass
 from .prepare import Means, dry_means, find_means
 from .processes.cpu import cores
@@ -72,8 +74,8 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
         except Exception as error:
             state.reason = of_this_machine(error)
             if state.reason is None:
-                state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
-                for line in traceback.format_exc().splitlines():
+                state.reason = fault_line(error)
+                for line in traceback_lines(error):
                     outputs.log(line)
         finally:
             if stop.signal is not None:
@@ -106,20 +108,18 @@ def _carry_out(
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))
             found = find_client(settings.client, client_environment(scratch))
-            instead = (
-                ", as crane was not found" if settings.client == "auto" and found.kind != "crane" else ""
-            )
-            log(f"client {found.kind} {found.version} ({found.path}){instead}")
+            log(f"client {found}{missing_before(settings.client, found)}")
             _ping(settings, connections)
         selection = select(settings, given, connections)
         state.listed, state.image_sets = selection.listed, selection.image_sets
         if found is None:
             means = dry_means(connections)
         else:
-            means = find_means(settings, found, selection, connections, scratch)
+            means = find_means(settings, found, selection, connections, scratch, stop.wait)
         state.client = means.client
-        retries_known = means.client is None or means.client.name == "crane"
-        steps, schedule = _plan(settings, len(selection.image_sets))
+        retries_known = means.client is None or means.client.abilities.reports_retries
+        plan = _plan(settings, [len(each.images) for each in selection.image_sets])
+        schedule = Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
         tally = Tally(
             len(selection.image_sets),
             retries_known=retries_known,
@@ -138,7 +138,7 @@ def _carry_out(
             with stop.calling(kill):
                 _prune_first(means.pruner, selection, scratch.folder("prune-first"), stop, outputs, tally)
         _wait_until(start_at, stop, outputs)
-        _drive(settings, steps, selection, means, scratch, kill, stop, outputs, state)
+        _drive(settings, plan, selection, means, scratch, kill, stop, outputs, state)
 
 
 def _export(
@@ -199,17 +199,19 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
         raise Stopped
 
 
-def _plan(settings: Settings, workers: int) -> tuple[list[Step], Schedule | None]:
-    rate = settings.rate
-    if rate is None:
-        return plan_ramp(workers, settings.iteration_seconds), None
-    steps = plan_open(workers, settings.iteration_seconds, falling=rate.last < rate.first)
-    return steps, Schedule(rate, steps[-1].end)
+def _plan(settings: Settings, images: Sequence[int]) -> Plan:
+    """`images` counts those of each worker."""
+    if settings.passes is not None:
+        return plan_passes(images, settings.passes, settings.iteration_seconds)
+    seconds = settings.iteration_seconds or ITERATION_SECONDS
+    if settings.rate is not None:
+        return plan_schedule(len(images), seconds, settings.rate)
+    return plan_ramp(len(images), seconds)
 
 
 def _drive(
     settings: Settings,
-    steps: Sequence[Step],
+    plan: Plan,
     selection: Selection,
     means: Means,
     scratch: Scratch,
@@ -219,7 +221,7 @@ def _drive(
     state: Run,
 ) -> None:
     driver = Driver(
-        steps,
+        plan,
         state.tally,
         stop,
         tally_seconds=settings.tally_seconds,
@@ -233,17 +235,9 @@ def _drive(
     )
     state.driver = driver
     state.workers = tuple(_workers(settings, selection, means, state.tally.schedule, scratch, driver))
-    many = f"{len(state.workers)} workers"
-    outputs.log(
-        f"ramp of {len(steps)} steps of {settings.iteration_seconds:g} s, {steps[-1].end:g} s in all, "
-        + (
-            f"up to {many}"
-            if settings.rate is None
-            else f"{settings.rate} pulls/s by schedule, {many} all along"
-        )
-    )
+    outputs.log(plan.about)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    progress = start_progress(settings.progress, state, steps, outputs)
+    progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
     try:
         driver.drive(state.workers)
@@ -284,6 +278,7 @@ def _workers(
             scratch=scratch.folder(f"worker-{index}"),
             random=_random(settings.seed, index) if settings.shuffle else None,
             lean=settings.lean,
+            passes_wanted=settings.passes,
         )
         for index, image_set in enumerate(selection.image_sets)
     ]

@@ -70,7 +70,7 @@ def test_the_go_drivers_eleven_options_in_both_forms_and_any_order(parsed: list[
 def test_defaults(parsed: list[Settings]) -> None:
     assert main([*URLS, "--patterns", "a"]) == 0
     (settings,) = parsed
-    assert (settings.iteration_seconds, settings.tally_seconds) == (60, 15)
+    assert (settings.iteration_seconds, settings.tally_seconds, settings.passes) == (60, 15, None)
     assert (settings.metrics_file, settings.log_file) == ("-", "-")
     assert (settings.prune, settings.dry_run, settings.shuffle, settings.filter) == (
         False,
@@ -82,6 +82,14 @@ def test_defaults(parsed: list[Settings]) -> None:
     assert (settings.pull_timeout, settings.grace, settings.batch) == (300, 10, 1)
     assert (settings.metrics_format, settings.metrics_listen, settings.annotations) == ("tsv", None, "auto")
     assert settings.upstream_name == "up:5000"
+
+
+@pytest.mark.parametrize(("words", "seconds"), [([], None), (["--iteration-seconds=60"], 60)])
+def test_workers_of_fixed_work_start_together_unless_told_otherwise(
+    words: list[str], seconds: float | None, parsed: list[Settings]
+) -> None:
+    assert main([*URLS, "--patterns", "a", "--passes=3", *words]) == 0
+    assert (parsed[0].passes, parsed[0].iteration_seconds) == (3, seconds)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,10 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--iteration-seconds", "0"], "more than zero"),
     ([*URLS, "--patterns", "a", "--tally-seconds", "0.001"], "0.01 or more"),
     ([*URLS, "--patterns", "a", "--iteration-seconds", "nan"], "more than zero"),
+    ([*URLS, "--patterns", "a", "--passes", "0"], "--passes"),
+    ([*URLS, "--patterns", "a", "--passes", "1.5"], "--passes"),
+    ([*URLS, "--patterns", "a", "--passes", "3", "--rate", "9"], "--passes and --rate cannot be combined"),
+    ([*URLS, "--patterns", "a", "--passes", "3", "--iteration-seconds", "0"], "more than zero"),
     ([*URLS, "--patterns", "a", "--tally-seconds", "soon"], "not a number of seconds"),
     ([*URLS, "--patterns", "a", "--grace", "-1"], "0 or more"),
     ([*URLS, "--patterns", "a", "--client", "docker"], "--client: 'docker' is unknown"),

@@ -110,14 +110,12 @@ def _rate_by_workers(sides: Sequence[Side]) -> Chart:
     return Chart(name, title, _STEPS, data, layout)
 
 
-_STEPS = (
-    "Each step of the ramp; filled: while workers were added, hollow and thin: while they were taken away."
-)
+_STEPS = "Each step; filled: while workers were added or held, hollow and thin: while they were taken away."
 
 
 def _directions(sides: Sequence[Side]) -> Iterator[tuple[Side, str, list[Span]]]:
     for side in sides:
-        for direction in ("up", "down"):
+        for direction in ("up", "hold", "down"):
             steps = _steps(side.run, direction)
             if steps:
                 yield side, direction, steps

@@ -17,9 +17,10 @@ from ..errors import ExitStatus, Stopped
 from ..http.connections import Connections
 from ..http.network import Network
 from ..listing.selection import read_image_list
-from ..options.definitions import OPTIONS, called
+from ..options.definitions import OPTIONS
 from ..options.sections import SectionedCommand
 from ..options.settings import make_settings
+from ..options.usage import called
 from ..processes.guard import Guard
 from ..processes.scratch import Scratch
 from ..processes.signals import Stop
@@ -42,7 +43,7 @@ def examine(as_json: bool, **options: Any) -> int:
             with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
                 resources.enter_context(Guard(str(scratch.path)))
                 connections = Connections(network, resources, _nothing, _nothing, settings.tls)
-                examination = Examination(settings, given, connections, scratch)
+                examination = Examination(settings, given, connections, scratch, stop.wait)
                 for check in examination.checks():
                     checks.append(check)
                     if not as_json:

@@ -1,4 +1,4 @@
-"""Walks the ramp: starts and stops the workers, takes their Events, closes the tally intervals and the steps.
+"""Walks through the plan: starts and stops the workers, takes their Events, closes tally intervals and steps.
 
 One thread does all of it, so that no count is shared. It looks for Events now and then (`LOOK`): to be woken by each
 would cost more than counting them, and many are counted faster together, while the code for it is in the CPU's cache.
@@ -20,7 +20,7 @@ from ..outcomes import FAILED
 from ..processes.cpu import own_seconds
 from ..processes.signals import Stop
 from .event import PULL, Event
-from .ramp import Step
+from .plan import WITH_THE_LAST_WORKER, Plan, Step
 from .tally import Tally
 from .worker import Worker
 
@@ -34,14 +34,14 @@ HOPELESS_AFTER = 10
 
 @dataclass(frozen=True, slots=True)
 class _Boundary:
-    """At `at` seconds of the ramp the tally interval ends, or `step` does."""
+    """At `at` seconds of the load the tally interval ends, or `step` does."""
 
     at: float
     step: Step | None
 
 
 class Driver:
-    """Drives one ramp. `observe` gets each Event when it is counted; `kill` ends all clients at once.
+    """Drives one plan. `observe` gets each Event when it is counted; `kill` ends all clients at once.
 
     `caution` is for what a person who waits at a terminal should know; `running_cpu` tells the CPU seconds that the
     clients which run now have used.
@@ -49,7 +49,7 @@ class Driver:
 
     def __init__(
         self,
-        steps: Sequence[Step],
+        plan: Plan,
         tally: Tally,
         stop: Stop,
         *,
@@ -66,7 +66,8 @@ class Driver:
         self.elapsed = 0.0
         self.cpu_seconds = 0.0
         self.hopeless: str | None = None
-        self._steps = steps
+        self._plan = plan
+        self._steps = plan.steps
         self._tally = tally
         self._stop = stop
         self._tally_seconds = tally_seconds
@@ -84,7 +85,7 @@ class Driver:
         self._held: list[Event] = []
         self._started: dict[int, float] = {}
         self._ended: dict[int, float] = {}
-        self._planned_end = steps[-1].end
+        self._planned_end = WITH_THE_LAST_WORKER if plan.end is None else plan.end
         self._step_index = -1
         self._wanted = 0
         self._closed_steps = 0
@@ -106,12 +107,12 @@ class Driver:
 
     @property
     def second(self) -> float:
-        """Of the ramp, up to its end or to when it was stopped; any thread may ask."""
+        """Of the load, up to its planned end or to when it was stopped; any thread may ask."""
         return min(self._now(), self._planned_end) if self.began else 0.0
 
     @property
     def planned(self) -> int:
-        """Workers that the ramp wants running now; any thread may ask."""
+        """Workers that the plan has running now, also those that are through with fixed work; any thread may ask."""
         index = self._step_index
         return self._steps[index].workers if index >= 0 and self._stopping_since is None else 0
 
@@ -150,14 +151,14 @@ class Driver:
     def _walk(self, workers: Sequence[Worker]) -> None:
         while True:
             if self._stopping_since is None:
-                self._follow_the_ramp(workers)
+                self._follow_the_plan(workers)
             self._heed_stops(workers)
             self._close_what_is_due()
             if self._stopping_since is not None and len(self._ended) == len(self._started):
                 return
             self._take(self._until_next())
 
-    def _follow_the_ramp(self, workers: Sequence[Worker]) -> None:
+    def _follow_the_plan(self, workers: Sequence[Worker]) -> None:
         """Start and stop workers by the next step where it is due; after a pause one look takes one step."""
         if self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now():
             self._step_index += 1
@@ -171,6 +172,17 @@ class Driver:
             self._wanted = wanted
         elif self._now() >= self._planned_end:
             self._stop_all(workers, hurry=False)
+        elif self._work_is_done():
+            # before its moment the last worker still ran, and so it did in the interval that ends with it
+            self._stopping_since = self._planned_end = max(self._ended.values())
+            self._log("all workers have finished their passes")
+
+    def _work_is_done(self) -> bool:
+        return (
+            self._plan.passes is not None
+            and self._step_index + 1 == len(self._steps)
+            and len(self._ended) == len(self._started)
+        )
 
     def _start(self, worker: Worker) -> None:
         chosen, now = worker.image_set, self._now()
@@ -228,7 +240,7 @@ class Driver:
         return max(0.0, min(due) - self._now()) if due else 3600.0
 
     def _take(self, timeout: float) -> None:
-        """Count what has come, after waiting for a while; not more than is there, so that the ramp is not held up."""
+        """Count what has come, after waiting for a while; not more than is there, so that the plan is not held up."""
         ended = []
         with suppress(queue.Empty):
             ended.append(

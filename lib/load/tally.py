@@ -15,7 +15,7 @@ from ..outcomes import FAILED, INTERRUPTED, OK
 from .event import PRUNE, Event
 from .latency import Buckets, Latencies, Latency, latency_json
 from .pace import Schedule
-from .ramp import Step
+from .plan import Step
 
 # The client side limits an interval when driver and clients used so much of this machine's CPU time in it, and a run
 # when it limited so much of the run's time.

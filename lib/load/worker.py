@@ -51,7 +51,8 @@ class Warm:
 class Worker:
     """Runs in a thread of its own from `start` until `stop` and the end of the pull that it is in.
 
-    It hands every Event to `emit`, tells `ended` when it is over, and counts its finished passes in `passes`.
+    It hands every Event to `emit`, tells `ended` when it is over, and counts its finished passes in `passes`. Of fixed
+    work it makes `passes_wanted`, and ends without being stopped.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Worker:
         scratch: Path,
         random: Random | None,
         lean: bool = True,
+        passes_wanted: int | None = None,
     ) -> None:
         self.index = index
         self.image_set = image_set
@@ -85,6 +87,7 @@ class Worker:
         self._scratch = scratch
         self._random = random
         self._lean = lean
+        self._passes_wanted = passes_wanted
         self._stopping = threading.Event()
         self._hurrying = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
@@ -115,7 +118,7 @@ class Worker:
     def _passes(self) -> None:
         images = list(self.image_set.images)
         in_batches = list(batches(images, self._batch))
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self.passes != self._passes_wanted:
             if self._random is not None and self.passes:
                 self._random.shuffle(images)
                 in_batches = list(batches(images, self._batch))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..choices import AUTO
 from ..clients.client import parse_platform, this_platform
-from ..clients.find import NAMES
+from ..clients.table import NAMES
 from ..errors import UsageError
 from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
 from ..http.tls import Tls, parse_tls
@@ -17,24 +18,30 @@ from ..images import compile_regex
 from ..load.pace import Rate, parse_rate
 from ..outcomes import ErrorClass
 from ..servers.layout import Layout, parse_layout
+from ..servers.under_test import ServerUnderTest
 from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
-JSONL = "jsonl"
+# Between the starts of two workers of the ramp.
+ITERATION_SECONDS = 60.0
 # Where lines of several kinds may go.
 _STREAMS = (STDOUT, os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The main command's options. Times are in seconds; `patterns` is empty where `workers` is given."""
+    """The main command's options. Times are in seconds; `patterns` is empty where `workers` is given.
+
+    `iteration_seconds` is None where `passes` start together.
+    """
 
     pullthrough: Endpoint
     registry: Endpoint
     tls: Tls
     patterns: tuple[str, ...]
     workers: int | None
-    iteration_seconds: float
+    iteration_seconds: float | None
+    passes: int | None
     tally_seconds: float
     metrics_file: str
     metrics_format: str
@@ -67,6 +74,11 @@ class Settings:
     start_at: str | None
     annotations: str
 
+    @property
+    def under_test(self) -> ServerUnderTest:
+        """The server under test as these options describe it."""
+        return ServerUnderTest(self.pullthrough, self.registry, self.upstream_name, self.layout)
+
     def as_json(self) -> dict[str, Any]:
         """The settings as the summary shows them, under the options' names; there are no secrets in them."""
         shown: dict[str, Any] = {}
@@ -90,6 +102,10 @@ def check_together(settings: Settings) -> None:
     if bool(settings.patterns) == (settings.workers is not None):
         raise UsageError(
             "give either --patterns (one worker each) or --workers N (the images dealt among them)"
+        )
+    if settings.passes is not None and settings.rate is not None:
+        raise UsageError(
+            "--passes and --rate cannot be combined: fixed work has no end for a schedule; leave one of them out"
         )
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
@@ -132,7 +148,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         tls=parse_tls(options),
         patterns=_patterns(options["patterns"]),
         workers=options["workers"],
-        iteration_seconds=options["iteration_seconds"],
+        iteration_seconds=_iteration_seconds(options),
+        passes=options["passes"],
         tally_seconds=options["tally_seconds"],
         metrics_file=options["metrics_file"],
         metrics_format=options["metrics_format"],
@@ -169,6 +186,11 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def _iteration_seconds(options: Mapping[str, Any]) -> float | None:
+    given: float | None = options["iteration_seconds"]
+    return ITERATION_SECONDS if given is None and options["passes"] is None else given
+
+
 def _patterns(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
 
@@ -182,9 +204,11 @@ def _rate(text: str | None) -> Rate | None:
 
 
 def _client(text: str) -> str:
-    if text in ("auto", *NAMES) or "/" in text:
+    if text in (AUTO, *NAMES) or "/" in text:
         return text
-    raise UsageError(f"--client: '{text}' is unknown; use auto, crane, skopeo or a path to one of them")
+    raise UsageError(
+        f"--client: '{text}' is unknown; use {', '.join((AUTO, *NAMES))} or a path to one of them"
+    )
 
 
 def _upstream_name(text: str | None, default: str) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from ..load.ramp import Step
+from ..choices import ALWAYS, NEVER
+from ..load.plan import Plan
 from ..results.output import Outputs
 from ..results.run_state import Run
 from .plain import PlainLines
 from .snapshot import Watch
-
-ALWAYS, AUTO, NEVER = "always", "auto", "never"
 
 
 class Progress(Protocol):
@@ -35,10 +34,10 @@ def wants_live(mode: str, is_terminal: bool, environment: Callable[[str], str | 
     return mode == ALWAYS or environment("CI") in (None, "", "0", "false")
 
 
-def start_progress(mode: str, run: Run, steps: Sequence[Step], outputs: Outputs) -> Progress:
-    """Let the user watch the ramp that begins now, in the way that fits `--progress` and stderr."""
+def start_progress(mode: str, run: Run, plan: Plan, outputs: Outputs) -> Progress:
+    """Let the user watch the load that begins now, in the way that fits `--progress` and stderr."""
     if wants_live(mode, os.isatty(2), os.environ.get):
         from .live import LiveView
 
-        return LiveView(Watch(run, steps), outputs)
-    return PlainLines(run, steps, outputs) if mode == ALWAYS else Nothing()
+        return LiveView(Watch(run, plan), outputs)
+    return PlainLines(run, plan, outputs) if mode == ALWAYS else Nothing()

@@ -16,7 +16,7 @@ from ..results.run_state import Run
 _MOST_STEPS = 20
 # More than it needs: a narrow terminal shows its first columns, whole.
 _TABLE_WIDTH = 200
-_ARROWS = {"up": "↑", "down": "↓"}
+_ARROWS = {"up": "↑", "hold": "→", "down": "↓"}
 
 
 def closing_lines(run: Run, width: int) -> list[Text]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
 from ..load.latency import Latency
-from ..load.ramp import Step
+from ..load.plan import Plan
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run
-from .plain import time_left
+from .plain import to_do
 from .worker_rows import SLOW_SECONDS, Doings, WorkerRow
 
 # The rate now and the CPU now are taken over so many seconds.
@@ -27,13 +26,14 @@ _LATENCY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The run at one moment. Seconds left, None when the workers are to end; rates in pulls a second; CPU in cores.
+    """The run at one moment; rates in pulls per second, CPU in cores.
 
+    `to_do` says what is left, and is None when the workers are to end.
     `offered` is the rate that a schedule wants now; the oldest of the `bars` is first. `rows` are some of the workers,
     `rest` counts what the others do.
     """
 
-    left: float | None
+    to_do: str | None
     running: int
     planned: int
     peak: int
@@ -63,9 +63,9 @@ class _Reading(NamedTuple):
 class Watch:
     """Reads the counters of a run, from a thread of its own; nothing is locked, and nothing is written."""
 
-    def __init__(self, run: Run, steps: Sequence[Step]) -> None:
+    def __init__(self, run: Run, plan: Plan) -> None:
         self.run = run
-        self._steps = steps
+        self._plan = plan
         self._cores = cores()
         self._readings: deque[_Reading] = deque([self._reading()])
         self._bars: deque[float] = deque(maxlen=_MOST_BARS)
@@ -87,7 +87,9 @@ class Watch:
         running, planned = (driver.running, driver.planned) if driver else (0, 0)
         shown, rest = self._doings.rows(tally.workers, now.at, rows, slow)
         return Snapshot(
-            left=None if running and not planned else time_left(self._steps, self._second(now.at)),
+            to_do=None
+            if running and not planned
+            else to_do(self._plan, self._second(now.at), tally.attempts),
             running=running,
             planned=planned,
             peak=len(self.run.workers),
@@ -118,7 +120,7 @@ class Watch:
         return self._readings[0]
 
     def _second(self, at: float) -> float:
-        """Of the ramp."""
+        """Of the load."""
         return at - (self.run.begin or at)
 
     def _offered(self, before: float, now: float) -> float | None:

@@ -39,11 +39,11 @@ def _rest(snapshot: Snapshot) -> Iterator[Text]:
 
 
 def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
-    if snapshot.left is None:
+    if snapshot.to_do is None:
         yield Text.assemble(("ending", "bold"), f"  {snapshot.running} workers finish what they are in")
     else:
         yield Text.assemble(
-            (f"{duration(snapshot.left)} left", "bold"),
+            (snapshot.to_do, "bold"),
             f"  workers {snapshot.running} of {snapshot.planned} planned, peak {snapshot.peak}",
         )
     failed = (f"{snapshot.failed} failed", "red" if snapshot.failed else "")

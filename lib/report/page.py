@@ -57,7 +57,7 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
     if summary.get("prune_errors"):
         yield section("Failed prunes by class", tables.errors(summary["prune_errors"]))
     if summary["steps"]:
-        yield section("Steps of the ramp", tables.steps(summary))
+        yield section("Steps", tables.steps(summary))
     if summary["workers"]:
         yield section("Workers", tables.workers(summary))
     if events is not None and events.slowest():
@@ -96,7 +96,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     if summary["settings"].get("dry_run"):
         yield "A dry run: nothing was pulled, and the figures say nothing about a server."
     if summary["interrupted"]:
-        yield "The run was interrupted: the ramp is not whole."
+        yield "The run was interrupted before its end: its last step is not whole."
     elif summary.get("reason"):
         yield f"The run did not succeed: {summary['reason']}"
     if summary.get("limited_by") == "client":

@@ -46,7 +46,7 @@ def rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
         "hovermode": "x unified",
         "shapes": list(_limited(findings.span, samples)),
     }
-    note = "Successful pulls a second in each tally interval; workers as the ramp had them."
+    note = "Successful pulls a second in each tally interval; workers as planned."
     if any(each["offered"] is not None for each in steps if "offered" in each):
         data.append(_offered(findings.span, steps))
         note += " Dashed: the pulls a second that the schedule offered."

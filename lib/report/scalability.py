@@ -27,6 +27,13 @@ def scalability(summary: Mapping[str, Any]) -> Chart:
         return Chart(
             name, title, "By a schedule (--rate) all workers run all along: leave it out to see this."
         )
+    if summary["settings"].get("passes"):
+        return Chart(
+            name,
+            title,
+            "With fixed work (--passes) each worker ends when its work is done, so the number of workers is not known "
+            "for a whole step: leave --passes out to see this chart.",
+        )
     points = points_of(summary)
     if not any(point.rate > 0 for point in points):
         return Chart(name, title, "No step of the ramp has a throughput.")

@@ -63,7 +63,7 @@ class RunCollector(Collector):
         )
         yield GaugeMetricFamily(
             "ocidriver_workers_planned",
-            "Workers that the ramp wants running now.",
+            "Workers that the plan has running now; with --passes also those that have finished.",
             value=driver.planned if driver else 0,
         )
 
@@ -147,7 +147,7 @@ class RunCollector(Collector):
             value={
                 "version": __version__,
                 "client": client.name if client else "",
-                "client_version": client.version if client else "",
+                "client_version": client.executable.version if client else "",
             },
         )
 

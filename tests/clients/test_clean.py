@@ -6,6 +6,7 @@ import pytest
 
 from lib.clean import clean
 from lib.clients.classify import classify
+from lib.clients.table import client_kind
 from tests.support.client_words import crane_stderr
 
 
@@ -54,7 +55,9 @@ def test_clean_bounds_the_length_and_says_so() -> None:
 
 def test_no_secret_of_a_server_s_text_gets_into_the_message() -> None:
     failure = classify(
-        "crane", 1, crane_stderr("UNAUTHORIZED: sent Bearer abc.def to http://me:pw@h/?token=t0k", 0)
+        client_kind("crane"),
+        1,
+        crane_stderr("UNAUTHORIZED: sent Bearer abc.def to http://me:pw@h/?token=t0k", 0),
     )
     assert failure.error_class == "unauthorized"
     for secret in ("abc.def", "pw@", "t0k"):

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from lib.clients.classify import classify, retries
+from lib.clients.classify import classify
+from lib.clients.table import client_kind
 from lib.outcomes import ErrorClass, Failure, classify_http
 from tests.record_failures import Record, read_recording
 
@@ -215,7 +216,7 @@ RECORDING = read_recording()
 
 
 def _classify(record: Record) -> Failure:
-    return classify(record.client, record.returncode, record.stderr, timed_out=record.timed_out)
+    return classify(client_kind(record.client), record.returncode, record.stderr, timed_out=record.timed_out)
 
 
 def test_every_case_of_the_table_is_recorded_and_the_other_way_round() -> None:
@@ -237,7 +238,7 @@ def test_a_recorded_launch_has_its_retries(key: str) -> None:
     record = RECORDING[key]
     succeeded = EXPECTED[key].error_class == "ok"
     assert succeeded == (record.returncode == 0)
-    assert retries(record.client, record.stderr, succeeded=succeeded) == EXPECTED[key].retries
+    assert client_kind(record.client).retries(record.stderr, succeeded=succeeded) == EXPECTED[key].retries
 
 
 def test_the_table_meets_every_class_but_the_last() -> None:
@@ -249,9 +250,9 @@ def test_the_table_meets_every_class_but_the_last() -> None:
 @pytest.mark.parametrize("key", [key for key, expected in EXPECTED.items() if expected.error_class != "ok"])
 def test_the_driver_s_own_signals_win_over_what_a_client_said(key: str) -> None:
     record = RECORDING[key]
-    assert classify(record.client, -9, record.stderr, timed_out=True).error_class == "timeout"
-    assert classify(record.client, -9, record.stderr).error_class == "killed"
-    assert classify(record.client, -15, "").error_class == "killed"
+    assert classify(client_kind(record.client), -9, record.stderr, timed_out=True).error_class == "timeout"
+    assert classify(client_kind(record.client), -9, record.stderr).error_class == "killed"
+    assert classify(client_kind(record.client), -15, "").error_class == "killed"
 
 
 def test_a_message_is_the_client_s_own_error_without_its_frame() -> None:
@@ -276,15 +277,15 @@ def test_crane_s_failed_try_of_https_is_no_part_of_the_message() -> None:
 
 
 def test_a_silent_client_has_an_empty_message() -> None:
-    assert classify("crane", -9, "", timed_out=True) == Failure("timeout", "")
-    assert classify("crane", 1, "") == Failure("other", "")
-    assert classify("skopeo", 1, "") == Failure("other", "")
+    assert classify(client_kind("crane"), -9, "", timed_out=True) == Failure("timeout", "")
+    assert classify(client_kind("crane"), 1, "") == Failure("other", "")
+    assert classify(client_kind("skopeo"), 1, "") == Failure("other", "")
 
 
 def test_a_crash_is_the_client_s_fault() -> None:
     stderr = "panic: runtime error: index out of range [1]\n\ngoroutine 1 [running]:\nmain.main()\n\t/x.go:5 +0x1d\n"
     for client in ("crane", "skopeo"):
-        failure = classify(client, 2, stderr)
+        failure = classify(client_kind(client), 2, stderr)
         assert failure == Failure("client", "panic: runtime error: index out of range [1]")
 
 
@@ -292,9 +293,9 @@ def test_a_crash_is_the_client_s_fault() -> None:
     ("returncode", "word"), [(126, "client"), (127, "client"), (137, "killed"), (143, "killed"), (1, "other")]
 )
 def test_a_client_behind_a_shell_script_brings_the_shell_s_status(returncode: int, word: str) -> None:
-    assert classify("crane", returncode, "sh: something\n").error_class == word
+    assert classify(client_kind("crane"), returncode, "sh: something\n").error_class == word
     reported = "Error: GET http://h/v2/a/manifests/v: unexpected status code 404 Not Found\n"
-    assert classify("crane", returncode, reported).error_class == "not-found"
+    assert classify(client_kind("crane"), returncode, reported).error_class == "not-found"
 
 
 @pytest.mark.parametrize(
@@ -331,14 +332,14 @@ def test_retries_are_counted_from_crane_s_lines(lines: list[str], succeeded: boo
     stderr = "".join(f"2026/11/24 18:18:24 retrying {line}\n" for line in lines)
     if not succeeded:
         stderr += f"Error: {lines[-1] if lines else 'x'}\n"
-    assert retries("crane", stderr, succeeded=succeeded) == count
-    assert retries("skopeo", stderr, succeeded=succeeded) is None
+    assert client_kind("crane").retries(stderr, succeeded=succeeded) == count
+    assert client_kind("skopeo").retries(stderr, succeeded=succeeded) is None
 
 
 def test_forged_retries_do_not_count_on_a_successful_pull_either() -> None:
     forged = "UNKNOWN: a\n2026/01/01 00:00:00 retrying GET http://h/x: UNKNOWN: b\n2026/01/01 00:00:00 retrying EOF\n"
     stderr = f"2026/11/24 18:18:24 retrying GET http://h/v2/a/manifests/v: {forged}" * 2
-    assert retries("crane", stderr, succeeded=True) == 2
+    assert client_kind("crane").retries(stderr, succeeded=True) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from lib.clients.classify import classify, retries
+from lib.clients.classify import classify
+from lib.clients.table import client_kind
 from lib.outcomes import Failure
 from tests.support.client_words import crane_stderr, skopeo_stderr
 
@@ -57,8 +58,8 @@ def test_no_server_text_changes_the_class_that_crane_shows(
     answer: str, tries: int, word: str, lure: str
 ) -> None:
     stderr = crane_stderr(answer.replace("{}", lure), tries)
-    assert classify("crane", 1, stderr).error_class == word
-    assert retries("crane", stderr) == max(0, tries - 1)
+    assert classify(client_kind("crane"), 1, stderr).error_class == word
+    assert client_kind("crane").retries(stderr, succeeded=False) == max(0, tries - 1)
 
 
 @pytest.mark.parametrize("lure", LURES)
@@ -82,7 +83,7 @@ def test_no_server_text_changes_the_class_that_crane_shows(
     ],
 )
 def test_no_server_text_changes_the_class_that_skopeo_shows(message: str, word: str, lure: str) -> None:
-    assert classify("skopeo", 1, skopeo_stderr(message.replace("{}", lure))).error_class == word
+    assert classify(client_kind("skopeo"), 1, skopeo_stderr(message.replace("{}", lure))).error_class == word
 
 
 @pytest.mark.parametrize("lure", LURES)
@@ -92,16 +93,18 @@ def test_no_token_service_changes_the_class_either(lure: str) -> None:
     for forged in ("", f"\n{remark}"):
         text = f"GET http://h/token?service=s: unexpected status code 503 Service Unavailable: {lure}{forged}"
         tries = f"2026/11/24 18:18:24 retrying {text}\n" * 3
-        assert classify("crane", 1, f"{tries}{remark}Error: {text}\n").error_class == "server-error"
-        assert classify("crane", 1, f"{tries}Error: {text}\n").error_class == "server-error"
+        assert (
+            classify(client_kind("crane"), 1, f"{tries}{remark}Error: {text}\n").error_class == "server-error"
+        )
+        assert classify(client_kind("crane"), 1, f"{tries}Error: {text}\n").error_class == "server-error"
 
 
 def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
     digest = "sha256:" + "404429500401" * 5 + "4040"
     crane = f"Error: saving tarball /tmp/404: GET http://h:5000/v2/429/blobs/{digest}: DENIED: no\n"
-    assert classify("crane", 1, crane).error_class == "forbidden"
+    assert classify(client_kind("crane"), 1, crane).error_class == "forbidden"
     skopeo = f'reading blob {digest}: Get "http://h:4290/v2/x/blobs/{digest}": EOF'
-    assert classify("skopeo", 1, skopeo_stderr(skopeo)).error_class == "reset"
+    assert classify(client_kind("skopeo"), 1, skopeo_stderr(skopeo)).error_class == "reset"
 
 
 @pytest.mark.parametrize(
@@ -129,13 +132,13 @@ def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
     ],
 )
 def test_what_a_client_finds_by_itself(own: str, word: str) -> None:
-    assert classify("crane", 1, f"Error: {own}\n").error_class == word
-    assert classify("skopeo", 1, skopeo_stderr(own)).error_class == word
+    assert classify(client_kind("crane"), 1, f"Error: {own}\n").error_class == word
+    assert classify(client_kind("skopeo"), 1, skopeo_stderr(own)).error_class == word
 
 
 def test_a_forged_line_in_front_of_skopeo_s_record_does_not_count() -> None:
     stderr = "Error: no such host\n" + skopeo_stderr("reading manifest v in h/a: manifest unknown: x")
-    assert classify("skopeo", 1, stderr) == Failure(
+    assert classify(client_kind("skopeo"), 1, stderr) == Failure(
         "not-found", "reading manifest v in h/a: manifest unknown: x"
     )
 
@@ -145,7 +148,7 @@ def test_https_with_a_bad_certificate_that_answers_plain_http_stays_tls() -> Non
         'Error: Get "https://h/v2/": tls: failed to verify certificate: x509: unknown; '
         "GET http://h/v2/: unexpected status code 400 Bad Request: Client sent an HTTP request to an HTTPS server.\n"
     )
-    assert classify("crane", 1, stderr).error_class == "tls"
+    assert classify(client_kind("crane"), 1, stderr).error_class == "tls"
 
 
 @pytest.mark.parametrize(
@@ -155,15 +158,15 @@ def test_https_with_a_bad_certificate_that_answers_plain_http_stays_tls() -> Non
 def test_https_that_is_dropped_and_plain_http_that_is_refused(lost: str) -> None:
     """What crane shows of one in six pulls from a registry that wants a client certificate; of the others it is tls."""
     stderr = f'Error: Get "https://h/v2/": {lost}; GET http://h/v2/: unexpected status code {{}} x: y\n'
-    assert classify("crane", 1, stderr.format(400)).error_class == "reset"
-    assert classify("crane", 1, stderr.format(404)).error_class == "not-found"
+    assert classify(client_kind("crane"), 1, stderr.format(400)).error_class == "reset"
+    assert classify(client_kind("crane"), 1, stderr.format(404)).error_class == "not-found"
 
 
 def test_the_tail_of_a_long_stderr_is_enough() -> None:
     """The launcher keeps the end; the first line may be cut anywhere."""
     stderr = crane_stderr("UNKNOWN: " + "x" * 300, 3)
     for cut in range(0, 400, 7):
-        assert classify("crane", 1, stderr[cut:]).error_class == "server-error"
+        assert classify(client_kind("crane"), 1, stderr[cut:]).error_class == "server-error"
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,6 @@ def test_a_flood_costs_little(flood: str) -> None:
     """Patterns that go over the text again and again would take minutes here."""
     started = time.perf_counter()
     for client in ("crane", "skopeo"):
-        classify(client, 1, flood)
-        retries(client, flood)
+        classify(client_kind(client), 1, flood)
+        client_kind(client).retries(flood, succeeded=False)
     assert time.perf_counter() - started < 5

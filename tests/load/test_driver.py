@@ -14,9 +14,10 @@ import pytest
 from lib.images import Image, ImageSet
 from lib.load.driver import Driver
 from lib.load.event import Event
-from lib.load.pace import Closed
+from lib.load.pace import Closed, Rate
+from lib.load.plan import Plan
 from lib.load.pull import Pulled
-from lib.load.ramp import plan_open, plan_ramp
+from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.tally import Sample, Tally
 from lib.load.worker import Warm, Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
@@ -58,6 +59,7 @@ class Ramp:
         *,
         grace: float = 5.0,
         keep_going: bool = False,
+        plan: Plan | None = None,
     ) -> None:
         self.samples: list[Sample] = []
         self.events: list[Event] = []
@@ -65,7 +67,7 @@ class Ramp:
         self.stop = Stop()
         self.tally = Tally(workers, retries_known=True, on_sample=self.samples.append)
         self.driver = Driver(
-            plan_ramp(workers, seconds),
+            plan or plan_ramp(workers, seconds),
             self.tally,
             self.stop,
             tally_seconds=tally,
@@ -91,6 +93,7 @@ class Ramp:
                 batch=1,
                 scratch=Path(),
                 random=None,
+                passes_wanted=plan.passes if plan else None,
             )
             for k in range(workers)
         ]
@@ -175,8 +178,7 @@ def test_rounding_adds_no_interval() -> None:
 
 
 def test_a_stop_while_many_workers_start_keeps_the_others_from_starting() -> None:
-    ramp = Ramp(Sleeper(0.01), 5, 0.3, 0.1)
-    ramp.driver._steps = plan_open(5, 0.3, falling=False)
+    ramp = Ramp(Sleeper(0.01), 5, 0.3, 0.1, plan=plan_schedule(5, 0.3, Rate(5, 5)))
     start = ramp.workers[1].start
 
     def start_and_stop() -> None:
@@ -257,9 +259,8 @@ def test_a_fault_of_a_worker_ends_the_run() -> None:
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_worker_that_cannot_be_started_ends_the_run_with_its_accounts_in_order(at_once: bool) -> None:
-    ramp = Ramp(Sleeper(0.01), 3, 0.2, 0.1)
-    if at_once:
-        ramp.driver._steps = plan_open(3, 0.2, falling=False)
+    plan = plan_schedule(3, 0.2, Rate(5, 5)) if at_once else None
+    ramp = Ramp(Sleeper(0.01), 3, 0.2, 0.1, plan=plan)
 
     def no_thread() -> None:
         time.sleep(0.1)  # until the first has pulled something

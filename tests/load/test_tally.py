@@ -6,7 +6,7 @@ import pytest
 
 from lib.images import Image
 from lib.load.event import PRUNE, PULL, Event
-from lib.load.ramp import Step
+from lib.load.plan import Step
 from lib.load.tally import Sample, Tally
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 

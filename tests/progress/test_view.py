@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.text import Text
 
 from lib.load.latency import Latency
-from lib.load.ramp import plan_open, plan_ramp
+from lib.load.pace import Rate
+from lib.load.passes import plan_passes
+from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.tally import StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
@@ -39,9 +41,10 @@ def snapshot(workers: int, height: int) -> Snapshot:
     shown = worker_rows(workers, height)
     rest = ((PULLING, workers - shown),) if shown < workers else ()
     return Snapshot(
-        left=3725, running=workers, planned=workers, peak=workers, pulled=5000, failed=7, rate=89.55, offered=None,
-        bars=tuple(float(k) for k in range(100)), latency=LATENCY, errors=(("not-found", 5), ("timeout", 2)),
-        driver_cpu=0.08, client_cpu=1.3, cores=2.0, rows=tuple(map(row, range(shown))), rest=rest,
+        to_do="1:02:05 left", running=workers, planned=workers, peak=workers, pulled=5000, failed=7, rate=89.55,
+        offered=None, bars=tuple(float(k) for k in range(100)), latency=LATENCY,
+        errors=(("not-found", 5), ("timeout", 2)), driver_cpu=0.08, client_cpu=1.3, cores=2.0,
+        rows=tuple(map(row, range(shown))), rest=rest,
     )  # fmt: skip
 
 
@@ -105,7 +108,7 @@ def test_a_launch_that_takes_long_is_marked() -> None:
 
 
 def test_the_end_and_a_schedule_are_told() -> None:
-    ending = view_lines(replace(snapshot(3, 24), left=None, running=2), 80, 24)
+    ending = view_lines(replace(snapshot(3, 24), to_do=None, running=2), 80, 24)
     assert ending[0].plain == "ending  2 workers finish what they are in"
     scheduled = view_lines(replace(snapshot(3, 24), offered=100.0), 80, 24)
     assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
@@ -151,7 +154,7 @@ def a_tally() -> Tally:
 
 
 def test_the_end_shows_steps_and_totals() -> None:
-    tally, (up, down) = a_tally(), plan_ramp(1, 10.0)
+    tally, (up, down) = a_tally(), plan_ramp(1, 10.0).steps
     tally.steps += [StepTally(up, 10.0, 1, 0, LATENCY, None), StepTally(down, 10.0, 0, 1, None, None)]
     tally.pulled, tally.failed, tally.pruned = 1, 1, 4
     tally.errors["not-found"] += 1
@@ -170,8 +173,15 @@ def test_the_end_shows_steps_and_totals() -> None:
     )
 
 
+def test_fixed_work_has_one_step_at_the_end() -> None:
+    tally = a_tally()
+    tally.steps += [StepTally(step, 4.0, 36, 0, None, None) for step in plan_passes([12], 3, None).steps]
+    lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
+    assert lines[1][:5] == ["→", "1", "36", "0", "9.00"]
+
+
 def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
-    tally, (first, second) = a_tally(), plan_open(1, 10.0, falling=False)
+    tally, (first, second) = a_tally(), plan_schedule(1, 10.0, Rate(5, 5)).steps
     tally.steps += [StepTally(first, 10.0, 50, 0, None, 7.5), StepTally(second, 10.0, 50, 0, None, None)]
     lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
     assert lines[0][3:5] == ["offered", "pulls/s"]
@@ -190,7 +200,7 @@ def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
     ],
 )
 def test_of_many_steps_some_are_shown(workers: int, ended: int, shown: str) -> None:
-    steps = [StepTally(step, 1.0, 0, 0, None, None) for step in plan_ramp(workers, 1.0)[:ended]]
+    steps = [StepTally(step, 1.0, 0, 0, None, None) for step in plan_ramp(workers, 1.0).steps[:ended]]
     arrows = {"up": "↑", "down": "↓"}
     assert " ".join(f"{arrows[each.step.direction]}{each.step.workers}" for each in thinned(steps)) == shown
     tally = a_tally()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from lib.images import Image, ImageSet
 from lib.load.driver import Driver
 from lib.load.event import PRUNE, PULL, Event
-from lib.load.ramp import Step, plan_ramp
+from lib.load.plan import Step
+from lib.load.ramp import plan_ramp
 from lib.load.tally import Sample, Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure

@@ -16,7 +16,7 @@ SECONDS = st.floats(0.001, 86400)
 
 @given(WORKERS, SECONDS)
 def test_2n_steps_that_follow_each_other(workers: int, seconds: float) -> None:
-    steps = plan_ramp(workers, seconds)
+    steps = plan_ramp(workers, seconds).steps
     assert len(steps) == 2 * workers
     assert steps[0].start == 0
     assert all(one.end == other.start for one, other in pairwise(steps))
@@ -26,7 +26,7 @@ def test_2n_steps_that_follow_each_other(workers: int, seconds: float) -> None:
 
 @given(WORKERS, SECONDS)
 def test_it_goes_up_by_one_and_down_by_one_and_the_peak_lasts_two_steps(workers: int, seconds: float) -> None:
-    steps = plan_ramp(workers, seconds)
+    steps = plan_ramp(workers, seconds).steps
     counts = [step.workers for step in steps]
     assert counts == counts[::-1]
     assert counts[:workers] == list(range(1, workers + 1))
@@ -36,8 +36,8 @@ def test_it_goes_up_by_one_and_down_by_one_and_the_peak_lasts_two_steps(workers:
 @given(WORKERS, SECONDS)
 def test_the_load_adds_up(workers: int, seconds: float) -> None:
     """Worker k of N, from 0, runs for 2·(N − k) steps: N·(N + 1) in all."""
-    total = sum(step.workers for step in plan_ramp(workers, seconds))
+    total = sum(step.workers for step in plan_ramp(workers, seconds).steps)
     assert total == workers * (workers + 1)
     for k in {0, workers // 2, workers - 1}:
-        running = sum(1 for step in plan_ramp(workers, seconds) if step.workers > k)
+        running = sum(1 for step in plan_ramp(workers, seconds).steps if step.workers > k)
         assert running == 2 * (workers - k)

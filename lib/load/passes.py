@@ -1,0 +1,24 @@
+"""Fixed work: each worker makes some passes over its images and ends, however long that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .plan import WITH_THE_LAST_WORKER, Plan, Step
+
+
+def plan_passes(images: Sequence[int], passes: int, seconds: float | None) -> Plan:
+    """`images` counts those of each worker. Workers start together, or `seconds` apart.
+
+    Until all have started each number of workers is an `up` step; the step after that lasts until the last has ended.
+    """
+    workers, apart = len(images), seconds or 0.0
+    starting = range(1, workers) if seconds else ()
+    up = [Step(n, "up", (n - 1) * apart, n * apart) for n in starting]
+    hold = Step(workers, "hold", len(up) * apart, WITH_THE_LAST_WORKER)
+    pulls = passes * sum(images)
+    about = (
+        f"fixed work: {passes} {'pass' if passes == 1 else 'passes'} of each of {workers} workers, "
+        f"{pulls} pulls in all, workers start {f'{seconds:g} s apart' if seconds else 'together'}"
+    )
+    return Plan((*up, hold), about, passes=passes, pulls=pulls)
