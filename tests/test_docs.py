@@ -16,8 +16,8 @@ import pytest
 from lib.options.definitions import OPTIONS
 from lib.options.subcommands import SUBCOMMANDS
 from lib.outcomes import ErrorClass
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 INDEX = DOCS / "README.md"
 REFERENCE = DOCS / "reference"

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from lib.lab.images import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, descriptor, digest_of
+from lib.lab.images import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, digest_of
+from lib.lab.populate import ACCEPTED_TYPES
 from tests.support.asking import Answer, ask
 
-ACCEPT = {"Accept": "*/*"}
+ACCEPT = {"Accept": f"{ACCEPTED_TYPES}, */*"}
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,20 @@ def image_config(layers: Sequence[bytes]) -> bytes:
     return json.dumps(config).encode()
 
 
-def image_manifest(config: bytes, blobs: Sequence[bytes]) -> bytes:
+def image_manifest(config: bytes, blobs: Sequence[bytes], media_type: str = MANIFEST_TYPE) -> bytes:
     """The manifest over a config and layers as they are sent."""
     manifest = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": descriptor(CONFIG_TYPE, config),
-        "layers": [descriptor(LAYER_TYPE, blob) for blob in blobs],
+        "mediaType": media_type,
+        "config": describe(config, CONFIG_TYPE),
+        "layers": [describe(blob, LAYER_TYPE) for blob in blobs],
     }
     return json.dumps(manifest).encode()
+
+
+def describe(data: bytes, media_type: str) -> dict[str, object]:
+    """How a manifest refers to the data. The order matters: recorded failures hold digests of such manifests."""
+    return {"mediaType": media_type, "size": len(data), "digest": digest_of(data)}
 
 
 def push(address: str, repository: str, tag: str, *contents: bytes) -> Pushed:
