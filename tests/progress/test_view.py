@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from lib.load.latency import Latency
+from lib.latency import Latency
 from lib.load.ramp import plan_open, plan_ramp
 from lib.load.tally import StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
