@@ -117,7 +117,7 @@ _TOLD: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     ),
     (
         r"Expected `.+` <= (.+)",
-        lambda place, most: f"{place} is out of range: the most is {float(most):.15g}",
+        lambda place, most: f"{place} is out of range: the most is {float(most):.16g}",
     ),
     (r"(?:Number|Integer value) out of range", lambda place: f"{place} is out of range"),
 )

@@ -8,8 +8,15 @@ from lib.results.summary import Summary
 from lib.results.summary_file import summary_of
 
 LATENCY = {"min": 1.0, "mean": 2.0, "p50": 2.04, "p90": 3.0, "p95": 4.0, "p99": 5.0, "max": 6.0}
-_STEP = {"workers": 1, "seconds": 1.0, "pulled": 5, "failed": 1, "rate": 5.0, "latency_ms": LATENCY}
-_SAMPLE = {"time": "2026-01-31T12:00:01.000+00:00", **_STEP}
+_PART = {"workers": 1, "seconds": 1.0, "pulled": 5, "failed": 1, "rate": 5.0, "latency_ms": LATENCY}
+_STEP = {**_PART, "offered": None}
+_SAMPLE = {
+    "time": "2026-01-31T12:00:01.000+00:00",
+    **_PART,
+    "driver_cpu_seconds": 0.05,
+    "client_cpu_seconds": 0.5,
+    "limited_by": None,
+}
 DOCUMENT: dict[str, Any] = {
     "schema": 1,
     "started": "2026-01-31T12:00:00+00:00",
