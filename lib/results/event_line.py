@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -86,7 +87,12 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(EventLine).decode
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[EventLine]:
+    # made by the first reader: the driver itself does without it
+    return msgspec.json.Decoder(EventLine)
 
 
 def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
@@ -126,7 +132,7 @@ def write_event(line: EventLine) -> str:
 def read_event(line: str | bytes) -> EventLine:
     """Raises `ValueError` for a line that is not an event."""
     try:
-        return _decode(line)
+        return _decoder().decode(line)
     except RecursionError as error:
         raise ValueError(str(error)) from None
 
