@@ -73,11 +73,10 @@ def summary_of(document: Mapping[str, Any]) -> Summary:
         summary = msgspec.convert(document, Summary)
     except msgspec.ValidationError as error:
         raise ValueError(in_words(str(error))) from None
-    for name, parts in (("steps", summary.steps), ("samples", summary.samples)):
-        if sum(part.seconds for part in parts) > LONGEST_SECONDS:
-            raise ValueError(
-                f"the seconds of {name} are out of range: their sum is more than {LONGEST_SECONDS}"
-            )
+    if sum(part.seconds for part in (*summary.steps, *summary.samples)) > LONGEST_SECONDS:
+        raise ValueError(
+            f"the seconds of steps and samples are out of range: their sum is more than {LONGEST_SECONDS}"
+        )
     return summary
 
 
