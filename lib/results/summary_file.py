@@ -73,7 +73,8 @@ def summary_of(document: Mapping[str, Any]) -> Summary:
         summary = msgspec.convert(document, Summary)
     except msgspec.ValidationError as error:
         raise ValueError(in_words(str(error))) from None
-    if sum(part.seconds for part in (*summary.steps, *summary.samples)) > LONGEST_SECONDS:
+    lengths = (*(step.seconds for step in summary.steps), *(sample.seconds for sample in summary.samples))
+    if sum(lengths) > LONGEST_SECONDS:
         raise ValueError(
             f"the seconds of steps and samples are out of range: their sum is more than {LONGEST_SECONDS}"
         )

@@ -127,7 +127,9 @@ def replaced(place: tuple[str | int, ...], value: Any) -> dict[str, Any]:
 def test_many_steps_that_together_last_too_long(tmp_path: Path) -> None:
     step, sample = ({**DOCUMENT[part][0], "seconds": 2e8} for part in ("steps", "samples"))
     told = told_of_document(tmp_path, {**DOCUMENT, "steps": [step], "samples": [sample]})
-    assert told.startswith("the seconds of steps and samples are out of range: their sum is more than 316224000")
+    assert told.startswith(
+        "the seconds of steps and samples are out of range: their sum is more than 316224000"
+    )
 
 
 @pytest.mark.parametrize(
