@@ -17,6 +17,7 @@ from lib.lab.scene import Scene
 from tests.support.paths import ROOT
 from tests.support.processes import descendants, wait_until_gone
 from tests.support.running import run
+from tests.support.summaries import DOCUMENT, a_summary
 from tests.support.waiting import wait_until
 
 SHORT = ("--iteration-seconds", "0.5", "--tally-seconds", "1")
@@ -107,20 +108,19 @@ def test_the_command_line_is_one_that_can_be_typed(tmp_path: Path) -> None:
 
 
 def test_the_reading_of_a_run_without_any_pull() -> None:
-    nothing = {"p50": None, "p99": None}
-    summary = {
-        "pulled": 0,
-        "failed": 3,
-        "elapsed_seconds": 1.0,
-        "latency_ms": nothing,
-        "first_latency_ms": None,
-        "repeat_latency_ms": nothing,
-        "steps": [
-            {"workers": 1, "direction": "up", "rate": 0.0},
-            {"workers": 1, "direction": "down", "rate": 0.0},
+    summary = a_summary(
+        pulled=0,
+        failed=3,
+        elapsed_seconds=1.0,
+        latency_ms=None,
+        first_latency_ms=None,
+        repeat_latency_ms=None,
+        steps=[
+            {**step, "workers": 1, "rate": 0.0, "direction": direction}
+            for step, direction in zip(DOCUMENT["steps"], ("up", "down"), strict=True)
         ],
-        "limited_by": "client",
-    }
+        limited_by="client",
+    )
     lines = reading(summary)
     assert lines[0] == "0 pulls in 1 s, 3 failed; half of them took up to -, 99 % up to -."
     assert lines[2] == "Pulls a second by workers: 1: 0.0. The client's own work was the limit."
