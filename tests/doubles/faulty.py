@@ -448,13 +448,14 @@ def _status(place: str, status: int, body_name: str | None, after: bool) -> Beha
 
 
 def _token(status: int, body_name: str | None) -> Fault:
-    """The ping sends the client to a token service, which answers with the status."""
+    """The ping, or the first request of a client that sends none, names a token service, which answers with the
+    status."""
     refuse, send_away = _status("blob", status, body_name, False), _status("token", 401, None, False)
 
     async def answer(exchange: Exchange) -> bool:
         return await (refuse if exchange.request.place == "token" else send_away)(exchange)
 
-    return Fault("ping token", answer, own_port=True)
+    return Fault("ping manifest token", answer, own_port=True)
 
 
 def parse(name: str) -> Fault | None:
