@@ -388,7 +388,9 @@ def containerd(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         )
     socket = str(folder / "c.sock")
     try:
-        while subprocess.run([program("ctr") or "ctr", "-a", socket, "version"], capture_output=True).returncode:
+        while subprocess.run(
+            [program("ctr") or "ctr", "-a", socket, "version"], capture_output=True
+        ).returncode:
             if daemon.poll() is not None:
                 raise RuntimeError((folder / "log").read_text())
             time.sleep(0.02)
@@ -416,8 +418,15 @@ class CtrLab:
         (folder / folder_name / "hosts.toml").write_text(body)
         return str(folder)
 
-    def argv(self, hosts: str, name: str, *more: str, socket: str = "", upstream: str = UPSTREAM) -> list[str]:
-        head = [program("ctr") or "ctr", *(["--debug"] if self.debug else []), "--address", socket or self.socket]
+    def argv(
+        self, hosts: str, name: str, *more: str, socket: str = "", upstream: str = UPSTREAM
+    ) -> list[str]:
+        head = [
+            program("ctr") or "ctr",
+            *(["--debug"] if self.debug else []),
+            "--address",
+            socket or self.socket,
+        ]
         return [
             *head,
             "--namespace",
@@ -469,7 +478,9 @@ def _ctr_launches(registry: FaultyRegistry, refused: str, lab: CtrLab) -> Iterat
         yield pull(case, server, name, scheme="https")
         trust = f'server = "https://{server}"\nca = "{path}"\n[host]\n'
         yield pull(f"{case}-trusted", server, name, text=trust)
-        yield pull(f"{case}-environment", server, name, scheme="https", environment={"SSL_CERT_FILE": str(path)})
+        yield pull(
+            f"{case}-environment", server, name, scheme="https", environment={"SSL_CERT_FILE": str(path)}
+        )
         skip = f'server = "https://{server}"\nskip_verify = true\n[host]\n'
         yield pull(f"{case}-skip", server, name, text=skip)
         yield pull(f"{case}-http", server, name)
@@ -481,10 +492,24 @@ def _ctr_launches(registry: FaultyRegistry, refused: str, lab: CtrLab) -> Iterat
     yield Launch("ctr", "unknown-command", "pull", [program("ctr") or "ctr", "no-such-command"])
     yield pull("broken-config", here, "good/app:v1", text="server = ")
     yield pull("no-host-table", here, "good/app:v1", text=f'server = "http://{here}"\n')
-    yield pull("unknown-capability", here, "good/app:v1", text=f'server = "http://{here}"\ncapabilities = ["x"]\n[host]\n')
-    yield pull("no-ca", here, "good/app:v1", text='server = "https://127.0.0.1:1"\nca = "absent.pem"\n[host]\n')
-    yield pull("bad-ca", here, "good/app:v1", text='server = "https://127.0.0.1:1"\nca = "hosts.toml"\n[host]\n')
-    yield pull("no-key", here, "good/app:v1", text='server = "https://127.0.0.1:1"\nclient = [["a.pem", "b.key"]]\n[host]\n')
+    yield pull(
+        "unknown-capability",
+        here,
+        "good/app:v1",
+        text=f'server = "http://{here}"\ncapabilities = ["x"]\n[host]\n',
+    )
+    yield pull(
+        "no-ca", here, "good/app:v1", text='server = "https://127.0.0.1:1"\nca = "absent.pem"\n[host]\n'
+    )
+    yield pull(
+        "bad-ca", here, "good/app:v1", text='server = "https://127.0.0.1:1"\nca = "hosts.toml"\n[host]\n'
+    )
+    yield pull(
+        "no-key",
+        here,
+        "good/app:v1",
+        text='server = "https://127.0.0.1:1"\nclient = [["a.pem", "b.key"]]\n[host]\n',
+    )
     yield pull("no-entry", here, "good/app:v1", upstream="other.invalid:5000")
     yield pull("bad-platform", here, "good/app:v1", "--platform", "nonsense/x/y/z")
     yield pull("no-socket", here, "good/app:v1", socket=str(lab.temporary / "absent.sock"))
@@ -497,7 +522,13 @@ def _ctr_launches(registry: FaultyRegistry, refused: str, lab: CtrLab) -> Iterat
     yield Launch("ctr", "namespace-empty", "pull", words, server=here)
     if os.geteuid() == 0:
         words = lab.argv(lab.hosts(f"http://{here}"), "good/app:v1")
-        yield Launch("ctr", "socket-permission", "pull", ["setpriv", "--reuid=65534", "--clear-groups", *words], server=here)
+        yield Launch(
+            "ctr",
+            "socket-permission",
+            "pull",
+            ["setpriv", "--reuid=65534", "--clear-groups", *words],
+            server=here,
+        )
 
 
 def record_ctr(workers: int, *, debug: bool) -> list[Record]:
@@ -565,10 +596,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=12)
     parser.add_argument("--ctr", choices=("debug", "plain"), help="record ctr alone")
     options = parser.parse_args()
-    if options.ctr:
-        records = record_ctr(options.workers, debug=options.ctr == "debug")
-    else:
-        records = record(options.workers)
+    debug = options.ctr == "debug"
+    records = record_ctr(options.workers, debug=debug) if options.ctr else record(options.workers)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps([asdict(entry) for entry in records], indent=1) + "\n", "utf-8")
     print(f"{len(records)} failures written to {options.output}")
