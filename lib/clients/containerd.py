@@ -79,10 +79,7 @@ class Containerd:
         self.address = str(folder / "c.sock")
         self._log = folder / "log"
         config = folder / "config.toml"
-        disabled = ", ".join(f'"{name}"' for name in _DISABLED)
-        config.write_text(
-            _CONFIG.format(folder=folder, disabled=disabled, uid=os.geteuid(), gid=os.getegid())
-        )
+        config.write_text(_config(folder))
         with self._log.open("wb") as log:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - found on PATH, as the client is
@@ -144,6 +141,11 @@ class Containerd:
     def _last_line(self) -> str:
         lines = self._log.read_text(errors="replace").split("\n")[-2:]
         return f": {lines[0][:_KEPT_LOG]}" if lines[0] else ""
+
+
+def _config(folder: Path) -> str:
+    disabled = ", ".join(f'"{name}"' for name in _DISABLED)
+    return _CONFIG.format(folder=folder, disabled=disabled, uid=os.geteuid(), gid=os.getegid())
 
 
 def find_containerd(ctr: str, orders: Orders) -> Containerd:
