@@ -25,8 +25,8 @@ from tests.support.asking import ask, get
 from tests.support.driving import drive, finish, start, wait_for_outcomes
 from tests.support.upstream import Upstream
 
-CLIENTS = ["crane", "skopeo"]
-MANIFEST_SERVED = re.compile(r'"GET /v2/(\S+)/manifests/(\S+) HTTP/1\.1" 200 .*"(crane|skopeo)')
+CLIENTS = ["crane", "skopeo", "ctr"]
+MANIFEST_SERVED = re.compile(r'"GET /v2/(\S+)/manifests/(\S+) HTTP/1\.1" 200 .*"(crane|skopeo|containerd)')
 QUICK = ("--iteration-seconds=1", "--tally-seconds=0.7")
 
 
@@ -181,7 +181,7 @@ def ociregistry() -> Iterator[Ociregistry]:
         yield Ociregistry(url, upstream, tuple(images))
 
 
-@pytest.mark.parametrize(("client", "way"), [("crane", "header"), ("skopeo", "gateway")])
+@pytest.mark.parametrize(("client", "way"), [("crane", "header"), ("skopeo", "gateway"), ("ctr", "mirror")])
 def test_pulling_through_ociregistry_from_an_upstream_with_a_port(
     client: str, way: str, ociregistry: Ociregistry, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
