@@ -13,6 +13,7 @@ import click
 
 from . import __version__
 from .errors import ExitStatus, RunError, UsageError
+from .fault import fault_line
 from .options.definitions import EXAMPLES, OPTIONS, called
 from .options.sections import SectionedCommand
 from .options.settings import make_settings
@@ -112,7 +113,7 @@ def carry_out(words: Sequence[str]) -> int:
         say(f"cannot go on: {error.strerror or error}")
         return ExitStatus.FAILED
     except Exception as error:
-        say(f"a fault in ocidriver itself: {error!r}; please report it")
+        say(fault_line(error))
         return ExitStatus.FAILED
 
 

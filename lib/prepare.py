@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from .clients.client import Client
-from .clients.crane import Crane
-from .clients.files import ClientFiles, _lean, client_environment, write_client_files
+from .clients.client import Client, Orders
+from .clients.files import client_environment
 from .clients.find import Found
-from .clients.skopeo import Skopeo
+from .clients.table import names_of
 from .errors import RunError
 from .http.connections import Connections
 from .http.logins import Login
@@ -20,15 +20,15 @@ from .load.pull import ClientPuller, DryPuller, Puller
 from .options.settings import Settings
 from .processes.launch import Launcher
 from .processes.scratch import Scratch
-from .servers.choose_prune import _PruneWays
-from .servers.gateway import _start_gateway
+from .servers.choose_prune import Deleter, PruneWays, PruneWish
+from .servers.gateway import Gateway, check_fit
 from .servers.prune import Pruner
-from .servers.route import Route, _tell_unservable, plan_route
+from .servers.route import GATEWAY, Route, plan_route, warn_of_unservable
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """A dry run has neither client nor launcher; `pruner` is there where the user asked for pruning."""
+    """A dry run has neither client nor launcher; `pruner` is there if the user asked for pruning."""
 
     puller: Puller
     pruner: Pruner | None = None
@@ -37,30 +37,50 @@ class Means:
 
 
 def dry_means(connections: Connections) -> Means:
-    """Those of a dry run."""
+    """The means of a dry run."""
     connections.log("dry run: nothing is pulled or pruned")
     return Means(DryPuller())
 
 
 def find_means(
-    settings: Settings, found: Found, selection: Selection, connections: Connections, scratch: Scratch
+    settings: Settings,
+    found: Found,
+    selection: Selection,
+    connections: Connections,
+    scratch: Scratch,
+    stopped: Callable[[float], bool],
 ) -> Means:
-    """Those of a real run; RunError where there is no way to the server, or none to prune it."""
+    """The means of a real run. Raises RunError if there is no way to the server, or none to prune it.
+
+    `stopped` waits for as many seconds as it is given, or until the run is told to stop, and says whether it was.
+    """
     images = selection.images
-    route = plan_route(
-        settings.layout, found.kind, settings.pullthrough, settings.registry, settings.upstream_name, images
-    )
+    route = plan_route(settings.under_test, found.kind, images)
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
     if settings.layout.is_ociregistry:
-        _tell_unservable(images, connections)
+        warn_of_unservable(images, connections.caution)
     login = connections.login(route.endpoint.url)
     _check_fit(found, route, login, connections)
-    gateway = route.way == "gateway"
-    host = _start_gateway(route, login, settings, connections) if gateway else route.endpoint.host
-    files = write_client_files(found.kind, route, connections.credentials, login, settings.tls, scratch)
-    client = _client(found, route, settings, files)
-    environment = {**client_environment(scratch), **_lean(settings, found), **files.environment}
-    launcher = Launcher(environment, connections.network.stop.wait)
+    server_url, host = route.endpoint.url, route.host
+    if route.way == GATEWAY:
+        host = _start_gateway(found, route, login, settings, connections)
+        server_url = f"http://{host}"
+    orders = Orders(
+        platform=settings.platform,
+        host=host,
+        server_url=server_url,
+        verify=not settings.tls.insecure,
+        folder=scratch.folder,
+        tls=settings.tls,
+        header=route.client_header,
+        docker_config=connections.credentials.client_config(route.endpoint.host, login),
+        login=login,
+        user_configured=bool(connections.credentials.files),
+        lean=settings.lean,
+    )
+    client = found.kind.set_up(found.executable, orders)
+    connections.resources.callback(client.close)
+    launcher = Launcher({**client_environment(scratch), **client.environment}, stopped)
     connections.resources.callback(launcher.close)
 
     def reference(image: Image) -> str:
@@ -68,48 +88,50 @@ def find_means(
 
     connections.log(
         f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path))}"
-        f"{_beside(route, found, settings.tls)}"
+        f"{_beside(route, client, settings.tls)}"
     )
     puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
     if not settings.prune and not settings.prune_first:
         return Means(puller, None, client, launcher)
     if not settings.prune_first:
         connections.log("the first pass finds what the cache holds already; --prune-first makes it cold too")
-    ways = _PruneWays(settings, route, client, launcher, reference, connections)
+    wish = PruneWish("--prune" if settings.prune else "--prune-first", settings.prune_via)
+    deleter = Deleter(client, launcher, reference, settings.pull_timeout)
+    ways = PruneWays(wish, settings.under_test, route, deleter, connections)
     return Means(puller, ways.choose(images[0]), client, launcher)
 
 
-def _beside(route: Route, found: Found, tls: Tls) -> str:
+def _beside(route: Route, client: Client, tls: Tls) -> str:
     """What the command in the log needs to be repeated by hand."""
-    needs = []
-    if route.way == "header" and route.header is not None:
-        needs.append(f"with HttpHeaders {route.header[0]}: {route.header[1]} in $DOCKER_CONFIG/config.json")
+    needs = [*client.needs()]
     if tls.authorities:
         needs.append(f"with {tls.ca_file} in the file that $SSL_CERT_FILE names")
-    if found.kind == "skopeo":
-        needs.append(
-            f"{'the gateway and ' if route.way == 'gateway' else ''}its files are there during this run only"
-        )
+    if route.way == GATEWAY:
+        needs.append("the gateway exists during this run only")
     return f" ({'; '.join(needs)})" if needs else ""
 
 
 def _check_fit(found: Found, route: Route, login: Login | None, connections: Connections) -> None:
-    """RunError where the server wants of the client what that cannot give."""
-    if found.kind == "skopeo" and login is not None and not (login.username or login.identity_token):
+    """Raises RunError if the server wants of the client what the client cannot give."""
+    kind, server = found.kind, route.endpoint
+    registry_token = login is not None and not (login.username or login.identity_token)
+    if registry_token and not kind.abilities.takes_registry_token:
+        assert login is not None
         raise RunError(
-            f"skopeo reads no registry token from a file, as {login.path} has one for {route.endpoint.name}; "
-            "use --client crane, or log in with a name and a password"
+            f"{kind.name} cannot use a registry token, and {login.path} has one for {server.name}; "
+            f"use {names_of(lambda able: able.takes_registry_token)}, or log in with a name and a password"
         )
     tls = connections.tls
-    if found.kind == "crane" and tls.client_cert is not None and route.endpoint.tls:
+    if tls.client_cert is not None and server.tls and not kind.abilities.shows_certificate:
         shown, hidden = (_status(route, each, connections) for each in (tls, tls.without_certificate()))
         if shown is None:
             return  # it does not answer: what its clients make of that is counted
         if shown != hidden:
             raise RunError(
-                f"{route.endpoint.name} wants a client certificate, and crane can show none; use --client skopeo"
+                f"{server.name} asks for a client certificate, and {kind.name} cannot show one; "
+                f"use {names_of(lambda able: able.shows_certificate)}"
             )
-        connections.log(f"crane shows no client certificate; {route.endpoint.name} asks it for none")
+        connections.log(f"{kind.name} shows no client certificate; {server.name} does not ask for one")
 
 
 def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
@@ -120,8 +142,17 @@ def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
         return None
 
 
-def _client(found: Found, route: Route, settings: Settings, files: ClientFiles) -> Client:
-    insecure = settings.tls.insecure or route.way == "gateway" or not route.endpoint.tls
-    if found.kind == "crane":
-        return Crane(found.path, found.version, settings.platform, insecure)
-    return Skopeo(found.path, found.version, settings.platform, insecure, files.config, files.certificates)
+def _start_gateway(
+    found: Found, route: Route, login: Login | None, settings: Settings, connections: Connections
+) -> str:
+    """The gateway's host and port; it runs until the resources are closed."""
+    instead = names_of(lambda able: able.sends_header or able.asks_mirror)
+    check_fit(
+        found.kind.name, instead, route.endpoint, login=login is not None, insecure=settings.tls.insecure
+    )
+    gateway = Gateway(route.endpoint.url, settings.upstream_name)
+    network = connections.network
+    host = network.run(gateway.start())
+    connections.resources.callback(lambda: network.run(gateway.close()))
+    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
+    return host

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,9 +13,10 @@ from signal import Signals
 from time import monotonic
 
 from .clients.files import client_environment
-from .clients.find import find_client
+from .clients.find import find_client, missing_before
 from .clock import Clock
 from .errors import RunError, Stopped
+from .fault import fault_line, traceback_lines
 from .finish import finish, log_result
 from .http.address import Listen
 from .http.connections import Connections
@@ -74,8 +74,8 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
         except Exception as error:
             state.reason = of_this_machine(error)
             if state.reason is None:
-                state.reason = f"a fault in ocidriver itself: {error!r}; please report it with the log"
-                for line in traceback.format_exc().splitlines():
+                state.reason = fault_line(error)
+                for line in traceback_lines(error):
                     outputs.log(line)
         finally:
             if stop.signal is not None:
@@ -108,19 +108,16 @@ def _carry_out(
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))
             found = find_client(settings.client, client_environment(scratch))
-            instead = (
-                ", as crane was not found" if settings.client == "auto" and found.kind != "crane" else ""
-            )
-            log(f"client {found.kind} {found.version} ({found.path}){instead}")
+            log(f"client {found}{missing_before(settings.client, found)}")
             _ping(settings, connections)
         selection = select(settings, given, connections)
         state.listed, state.image_sets = selection.listed, selection.image_sets
         if found is None:
             means = dry_means(connections)
         else:
-            means = find_means(settings, found, selection, connections, scratch)
+            means = find_means(settings, found, selection, connections, scratch, stop.wait)
         state.client = means.client
-        retries_known = means.client is None or means.client.name == "crane"
+        retries_known = means.client is None or means.client.abilities.reports_retries
         plan = _plan(settings, [len(each.images) for each in selection.image_sets])
         schedule = Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
         tally = Tally(

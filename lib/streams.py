@@ -1,4 +1,4 @@
-"""What goes to stderr: errors and warnings, one line each, cleaned of control characters."""
+"""stderr and stdout: errors and warnings as one clean line each, and which outputs go to stdout."""
 
 from __future__ import annotations
 
@@ -9,45 +9,39 @@ from pathlib import Path
 
 from .clean import clean
 
+# The longest line, in characters.
 LINE_LENGTH = 2000
+# The name of stdout as a file.
+STDOUT = "-"
 _diverted: Callable[[str], bool] | None = None
 
 
 def say(message: str) -> None:
-    """An error. A closed stderr is no reason for another."""
+    """Writes an error to stderr, as one clean line."""
     line = f"ocidriver: {clean(message, LINE_LENGTH)}"
     if _diverted is None or not _diverted(line):
-        say_line(line)
+        write_line(line)
 
 
-def say_line(line: str) -> None:
-    """A clean line, straight to stderr."""
+def write_line(line: str) -> None:
+    """Writes a line to stderr as it is. A closed stderr is no reason for an error."""
     with suppress(OSError):
         os.write(2, f"{line}\n".encode("utf-8", "replace"))
 
 
 def divert(taker: Callable[[str], bool] | None) -> None:
-    """Let whoever draws on the terminal write the lines instead; a line that it does not take is written as ever."""
+    """Lets whoever draws on the terminal write the lines instead. A line that it does not take goes to stderr."""
     global _diverted
     _diverted = taker
 
 
-def print_line(line: str) -> None:
-    """A line for a program that reads stderr, as it is."""
-    with suppress(OSError):
-        os.write(2, f"{line}\n".encode("utf-8", "replace"))
-
-
 def warn(message: str) -> None:
-    """A warning."""
+    """Writes a warning to stderr, as one clean line."""
     say(f"warning: {message}")
 
 
-STDOUT = "-"
-
-
 def is_stdout(path: str | Path) -> bool:
-    """Whether it is `-`, or another name of what stdout is open to."""
+    """Whether this path is `-`, or another name of what stdout is open to."""
     if str(path) == STDOUT:
         return True
     with suppress(OSError):

@@ -7,25 +7,26 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE")
+PARTS = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "THIRD_PARTY.md")
+LICENCES = ("LICENSE", "THIRD_PARTY.md")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: building leaves folders beside the sources."""
+    """The wheel, built from the sdist beside it, and both from a copy: building leaves folders beside the sources."""
     source = tmp_path_factory.mktemp("source")
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "lib", source / "lib", ignore=ignore)
     for part in PARTS:
-        if (ROOT / part).exists():
-            shutil.copy(ROOT / part, source)
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", ".", cwd=source)
+        shutil.copy(ROOT / part, source)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", ".", cwd=source)
     return next((source / "dist").glob("ocidriver-*.whl"))
 
 
@@ -77,6 +78,19 @@ def test_the_wheel_tells_its_version_and_dependencies(wheel: Path) -> None:
     needed = re.findall(r"^(\S+==\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert set(re.findall(r"^Requires-Dist: (\S+)$", metadata, re.MULTILINE)) == set(needed) != set()
     assert "\nRequires-Python: >=3.10\n" in metadata
+
+
+def test_wheel_and_sdist_hold_the_licences(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        folder = metadata.removesuffix("METADATA")
+        described = archive.read(metadata).decode()
+        for name in LICENCES:
+            assert archive.read(f"{folder}licenses/{name}") == (ROOT / name).read_bytes()
+    assert "\nLicense-Expression: Apache-2.0\n" in described
+    assert "License ::" not in described  # PyPI refuses such a classifier beside the expression
+    with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
+        assert set(LICENCES) <= {name.partition("/")[2] for name in archive.getnames()}
 
 
 def test_every_requirement_is_pinned() -> None:

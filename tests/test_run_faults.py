@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lib import fault as lib_fault
 from lib import run
 from lib.cli import main
 
@@ -55,3 +56,35 @@ def test_what_nobody_foresaw_is_one_line(
     assert ("Traceback" in log) == in_log
     assert all(each.replace("\t", " ").isprintable() for each in log.splitlines())
     assert words in json.loads((tmp_path / "summary").read_text())["reason"]
+
+
+@pytest.mark.parametrize(("options", "variable"), [(["--traceback"], ""), ([], "1"), ([], "")])
+def test_the_traceback_of_a_fault_is_shown_to_who_asks_for_it(
+    options: list[str],
+    variable: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("deep\x1b[31m")
+
+    monkeypatch.setattr(run, "select", fail)
+    monkeypatch.setattr(lib_fault, "_wanted", False)
+    monkeypatch.setenv("OCIDRIVER_TRACEBACK", variable)
+    (tmp_path / "images").write_text("app:v1\n")
+    status = main(
+        [
+            *("--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--workers=1", "--dry-run"),
+            *(f"--image-list={tmp_path}/images", f"--log-file={tmp_path}/log", *options),
+        ]
+    )
+    *before, last = capfd.readouterr().err.splitlines()
+    assert status == 1
+    assert "a fault in ocidriver itself: ZeroDivisionError" in last
+    if options or variable:
+        assert before[0] == "Traceback (most recent call last):"
+        assert any("in fail" in line for line in before)
+    else:
+        assert before == []
+        assert "OCIDRIVER_TRACEBACK=1 shows where" in last

@@ -7,44 +7,43 @@ each client therefore separates the client's own words from the server's text. P
 from __future__ import annotations
 
 import errno
+from typing import Protocol
 
 from ..clean import clean
 from ..outcomes import ErrorClass, Failure
 from ..processes.launch import Outcome
-from .crane import crane_class, crane_retries, crane_words
-from .skopeo import skopeo_class, skopeo_words
 
 _C = ErrorClass
 
 
-def classify(client: str, returncode: int, stderr: str, *, timed_out: bool = False) -> Failure:
-    """The class and message of a failed launch of `client`, "crane" or "skopeo".
+class StderrReader(Protocol):
+    """What knows how one client reports its failures: every `Client`, and its class."""
 
-    `returncode` is negative for a signal, as `subprocess` gives it; `timed_out` says that the driver sent it.
+    @staticmethod
+    def read(stderr: str) -> tuple[str, ErrorClass]: ...
+
+
+def classify(client: StderrReader, returncode: int, stderr: str, *, timed_out: bool = False) -> Failure:
+    """The class and message of a failed launch of `client`.
+
+    `returncode` is negative for a signal, as `subprocess` gives it. `timed_out` says that the driver sent the signal.
     """
-    skopeo = client == "skopeo"
-    before, words = ("", skopeo_words(stderr)) if skopeo else crane_words(stderr)
+    words, found = client.read(stderr)
     message = clean(words)
     if timed_out:
         return Failure(_C.TIMEOUT.value, message)
     if returncode < 0:
         return Failure(_C.KILLED.value, message)
-    found = skopeo_class(words) if skopeo else crane_class(before, words)
     if found is _C.OTHER:
         found = _status_class(returncode)
     return Failure(found.value, message)
 
 
 def _status_class(returncode: int) -> ErrorClass:
-    """For a client behind a shell script: the shell's own statuses, where stderr has told nothing."""
+    """For a client behind a shell script: the statuses of the shell, if stderr shows no class."""
     if returncode in (126, 127):
         return _C.CLIENT
     return _C.KILLED if returncode > 128 else _C.OTHER
-
-
-def retries(client: str, stderr: str, *, succeeded: bool = False) -> int | None:
-    """How often the client asked again by itself; None for skopeo, which does not say."""
-    return None if client == "skopeo" else crane_retries(stderr, succeeded=succeeded)
 
 
 _NOT_EXECUTABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM)
@@ -56,7 +55,7 @@ def _own_error(error: OSError) -> ErrorClass:
     return ErrorClass.CLIENT if error.errno in _NOT_EXECUTABLE else ErrorClass.OTHER
 
 
-def failure_of(client: str, outcome: Outcome) -> Failure:
+def failure_of(client: StderrReader, outcome: Outcome) -> Failure:
     """The class and message of a launch that did not succeed."""
     if outcome.error is not None:
         return Failure(_own_error(outcome.error).value, clean(outcome.stderr))

@@ -1,50 +1,168 @@
-"""The clients: argv for pull and delete, finding them, their version. Pure but for `find_client` and skopeo's list.
+"""What the driver needs from a client: its abilities, and the protocol that the file of each client implements.
 
-Pulled bytes are not kept: crane writes its tarball to /dev/null, skopeo a docker-archive to the same. Only skopeo's
-`sync`, for several images in a launch, knows no such place: it writes to the worker's folder, which is emptied then.
+The driver asks for abilities and never compares names. A new client is one file in this folder and one line in `table`.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..errors import UsageError
+from ..http.logins import Login
+from ..http.tls import Tls
+from ..outcomes import ErrorClass
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What a kind of client can do. The defaults describe a client that can do little.
+
+    `sends_header`: it can send a header of the driver's choice with each request.
+    `asks_mirror`: it can ask one server for the images of another, as a node does, and names that other in `?ns=`.
+    `reports_retries`: its stderr shows how often it repeated a request by itself.
+    `takes_several`: it can pull several images in one launch.
+    `leaves_files_from`: a successful launch fills its scratch folder from this number of images on; None: never.
+    `deletes`: it has a command that deletes an image on a server.
+    `resolves_digest`: that command deletes the digest of the tag that it is given.
+    `shows_certificate`: it can show a client certificate (mutual TLS).
+    `takes_registry_token`: it can log in with a bearer token that is sent as it is.
+    `takes_ipv6`: a reference may begin with an IPv6 address.
+    `needs_service`: it works only beside a running service, so `--client auto` does not choose it.
+    """
+
+    sends_header: bool = False
+    asks_mirror: bool = False
+    reports_retries: bool = False
+    takes_several: bool = False
+    leaves_files_from: int | None = None
+    deletes: bool = False
+    resolves_digest: bool = False
+    shows_certificate: bool = False
+    takes_registry_token: bool = False
+    takes_ipv6: bool = False
+    needs_service: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Executable:
+    """An absolute path, and the version that the program there reports."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What the run asks of a client, and what the client may use for it.
+
+    `host` is what references begin with. `server_url` is the server that the requests go to; it has a scheme.
+    `verify`: certificates are checked. `header` is to be sent with each request.
+    `docker_config` is a Docker configuration with the login for this server alone. `login` is the same login.
+    `user_configured`: the user has a configuration of their own, which has to be kept from the client.
+    `folder` makes a private folder in the scratch folder of the run. `lean`: the client may take just one processor.
+    `containerd_socket` is the address of containerd, for clients that need it.
+    """
+
+    platform: str
+    host: str
+    server_url: str
+    verify: bool
+    folder: Callable[[str], Path]
+    tls: Tls
+    header: tuple[str, str] | None = None
+    docker_config: Mapping[str, Any] | None = None
+    login: Login | None = None
+    user_configured: bool = False
+    lean: bool = False
+    containerd_socket: str = ""
+
+    @property
+    def insecure(self) -> bool:
+        """Plain http, or a certificate that nobody checks."""
+        return not self.verify or self.server_url.startswith("http://")
+
+
 class Client(Protocol):
-    """What the driver needs of a tool. `scratch` is a folder of the worker's own, emptied after a failure."""
+    """A client that is set up for one server. The class attributes describe its kind.
+
+    `name` is the word for `--client`. `install` says how to get it. `version_option` makes it print its version.
+    `environment` holds the variables that it needs beside those of the run.
+    """
+
+    name: ClassVar[str]
+    abilities: ClassVar[Abilities]
+    install: ClassVar[str]
+    version_option: ClassVar[str]
 
     @property
-    def name(self) -> str: ...
+    def executable(self) -> Executable: ...
 
     @property
-    def path(self) -> str: ...
+    def environment(self) -> Mapping[str, str]: ...
 
-    @property
-    def version(self) -> str: ...
-
-    def pull(self, references: Sequence[str], scratch: Path) -> list[str]: ...
-
-    def leaves_files(self, images: int) -> bool:
-        """Whether a pull of so many images fills `scratch` also where it succeeds."""
+    @staticmethod
+    def version_in(output: str) -> str | None:
+        """The version in the answer to `version_option`; None if it is not this client that answers."""
         ...
 
-    def delete(self, reference: str, scratch: Path) -> list[str]: ...
+    @classmethod
+    def set_up(cls, executable: Executable, orders: Orders) -> Client:
+        """The client, with its private files written. Raises RunError if it cannot do what the orders ask."""
+        ...
+
+    def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
+        """The argv of one launch. `scratch` is the worker's folder, which is emptied after a failure.
+
+        Raises OSError if a file that the launch needs cannot be written.
+        """
+        ...
+
+    def clean_up(self, references: Sequence[str], scratch: Path) -> list[str] | None:
+        """The argv that removes what the launch left outside of `scratch`; None if there is nothing to remove."""
+        ...
+
+    def delete(self, reference: str, scratch: Path) -> list[str]:
+        """The argv that deletes an image on the server. Only for a client that `deletes`."""
+        ...
+
+    def needs(self) -> Sequence[str]:
+        """What somebody needs who repeats the command of the log by hand, each as a phrase."""
+        ...
+
+    def close(self) -> None:
+        """Removes what is left of the run outside of its scratch folder."""
+        ...
+
+    @staticmethod
+    def read(stderr: str) -> tuple[str, ErrorClass]:
+        """The last words of a failed launch, not yet cleaned, and their class; OTHER if they show none."""
+        ...
+
+    @staticmethod
+    def succeeded(stderr: str) -> bool:
+        """Whether a launch with exit status 0 did pull its images."""
+        ...
+
+    @staticmethod
+    def retries(stderr: str, *, succeeded: bool) -> int | None:
+        """How often the client repeated a request by itself; None if it does not report that."""
+        ...
 
 
 def this_platform() -> str:
-    """OS/ARCH of this machine in Go's words; containers are Linux's also where the driver does not run on it."""
+    """OS/ARCH of this machine in Go's words. Containers are Linux's even where the driver does not run on Linux."""
     machine = platform.machine()
     return f"linux/{_MACHINES.get(machine, machine)}"
 
 
 def parse_platform(text: str) -> str:
-    """`OS/ARCH` or `OS/ARCH/VARIANT`; anything else is wrong usage."""
+    """Checks `OS/ARCH` or `OS/ARCH/VARIANT`; raises UsageError for anything else."""
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(
         part.isascii() and part.replace("_", "").isalnum() for part in parts

@@ -14,54 +14,125 @@ import itertools
 import os
 import os.path
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from ..outcomes import CODES, ErrorClass, http_class
+from .client import Abilities, Executable, Orders
+from .files import authorities_environment, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
+
+# crane takes plain http by itself for loopback and private addresses only.
+_INSECURE = "--insecure"
 
 
 @dataclass(frozen=True, slots=True)
 class Crane:
-    """`insecure`: it may ask in plain http, and checks no certificate."""
+    """`insecure`: crane may ask in plain http, and checks no certificate."""
 
-    path: str
-    version: str
+    executable: Executable
     platform: str
     insecure: bool
-    name: str = "crane"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    header: tuple[str, str] | None = None
+
+    name: ClassVar[str] = "crane"
+    abilities: ClassVar[Abilities] = Abilities(
+        sends_header=True,
+        reports_retries=True,
+        takes_several=True,
+        deletes=True,
+        takes_registry_token=True,
+        takes_ipv6=True,
+    )
+    install: ClassVar[str] = "'go install github.com/google/go-containerregistry/cmd/crane@latest'"
+    version_option: ClassVar[str] = "version"
+
+    @staticmethod
+    def version_in(output: str) -> str | None:
+        return output.removeprefix("v") if len(output.split()) == 1 else None
+
+    @classmethod
+    def set_up(cls, executable: Executable, orders: Orders) -> Crane:
+        """Writes the login and the header into a Docker configuration of the run's own, if crane needs one.
+
+        A file costs crane a fiftieth of its CPU, as it reads it twice per launch. So there is none if it would
+        say nothing and hide nothing. Without a file crane does not look into DOCKER_AUTH_CONFIG either, where a
+        pipeline may have put a login.
+        """
+        folder = orders.folder("docker")
+        config = orders.docker_config or {}
+        if orders.header is not None:
+            config = with_header(config, orders.header)
+        if config or orders.user_configured or "DOCKER_AUTH_CONFIG" in os.environ:
+            docker_config(folder, config)
+        else:
+            (folder / "config.json").unlink(missing_ok=True)
+        environment = {"DOCKER_CONFIG": str(folder), **authorities_environment(orders.tls, orders.folder)}
+        if orders.lean and "GOMAXPROCS" not in os.environ:
+            environment["GOMAXPROCS"] = "1"  # crane works alone, and more processors only cost it CPU
+        return cls(executable, orders.platform, orders.insecure, environment, orders.header)
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         return [*self._command("pull"), "--platform", self.platform, *references, os.devnull]
 
-    def leaves_files(self, images: int) -> bool:
-        return False
+    def clean_up(self, references: Sequence[str], scratch: Path) -> list[str] | None:
+        return None
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
         return [*self._command("delete"), reference]
 
+    def needs(self) -> Sequence[str]:
+        if self.header is None:
+            return ()
+        return (f"with HttpHeaders {self.header[0]}: {self.header[1]} in $DOCKER_CONFIG/config.json",)
+
+    def close(self) -> None:
+        """crane leaves nothing outside of the scratch folder."""
+
+    @staticmethod
+    def read(stderr: str) -> tuple[str, ErrorClass]:
+        before, words = _words(stderr)
+        return words, _class(before, words)
+
+    @staticmethod
+    def succeeded(stderr: str) -> bool:
+        return True
+
+    @staticmethod
+    def retries(stderr: str, *, succeeded: bool) -> int:
+        """crane writes a line per failed try. When it gives a request up, the last of its three lines is no retry."""
+        if not stderr:
+            return 0
+        error = None if succeeded else _find_error(stderr)
+        tries = _tries(stderr[: error.start()] if error else stderr)
+        return sum(tries) if succeeded else sum(count - count // _TRIES for count in tries)
+
     def _command(self, verb: str) -> list[str]:
-        # crane takes plain http by itself for loopback and private addresses only
-        return [self.path, verb, "--insecure"] if self.insecure else [self.path, verb]
+        return [self.executable.path, verb, _INSECURE] if self.insecure else [self.executable.path, verb]
+
+
+def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:
+    """A Docker configuration with one more HTTP header, which crane sends with each request."""
+    headers = config.get("HttpHeaders")
+    merged = dict(headers) if isinstance(headers, Mapping) else {}
+    merged[header[0]] = header[1]
+    return {**config, "HttpHeaders": merged}
 
 
 _C = ErrorClass
-_CRANE_TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "
-_CRANE_RETRY_TIME: Final = _CRANE_TIME + "retrying "
+_TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "
+_RETRY_TIME: Final = _TIME + "retrying "
 # Comes between the last try and the error where it was a token service that failed.
-_CRANE_REMARK: Final = re.compile(
-    rf'{_CRANE_TIME}No matching credentials were found for "[^"\n]*"\Z', re.MULTILINE
-)
-_CRANE_RETRY: Final = re.compile(
-    rf"{_CRANE_RETRY_TIME}(?=(?P<line>(?P<request>[A-Z]+ https?://\S+: )?.*))", re.MULTILINE
-)
-_CRANE_ERROR: Final = re.compile(r"^Error: ", re.MULTILINE)
-_CRANE_PROBE: Final = re.compile(
+_REMARK: Final = re.compile(rf'{_TIME}No matching credentials were found for "[^"\n]*"\Z', re.MULTILINE)
+_RETRY: Final = re.compile(rf"{_RETRY_TIME}(?=(?P<line>(?P<request>[A-Z]+ https?://\S+: )?.*))", re.MULTILINE)
+_ERROR: Final = re.compile(r"^Error: ", re.MULTILINE)
+_PROBE: Final = re.compile(
     r'(?:Get|Head) "https://[^"\s]*": http: server gave HTTP response to HTTPS client; '
 )
-_CRANE_ANSWER: Final = re.compile(
+_ANSWER: Final = re.compile(
     r"(?:^|: |; )(?P<request>(?P<method>GET|HEAD|DELETE|POST|PUT|PATCH) (?P<url>https?://\S+): )"
     r"(?:unexpected status code (?P<status>\d{3})\b|(?P<size>Content-Length header \d+ does not match)|"
     r"(?:multiple errors returned: )?(?P<code>[A-Za-z][\w -]*):(?: |\Z))?"
@@ -70,22 +141,22 @@ _TRIES: Final = 3  # crane gives a request up after so many
 _LINES_COMPARED: Final = 64  # so that a server that forges thousands of lines costs the driver nothing
 
 
-def crane_words(stderr: str) -> tuple[str, str]:
+def _words(stderr: str) -> tuple[str, str]:
     """What comes before crane's error, and the error without its `Error: `; a server can make it many lines."""
-    error = _crane_error(stderr)
+    error = _find_error(stderr)
     if error is None:
         return "", crash_or_last_line(stderr)
-    return stderr[: error.start()], _CRANE_PROBE.sub("", stderr[error.end() :], count=1).strip()
+    return stderr[: error.start()], _PROBE.sub("", stderr[error.end() :], count=1).strip()
 
 
-def _crane_error(stderr: str) -> re.Match[str] | None:
+def _find_error(stderr: str) -> re.Match[str] | None:
     """crane's own `Error: `. A server can forge such lines, before it (in `retrying` lines) and behind it.
 
     Without retries the first is crane's: nothing that a server wrote comes before it. After retries it is the
     one whose text repeats most of what the last try said.
     """
-    found = list(itertools.islice(_CRANE_ERROR.finditer(stderr), _LINES_COMPARED))
-    if not found or not _CRANE_RETRY.search(stderr, 0, found[0].start()):
+    found = list(itertools.islice(_ERROR.finditer(stderr), _LINES_COMPARED))
+    if not found or not _RETRY.search(stderr, 0, found[0].start()):
         return found[0] if found else None
     repeated = [_repeated(stderr[: match.start()], stderr[match.end() :]) for match in found]
     return found[repeated.index(max(repeated))] if any(repeated) else found[-1]
@@ -94,17 +165,17 @@ def _crane_error(stderr: str) -> re.Match[str] | None:
 def _repeated(before: str, error: str) -> int:
     """How much of the end of `error` is the text of the last try in `before`."""
     before, error = before.strip(), error.strip()
-    bare = _CRANE_REMARK.sub("", before).rstrip()
+    bare = _REMARK.sub("", before).rstrip()
     return max(_repeated_at_the_end(text, error) for text in {before, bare})
 
 
 def _repeated_at_the_end(before: str, error: str) -> int:
-    tries = itertools.islice(_CRANE_RETRY.finditer(before), _LINES_COMPARED)
+    tries = itertools.islice(_RETRY.finditer(before), _LINES_COMPARED)
     return next((len(before) - match.end() for match in tries if error.endswith(before[match.end() :])), 0)
 
 
-def crane_class(before: str, words: str) -> ErrorClass:
-    answer = _CRANE_ANSWER.search(words)
+def _class(before: str, words: str) -> ErrorClass:
+    answer = _ANSWER.search(words)
     own = own_class(QUOTED.sub('""', words[: answer.start()] if answer else words))
     # after https has failed crane asks the same port in plain http, to which a port for TLS answers 400
     if answer is None or own is _C.TLS or (own is _C.RESET and answer["status"] == "400"):
@@ -116,30 +187,20 @@ def crane_class(before: str, words: str) -> ErrorClass:
     if answer["status"]:
         return http_class(int(answer["status"]))
     retried = f" retrying {answer['request']}" in before
-    return _crane_code_class((answer["code"] or "").upper(), answer["method"], retried=retried)
+    return _code_class((answer["code"] or "").upper(), answer["method"], retried=retried)
 
 
-def _crane_code_class(code: str, method: str, *, retried: bool) -> ErrorClass:
+def _code_class(code: str, method: str, *, retried: bool) -> ErrorClass:
     """crane drops the status when the body names a code, but only 408, 429 and 5xx make it try again."""
     if code == "DIGEST_INVALID":  # so does docker-registry 2.8 answer a delete by tag
         return _C.UNSUPPORTED if method == "DELETE" else _C.BAD_REFERENCE
     return CODES.get(code, _C.SERVER_ERROR if retried else _C.OTHER)
 
 
-def crane_retries(stderr: str, *, succeeded: bool) -> int:
-    """How often crane asked again by itself.
-
-    It writes a line per failed try. When it gives a request up, the last of its three lines is no retry.
-    """
-    error = None if succeeded else _crane_error(stderr)
-    tries = _tries(stderr[: error.start()] if error else stderr)
-    return sum(tries) if succeeded else sum(count - count // _TRIES for count in tries)
-
-
 def _tries(text: str) -> list[int]:
     """How many tries of each request failed; without the lines that a server forged, which recur."""
     counts: list[int] = []
-    while len(counts) < _LINES_COMPARED and (match := _CRANE_RETRY.search(text)):
+    while len(counts) < _LINES_COMPARED and (match := _RETRY.search(text)):
         texts = _split_tries(text[match.start() :], match)
         counts.append(len(texts))
         common = os.path.commonprefix(texts)  # noqa: RUF071 - of characters, not of folders
@@ -156,7 +217,7 @@ def _split_tries(text: str, first: re.Match[str]) -> list[str]:
     line = re.escape(first["line"]) + "$"
     request = re.escape(first["request"]) if first["request"] else r"(?![A-Z]+ https?://)"
     for alike in (line, request):
-        texts = re.split(_CRANE_RETRY_TIME + alike, text, flags=re.MULTILINE)[1:]
+        texts = re.split(_RETRY_TIME + alike, text, flags=re.MULTILINE)[1:]
         if len(texts) > 1:
             break
     return texts

@@ -5,37 +5,59 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..choices import AUTO
 from ..errors import RunError
-
-NAMES = ("crane", "skopeo")
-_INSTALL = (
-    "install it (crane: 'go install github.com/google/go-containerregistry/cmd/crane@latest', "
-    "skopeo: the package of that name) or give a path with --client"
-)
+from .client import Client, Executable
+from .table import NAMES, client_kind
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A client's executable: `kind` is crane or skopeo, `path` absolute."""
+    """A client that is installed: its kind and its executable."""
 
-    kind: str
-    path: str
-    version: str
+    kind: type[Client]
+    executable: Executable
+
+    def __str__(self) -> str:
+        return f"{self.kind.name} {self.executable.version} ({self.executable.path})"
+
+
+def candidates(wanted: str) -> tuple[str, ...]:
+    """The names or paths to try for `--client`: with `auto`, the clients that need no service beside them."""
+    if wanted != AUTO:
+        return (wanted,)
+    return tuple(name for name in NAMES if not client_kind(name).abilities.needs_service)
+
+
+def missing_before(wanted: str, found: Found) -> str:
+    """Which clients `auto` would have preferred, as an addition to a log line; empty if there is none."""
+    names = candidates(wanted)
+    if wanted != AUTO or found.kind.name == names[0]:
+        return ""
+    return f", as {' and '.join(names[: names.index(found.kind.name)])} was not found"
 
 
 def find_client(wanted: str, environment: Mapping[str, str]) -> Found:
-    """`auto`, a name or a path to the executable there is; RunError where there is none or it does not answer."""
-    names = NAMES if wanted == "auto" else (wanted,)
+    """The executable for `auto`, a name or a path.
+
+    Raises RunError if there is none, or if it does not answer as one of the clients.
+    """
+    names = candidates(wanted)
     for name in names:
         path = _which(name)
         if path:
             return _identify(path, environment)
-    if wanted == "auto":
-        raise RunError(f"neither crane nor skopeo was found on PATH: {_INSTALL}")
-    raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_INSTALL}")
+    if wanted == AUTO:
+        raise RunError(f"neither {' nor '.join(names)} was found on PATH: {_install(names)}")
+    raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(NAMES)}")
+
+
+def _install(names: Sequence[str]) -> str:
+    ways = ", ".join(f"{name}: {client_kind(name).install}" for name in names)
+    return f"install it ({ways}) or give a path with --client"
 
 
 def _which(name: str) -> str | None:
@@ -46,21 +68,19 @@ def _which(name: str) -> str | None:
 
 
 def _identify(path: str, environment: Mapping[str, str]) -> Found:
-    """Ask the executable what it is: crane has the command `version`, skopeo the option `--version`."""
+    """Asks the executable for its version as each client would be asked; the one that its name holds goes first."""
     base = os.path.basename(path).lower()
-    kinds = NAMES if "skopeo" not in base else tuple(reversed(NAMES))
     reasons = []
-    for kind in kinds:
+    for name in sorted(NAMES, key=lambda name: name not in base):
+        kind = client_kind(name)
         try:
-            output = _ask(path, "version" if kind == "crane" else "--version", environment)
+            version = kind.version_in(_ask(path, kind.version_option, environment))
         except RunError as error:
             reasons.append(str(error))
             continue
-        if kind == "skopeo" and output.startswith("skopeo version "):
-            return Found(kind, path, output.split()[2])
-        if kind == "crane" and output and len(output.split()) == 1:
-            return Found(kind, path, output.removeprefix("v"))
-    why = reasons[0] if reasons else "it answers neither as crane nor as skopeo does"
+        if version is not None:
+            return Found(kind, Executable(path, version))
+    why = reasons[0] if reasons else f"it does not answer as {', '.join(NAMES[:-1])} or {NAMES[-1]} does"
     raise RunError(f"the client '{path}' does not work: {why}")
 
 

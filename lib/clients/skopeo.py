@@ -12,26 +12,56 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ..outcomes import CODES, ErrorClass, http_class
+from .client import Abilities, Executable, Orders
+from .files import authorities_environment, certificate_folder, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
 
 
 @dataclass(frozen=True, slots=True)
 class Skopeo:
-    """`insecure` as for crane; `certificates` is a folder with `client.cert` and `client.key`."""
+    """`insecure`: skopeo may ask in plain http, and checks no certificate.
 
-    path: str
-    version: str
+    `certificates` is a folder with `client.cert` and `client.key`.
+    """
+
+    executable: Executable
     platform: str
     insecure: bool
     authfile: Path
     certificates: Path | None = None
-    name: str = "skopeo"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    name: ClassVar[str] = "skopeo"
+    abilities: ClassVar[Abilities] = Abilities(
+        takes_several=True,
+        leaves_files_from=2,
+        deletes=True,
+        resolves_digest=True,
+        shows_certificate=True,
+    )
+    install: ClassVar[str] = "the package of that name"
+    version_option: ClassVar[str] = "--version"
+
+    @staticmethod
+    def version_in(output: str) -> str | None:
+        return output.split()[2] if output.startswith("skopeo version ") else None
+
+    @classmethod
+    def set_up(cls, executable: Executable, orders: Orders) -> Skopeo:
+        """Writes the login into an authfile, which skopeo wants to exist even if it is empty."""
+        authfile = docker_config(orders.folder("docker"), orders.docker_config or {})
+        environment = {
+            "DOCKER_CONFIG": str(authfile.parent),
+            **authorities_environment(orders.tls, orders.folder),
+        }
+        certificates = certificate_folder(orders.tls, orders.folder)
+        return cls(executable, orders.platform, orders.insecure, authfile, certificates, environment)
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         if len(references) > 1:
@@ -45,8 +75,27 @@ class Skopeo:
             f"docker-archive:{os.devnull}:x:y",
         ]
 
-    def leaves_files(self, images: int) -> bool:
-        return images > 1
+    def clean_up(self, references: Sequence[str], scratch: Path) -> list[str] | None:
+        return None
+
+    def needs(self) -> Sequence[str]:
+        return ("its files exist during this run only",)
+
+    def close(self) -> None:
+        """skopeo leaves nothing outside of the scratch folder."""
+
+    @staticmethod
+    def read(stderr: str) -> tuple[str, ErrorClass]:
+        words = _words(stderr)
+        return words, _class(words)
+
+    @staticmethod
+    def succeeded(stderr: str) -> bool:
+        return True
+
+    @staticmethod
+    def retries(stderr: str, *, succeeded: bool) -> None:
+        """skopeo retries silently."""
 
     def _sync(self, references: Sequence[str], scratch: Path) -> list[str]:
         """Several images in one launch; OSError where the list of them cannot be written."""
@@ -69,11 +118,11 @@ class Skopeo:
         if variant:
             overrides += ["--override-variant", variant[0]]
         # skopeo unpacks to --tmpdir, ignores TMPDIR, and leaves its files there when it is killed
-        return [self.path, "--insecure-policy", "--tmpdir", str(scratch), *overrides]
+        return [self.executable.path, "--insecure-policy", "--tmpdir", str(scratch), *overrides]
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
         return [
-            self.path,
+            self.executable.path,
             "--insecure-policy",
             "--tmpdir",
             str(scratch),
@@ -106,30 +155,26 @@ def sync_list(references: Sequence[str], tls_verify: bool, certificates: Path | 
 
 
 _C = ErrorClass
-_SKOPEO_FATAL: Final = re.compile(
-    r'^time="[^"]*" level=fatal msg=(?P<value>"(?:[^"\\]|\\.)*"|\S+)', re.MULTILINE
-)
+_FATAL: Final = re.compile(r'^time="[^"]*" level=fatal msg=(?P<value>"(?:[^"\\]|\\.)*"|\S+)', re.MULTILINE)
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
-_SKOPEO_DELETE: Final = re.compile(r"^Failed to delete \S+: .*\((?P<status>\d{3}) [^()]*\)\s*$", re.DOTALL)
-_SKOPEO_ANSWER: Final = re.compile(
+_DELETE: Final = re.compile(r"^Failed to delete \S+: .*\((?P<status>\d{3}) [^()]*\)\s*$", re.DOTALL)
+_ANSWER: Final = re.compile(
     r"(?:^|: )(?:"
     r"(?:StatusCode:|(?:received )?unexpected HTTP status:?|invalid status code from registry) "
     r"(?P<status>\d{3})\b|"
     r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*)(?=: |:\Z)|"
     r"(?P<limited>too many requests to registry))"
 )
-_SKOPEO_CODES: Final = {
-    code.lower().replace("_", " "): error_class for code, error_class in CODES.items()
-} | {
+_CODES: Final = {code.lower().replace("_", " "): error_class for code, error_class in CODES.items()} | {
     "unknown": _C.SERVER_ERROR,  # a 408, or a 4xx with a code of its own; for 5xx skopeo gives the status
     "digest invalid": _C.BAD_REFERENCE,
 }
 
 
-def skopeo_words(stderr: str) -> str:
+def _words(stderr: str) -> str:
     """The message of skopeo's last fatal record, unquoted; no server can forge one, for skopeo quotes it."""
-    found = _SKOPEO_FATAL.findall(stderr)
+    found = _FATAL.findall(stderr)
     if not found:
         return crash_or_last_line(stderr)
     value = str(found[-1])
@@ -149,24 +194,24 @@ def _unquote(text: str) -> str:
     return _ESCAPE.sub(character, text)
 
 
-def skopeo_class(words: str) -> ErrorClass:
-    deleted = _SKOPEO_DELETE.match(words)
+def _class(words: str) -> ErrorClass:
+    deleted = _DELETE.match(words)
     if deleted:
         return http_class(int(deleted["status"]))
     unquoted = QUOTED.sub('""', words)
-    return _skopeo_answer(unquoted) or own_class(unquoted)
+    return _answer_class(unquoted) or own_class(unquoted)
 
 
-def _skopeo_answer(words: str) -> ErrorClass | None:
+def _answer_class(words: str) -> ErrorClass | None:
     """What the server answered, or None where it is skopeo itself that complains.
 
     skopeo names its steps first, with words that are no codes; the first code or status is the answer's.
     """
-    for match in _SKOPEO_ANSWER.finditer(words):
+    for match in _ANSWER.finditer(words):
         if match["status"]:
             return http_class(int(match["status"]))
         if match["limited"]:
             return _C.RATE_LIMITED
-        if match["code"] in _SKOPEO_CODES:
-            return _SKOPEO_CODES[match["code"]]
+        if match["code"] in _CODES:
+            return _CODES[match["code"]]
     return None

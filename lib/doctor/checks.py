@@ -9,7 +9,7 @@ import re
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from urllib.parse import quote
@@ -17,7 +17,8 @@ from urllib.parse import quote
 from dateutil import parser
 
 from ..clients.files import client_environment
-from ..clients.find import NAMES, Found, find_client
+from ..clients.find import Found, candidates, find_client
+from ..clients.table import NAMES, client_kind
 from ..errors import RunError, UsageError
 from ..http.address import Endpoint
 from ..http.connections import Connections
@@ -57,12 +58,14 @@ class Examination:
         given: Listing | None,
         connections: Connections,
         scratch: Scratch,
+        stopped: Callable[[float], bool],
     ) -> None:
         self.changes: dict[str, str | None] = {}
         self._settings = settings
         self._given = given
         self._connections = connections
         self._scratch = scratch
+        self._stopped = stopped
         self._selection: Selection | None = None
         self._client: Found | None = None
         self._server_answers = False
@@ -81,16 +84,17 @@ class Examination:
         yield from self._machine()
 
     def _clients(self) -> Iterator[Check]:
-        wanted = NAMES if self._settings.client == "auto" else (self._settings.client,)
         missing: list[Check] = []
-        for name in wanted:
+        for name in candidates(self._settings.client):
             try:
                 found = find_client(name, client_environment(self._scratch))
             except RunError as error:
                 missing.append(Check("client", FAILURE, f"{name}: {error}"))
                 continue
             self._client = self._client or found
-            yield Check("client", OK, f"{found.kind} {found.version}, {found.path}")
+            yield Check(
+                "client", OK, f"{found.kind.name} {found.executable.version}, {found.executable.path}"
+            )
         for check in missing:
             yield replace(check, status=WARNING) if self._client else check
 
@@ -225,10 +229,9 @@ class Examination:
         """None where the server gives the image's manifest in this layout, else what it says."""
         settings = self._settings
         try:
-            layout = parse_layout(layout_name)
-            route = plan_route(
-                layout, "crane", settings.pullthrough, settings.registry, settings.upstream_name, [image]
-            )
+            server = replace(settings.under_test, layout=parse_layout(layout_name))
+            kind = self._client.kind if self._client else client_kind(NAMES[0])
+            route = plan_route(server, kind, [image])
         except (RunError, UsageError) as error:
             return str(error)
         path = f"/v2/{route.repository(image)}/manifests/{image.reference}"
@@ -244,7 +247,7 @@ class Examination:
             wanted = replace(wanted, layout=parse_layout(self.changes["--layout"] or ""))
         image = selection.images[0]
         try:
-            means = find_means(wanted, client, selection, self._connections, self._scratch)
+            means = find_means(wanted, client, selection, self._connections, self._scratch, self._stopped)
             (pulled,) = means.puller.pull([image], self._scratch.folder("doctor"), lambda: False)
         except RunError as error:
             yield Check("pull", FAILURE, str(error))
@@ -254,7 +257,7 @@ class Examination:
                 "pull", FAILURE, f"{image.name}: {pulled.failure.error_class}: {pulled.failure.message}"
             )
             return
-        yield Check("pull", OK, f"{image.name} by {client.kind} in {pulled.seconds * 1000:.0f} ms")
+        yield Check("pull", OK, f"{image.name} by {client.kind.name} in {pulled.seconds * 1000:.0f} ms")
         yield from self._prune(replace(wanted, prune=True), client, selection)
 
     def _prune(self, settings: Settings, client: Found, selection: Selection) -> Iterator[Check]:
@@ -262,7 +265,7 @@ class Examination:
         if settings.layout.is_upstream:
             return
         try:
-            means = find_means(settings, client, selection, self._connections, self._scratch)
+            means = find_means(settings, client, selection, self._connections, self._scratch, self._stopped)
         except RunError as error:
             if asked:
                 self.changes.update(dict.fromkeys(("--prune", "--prune-first")))

@@ -42,7 +42,7 @@ def examine(as_json: bool, **options: Any) -> int:
             with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
                 resources.enter_context(Guard(str(scratch.path)))
                 connections = Connections(network, resources, _nothing, _nothing, settings.tls)
-                examination = Examination(settings, given, connections, scratch)
+                examination = Examination(settings, given, connections, scratch, stop.wait)
                 for check in examination.checks():
                     checks.append(check)
                     if not as_json:

@@ -13,7 +13,7 @@ from yarl import URL
 from ..errors import RunError
 from .credentials import Credentials, CredentialsError, Login
 from .network import Network
-from .registry import Registry, open_session
+from .registry import RETRY_SECONDS, Registry, open_session
 from .tls import INSECURE, Tls
 
 
@@ -41,7 +41,7 @@ class Connections:
         if tls.insecure:
             self.caution(INSECURE)
 
-    def registry(self, url: str, retry_seconds: float = 60.0, tls: Tls | None = None) -> Registry:
+    def registry(self, url: str, retry_seconds: float = RETRY_SECONDS, tls: Tls | None = None) -> Registry:
         """The registry at this address; what fails for a moment is tried again for so many seconds."""
         session = self._session(tls or self.tls)
         return Registry(url, session, self.credentials, retry_seconds=retry_seconds, log=self.log)

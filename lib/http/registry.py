@@ -24,6 +24,8 @@ __all__ = ["MIB", "Answer", "Registry", "RegistryError", "open_session"]
 
 # A server that never answered is given so long: it is more likely not there than starting.
 UNREACHABLE_SECONDS: Final = 2.0
+# Seconds for which a request that failed for a moment is repeated, if nothing else is asked for.
+RETRY_SECONDS: Final = 60.0
 _REDIRECTS: Final = 10
 _SHORTEST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
@@ -46,7 +48,7 @@ class Registry:
         session: aiohttp.ClientSession,
         credentials: Credentials,
         *,
-        retry_seconds: float = 60.0,
+        retry_seconds: float = RETRY_SECONDS,
         log: Callable[[str], None],
     ) -> None:
         self.url = url

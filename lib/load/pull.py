@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
-from ..clients.classify import failure_of, retries
+from ..clients.classify import failure_of
 from ..clients.client import Client
 from ..images import Image
 from ..outcomes import FAILED, INTERRUPTED, OK, Failure
@@ -18,6 +19,10 @@ from ..processes.launch import Launcher, Outcome
 
 # A client that cannot even be started fails in microseconds; the pause keeps such a run from spinning.
 _PAUSE_AFTER_NO_START = 0.1
+# The exit status of a launch that ended with 0 although it did not pull its images.
+_NOT_PULLED = 1
+# Seconds after which a clean-up that hangs is killed.
+_CLEAN_UP_SECONDS = 60.0
 # What a dry run spends on an image, in seconds.
 _DRY_PULL = 0.005
 
@@ -112,16 +117,38 @@ class ClientPuller:
             why = f"cannot write to {scratch}: {error.strerror}"
             return Outcome(127, why, monotonic(), 0.0, error=error)
         outcome = self._launcher.run(argv, self._timeout, stopped)
-        if outcome.returncode or self._client.leaves_files(len(images)):
+        if outcome.returncode == 0 and not self._client.succeeded(outcome.stderr):
+            outcome = outcome._replace(returncode=_NOT_PULLED)
+        if outcome.returncode or self._leaves_files(len(images)):
             _empty(scratch)
         if outcome.error is not None:
             sleep(_PAUSE_AFTER_NO_START)
-        return outcome
+        return self._cleaned_up(outcome, references, scratch)
+
+    def _leaves_files(self, images: int) -> bool:
+        least = self._client.abilities.leaves_files_from
+        return least is not None and images >= least
+
+    def _cleaned_up(self, outcome: Outcome, references: Sequence[str], scratch: Path) -> Outcome:
+        """Removes what the launch left elsewhere. This counts in its CPU seconds, but not in its latency.
+
+        What stays would make the next pull of the image a pull of nothing, so the launch then counts as failed.
+        """
+        argv = self._client.clean_up(references, scratch)
+        if argv is None or outcome.dropped or outcome.error is not None:
+            return outcome
+        removed = self._launcher.run(argv, _CLEAN_UP_SECONDS)
+        outcome = outcome._replace(cpu_seconds=outcome.cpu_seconds + removed.cpu_seconds)
+        if removed.returncode == 0 or removed.interrupted or outcome.returncode:
+            return outcome
+        why = removed.error or OSError(errno.EIO, removed.stderr)
+        stderr = f"pulled, but the image could not be removed afterwards: {removed.stderr}"
+        return outcome._replace(returncode=_NOT_PULLED, stderr=stderr, error=why)
 
     def _told(self, image: Image, number: int, outcome: Outcome) -> Pulled:
         """What a launch says of an image, without what the launch took."""
         ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
-        failure = failure_of(self._client.name, outcome) if ended == FAILED else None
+        failure = failure_of(self._client, outcome) if ended == FAILED else None
         return Pulled(image, ended, outcome.started, outcome.seconds, number, 0, failure)
 
     def _find_out(
@@ -187,10 +214,7 @@ class ClientPuller:
         return max(images, key=named)
 
     def _retries(self, outcome: Outcome) -> int | None:
-        succeeded = outcome.returncode == 0
-        if succeeded and not outcome.stderr and self._client.name == "crane":
-            return 0
-        return retries(self._client.name, outcome.stderr, succeeded=succeeded)
+        return self._client.retries(outcome.stderr, succeeded=outcome.returncode == 0)
 
 
 class DryPuller:

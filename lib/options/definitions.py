@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 
+from ..choices import ANNOTATIONS, AUTO, METRICS_FORMATS, PROGRESS, PRUNE_VIA, TSV
+from ..fault import show_tracebacks
 from ..streams import STDOUT
 from .sections import Section
-from .settings import ITERATION_SECONDS, JSONL
+from .settings import ITERATION_SECONDS
 from .types import Seconds
 
 EXAMPLES = """\b
@@ -178,7 +180,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--client"],
         section=CLIENT,
-        default="auto",
+        default=AUTO,
         show_default=True,
         metavar="NAME",
         help="crane, skopeo, a path to one, or auto: crane, else skopeo.",
@@ -229,8 +231,8 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--prune-via"],
         section=PRUNE,
-        type=click.Choice(["auto", "client", "ociregistry"]),
-        default="auto",
+        type=click.Choice(PRUNE_VIA),
+        default=AUTO,
         show_default=True,
         help="By the client's delete command, Ociregistry's admin API, or the first that works.",
     ),
@@ -253,8 +255,8 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--metrics-format"],
         section=OUTPUT,
-        type=click.Choice(["tsv", JSONL]),
-        default="tsv",
+        type=click.Choice(METRICS_FORMATS),
+        default=TSV,
         show_default=True,
         help="Those lines tab-separated, or one JSON object each.",
     ),
@@ -291,8 +293,8 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--progress"],
         section=OUTPUT,
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
+        type=click.Choice(PROGRESS),
+        default=AUTO,
         show_default=True,
         help="A live view on stderr, auto: where it is a terminal; always: in a pipe a plain line every tally.",
     ),
@@ -307,8 +309,8 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--annotations"],
         section=VERDICT,
-        type=click.Choice(["auto", "github", "none"]),
-        default="auto",
+        type=click.Choice(ANNOTATIONS),
+        default=AUTO,
         show_default=True,
         help="Missed thresholds and the commonest errors for GitHub Actions, with a job summary; auto: when in it.",
     ),
@@ -326,5 +328,14 @@ OPTIONS: list[click.Parameter] = [
         show_default=True,
         metavar="S",
         help="How long a stop by a signal lets running clients finish.",
+    ),
+    Section(
+        ["--traceback"],
+        section=VERDICT,
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda _context, _option, wanted: show_tracebacks() if wanted else None,
+        help="Show the traceback of a fault in ocidriver itself, as OCIDRIVER_TRACEBACK=1 does for every command.",
     ),
 ]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..choices import AUTO
 from ..clients.client import parse_platform, this_platform
-from ..clients.find import NAMES
+from ..clients.table import NAMES
 from ..errors import UsageError
 from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
 from ..http.tls import Tls, parse_tls
@@ -17,10 +18,10 @@ from ..images import compile_regex
 from ..load.pace import Rate, parse_rate
 from ..outcomes import ErrorClass
 from ..servers.layout import Layout, parse_layout
+from ..servers.under_test import ServerUnderTest
 from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
-JSONL = "jsonl"
 # Between the starts of two workers of the ramp.
 ITERATION_SECONDS = 60.0
 # Where lines of several kinds may go.
@@ -72,6 +73,11 @@ class Settings:
     keep_going: bool
     start_at: str | None
     annotations: str
+
+    @property
+    def under_test(self) -> ServerUnderTest:
+        """The server under test as these options describe it."""
+        return ServerUnderTest(self.pullthrough, self.registry, self.upstream_name, self.layout)
 
     def as_json(self) -> dict[str, Any]:
         """The settings as the summary shows them, under the options' names; there are no secrets in them."""
@@ -198,9 +204,11 @@ def _rate(text: str | None) -> Rate | None:
 
 
 def _client(text: str) -> str:
-    if text in ("auto", *NAMES) or "/" in text:
+    if text in (AUTO, *NAMES) or "/" in text:
         return text
-    raise UsageError(f"--client: '{text}' is unknown; use auto, crane, skopeo or a path to one of them")
+    raise UsageError(
+        f"--client: '{text}' is unknown; use {', '.join((AUTO, *NAMES))} or a path to one of them"
+    )
 
 
 def _upstream_name(text: str | None, default: str) -> str:

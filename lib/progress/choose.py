@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from ..choices import ALWAYS, NEVER
 from ..load.plan import Plan
 from ..results.output import Outputs
 from ..results.run_state import Run
 from .plain import PlainLines
 from .snapshot import Watch
-
-ALWAYS, AUTO, NEVER = "always", "auto", "never"
 
 
 class Progress(Protocol):

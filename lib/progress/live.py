@@ -67,7 +67,7 @@ class LiveView:
     def _say(self, line: str) -> None:
         """A message that came too late for the view; a terminal that is held loses it, the log has it."""
         if self._painter.ready(0.0):
-            streams.say_line(line)
+            streams.write_line(line)
 
     def _taker(self, write: Callable[[str], None]) -> Callable[[str], bool]:
         def take(line: str) -> bool:

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..choices import AUTO, GITHUB
 from ..clean import clean
 from ..load.event import PRUNE, PULL
-from ..streams import print_line, warn
+from ..streams import warn, write_line
 from .summary import missed
 
 # By (op, error class).
@@ -35,13 +36,13 @@ class _Error(NamedTuple):
 
 def is_wanted(choice: str, environment: Mapping[str, str]) -> bool:
     """`auto` goes by what GitHub sets in its jobs."""
-    return choice == "github" or (choice == "auto" and environment.get("GITHUB_ACTIONS") == "true")
+    return choice == GITHUB or (choice == AUTO and environment.get("GITHUB_ACTIONS") == "true")
 
 
 def annotate(summary: Mapping[str, Any], examples: Examples, environment: Mapping[str, str]) -> None:
     """Print the annotations; append to the job's summary, where there is one."""
     for command in commands(summary, examples):
-        print_line(command)
+        write_line(command)
     path = environment.get("GITHUB_STEP_SUMMARY")
     if not path:
         return

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
+from ..choices import JSONL
 from ..clean import clean
 from ..clock import Clock
 from ..load.event import PRUNE, PULL, Event
 from ..load.tally import Sample
-from ..options.settings import JSONL, Settings
+from ..options.settings import Settings
 from ..outcomes import FAILED
 from ..streams import LINE_LENGTH, say, warn
 from .line_file import LineFile

@@ -147,7 +147,7 @@ class RunCollector(Collector):
             value={
                 "version": __version__,
                 "client": client.name if client else "",
-                "client_version": client.version if client else "",
+                "client_version": client.executable.version if client else "",
             },
         )
 

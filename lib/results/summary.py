@@ -24,7 +24,7 @@ def summarize(run: Run, clock: Clock) -> dict[str, Any]:
         "reason": run.reason,
         "command": list(run.command),
         "settings": run.settings.as_json(),
-        "client": {"name": run.client.name, "version": run.client.version} if run.client else None,
+        "client": {"name": run.client.name, "version": run.client.executable.version} if run.client else None,
         "listed": run.listed,
         "images": len({image for each in run.image_sets for image in each.images}),
         "pulled": tally.pulled,

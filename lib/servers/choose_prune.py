@@ -3,67 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from ..choices import AUTO, BY_CLIENT, BY_OCIREGISTRY
 from ..clients.client import Client
 from ..errors import RunError
 from ..http.address import same_server
 from ..http.connections import Connections
 from ..http.registry import Registry
 from ..images import Image
-from ..options.settings import Settings
 from ..processes.launch import Launcher
 from .manifests import DigestResolver, PlatformImages
-from .prune import AdminPruner, ClientPruner, Pruner
+from .prune import AdminPruner, ClientPruner, HttpPruner, Pruner
 from .prune_probe import cannot_prune, probe_admin, probe_delete
 from .route import Route
+from .under_test import ServerUnderTest
 
-# A prune call that fails is retried for so long, in seconds; then it counts as failed.
+# Seconds for which a prune call that fails is repeated; then it counts as failed.
 _PRUNE_RETRY = 5.0
 
 
-class _PruneWays:
-    """The two ways of pruning, and which of them works with this server."""
+@dataclass(frozen=True, slots=True)
+class PruneWish:
+    """What the user asked for: `option` is the one that asks for pruning, `via` the value of --prune-via."""
+
+    option: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deleter:
+    """What a delete by the client needs: the client, its launcher, its references, and seconds until it is killed."""
+
+    client: Client
+    launcher: Launcher
+    reference: Callable[[Image], str]
+    timeout: float
+
+
+class PruneWays:
+    """The ways of pruning, and which of them works with this server."""
 
     def __init__(
         self,
-        settings: Settings,
+        wish: PruneWish,
+        under_test: ServerUnderTest,
         route: Route,
-        client: Client,
-        launcher: Launcher,
-        reference: Callable[[Image], str],
+        deleter: Deleter,
         connections: Connections,
     ) -> None:
-        self._settings = settings
+        self._wish = wish
+        self._under_test = under_test
         self._route = route
-        self._client = client
-        self._launcher = launcher
-        self._reference = reference
+        self._deleter = deleter
         self._connections = connections
-        self._option = "--prune" if settings.prune else "--prune-first"
         self._server: Registry = connections.registry(route.endpoint.url, _PRUNE_RETRY)
 
     def choose(self, sample: Image) -> Pruner:
-        """The user's way, or the first that works; RunError with the reasons where none does."""
-        if same_server(self._route.endpoint, self._settings.registry):
+        """The user's way, or the first that works. Raises RunError with the reasons if none does."""
+        server, upstream = self._route.endpoint, self._under_test.registry
+        if same_server(server, upstream):
             raise RunError(
-                f"{self._option}: {self._route.endpoint.name} and {self._settings.registry.name} are the same server; "
+                f"{self._wish.option}: {server.name} and {upstream.name} are the same server; "
                 "it would delete the upstream's own images"
             )
         reasons: list[str] = []
         for way in self._wanted():
-            pruner = self._admin() if way == "ociregistry" else self._by_client(sample)
+            pruner = self._admin() if way == BY_OCIREGISTRY else self._by_delete(sample)
             if not isinstance(pruner, str):
                 self._connections.log(f"prune by {'; '.join([pruner.how, *reasons])}")
                 return pruner
             reasons.append(pruner)
-        raise cannot_prune(self._option, self._route.endpoint.name, reasons)
+        raise cannot_prune(self._wish.option, server.name, reasons)
 
     def _wanted(self) -> list[str]:
-        if self._settings.prune_via != "auto":
-            return [self._settings.prune_via]
-        return (
-            ["ociregistry", "client"] if self._settings.layout.is_ociregistry else ["client", "ociregistry"]
-        )
+        if self._wish.via != AUTO:
+            return [self._wish.via]
+        ways = [BY_OCIREGISTRY, BY_CLIENT]
+        return ways if self._under_test.layout.is_ociregistry else ways[::-1]
 
     def _admin(self) -> Pruner | str:
         """The pruner, or why it would not work."""
@@ -71,24 +88,28 @@ class _PruneWays:
         probe = network.run_until_stop(probe_admin(self._server))
         if not probe.works:
             return probe.reason
-        name = self._settings.upstream_name
+        name = self._under_test.upstream_name
         if "." not in name:
             damage = f"Ociregistry loses the layers of an upstream without a dot in its name ('{name}') when it prunes"
-            if self._settings.prune_via == "auto":
+            if self._wish.via == AUTO:
                 return f"{damage}; call it by its full name or its address there and here"
             self._connections.caution(damage)
-        upstream = self._connections.registry(self._settings.registry.url, _PRUNE_RETRY)
+        upstream = self._connections.registry(self._under_test.registry.url, _PRUNE_RETRY)
         platform_images = PlatformImages(network, upstream, self._connections.log)
-        return AdminPruner(network, self._server, self._settings.upstream_name, platform_images)
+        return AdminPruner(network, self._server, name, platform_images)
 
-    def _by_client(self, sample: Image) -> Pruner | str:
-        """The pruner, or why it would not work. skopeo finds the digest to delete by itself."""
-        network = self._connections.network
+    def _by_delete(self, sample: Image) -> Pruner | str:
+        """The pruner, or why it would not work. A client without a delete command leaves the request to the driver."""
+        client, network = self._deleter.client, self._connections.network
+        if not client.abilities.deletes and self._wish.via == BY_CLIENT:
+            return f"{client.name} has no delete command"
         probe = network.run_until_stop(probe_delete(self._server, self._route, sample))
         if not probe.works:
             return probe.reason
-        by_digest = probe.by_digest and self._client.name == "crane"
+        by_digest = probe.by_digest and not client.abilities.resolves_digest
         resolver = DigestResolver(network, self._server, self._route) if by_digest else None
+        if not client.abilities.deletes:
+            return HttpPruner(network, self._server, self._route, resolver)
         return ClientPruner(
-            self._client, self._launcher, self._reference, self._settings.pull_timeout, resolver
+            client, self._deleter.launcher, self._deleter.reference, self._deleter.timeout, resolver
         )

@@ -15,13 +15,9 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ..errors import RunError
-from ..http.address import LOOPBACK
-from ..http.connections import Connections
+from ..http.address import LOOPBACK, Endpoint
 from ..http.listener import Listener
-from ..http.logins import Login
 from ..names import valid_digest, valid_repository, valid_tag
-from ..options.settings import Settings
-from .route import Route
 
 _TARGET = re.compile(r"/v2/(.+)/(?:manifests|blobs)/([^/]+)")
 _METHODS = ("GET", "HEAD", "DELETE")
@@ -74,21 +70,19 @@ def _is_content(path: str) -> bool:
     )
 
 
-def _start_gateway(route: Route, login: Login | None, settings: Settings, connections: Connections) -> str:
-    if login is not None:
+def check_fit(client: str, instead: str, server: Endpoint, *, login: bool, insecure: bool) -> None:
+    """Raises RunError if the gateway cannot stand between this client and the server.
+
+    `instead` names the options that make another client reach the server. `login`: the server needs one.
+    """
+    if login:
         raise RunError(
-            f"{route.endpoint.name} needs credentials, and skopeo could reach it by the loopback gateway only, "
-            "which passes none on; use --client crane, or an --upstream-name that fits into a path"
+            f"{server.name} needs a login, and {client} can reach it only through the loopback gateway, which passes "
+            f"no login on; use {instead}, or an --upstream-name that fits into a path"
         )
-    if route.endpoint.tls and not settings.tls.insecure:
+    if server.tls and not insecure:
         raise RunError(
-            f"skopeo could reach {route.endpoint.name} by the loopback gateway only, which speaks plain http, and then "
-            "checks no certificate behind it either; use --client crane, an --upstream-name that fits into a path, "
+            f"{client} can reach {server.name} only through the loopback gateway, which speaks plain http, and then "
+            f"checks no certificate behind it; use {instead}, an --upstream-name that fits into a path, "
             "or accept that with --insecure"
         )
-    gateway = Gateway(route.endpoint.url, settings.upstream_name)
-    network = connections.network
-    host = network.run(gateway.start())
-    connections.resources.callback(lambda: network.run(gateway.close()))
-    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
-    return host

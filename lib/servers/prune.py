@@ -19,10 +19,13 @@ from ..images import Image
 from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure, classify_http
 from ..processes.launch import Launcher
 from .manifests import DigestResolver, PlatformImages
+from .route import Route
 
 # Servers and the proxies before them take request lines of 8 KiB (RFC 9112 asks for 8000 octets at least).
 URL_LIMIT = 7500
 _KEPT = ",/:@"
+# The statuses of a delete that was done: 202 by the specification, 200 and 204 of some servers.
+_DELETED = (200, 202, 204)
 _OPERATORS = re.compile(r"[.+*?()|{}$^\[\]\\]")
 
 
@@ -94,7 +97,46 @@ class ClientPruner:
             return Pruned(image, OK, seconds, None, outcome.cpu_seconds)
         if outcome.interrupted:
             return Pruned(image, INTERRUPTED, seconds, None, outcome.cpu_seconds)
-        return Pruned(image, FAILED, seconds, failure_of(self._client.name, outcome), outcome.cpu_seconds)
+        return Pruned(image, FAILED, seconds, failure_of(self._client, outcome), outcome.cpu_seconds)
+
+
+class HttpPruner:
+    """A `DELETE` of each image's manifest by the driver itself, for a client that has no delete command.
+
+    Source: OCI distribution specification, "Deleting tags" and "Deleting manifests".
+    """
+
+    def __init__(
+        self, network: Network, server: Registry, route: Route, resolver: DigestResolver | None
+    ) -> None:
+        self._network = network
+        self._server = server
+        self._route = route
+        self._resolver = resolver
+        self.how = "HTTP DELETE" + (", by digest" if resolver else "")
+
+    def prune(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pruned]:
+        for image in images:
+            if stopped():
+                return
+            started = monotonic()
+            outcome, failure = self._delete(image)
+            yield Pruned(image, outcome, monotonic() - started, failure)
+
+    def _delete(self, image: Image) -> tuple[str, Failure | None]:
+        try:
+            target = self._resolver.by_digest(image) if self._resolver and not image.is_digest else image
+            path = f"/v2/{self._route.repository(target)}/manifests/{target.reference}"
+            answer = self._network.run_until_kill(
+                self._server.request("DELETE", path, headers=self._route.headers)
+            )
+        except RegistryError as error:
+            return FAILED, _failure(error)
+        except CancelledError:
+            return INTERRUPTED, None
+        if answer.status in _DELETED:
+            return OK, None
+        return FAILED, Failure(classify_http(answer.status), f"HTTP {answer.status} from DELETE {path}")
 
 
 class AdminPruner:

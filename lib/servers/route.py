@@ -2,96 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..clients.client import Client
+from ..clients.table import names_of
 from ..errors import RunError
 from ..http.address import Endpoint
-from ..http.connections import Connections
 from ..images import Image
-from ..names import valid_repository
+from ..names import REPOSITORY_LENGTH, valid_repository
 from .layout import Layout
+from .under_test import ServerUnderTest
 
 # Ociregistry routes paths of at most so many segments, the upstream's name included when it stands in the path.
 OCIREGISTRY_SEGMENTS = 4
-# The longest repository name that the clients' grammar takes (distribution/reference, NameTotalLengthMax).
-NAME_LENGTH = 255
+# The ways to name the upstream to the server: in the path, by a header, by `?ns=`, or by the gateway's `?ns=`.
+PATH, HEADER, MIRROR, GATEWAY = "path", "header", "mirror", "gateway"
+# Ociregistry takes the upstream's name from this header.
+UPSTREAM_HEADER = "X-Registry"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way to ask: `prefix`/repository is the reference; `way` is path, header or gateway; `why` is for the log.
+    """One way to ask. `way` is path, header, mirror or gateway; `why` is for the log.
 
-    `endpoint` is the server that is asked; `header` names the upstream to it, in the driver's own requests also where
-    the client has to take the gateway instead.
+    `endpoint` is the server that is asked. `host` is what references begin with: that server, or the upstream if the
+    client asks the server as its mirror. `before` and `after` enclose the repository's name. `header` names the
+    upstream in the driver's own requests, even if the client has to go through the gateway.
     """
 
     way: str
     why: str
     endpoint: Endpoint
-    before: str
-    after: str
+    host: str
+    before: str = ""
+    after: str = ""
     header: tuple[str, str] | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        """For the driver's own requests."""
+        """The headers of the driver's own requests."""
         return dict([self.header]) if self.header else {}
+
+    @property
+    def client_header(self) -> tuple[str, str] | None:
+        """The header that the client has to send."""
+        return self.header if self.way == HEADER else None
 
     def repository(self, image: Image) -> str:
         """The image's repository name as this server knows it, without the host."""
         return f"{self.before}{image.repository}{self.after}"
 
     def reference(self, host: str, image: Image) -> str:
-        """What the client gets on its command line; `host` is the endpoint's, or the gateway's."""
+        """What the client gets on its command line. `host` is the one of this route, or the gateway's."""
         separator = "@" if image.is_digest else ":"
         return f"{host}/{self.before}{image.repository}{self.after}{separator}{image.reference}"
 
 
-def plan_route(
-    layout: Layout,
-    client: str,
-    pullthrough: Endpoint,
-    registry: Endpoint,
-    upstream_name: str,
-    images: Iterable[Image],
-) -> Route:
-    """Choose the way for this client; RunError when the clients' grammar or the server has no way for an image."""
+def plan_route(server: ServerUnderTest, client: type[Client], images: Iterable[Image]) -> Route:
+    """Chooses the way for this client.
+
+    Raises RunError if the clients' grammar or the server has no way for an image.
+    """
     images = list(images)
-    if layout.is_ociregistry:
-        route = _ociregistry_route(client, pullthrough, upstream_name, images)
-    else:
-        route = _template_route(layout, pullthrough, registry, upstream_name)
+    way = _ociregistry_route if server.layout.is_ociregistry else _template_route
+    route = way(server, client, images)
     _check_names(route, images)
-    if client == "skopeo" and route.way != "gateway" and route.endpoint.host.startswith("["):
+    if route.way != GATEWAY and route.host.startswith("[") and not client.abilities.takes_ipv6:
+        others = names_of(lambda able: able.takes_ipv6)
         raise RunError(
-            f"skopeo takes no IPv6 address such as {route.endpoint.host}; use a name, or --client crane"
+            f"{client.name} does not accept an IPv6 address such as {route.host}; use a host name, or {others}"
         )
     return route
 
 
-def _template_route(layout: Layout, pullthrough: Endpoint, registry: Endpoint, upstream_name: str) -> Route:
-    endpoint = registry if layout.is_upstream else pullthrough
-    path = layout.template.partition("/")[2].replace("{upstream}", upstream_name)
+def _template_route(server: ServerUnderTest, client: type[Client], images: list[Image]) -> Route:
+    path = server.layout.template.partition("/")[2].replace("{upstream}", server.upstream_name)
     before, _, after = path.partition("{repository}")
-    return Route("path", f"layout {layout.name}", endpoint, before, after)
+    return Route(PATH, f"layout {server.layout.name}", server.endpoint, server.endpoint.host, before, after)
 
 
-def _ociregistry_route(client: str, pullthrough: Endpoint, upstream_name: str, images: list[Image]) -> Route:
+def _ociregistry_route(server: ServerUnderTest, client: type[Client], images: list[Image]) -> Route:
+    name, endpoint = server.upstream_name, server.endpoint
+    header = (UPSTREAM_HEADER, name)
+    if client.abilities.asks_mirror:
+        return Route(MIRROR, f"{client.name} asks it as a mirror of '{name}'", endpoint, name, header=header)
     depth = max((image.repository.count("/") + 1 for image in images), default=1)
-    obstacle = _path_obstacle(upstream_name, depth)
+    obstacle = _path_obstacle(name, depth)
     if obstacle is None:
-        return Route(
-            "path",
-            f"the upstream's name '{upstream_name}' fits into the path",
-            pullthrough,
-            f"{upstream_name}/",
-            "",
-        )
-    header = ("X-Registry", upstream_name)
-    if client == "crane":
-        return Route("header", f"{obstacle}; crane can send X-Registry", pullthrough, "", "", header)
-    return Route("gateway", f"{obstacle}, and {client} cannot send a header", pullthrough, "", "", header)
+        why = f"the upstream's name '{name}' fits into the path"
+        return Route(PATH, why, endpoint, endpoint.host, f"{name}/")
+    if client.abilities.sends_header:
+        why = f"{obstacle}; {client.name} can send {UPSTREAM_HEADER}"
+        return Route(HEADER, why, endpoint, endpoint.host, header=header)
+    why = f"{obstacle}, and {client.name} cannot send a header"
+    return Route(GATEWAY, why, endpoint, endpoint.host, header=header)
 
 
 def _path_obstacle(upstream_name: str, depth: int) -> str | None:
@@ -108,10 +113,11 @@ def _path_obstacle(upstream_name: str, depth: int) -> str | None:
 def _check_names(route: Route, images: list[Image]) -> None:
     for image in images:
         name = route.repository(image)
-        if len(name) > NAME_LENGTH or not valid_repository(name):
+        if len(name) > REPOSITORY_LENGTH or not valid_repository(name):
             raise RunError(
-                f"'{name}' (for {image.name}) is no repository name of the clients' grammar, "
-                f"or longer than {NAME_LENGTH} characters; choose another --layout or leave the image out with --filter"
+                f"'{name}' (for {image.name}) is not a repository name that the clients accept, "
+                f"or is longer than {REPOSITORY_LENGTH} characters; "
+                "choose another --layout, or leave the image out with --filter"
             )
 
 
@@ -129,17 +135,21 @@ def unservable(image: Image) -> str | None:
 def hint(layout: Layout, upstream_name: str, error_class: str) -> str:
     """What to look at when every pull failed in this way; to be put behind the message."""
     if layout.is_ociregistry and error_class == "server-error":
-        return f". Does the server's configuration have a registry by the very name '{upstream_name}' (see README)?"
+        return (
+            f". Does the server's configuration have a registry by the very name '{upstream_name}'? "
+            "See docs/how-to/prepare-ociregistry.md"
+        )
     if error_class in ("not-found", "other", "unsupported"):
         return f". Is --layout {layout.name} right for this server? 'ocidriver doctor' tries"
     return ""
 
 
-def _tell_unservable(images: list[Image], connections: Connections) -> None:
+def warn_of_unservable(images: Iterable[Image], caution: Callable[[str], None]) -> None:
+    """Warns of images that Ociregistry cannot serve, one line per reason."""
     reasons: dict[str, list[Image]] = {}
     for image in images:
         reason = unservable(image)
         if reason is not None:
             reasons.setdefault(reason, []).append(image)
     for reason, found in reasons.items():
-        connections.caution(f"Ociregistry cannot serve {found[0].name}: {reason} ({len(found)} such)")
+        caution(f"Ociregistry cannot serve {found[0].name}: {reason} ({len(found)} such)")

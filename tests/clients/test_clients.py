@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from lib.clients.classify import failure_of
-from lib.clients.client import parse_platform, this_platform
-from lib.clients.crane import Crane
-from lib.clients.files import with_header
+from lib.clients.client import Executable, parse_platform, this_platform
+from lib.clients.crane import Crane, with_header
 from lib.clients.find import find_client
 from lib.clients.skopeo import Skopeo
 from lib.errors import RunError, UsageError
@@ -21,8 +20,8 @@ SCRATCH = Path("/scratch")
 
 
 def test_crane_commands() -> None:
-    plain = Crane("/bin/crane", "1", "linux/arm64", True)
-    tls = Crane("/bin/crane", "1", "linux/arm64", False)
+    plain = Crane(Executable("/bin/crane", "1"), "linux/arm64", True)
+    tls = Crane(Executable("/bin/crane", "1"), "linux/arm64", False)
     assert plain.pull(["c:1/a:v1"], SCRATCH) == [
         "/bin/crane", "pull", "--insecure", "--platform", "linux/arm64", "c:1/a:v1", "/dev/null",
     ]  # fmt: skip
@@ -32,8 +31,8 @@ def test_crane_commands() -> None:
 
 
 def test_skopeo_commands() -> None:
-    plain = Skopeo("/bin/skopeo", "1", "linux/arm/v7", True, Path("/auth.json"))
-    tls = Skopeo("/bin/skopeo", "1", "linux/amd64", False, Path("/auth.json"), Path("/certs"))
+    plain = Skopeo(Executable("/bin/skopeo", "1"), "linux/arm/v7", True, Path("/auth.json"))
+    tls = Skopeo(Executable("/bin/skopeo", "1"), "linux/amd64", False, Path("/auth.json"), Path("/certs"))
     assert plain.pull(["c:1/a:v1"], SCRATCH) == [
         "/bin/skopeo", "--insecure-policy", "--tmpdir", "/scratch",
         "--override-os", "linux", "--override-arch", "arm", "--override-variant", "v7",
@@ -55,19 +54,19 @@ def test_skopeo_commands() -> None:
 def test_the_real_clients_are_recognised(crane: str, skopeo: str) -> None:
     for kind, path in (("crane", crane), ("skopeo", skopeo)):
         found = find_client(path, os.environ)
-        assert (found.kind, found.path) == (kind, path)
-        assert found.version[0].isdigit()
+        assert (found.kind.name, found.executable.path) == (kind, path)
+        assert found.executable.version[0].isdigit()
 
 
 def test_by_another_name(tmp_path: Path) -> None:
     install(tmp_path).rename(tmp_path / "puller-1.2")
-    assert find_client(str(tmp_path / "puller-1.2"), os.environ).kind == "crane"
+    assert find_client(str(tmp_path / "puller-1.2"), os.environ).kind is Crane
 
 
 def test_auto_takes_crane_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert find_client("auto", os.environ).path == str(tmp_path / "crane")
+    assert find_client("auto", os.environ).executable.path == str(tmp_path / "crane")
 
 
 def test_no_client_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +81,7 @@ def test_no_client_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("exit 0", "answers neither"),
+        ("exit 0", "does not answer as crane"),
         ("exit 4", "ended with status 4"),
         ("kill -SEGV $$", "ended by signal 11"),
     ],
@@ -137,6 +136,6 @@ def test_a_header_more() -> None:
 def test_failures_without_a_word_of_the_client(
     outcome: Outcome, error_class: str, message: str | None
 ) -> None:
-    failure = failure_of("crane", outcome)
+    failure = failure_of(Crane, outcome)
     assert failure.error_class == error_class
     assert message is None or failure.message == message

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from lib.clean import clean
-from lib.clients.classify import classify, retries
+from lib.clients.classify import classify
+from lib.clients.table import client_kind
 from lib.outcomes import ErrorClass, Failure, classify_http
 from tests.record_failures import Record, read_recording
 
@@ -217,7 +218,7 @@ RECORDING = read_recording()
 
 
 def _classify(record: Record) -> Failure:
-    return classify(record.client, record.returncode, record.stderr, timed_out=record.timed_out)
+    return classify(client_kind(record.client), record.returncode, record.stderr, timed_out=record.timed_out)
 
 
 def test_every_case_of_the_table_is_recorded_and_the_other_way_round() -> None:
@@ -239,7 +240,7 @@ def test_a_recorded_launch_has_its_retries(key: str) -> None:
     record = RECORDING[key]
     succeeded = EXPECTED[key].error_class == "ok"
     assert succeeded == (record.returncode == 0)
-    assert retries(record.client, record.stderr, succeeded=succeeded) == EXPECTED[key].retries
+    assert client_kind(record.client).retries(record.stderr, succeeded=succeeded) == EXPECTED[key].retries
 
 
 def test_the_table_meets_every_class_but_the_last() -> None:
@@ -251,9 +252,9 @@ def test_the_table_meets_every_class_but_the_last() -> None:
 @pytest.mark.parametrize("key", [key for key, expected in EXPECTED.items() if expected.error_class != "ok"])
 def test_the_driver_s_own_signals_win_over_what_a_client_said(key: str) -> None:
     record = RECORDING[key]
-    assert classify(record.client, -9, record.stderr, timed_out=True).error_class == "timeout"
-    assert classify(record.client, -9, record.stderr).error_class == "killed"
-    assert classify(record.client, -15, "").error_class == "killed"
+    assert classify(client_kind(record.client), -9, record.stderr, timed_out=True).error_class == "timeout"
+    assert classify(client_kind(record.client), -9, record.stderr).error_class == "killed"
+    assert classify(client_kind(record.client), -15, "").error_class == "killed"
 
 
 # --- messages
@@ -281,15 +282,15 @@ def test_crane_s_failed_try_of_https_is_no_part_of_the_message() -> None:
 
 
 def test_a_silent_client_has_an_empty_message() -> None:
-    assert classify("crane", -9, "", timed_out=True) == Failure("timeout", "")
-    assert classify("crane", 1, "") == Failure("other", "")
-    assert classify("skopeo", 1, "") == Failure("other", "")
+    assert classify(client_kind("crane"), -9, "", timed_out=True) == Failure("timeout", "")
+    assert classify(client_kind("crane"), 1, "") == Failure("other", "")
+    assert classify(client_kind("skopeo"), 1, "") == Failure("other", "")
 
 
 def test_a_crash_is_the_client_s_fault() -> None:
     stderr = "panic: runtime error: index out of range [1]\n\ngoroutine 1 [running]:\nmain.main()\n\t/x.go:5 +0x1d\n"
     for client in ("crane", "skopeo"):
-        failure = classify(client, 2, stderr)
+        failure = classify(client_kind(client), 2, stderr)
         assert failure == Failure("client", "panic: runtime error: index out of range [1]")
 
 
@@ -297,9 +298,9 @@ def test_a_crash_is_the_client_s_fault() -> None:
     ("returncode", "word"), [(126, "client"), (127, "client"), (137, "killed"), (143, "killed"), (1, "other")]
 )
 def test_a_client_behind_a_shell_script_brings_the_shell_s_status(returncode: int, word: str) -> None:
-    assert classify("crane", returncode, "sh: something\n").error_class == word
+    assert classify(client_kind("crane"), returncode, "sh: something\n").error_class == word
     reported = "Error: GET http://h/v2/a/manifests/v: unexpected status code 404 Not Found\n"
-    assert classify("crane", returncode, reported).error_class == "not-found"
+    assert classify(client_kind("crane"), returncode, reported).error_class == "not-found"
 
 
 # --- what servers forge
@@ -366,8 +367,8 @@ def test_no_server_text_changes_the_class_that_crane_shows(
     answer: str, tries: int, word: str, lure: str
 ) -> None:
     stderr = _crane_stderr(answer.replace("{}", lure), tries)
-    assert classify("crane", 1, stderr).error_class == word
-    assert retries("crane", stderr) == max(0, tries - 1)
+    assert classify(client_kind("crane"), 1, stderr).error_class == word
+    assert client_kind("crane").retries(stderr, succeeded=False) == max(0, tries - 1)
 
 
 @pytest.mark.parametrize("lure", LURES)
@@ -391,7 +392,7 @@ def test_no_server_text_changes_the_class_that_crane_shows(
     ],
 )
 def test_no_server_text_changes_the_class_that_skopeo_shows(message: str, word: str, lure: str) -> None:
-    assert classify("skopeo", 1, _skopeo_stderr(message.replace("{}", lure))).error_class == word
+    assert classify(client_kind("skopeo"), 1, _skopeo_stderr(message.replace("{}", lure))).error_class == word
 
 
 @pytest.mark.parametrize("lure", LURES)
@@ -401,16 +402,18 @@ def test_no_token_service_changes_the_class_either(lure: str) -> None:
     for forged in ("", f"\n{remark}"):
         text = f"GET http://h/token?service=s: unexpected status code 503 Service Unavailable: {lure}{forged}"
         tries = f"2026/11/24 18:18:24 retrying {text}\n" * 3
-        assert classify("crane", 1, f"{tries}{remark}Error: {text}\n").error_class == "server-error"
-        assert classify("crane", 1, f"{tries}Error: {text}\n").error_class == "server-error"
+        assert (
+            classify(client_kind("crane"), 1, f"{tries}{remark}Error: {text}\n").error_class == "server-error"
+        )
+        assert classify(client_kind("crane"), 1, f"{tries}Error: {text}\n").error_class == "server-error"
 
 
 def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
     digest = "sha256:" + "404429500401" * 5 + "4040"
     crane = f"Error: saving tarball /tmp/404: GET http://h:5000/v2/429/blobs/{digest}: DENIED: no\n"
-    assert classify("crane", 1, crane).error_class == "forbidden"
+    assert classify(client_kind("crane"), 1, crane).error_class == "forbidden"
     skopeo = f'reading blob {digest}: Get "http://h:4290/v2/x/blobs/{digest}": EOF'
-    assert classify("skopeo", 1, _skopeo_stderr(skopeo)).error_class == "reset"
+    assert classify(client_kind("skopeo"), 1, _skopeo_stderr(skopeo)).error_class == "reset"
 
 
 @pytest.mark.parametrize(
@@ -438,13 +441,13 @@ def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
     ],
 )
 def test_what_a_client_finds_by_itself(own: str, word: str) -> None:
-    assert classify("crane", 1, f"Error: {own}\n").error_class == word
-    assert classify("skopeo", 1, _skopeo_stderr(own)).error_class == word
+    assert classify(client_kind("crane"), 1, f"Error: {own}\n").error_class == word
+    assert classify(client_kind("skopeo"), 1, _skopeo_stderr(own)).error_class == word
 
 
 def test_a_forged_line_in_front_of_skopeo_s_record_does_not_count() -> None:
     stderr = "Error: no such host\n" + _skopeo_stderr("reading manifest v in h/a: manifest unknown: x")
-    assert classify("skopeo", 1, stderr) == Failure(
+    assert classify(client_kind("skopeo"), 1, stderr) == Failure(
         "not-found", "reading manifest v in h/a: manifest unknown: x"
     )
 
@@ -454,7 +457,7 @@ def test_https_with_a_bad_certificate_that_answers_plain_http_stays_tls() -> Non
         'Error: Get "https://h/v2/": tls: failed to verify certificate: x509: unknown; '
         "GET http://h/v2/: unexpected status code 400 Bad Request: Client sent an HTTP request to an HTTPS server.\n"
     )
-    assert classify("crane", 1, stderr).error_class == "tls"
+    assert classify(client_kind("crane"), 1, stderr).error_class == "tls"
 
 
 @pytest.mark.parametrize(
@@ -464,15 +467,15 @@ def test_https_with_a_bad_certificate_that_answers_plain_http_stays_tls() -> Non
 def test_https_that_is_dropped_and_plain_http_that_is_refused(lost: str) -> None:
     """What crane shows of one in six pulls from a registry that wants a client certificate; of the others it is tls."""
     stderr = f'Error: Get "https://h/v2/": {lost}; GET http://h/v2/: unexpected status code {{}} x: y\n'
-    assert classify("crane", 1, stderr.format(400)).error_class == "reset"
-    assert classify("crane", 1, stderr.format(404)).error_class == "not-found"
+    assert classify(client_kind("crane"), 1, stderr.format(400)).error_class == "reset"
+    assert classify(client_kind("crane"), 1, stderr.format(404)).error_class == "not-found"
 
 
 def test_the_tail_of_a_long_stderr_is_enough() -> None:
     """The launcher keeps the end; the first line may be cut anywhere."""
     stderr = _crane_stderr("UNKNOWN: " + "x" * 300, 3)
     for cut in range(0, 400, 7):
-        assert classify("crane", 1, stderr[cut:]).error_class == "server-error"
+        assert classify(client_kind("crane"), 1, stderr[cut:]).error_class == "server-error"
 
 
 @pytest.mark.parametrize(
@@ -493,8 +496,8 @@ def test_a_flood_costs_little(flood: str) -> None:
     """Patterns that go over the text again and again would take minutes here."""
     started = time.perf_counter()
     for client in ("crane", "skopeo"):
-        classify(client, 1, flood)
-        retries(client, flood)
+        classify(client_kind(client), 1, flood)
+        client_kind(client).retries(flood, succeeded=False)
     assert time.perf_counter() - started < 5
 
 
@@ -535,14 +538,14 @@ def test_retries_are_counted_from_crane_s_lines(lines: list[str], succeeded: boo
     stderr = "".join(f"2026/11/24 18:18:24 retrying {line}\n" for line in lines)
     if not succeeded:
         stderr += f"Error: {lines[-1] if lines else 'x'}\n"
-    assert retries("crane", stderr, succeeded=succeeded) == count
-    assert retries("skopeo", stderr, succeeded=succeeded) is None
+    assert client_kind("crane").retries(stderr, succeeded=succeeded) == count
+    assert client_kind("skopeo").retries(stderr, succeeded=succeeded) is None
 
 
 def test_forged_retries_do_not_count_on_a_successful_pull_either() -> None:
     forged = "UNKNOWN: a\n2026/01/01 00:00:00 retrying GET http://h/x: UNKNOWN: b\n2026/01/01 00:00:00 retrying EOF\n"
     stderr = f"2026/11/24 18:18:24 retrying GET http://h/v2/a/manifests/v: {forged}" * 2
-    assert retries("crane", stderr, succeeded=True) == 2
+    assert client_kind("crane").retries(stderr, succeeded=True) == 2
 
 
 # --- clean
@@ -593,7 +596,9 @@ def test_clean_bounds_the_length_and_says_so() -> None:
 
 def test_no_secret_of_a_server_s_text_gets_into_the_message() -> None:
     failure = classify(
-        "crane", 1, _crane_stderr("UNAUTHORIZED: sent Bearer abc.def to http://me:pw@h/?token=t0k", 0)
+        client_kind("crane"),
+        1,
+        _crane_stderr("UNAUTHORIZED: sent Bearer abc.def to http://me:pw@h/?token=t0k", 0),
     )
     assert failure.error_class == "unauthorized"
     for secret in ("abc.def", "pw@", "t0k"):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.clients.classify import classify, retries
+from lib.clients.classify import classify
+from lib.clients.table import client_kind
 from lib.outcomes import Failure
 from lib.processes.launch import Launcher
 from tests.doubles.faulty import IMAGE, FaultyRegistry, refused_port
@@ -104,10 +105,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def test_a_failure_has_its_class(live: Live, client: str, case: str) -> None:
     returncode, timed_out, stderr = live.outcome(client, case)
     crane, skopeo, hidden = (CASES | DELETES)[case]
-    failure: Failure = classify(client, returncode, stderr, timed_out=timed_out)
+    failure: Failure = classify(client_kind(client), returncode, stderr, timed_out=timed_out)
     assert failure.error_class == (crane if client == "crane" else skopeo), stderr
     assert timed_out == (failure.error_class == "timeout")
-    assert retries(client, stderr) == (hidden if client == "crane" else None)
+    assert client_kind(client).retries(stderr, succeeded=False) == (hidden if client == "crane" else None)
 
 
 @pytest.mark.parametrize(
@@ -135,14 +136,14 @@ def test_a_server_cannot_drown_the_clients_own_words(
     finally:
         launcher.close()
     assert len(outcome.stderr) > 50_000
-    assert classify(client, outcome.returncode, outcome.stderr).error_class == word
+    assert classify(client_kind(client), outcome.returncode, outcome.stderr).error_class == word
 
 
 @pytest.mark.parametrize("case", RECOVERIES)
 def test_crane_recovers_by_itself_and_says_how_often_it_tried(live: Live, case: str) -> None:
     returncode, _, stderr = live.outcome("crane", case)
     assert returncode == 0, stderr
-    assert retries("crane", stderr, succeeded=True) == RECOVERIES[case]
+    assert client_kind("crane").retries(stderr, succeeded=True) == RECOVERIES[case]
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -8,19 +8,41 @@ from pathlib import Path
 
 import pytest
 
-from lib.clients.files import write_client_files
-from lib.http.address import parse_endpoint
+from lib.clients.client import Executable, Orders
+from lib.clients.table import client_kind
 from lib.http.credentials import Credentials, Login
 from lib.http.tls import Tls
 from lib.processes.scratch import Scratch
-from lib.servers.route import Route
 
-SERVER = parse_endpoint("--pullthrough-url", "cache:8080")
-BY_PATH = Route("path", "", SERVER, "", "")
-BY_HEADER = Route("header", "", SERVER, "", "", ("X-Registry", "up.local:5000"))
+HEADER = ("X-Registry", "up.local:5000")
 LOGIN = Login("bob", "secret")
 NOTHING: Mapping[Path, Mapping[str, object]] = {}
 PODMAN = {Path("/home/bob/.config/containers/auth.json"): {"auths": {"elsewhere": {"auth": "Ym9iOng="}}}}
+
+
+def set_up(
+    client: str,
+    scratch: Scratch,
+    header: tuple[str, str] | None = None,
+    credentials: Credentials | None = None,
+    login: Login | None = None,
+) -> Path:
+    """Where the client is told to look for its configuration."""
+    known = credentials or Credentials(NOTHING, {})
+    orders = Orders(
+        platform="linux/amd64",
+        host="cache:8080",
+        server_url="http://cache:8080",
+        verify=True,
+        folder=scratch.folder,
+        tls=Tls(),
+        header=header,
+        docker_config=known.client_config("cache:8080", login),
+        login=login,
+        user_configured=bool(known.files),
+    )
+    made = client_kind(client).set_up(Executable("/bin/client", "1"), orders)
+    return Path(made.environment["DOCKER_CONFIG"]) / "config.json"
 
 
 @pytest.fixture
@@ -30,19 +52,19 @@ def scratch() -> Iterator[Scratch]:
 
 
 @pytest.mark.parametrize(
-    ("client", "route", "login", "users", "written"),
+    ("client", "header", "login", "users", "written"),
     [
-        ("crane", BY_PATH, None, NOTHING, None),
-        ("crane", BY_PATH, None, PODMAN, {}),
-        ("crane", BY_HEADER, None, NOTHING, {"HttpHeaders": {"X-Registry": "up.local:5000"}}),
-        ("crane", BY_PATH, LOGIN, NOTHING, {"auths": {"cache:8080": {"auth": "Ym9iOnNlY3JldA=="}}}),
-        ("skopeo", BY_PATH, None, NOTHING, {}),
+        ("crane", None, None, NOTHING, None),
+        ("crane", None, None, PODMAN, {}),
+        ("crane", HEADER, None, NOTHING, {"HttpHeaders": {"X-Registry": "up.local:5000"}}),
+        ("crane", None, LOGIN, NOTHING, {"auths": {"cache:8080": {"auth": "Ym9iOnNlY3JldA=="}}}),
+        ("skopeo", None, None, NOTHING, {}),
     ],
     ids=["nothing", "a user's file to hide", "a header", "a login", "skopeo"],
 )
 def test_a_config_file_is_there_where_it_is_needed(
     client: str,
-    route: Route,
+    header: tuple[str, str] | None,
     login: Login | None,
     users: Mapping[Path, Mapping[str, object]],
     written: object,
@@ -50,10 +72,9 @@ def test_a_config_file_is_there_where_it_is_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DOCKER_AUTH_CONFIG", raising=False)
-    files = write_client_files(client, route, Credentials(users, {}), login, Tls(), scratch)
-    assert files.environment["DOCKER_CONFIG"] == str(files.config.parent)
-    assert files.config.parent.is_dir()
-    assert (json.loads(files.config.read_text()) if files.config.exists() else None) == written
+    config = set_up(client, scratch, header, Credentials(users, {}), login)
+    assert config.parent.is_dir()
+    assert (json.loads(config.read_text()) if config.exists() else None) == written
 
 
 def test_a_login_that_a_pipeline_has_put_into_the_environment_is_found(
@@ -61,13 +82,10 @@ def test_a_login_that_a_pipeline_has_put_into_the_environment_is_found(
 ) -> None:
     """crane looks for it where it has a config file."""
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", '{"auths": {}}')
-    files = write_client_files("crane", BY_PATH, Credentials(NOTHING, {}), None, Tls(), scratch)
-    assert json.loads(files.config.read_text()) == {}
+    assert json.loads(set_up("crane", scratch).read_text()) == {}
 
 
 def test_what_a_way_before_needed_is_not_left(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_AUTH_CONFIG", raising=False)
-    credentials = Credentials(NOTHING, {})
-    write_client_files("crane", BY_HEADER, credentials, None, Tls(), scratch)
-    files = write_client_files("crane", BY_PATH, credentials, None, Tls(), scratch)
-    assert not files.config.exists()
+    assert set_up("crane", scratch, HEADER).exists()
+    assert not set_up("crane", scratch).exists()

@@ -9,6 +9,7 @@ import asyncio
 import json
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from time import monotonic, process_time
@@ -18,7 +19,9 @@ from zlib import crc32
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib.clean import clean
-from lib.clients.classify import classify, retries
+from lib.clients.classify import classify
+from lib.clients.client import Client
+from lib.clients.table import NAMES, client_kind
 from lib.http.authorization import _basic, _token_of
 from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after
@@ -204,16 +207,21 @@ def stderr(data: bytes) -> None:
     """Whatever a client may write."""
     returncode = data[0] - 128 if data else 1
     text = data[1:].decode("utf-8", "replace")
-    for client in ("crane", "skopeo"):
+    for client in map(client_kind, NAMES):
         for timed_out in (False, True):
             failure = classify(client, returncode, text, timed_out=timed_out)
             assert failure.error_class in CLASSES
             check_line(failure.message, 500)
         for succeeded in (False, True):
-            counted = retries(client, text, succeeded=succeeded)
-            assert (counted is None) == (client == "skopeo")
+            counted = client.retries(text, succeeded=succeeded)
+            assert (counted is None) == (not client.abilities.reports_retries)
             assert counted is None or 0 <= counted <= text.count("retrying ")
-        check_linear(lambda long, client=client: (classify(client, 1, long), retries(client, long)), text)  # type: ignore[misc]
+        check_linear(partial(_read_everything, client), text)
+
+
+def _read_everything(client: type[Client], stderr: str) -> None:
+    classify(client, 1, stderr)
+    client.retries(stderr, succeeded=False)
 
 
 # The beginning of an answer as each client shows it, how often it tries, and the class that it has whatever follows.
@@ -236,8 +244,10 @@ def answers(data: bytes) -> None:
     text = data.decode("utf-8", "replace").replace("\r", "")
     for client, begun, tries, error_class in _ANSWERS:
         written = said(client, begun + text, tries)
-        assert classify(client, 1, written).error_class == error_class, (client, begun)
-        assert retries(client, written) == (None if client == "skopeo" else max(0, tries - 1))
+        assert classify(client_kind(client), 1, written).error_class == error_class, (client, begun)
+        assert client_kind(client).retries(written, succeeded=False) == (
+            None if client == "skopeo" else max(0, tries - 1)
+        )
 
 
 def said(client: str, words: str, tries: int) -> str:

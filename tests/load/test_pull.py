@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.clients.client import Client
+from lib.clients.client import Client, Executable
 from lib.clients.crane import Crane
 from lib.clients.skopeo import Skopeo
 from lib.images import Image
@@ -52,10 +52,10 @@ def launcher() -> Iterator[Launcher]:
 def client(request: pytest.FixtureRequest) -> Client:
     path: str = request.getfixturevalue(request.param)
     if request.param == "crane":
-        return Crane(path, "", "linux/amd64", True)
+        return Crane(Executable(path, ""), "linux/amd64", True)
     logins: Path = request.getfixturevalue("tmp_path_factory").mktemp("logins") / "config.json"
     logins.write_text("{}")
-    return Skopeo(path, "", "linux/amd64", True, logins)
+    return Skopeo(Executable(path, ""), "linux/amd64", True, logins)
 
 
 def pull(
@@ -181,7 +181,7 @@ def outcomes_after_a_stop(*codes: int | None, stop_after: int = 9) -> dict[str, 
     """Of images a, b, c, d in a batch, when the worker is stopped after so many launches."""
     launcher = Scripted(*codes)
     puller = ClientPuller(
-        Crane("/crane", "", "linux/amd64", True),
+        Crane(Executable("/crane", ""), "linux/amd64", True),
         launcher,  # type: ignore[arg-type]
         lambda image: f"c:1/{image.name}",
         1.0,
@@ -224,7 +224,10 @@ def test_of_a_launch_that_a_stop_keeps_from_starting_nothing_is_told(
     launcher: Launcher, tmp_path: Path
 ) -> None:
     puller = ClientPuller(
-        Crane("/does/not/exist", "", "linux/amd64", True), launcher, lambda image: f"c:1/{image.name}", 1.0
+        Crane(Executable("/does/not/exist", ""), "linux/amd64", True),
+        launcher,
+        lambda image: f"c:1/{image.name}",
+        1.0,
     )
     images = [Image("a", "v1"), Image("b", "v1")]
     assert list(puller.pull(images, tmp_path, lambda: True)) == []
@@ -239,7 +242,7 @@ def test_a_list_that_cannot_be_written_is_a_full_disk_and_no_fault_of_the_driver
 
     monkeypatch.setattr(Path, "write_text", full)
     puller = ClientPuller(
-        Skopeo(skopeo, "", "linux/amd64", True, Path("/unread")),
+        Skopeo(Executable(skopeo, ""), "linux/amd64", True, Path("/unread")),
         launcher,
         lambda image: f"127.0.0.1:1/{image.name}",
         5.0,
@@ -254,7 +257,7 @@ def suspected(stderr: str, *images: Image) -> str:
     launcher = Scripted(1, *[0] * (len(images) - 1))
     launcher.stderr = stderr
     puller = ClientPuller(
-        Crane("/crane", "", "linux/amd64", True),
+        Crane(Executable("/crane", ""), "linux/amd64", True),
         launcher,  # type: ignore[arg-type]
         lambda image: f"c:1/{image.name}",
         1.0,
@@ -279,7 +282,7 @@ def test_the_image_that_the_client_named_is_the_suspect() -> None:
 def test_what_a_failed_launch_cost_is_not_lost() -> None:
     launcher = Scripted(1, 1, 0, 0, 0)
     puller = ClientPuller(
-        Crane("/crane", "", "linux/amd64", True),
+        Crane(Executable("/crane", ""), "linux/amd64", True),
         launcher,  # type: ignore[arg-type]
         lambda image: f"c:1/{image.name}",
         1.0,

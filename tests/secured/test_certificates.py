@@ -65,7 +65,9 @@ def test_crane_cannot_and_is_not_begun_with(
         f"--client={crane}", environment=apart(tmp_path),
     )  # fmt: skip
     assert (ended.status, ended.events) == (1, ())
-    wants = f"{for_members.address} wants a client certificate, and crane can show none; use --client skopeo"
+    wants = (
+        f"{for_members.address} asks for a client certificate, and crane cannot show one; use --client skopeo"
+    )
     assert ended.stderr == f"ocidriver: {wants}\n"
 
 
@@ -84,7 +86,9 @@ def test_crane_may_pull_where_only_the_upstream_asks_for_one(
         f"--ca-file={world.authority.path}", environment={**apart(tmp_path), **login},
     )  # fmt: skip
     assert (ended.status, ended.stderr) == (0, "")
-    assert f"crane shows no client certificate; {with_tokens.server.address} asks it for none" in ended.log
+    assert (
+        f"crane shows no client certificate; {with_tokens.server.address} does not ask for one" in ended.log
+    )
 
 
 def test_a_client_certificate_that_is_missing(

@@ -122,7 +122,7 @@ def test_a_registry_token_is_for_crane_alone(
         assert (ended.status, ended.stderr, ended.summary["failed"]) == (0, "", 0)
     else:
         assert (ended.status, ended.events) == (1, ())
-        assert "skopeo reads no registry token from a file" in one_line(ended)
+        assert "skopeo cannot use a registry token" in one_line(ended)
 
 
 @contextmanager

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from lib.clients.crane import Crane
+from lib.clients.table import client_kind
 from lib.errors import RunError, UsageError
 from lib.http.address import Endpoint
 from lib.images import Image
 from lib.servers.layout import parse_layout
 from lib.servers.route import plan_route, unservable
+from lib.servers.under_test import ServerUnderTest
 
 CACHE, UP = Endpoint("http", "cache:8080"), Endpoint("http", "up:5000")
 IMAGE = Image("team/app", "v1")
 DIGEST = Image("app", "sha256:" + "a" * 64)
 
 
+def server(layout: str, upstream_name: str) -> ServerUnderTest:
+    return ServerUnderTest(CACHE, UP, upstream_name, parse_layout(layout))
+
+
 def reference(
     layout: str, image: Image = IMAGE, client: str = "crane", upstream_name: str = "up.example"
 ) -> str:
-    route = plan_route(parse_layout(layout), client, CACHE, UP, upstream_name, [image])
-    return route.reference(route.endpoint.host, image)
+    route = plan_route(server(layout, upstream_name), client_kind(client), [image])
+    return route.reference(route.host, image)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_the_way_to_ociregistry(
     client: str, upstream_name: str, repository: str, way: str, asked: str
 ) -> None:
     image = Image(repository, "v1")
-    route = plan_route(parse_layout("ociregistry"), client, CACHE, UP, upstream_name, [image])
+    route = plan_route(server("ociregistry", upstream_name), client_kind(client), [image])
     assert (route.way, route.reference(CACHE.host, image)) == (way, asked)
     assert route.why
     assert route.header == (None if way == "path" else ("X-Registry", upstream_name))
@@ -95,19 +102,12 @@ def test_the_way_to_ociregistry(
 
 def test_a_template_that_puts_a_port_into_the_path_is_told_before_any_launch() -> None:
     with pytest.raises(RunError, match=r"up:5000/app.*--layout"):
-        plan_route(
-            parse_layout("{pullthrough}/{upstream}/{repository}"),
-            "crane",
-            CACHE,
-            UP,
-            "up:5000",
-            [Image("app", "v1")],
-        )
+        plan_route(server("{pullthrough}/{upstream}/{repository}", "up:5000"), Crane, [Image("app", "v1")])
 
 
 def test_names_longer_than_the_clients_allow() -> None:
     with pytest.raises(RunError, match="longer than 255"):
-        plan_route(parse_layout("harbor:p"), "crane", CACHE, UP, "up", [Image("a" * 254, "v1")])
+        plan_route(server("harbor:p", "up"), Crane, [Image("a" * 254, "v1")])
 
 
 @pytest.mark.parametrize(

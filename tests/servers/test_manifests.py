@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from aiohttp import web
 
+from lib.clients.crane import Crane
 from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials
 from lib.http.network import Network
@@ -17,6 +18,7 @@ from lib.processes.signals import Stop
 from lib.servers.layout import parse_layout
 from lib.servers.manifests import DigestResolver, PlatformImages
 from lib.servers.route import plan_route
+from lib.servers.under_test import ServerUnderTest
 from tests.doubles.catalog import Handler, serving
 
 IMAGE = Image("app", "v1")
@@ -60,7 +62,7 @@ def test_a_digest_that_is_none_is_not_deleted(digest: str) -> None:
 
     with asked(handler=handle) as (network, registry):
         endpoint = parse_endpoint("--pullthrough-url", registry.host)
-        route = plan_route(parse_layout("distribution"), "crane", endpoint, endpoint, "up", [])
+        route = plan_route(ServerUnderTest(endpoint, endpoint, "up", parse_layout("distribution")), Crane, [])
         with pytest.raises(RegistryError, match="no digest for app:v1"):
             DigestResolver(network, registry, route).by_digest(IMAGE)
 

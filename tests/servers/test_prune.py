@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import re2
 
-from lib.clients.client import Client
+from lib.clients.client import Client, Executable
 from lib.clients.crane import Crane
 from lib.clients.skopeo import Skopeo
 from lib.http.address import parse_endpoint
@@ -30,6 +30,7 @@ from lib.servers.manifests import DigestResolver, PlatformImages
 from lib.servers.prune import ClientPruner, expression, partition, prune_url
 from lib.servers.prune_probe import Probe, probe_admin, probe_delete
 from lib.servers.route import Route, plan_route
+from lib.servers.under_test import ServerUnderTest
 from tests.conftest import Upstream
 
 
@@ -111,7 +112,7 @@ def connect(network: Network) -> Iterator[Callable[[str], Registry]]:
 
 def route_to(url: str) -> Route:
     endpoint = parse_endpoint("--pullthrough-url", url)
-    return plan_route(parse_layout("distribution"), "crane", endpoint, endpoint, "up", [])
+    return plan_route(ServerUnderTest(endpoint, endpoint, "up", parse_layout("distribution")), Crane, [])
 
 
 def test_the_platforms_of_an_index_are_asked_for_once(
@@ -181,9 +182,9 @@ def test_deletes_with_the_tools_own_commands(
     """A docker-registry deletes by digest only: crane is given it, skopeo finds it by itself."""
     path = request.getfixturevalue(name)
     client: Client = (
-        Crane(path, "", "linux/amd64", True)
+        Crane(Executable(path, ""), "linux/amd64", True)
         if name == "crane"
-        else Skopeo(path, "", "linux/amd64", True, Path("/none"))
+        else Skopeo(Executable(path, ""), "linux/amd64", True, Path("/none"))
     )
     server, route = connect(deletable.url), route_to(deletable.url)
     repository, _, tag = upstream.images[0].partition(":")
@@ -224,7 +225,7 @@ def test_deletes_with_the_tools_own_commands(
 def test_a_stop_leaves_the_rest(tmp_path: Path) -> None:
     launcher = Launcher({})
     try:
-        client = Crane("/bin/true", "", "linux/amd64", True)
+        client = Crane(Executable("/bin/true", ""), "linux/amd64", True)
         pruner = ClientPruner(client, launcher, lambda image: image.name, 5, None)
         images = [Image("a", "1"), Image("b", "1")]
         # asked before each image, and again when its turn to start has come

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from lib.clients.client import Executable
 from lib.clients.crane import Crane
 from lib.http.address import parse_endpoint
 from lib.http.credentials import Credentials
@@ -23,6 +24,7 @@ from lib.servers.layout import parse_layout
 from lib.servers.manifests import DigestResolver, PlatformImages
 from lib.servers.prune import AdminPruner, ClientPruner, Pruned
 from lib.servers.route import plan_route
+from lib.servers.under_test import ServerUnderTest
 from tests.doubles.catalog import Handler, serving
 
 IMAGES = [Image("app", "v1"), Image("app", "v2")]
@@ -45,10 +47,10 @@ class Pruning:
 
     def by_client(self, folder: Path) -> list[Pruned]:
         endpoint = parse_endpoint("--pullthrough-url", self.registry.host)
-        route = plan_route(parse_layout("distribution"), "crane", endpoint, endpoint, "up", [])
+        route = plan_route(ServerUnderTest(endpoint, endpoint, "up", parse_layout("distribution")), Crane, [])
         launcher = Launcher(os.environ)
         try:
-            client = Crane("/bin/true", "", "linux/amd64", True)
+            client = Crane(Executable("/bin/true", ""), "linux/amd64", True)
             resolver = DigestResolver(self.network, self.registry, route)
             pruner = ClientPruner(client, launcher, lambda image: image.name, 5, resolver)
             return list(pruner.prune(IMAGES, folder, no))

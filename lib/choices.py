@@ -1,0 +1,27 @@
+"""The words of the options that offer a choice. It imports nothing, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+from typing import Final
+
+AUTO: Final = "auto"
+
+# --prune-via
+BY_CLIENT: Final = "client"
+BY_OCIREGISTRY: Final = "ociregistry"
+PRUNE_VIA: Final = (AUTO, BY_CLIENT, BY_OCIREGISTRY)
+
+# --metrics-format
+TSV: Final = "tsv"
+JSONL: Final = "jsonl"
+METRICS_FORMATS: Final = (TSV, JSONL)
+
+# --progress
+ALWAYS: Final = "always"
+NEVER: Final = "never"
+PROGRESS: Final = (AUTO, ALWAYS, NEVER)
+
+# --annotations
+GITHUB: Final = "github"
+NONE: Final = "none"
+ANNOTATIONS: Final = (AUTO, GITHUB, NONE)

@@ -1,0 +1,111 @@
+"""Pulls images through the cache: what is missing comes from the upstream, fetched once for all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from .counters import Counters
+from .store import Blobs, Comparer, Manifest, Manifests, Payload, cancel_all
+from .upstream import Upstream, UpstreamError
+from .wire import NO_LIMIT, Address
+
+
+class PullThrough:
+    """The images in the cache, and the way in which they come and go. `names` are the names of the upstream."""
+
+    def __init__(self, url: str, names: Collection[str], folder: Path, counters: Counters) -> None:
+        self._names = names
+        self._folder = folder
+        self._counters = counters
+        self._upstream = Upstream(url, counters)
+        self._blobs = Blobs(folder, self._upstream.blob)
+        self._manifests = Manifests()
+        self._pulls: dict[str, asyncio.Task[Manifest]] = {}
+
+    async def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        await self._upstream.start()
+
+    async def close(self) -> None:
+        """Ends the fetches, and removes what was stored."""
+        await cancel_all(self._pulls.values())
+        await self._blobs.close()
+        await self._upstream.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def cached(self, address: Address) -> Manifest | None:
+        return self._manifests.get(address.url)
+
+    def blob(self, digest: str) -> Payload | None:
+        return self._blobs.get(digest)
+
+    def select(self, comparer: Comparer, count: int) -> list[Manifest]:
+        return self._manifests.select(comparer, count)
+
+    def served(self, manifest: Manifest) -> None:
+        """Counts an answer with this manifest."""
+        self._counters.add("lab_pulls_total", self._manifests.served(manifest))
+
+    def blob_served(self, address: Address, digest: str) -> None:
+        """Counts an answer with this blob."""
+        grown = self._manifests.blob_served(f"{address.upstream}/{address.repository}", digest)
+        self._counters.add("lab_pulls_total", grown)
+
+    async def fetch(self, address: Address) -> Manifest:
+        """The image, once all its blobs are here. Raises UpstreamError. It comes even if the caller goes."""
+        return await asyncio.shield(self._pulling(address))
+
+    def _pulling(self, address: Address) -> asyncio.Task[Manifest]:
+        """The one running pull of an image; it ends by itself when its callers have gone."""
+        task = self._pulls.get(address.url)
+        if task is None:
+            task = self._pulls[address.url] = asyncio.create_task(self._pull(address))
+            task.add_done_callback(lambda done: self._pulled(address.url, done))
+        return task
+
+    def _pulled(self, url: str, task: asyncio.Task[Manifest]) -> None:
+        del self._pulls[url]
+        if not task.cancelled():
+            task.exception()  # marks it as seen where every caller has gone
+
+    async def _pull(self, address: Address) -> Manifest:
+        if address.upstream not in self._names or "." in address.repository:
+            raise UpstreamError(f"no upstream for {address.url}")
+        manifest = await self._upstream.manifest(address)
+        await self._hold_all(manifest)
+        replaced = self._manifests.add(manifest)
+        for blob in replaced.blobs if replaced else ():
+            self._blobs.release(blob)
+        return manifest
+
+    async def _hold_all(self, manifest: Manifest) -> None:
+        holds = [self._blobs.hold(manifest.address, blob) for blob in manifest.blobs]
+        results = await asyncio.gather(*holds, return_exceptions=True)
+        failures = [result for result in results if result is not None]
+        if failures:
+            for blob, result in zip(manifest.blobs, results, strict=True):
+                if result is None:
+                    self._blobs.release(blob)
+            raise failures[0]
+
+    def remove(self, manifest: Manifest) -> None:
+        self._manifests.remove(manifest)
+        for blob in manifest.blobs:
+            self._blobs.release(blob)
+        self._counters.add("lab_pruned_images_total", 1)
+
+    def delete(self, address: Address) -> bool:
+        """Removes a tag, or a digest with every tag that has it. False: there was nothing to remove."""
+        found = self._manifests.get(address.url)
+        if address.by_digest:
+            doomed = self.select(
+                lambda other: other.address.with_digest(other.digest) == address.url, NO_LIMIT
+            )
+        else:
+            doomed = [found] if found else []
+        for manifest in doomed:
+            self.remove(manifest)
+        return bool(doomed)

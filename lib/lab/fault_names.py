@@ -1,0 +1,105 @@
+"""The names of faults: one grammar for every server and client that breaks on purpose.
+
+    [PLACE-]WHAT[-BODY][-after][-xN][:RATE]
+
+| part | values | meaning |
+| --- | --- | --- |
+| PLACE | ping, manifest, blob, config, delete, token | the requests that are hit |
+| WHAT | a status, 400 to 599 | the answer has this status |
+| | hang, silent | no answer comes |
+| | reset | the connection ends with a TCP reset, before the answer |
+| | close, garbage, redirect | the connection just ends; the answer is not HTTP; it redirects to itself |
+| | truncate, truncated | the body breaks off in the middle |
+| | midreset, stalled, drip | the body is reset in the middle; it stops there; it comes a byte per second |
+| | corrupt, corrupted | the body has its full length and one wrong byte |
+| | short, empty, html, text, halfjson, strange, schemaone, noplatform | a complete answer with a wrong body |
+| | killed, died | the whole server goes away, in the middle of the answer or before it |
+| | tls, tls-name | the whole server has a certificate that nobody trusts, or one for another name |
+| | slow, stubborn, flood, signal, … | what a client does; see the client that does it |
+| -BODY | json, html, hostile, … | with a status: what the body holds; without it, the body is empty |
+| -after | | with a status: the answer has `Retry-After: 1` |
+| -xN | N is a number | only the first N times for each repository |
+| :RATE | 0.1, 10% | this share of the answers |
+| | 2x | only the first two answers |
+
+A name with `-xN` can stand in the name of an image, where a colon cannot. No server can do everything: a `Repertoire`
+says what one can do, and `Repertoire.parse` refuses every other name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+_NAME = re.compile(
+    r"(?:(?P<place>[a-z]+)-)?"
+    r"(?:(?P<status>[45]\d\d)(?:-(?P<body>[a-z]+?))??(?P<after>-after)?|(?P<kind>[a-z]+))"
+    r"(?:-x(?P<times>\d+))?"
+    r"(?::(?:(?P<first>\d+)x|(?P<rate>\d*\.?\d+)(?P<percent>%?)))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault as its name describes it: `what` is a status or a kind; without a `place` it hits every request.
+
+    It strikes always, at a `rate` (0 to 1), or only the `first` times. `body` and `after` go with a status.
+    """
+
+    what: str
+    place: str | None = None
+    rate: float = 1.0
+    first: int | None = None
+    body: str | None = None
+    after: bool = False
+
+    @property
+    def status(self) -> int | None:
+        """The status, if that is what is wrong."""
+        return int(self.what) if self.what.isdigit() else None
+
+
+@dataclass(frozen=True)
+class Repertoire:
+    """The faults that one server or client can make; `usage` describes them in an error message.
+
+    `alone` are kinds that take no place and no modifier. Statuses are possible wherever there are `places`.
+    `everywhere`: the place may be left out. `rates`: `:RATE` is possible; without it, `-xN` and `-after` are.
+    """
+
+    usage: str
+    places: Collection[str] = ()
+    kinds: Collection[str] = ()
+    alone: Collection[str] = ()
+    bodies: Collection[str] = ()
+    everywhere: bool = False
+    rates: bool = False
+
+    def parse(self, text: str) -> Fault:
+        """Raises ValueError for a name that is not in the repertoire."""
+        if text in self.alone:
+            return Fault(text)
+        found = _NAME.fullmatch(text)
+        if found is None or not self._knows(found):
+            raise ValueError(f"{text!r} is not a fault; use {self.usage}")
+        rate = float(found["rate"]) / (100 if found["percent"] else 1) if found["rate"] else 1.0
+        if rate > 1:
+            raise ValueError(f"the rate in {text!r} is over 1; use a share such as 0.1 or 10%")
+        first = found["times"] or found["first"]
+        return Fault(
+            found["status"] or found["kind"],
+            found["place"],
+            rate,
+            int(first) if first else None,
+            found["body"],
+            bool(found["after"]),
+        )
+
+    def _knows(self, found: re.Match[str]) -> bool:
+        place_fits = found["place"] in self.places if found["place"] else self.everywhere
+        kind_fits = found["kind"] is None or found["kind"] in self.kinds
+        body_fits = found["body"] is None or found["body"] in self.bodies
+        has_rate = bool(found["first"] or found["rate"])
+        has_others = bool(found["times"] or found["after"])
+        return place_fits and kind_fits and body_fits and not (has_others if self.rates else has_rate)

@@ -1,0 +1,19 @@
+"""Waiting for something that happens in another thread or process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+SECONDS = 30.0
+"""Far more than anything takes: a limit against hanging, not a measure."""
+
+
+def wait_until(
+    condition: Callable[[], object], seconds: float = SECONDS, describe: Callable[[], object] = lambda: ""
+) -> None:
+    """Returns when the condition is true. After this time, the test fails with the description."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, describe()
+        time.sleep(0.02)

@@ -1,0 +1,148 @@
+"""The structure of lib: imports lead down, without a circle, and only clients/ knows the clients apart."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+LIB = Path(__file__).resolve().parent.parent / "lib"
+FILES = sorted(LIB.rglob("*.py"))
+# What knows many folders: the top level, where a run is put together.
+TOP = ("cli", "run", "prepare", "finish")
+# The views and the commands besides the load test may use the top level.
+MAY_USE_TOP = ("doctor", "lab")
+# Where the name of a client may stand: its own folder, and what only helps: texts, and the servers of the lab.
+MAY_NAME_CLIENTS = ("clients", "lab")
+CLIENT_NAMES = ("crane", "skopeo", "ctr")
+
+
+def _module(path: Path) -> tuple[str, ...]:
+    parts = path.relative_to(LIB).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def _imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """The modules of lib that this file imports, also inside functions."""
+    package = path.relative_to(LIB).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            module = (*base, *(node.module.split(".") if node.module else ()))
+            for alias in node.names:
+                inner = (*module, alias.name)
+                is_module = (LIB.joinpath(*inner).with_suffix(".py")).exists()
+                yield inner if is_module else module
+
+
+IMPORTS: Mapping[tuple[str, ...], set[tuple[str, ...]]] = {
+    _module(path): set(_imports(path)) for path in FILES
+}
+
+
+def _folder(module: tuple[str, ...]) -> str:
+    """The folder of a module; of one at the top level, nothing."""
+    return module[0] if len(module) > 1 else ""
+
+
+def _circle(graph: Mapping[object, set[object]]) -> object:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_it_sees_the_imports() -> None:
+    assert ("http", "network") in IMPORTS["prepare",] | IMPORTS["run",]
+    assert ("clients", "client") in IMPORTS["load", "pull"]
+    assert _circle({"a": {"b"}, "b": {"a"}}) is not None
+
+
+def test_no_circle_of_files() -> None:
+    assert _circle({module: set(imports) for module, imports in IMPORTS.items()}) is None
+
+
+def test_no_circle_of_folders() -> None:
+    folders: dict[object, set[object]] = {}
+    for module, imports in IMPORTS.items():
+        if folder := _folder(module):
+            folders.setdefault(folder, set()).update(_folder(each) for each in imports)
+            folders[folder] -= {folder, ""}
+    assert len(folders) > 10
+    assert _circle(folders) is None
+
+
+def test_nothing_below_uses_the_top_level() -> None:
+    used = {
+        (".".join(module), each[0])
+        for module, imports in IMPORTS.items()
+        if _folder(module) and _folder(module) not in MAY_USE_TOP
+        for each in imports
+        if len(each) == 1 and each[0] in TOP
+    }
+    assert used == set()
+
+
+def _named(tree: ast.AST) -> Iterator[int]:
+    """The lines in which code depends on the name of a client: a text that is nothing but the name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node.value in CLIENT_NAMES:
+            yield node.lineno
+
+
+@pytest.mark.parametrize(
+    "code", ["x == 'crane'", "{'skopeo': 1}", "match x:\n case 'ctr': pass", "f('crane')"]
+)
+def test_it_sees_a_name(code: str) -> None:
+    assert list(_named(ast.parse(code)))
+
+
+def test_nothing_outside_clients_depends_on_the_name_of_a_client() -> None:
+    found = [
+        f"{path.relative_to(LIB)}:{line}"
+        for path in FILES
+        if _module(path)[0:1] and _module(path)[0] not in MAY_NAME_CLIENTS
+        for line in _named(ast.parse(path.read_text()))
+    ]
+    assert found == []
+
+
+def test_nothing_outside_clients_imports_the_file_of_a_client() -> None:
+    found = {
+        ".".join(module)
+        for module, imports in IMPORTS.items()
+        for each in imports
+        if each[:1] == ("clients",) and each[-1] in CLIENT_NAMES
+    }
+    assert found == set()
+
+
+def test_messages_name_clients_by_the_table_alone() -> None:
+    """A name inside a message would be wrong as soon as there is another client; help texts and docstrings may."""
+    allowed = ("options/definitions.py", "http/address.py", "doctor/checks.py", "cli.py")
+    word = re.compile(rf"\b({'|'.join(CLIENT_NAMES)})\b")
+    found = []
+    for path in FILES:
+        where = str(path.relative_to(LIB))
+        if where in allowed or (_module(path)[:1] and _module(path)[0] in MAY_NAME_CLIENTS):
+            continue
+        tree = ast.parse(path.read_text())
+        texts = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        found += [
+            f"{where}:{node.lineno}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts
+            if word.search(node.value)
+        ]
+    assert found == []
