@@ -23,7 +23,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.doubles.faulty import CERTIFICATES, CONFIG_DIGEST, FaultyRegistry, refused_port
+from tests.doubles.faulty import CERTIFICATES, FaultyRegistry
+from tests.doubles.good_image import CONFIG_DIGEST
+from tests.support.ports import refused_port
 
 RECORDING: Final = Path(__file__).parent / "recorded" / "failures.json"
 LIMIT_SECONDS: Final = 12.0

@@ -19,9 +19,9 @@ import pytest
 
 from lib.lab.servers import lab_cache
 from lib.processes.signals import SIGNALS
-from tests.conftest import Upstream
-from tests.doubles.fake_crane import install
-from tests.support.driving import Ended, finish, left_running, read, start, wait_for_the_script
+from tests.doubles.fake_crane import image_list, install
+from tests.support.driving import NOBODY, Ended, finish, left_running, read, start, wait_for_the_script
+from tests.support.upstream import Upstream
 
 STOPS = int(os.environ.get("OCIDRIVER_STOPS", "40"))
 SEED = int(os.environ.get("OCIDRIVER_STOPS_SEED", "1"))
@@ -127,16 +127,11 @@ def test_the_real_client_through_a_cache_with_prunes(crane: str, upstream: Upstr
 @pytest.mark.timeout(60 + 3 * STOPS)
 def test_a_client_that_is_slow_hangs_and_leaves_processes(tmp_path: Path) -> None:
     client = install(tmp_path)
-    (tmp_path / "images").write_text("ok/a:1\nslow/b:1\norphan/c:1\nhang/d:1\n")
+    images = image_list(client, ["ok/a:1", "slow/b:1", "orphan/c:1", "hang/d:1"])
     check_all(
         tmp_path,
         [
-            *(
-                "--pullthrough-url=127.0.0.1:1",
-                "--registry-url=127.0.0.1:2",
-                "--layout=distribution",
-                "--keep-going",
-            ),
-            *(f"--client={client}", f"--image-list={tmp_path}/images", "--pull-timeout=0.5"),
+            *NOBODY,
+            *(f"--client={client}", f"--image-list={images}", "--pull-timeout=0.5"),
         ],
     )

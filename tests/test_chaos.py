@@ -25,9 +25,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Upstream
 from tests.doubles.unsteady import Unsteady
 from tests.support.driving import Ended, finish, left_running, start
+from tests.support.upstream import Upstream
 
 SECONDS = float(os.environ.get("OCIDRIVER_CHAOS_SECONDS", "30"))
 SEED = int(os.environ.get("OCIDRIVER_CHAOS_SEED", "1"))

@@ -13,7 +13,8 @@ import pytest
 from lib import cli
 from lib.cli import main
 from lib.options.settings import Settings
-from tests.support.driving import SCRIPT, command
+from tests.support.driving import command
+from tests.support.paths import SCRIPT
 
 
 @pytest.fixture

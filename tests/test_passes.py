@@ -12,9 +12,9 @@ import pytest
 
 from lib.cli import main
 from lib.lab.servers import lab_cache
-from tests.conftest import Upstream
 from tests.doubles.fake_crane import install, launches
 from tests.support.driving import between_nobody, drive, finish, start
+from tests.support.upstream import Upstream
 
 IMAGES = [f"ok/app-{k}:v1" for k in range(12)]
 

@@ -10,20 +10,20 @@ import asyncio
 import json
 import os
 import re
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, crane_registry, docker_registry_proxy, lab_cache
-from tests.conftest import Upstream
-from tests.support.driving import drive, finish, read, start
+from tests.support.asking import ask, get
+from tests.support.driving import drive, finish, start, wait_for_outcomes
+from tests.support.upstream import Upstream
 
 CLIENTS = ["crane", "skopeo"]
 MANIFEST_SERVED = re.compile(r'"GET /v2/(\S+)/manifests/(\S+) HTTP/1\.1" 200 .*"(crane|skopeo)')
@@ -99,19 +99,13 @@ def test_the_baseline_goes_to_the_upstream_itself(upstream: Upstream, crane: str
 def test_a_server_that_goes_away_and_comes_back(upstream: Upstream, crane: str, tmp_path: Path) -> None:
     """Failures are counted by class, pulls go on afterwards, and the run is a good one."""
 
-    def wait_for(outcome: str, count: int) -> None:
-        deadline = time.monotonic() + 30
-        while read(tmp_path, 0, partial=True).outcomes().count(outcome) < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
     with lab_cache(upstream.address) as cache:
         running = start(
             tmp_path, f"--pullthrough-url={cache.address}", f"--registry-url={upstream.url}", "--patterns=-0001",
             "--layout=distribution", f"--client={crane}", "--iteration-seconds=6",
         )  # fmt: skip
-        wait_for("ok", 3)
-    wait_for("failed", 3)
+        wait_for_outcomes(tmp_path, "ok", 3)
+    wait_for_outcomes(tmp_path, "failed", 3)
     with lab_cache(upstream.address, port=int(cache.address.partition(":")[2])):
         ended = finish(running, tmp_path)
     assert (ended.status, ended.stderr) == (0, "")
@@ -148,10 +142,13 @@ class Ociregistry:
     upstream: str
     images: tuple[str, ...]
 
+    def listing(self) -> str:
+        """All that is in its cache, as it says."""
+        return get(urlsplit(self.url).netloc, "/cmd/image/list?count=-1").decode()
+
     def cached(self) -> set[str]:
         """The images in its cache, of those that the tests pushed."""
-        with urllib.request.urlopen(f"{self.url}/cmd/image/list?count=-1", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = self.listing().splitlines()
         names = {
             line.split()[0].removeprefix(f"{self.upstream}/")
             for line in lines
@@ -165,10 +162,8 @@ class Ociregistry:
         return f"/({'|'.join(names)}):"
 
     def empty(self) -> None:
-        request = urllib.request.Request(
-            f"{self.url}/cmd/prune?type=pattern&expr=-000[1-3]:&dryRun=false&count=-1", method="DELETE"
-        )
-        urllib.request.urlopen(request, timeout=10).close()
+        path = "/cmd/prune?type=pattern&expr=-000[1-3]:&dryRun=false&count=-1"
+        assert ask(urlsplit(self.url).netloc, "DELETE", path).status == 200
 
 
 POPULATION = Population(groups=3, images=3, layers=2, layer_size=1024, seed=20)
@@ -275,9 +270,7 @@ def test_of_a_multi_platform_image_the_platforms_manifest_is_pruned_too(
     assert ended.summary["pruned"] > len(images)
     last = {event["image"]: event["op"] for event in ended.events}
     left = {image.partition(":")[0] for image, op in last.items() if op == "pull"}
-    with urllib.request.urlopen(f"{ociregistry.url}/cmd/image/list?count=-1", timeout=10) as answer:
-        cached = answer.read().decode()
-    assert set(re.findall(rf"/({names})@sha256:", cached)) == left
+    assert set(re.findall(rf"/({names})@sha256:", ociregistry.listing())) == left
 
 
 def test_an_upstream_without_a_dot_is_not_pruned(
@@ -314,8 +307,7 @@ def test_after_a_prune_the_cache_goes_upstream_again(crane: str, tmp_path: Path)
 
 def upstream_manifests(cache: Server) -> int:
     """`lab_upstream_requests_total` of manifests."""
-    with urllib.request.urlopen(f"{cache.url}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    text = get(cache.address, "/metrics").decode()
     match = re.search(r'^lab_upstream_requests_total\{kind="manifest"\} (\d+)', text, re.MULTILINE)
     return int(match[1]) if match else 0
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib.lab.servers import lab_cache
-from tests.conftest import Upstream
-from tests.doubles.fake_crane import install, launches
+from tests.doubles.fake_crane import install, launches, wait_for_launches
 from tests.support.driving import (
     between_nobody,
     command,
@@ -22,8 +21,11 @@ from tests.support.driving import (
     finish,
     read,
     start,
+    wait_for_log,
     wait_for_the_script,
 )
+from tests.support.processes import alive
+from tests.support.upstream import Upstream
 
 STEP = 0.3
 
@@ -82,7 +84,7 @@ def test_a_client_that_hangs_is_killed_with_all_it_started(
 
 def test_a_client_that_vanishes_in_mid_run(client: Path, tmp_path: Path) -> None:
     driver = start(tmp_path, *options(client, "ok/app:1", step=0.8))
-    wait_for_pulls(client)
+    wait_for_launches(client)
     client.unlink()
     ended = finish(driver, tmp_path)
     assert ended.status == 0
@@ -174,19 +176,6 @@ def test_images_from_stdin(client: Path, tmp_path: Path) -> None:
     assert {event["image"] for event in ended.events} == {"ok/app:v1", digest}
 
 
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for_pulls(client: Path, count: int = 1) -> None:
-    deadline = time.monotonic() + 30
-    while sum(line.startswith("pull") for line in launches(client)) < count and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -194,7 +183,7 @@ def test_a_signal_drains(
     client: Path, tmp_path: Path, temporary: dict[str, str], number: signal.Signals, status: int
 ) -> None:
     driver = start(tmp_path, *options(client, "slow/app:1", step=60), environment=temporary)
-    wait_for_pulls(client, 2)
+    wait_for_launches(client, count=2)
     os.killpg(driver.pid, number)  # the whole terminal's worth, as Ctrl-C does
     ended = finish(driver, tmp_path)
     assert (ended.status, ended.stderr) == (status, "")
@@ -209,7 +198,7 @@ def test_after_a_signal_no_client_starts_whose_worker_waited_for_its_turn(
 ) -> None:
     images = [f"ok/app-{k}:v1" for k in range(60)]
     driver = start(tmp_path, *between_nobody(client, images, 60), "--workers=60", "--rate=5000")
-    wait_for_pulls(client, 60)
+    wait_for_launches(client, count=60)
     driver.send_signal(signal.SIGTERM)
     ended = finish(driver, tmp_path)
     assert ended.status == 143
@@ -225,7 +214,7 @@ def test_after_the_grace_or_at_a_second_signal_clients_are_killed(
 ) -> None:
     words = [*options(client, "stubborn/app:1", step=60), f"--grace={60 if twice else 0.3}"]
     driver = start(tmp_path, *words, environment=temporary)
-    wait_for_pulls(client)
+    wait_for_launches(client)
     driver.send_signal(signal.SIGINT)
     if twice:
         time.sleep(0.3)
@@ -240,10 +229,7 @@ def test_a_signal_while_waiting_for_the_start(
     client: Path, tmp_path: Path, temporary: dict[str, str]
 ) -> None:
     driver = start(tmp_path, *options(client, "ok/app:1"), "--start-at=23:59:59.9", environment=temporary)
-    deadline = time.monotonic() + 30
-    while "waiting for" not in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else True:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_log(tmp_path, "waiting for")
     driver.send_signal(signal.SIGTERM)
     ended = finish(driver, tmp_path)
     assert ended.status == 143
@@ -268,7 +254,7 @@ def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback(client: Path, tmp_pat
 def test_nohup_means_it(client: Path, tmp_path: Path) -> None:
     words = command(*files(tmp_path), *options(client, "ok/app:1"))
     driver = subprocess.Popen(["nohup", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_pulls(client)
+    wait_for_launches(client)
     driver.send_signal(signal.SIGHUP)
     assert driver.wait(60) == 0
 
@@ -315,7 +301,7 @@ def test_a_summary_without_a_place_is_exit_1_also_when_a_threshold_was_missed(
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for_pulls(client)
+    wait_for_launches(client)
     folder.rmdir()
     err = driver.communicate(timeout=60)[1]
     assert driver.returncode == 1
@@ -327,11 +313,7 @@ def test_what_a_client_starts_in_a_session_of_its_own_is_ended(client: Path, tmp
     assert ended.status == 0
     pids = [int(line) for line in (client.parent / "daemons").read_text().split()]
     assert len(pids) == ended.summary["pulled"]
-    assert not [
-        pid
-        for pid in pids
-        if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()
-    ]
+    assert not [pid for pid in pids if alive(pid)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -344,9 +326,7 @@ def test_a_stop_in_the_middle_of_prune_first(
             "--layout=distribution", f"--client={client}", "--workers=1", "--prune-first", "--prune-via=client",
             environment=temporary,
         )  # fmt: skip
-        deadline = time.monotonic() + 30
-        while not any(line.startswith("delete") for line in launches(client)) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for_launches(client, "delete")
         driver.send_signal(number)
         ended = finish(driver, tmp_path)
     assert ended.status == 128 + number
@@ -451,9 +431,7 @@ def test_a_signal_after_the_run_changes_nothing_of_it(client: Path, tmp_path: Pa
         command(*words, *options(client, "ok/app:1"), f"--summary-file={pipe}", "--threshold=rate>100000"),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as running:  # fmt: skip
-        log = tmp_path / "log"
-        while not log.exists() or "\ttest ends: " not in log.read_text():
-            time.sleep(0.02)
+        wait_for_log(tmp_path, "\ttest ends: ")
         time.sleep(2.5)
         running.send_signal(signal.SIGTERM)
         time.sleep(0.3)

@@ -12,16 +12,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from lib.processes.limits import of_this_machine
-from tests.conftest import Upstream
-from tests.doubles.fake_crane import install, launches
+from tests.doubles.fake_crane import install, wait_for_launches
 from tests.support.driving import (
     Ended,
     between_nobody,
@@ -32,7 +30,9 @@ from tests.support.driving import (
     left_running,
     read,
     start,
+    wait_for_outcomes,
 )
+from tests.support.upstream import Upstream
 
 NOBODY_ELSE = 64_999  # a user id without processes: the limit counts all that a user has
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -88,25 +88,6 @@ def under(limit: str, client: str, folder: Path) -> Path:
     )
     path.chmod(0o755)
     return path
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def outcomes(folder: Path) -> list[str]:
-    return read(folder, 0, partial=True).outcomes()
-
-
-def wait_for_failures(folder: Path, count: int) -> None:
-    wait_until(lambda: outcomes(folder).count("failed") >= count)
-
-
-def wait_for_pulls(client: Path, count: int) -> None:
-    wait_until(lambda: sum(line.startswith("pull") for line in launches(client)) >= count)
 
 
 # --- no space
@@ -206,7 +187,7 @@ def test_temporary_files_that_vanish(
 ) -> None:
     """As where a machine tidies up; the driver's folder holds what the clients need."""
     driver = start(tmp_path, *through(upstream, skopeo, step=2.0), environment=temporary)
-    wait_until(lambda: "ok" in outcomes(tmp_path))
+    wait_for_outcomes(tmp_path, "ok")
     for folder in Path(temporary["TMPDIR"]).iterdir():
         shutil.rmtree(folder)
     ended = finish(driver, tmp_path)
@@ -322,10 +303,10 @@ def test_a_client_that_is_killed_from_outside(
     """As the kernel does where memory runs out."""
     driver = start(tmp_path, *options(client, "hang/app:1", step=60), "--grace=0", environment=temporary)
     for count in (1, 2):
-        wait_for_pulls(client, count)
+        wait_for_launches(client, count=count)
         for pid in left_running(Path(temporary["TMPDIR"])):
             os.kill(pid, signal.SIGKILL)
-        wait_for_failures(tmp_path, count)
+        wait_for_outcomes(tmp_path, "failed", count)
     driver.send_signal(signal.SIGINT)
     ended = finish(driver, tmp_path)
     assert ended.status == 130
@@ -350,9 +331,9 @@ def test_a_client_that_is_replaced_and_put_back(
     bad.write_text(content)
     bad.chmod(mode)
     driver = start(tmp_path, *options(client, "ok/app:1", step=2.0), environment=temporary)
-    wait_until(lambda: "ok" in outcomes(tmp_path))
+    wait_for_outcomes(tmp_path, "ok")
     bad.replace(client)
-    wait_until(lambda: "failed" in outcomes(tmp_path))
+    wait_for_outcomes(tmp_path, "failed")
     good.replace(client)
     ended = finish(driver, tmp_path)
     assert (ended.status, ended.stderr) == (0, "")
@@ -376,7 +357,7 @@ def test_a_clock_that_is_set(hours: int, client: Path, tmp_path: Path, temporary
     }  # fmt: skip
     began = datetime.now().astimezone()
     driver = start(tmp_path, *options(client, "ok/app:1", step=1.5), environment={**temporary, **faked})
-    wait_until(lambda: "ok" in outcomes(tmp_path))
+    wait_for_outcomes(tmp_path, "ok")
     offset.write_text(f"{3600 * hours:+}\n")
     jumped = subprocess.run(["date", "+%s"], env={**os.environ, **faked}, capture_output=True, check=True)
     assert abs(int(jumped.stdout) - began.timestamp() - 3600 * hours) < 600

@@ -17,8 +17,10 @@ from lib.clients.classify import classify
 from lib.clients.table import client_kind
 from lib.outcomes import Failure
 from lib.processes.launch import Launcher
-from tests.doubles.faulty import IMAGE, FaultyRegistry, refused_port
+from tests.doubles.faulty import FaultyRegistry
+from tests.doubles.good_image import IMAGE
 from tests.record_failures import CLIENTS, Launch, argv, program, run
+from tests.support.ports import refused_port
 
 LIMIT_SECONDS = 8.0
 

@@ -10,9 +10,9 @@ import pytest
 
 from lib.doctor.command import recommended
 from lib.lab.servers import Server, ServerMissing, docker_registry, lab_cache
-from tests.conftest import Upstream
 from tests.lab.test_servers import TESTER
 from tests.support.driving import command
+from tests.support.upstream import Upstream
 
 PLAIN_ENVIRONMENT = {"PYTHONIOENCODING": "utf-8", "PATH": "/usr/bin:/bin"}
 

@@ -5,12 +5,9 @@ It is the lab's cache. Each start has an access log of its own; a manifest stand
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,9 +15,10 @@ from pathlib import Path
 from random import Random
 from typing import final
 
-ROOT = Path(__file__).resolve().parents[2]
-# Below the ports that the kernel gives to connections: none of them can take the port while the server is down.
-PORTS = range(20_000, 32_000)
+from tests.support.lab_cache import cache_command
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+
 MANIFEST_GIVEN = re.compile(r"^GET /v2/(\S+)/manifests/([^?\s]+)\S* 200 ", re.MULTILINE)
 SLOW = ("--latency=300",)
 FAILING = ("--fault=manifest-503:50%", "--fault=blob-500:10%")
@@ -37,7 +35,7 @@ class Unsteady:
         self._folder = folder
         self._random = random
         self._starts = 0
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Unsteady:
@@ -95,20 +93,11 @@ class Unsteady:
 
     def _start(self, *options: str) -> None:
         self._starts += 1
-        words = [
-            *(
-                sys.executable,
-                "-m",
-                "lib.lab.cache",
-                f"--listen={self.address}",
-                f"--upstream={self._upstream}",
-            ),
-            *(f"--access-log={self._folder}/access-{self._starts}", f"--data-dir={self._folder}"),
-            *(f"--seed={self._random.randrange(1000)}", *options),
-        ]
-        self._process = subprocess.Popen(
-            words, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        words = cache_command(
+            f"--listen={self.address}", f"--upstream={self._upstream}", f"--data-dir={self._folder}",
+            f"--access-log={self._folder}/access-{self._starts}", f"--seed={self._random.randrange(1000)}", *options,
+        )  # fmt: skip
+        self._process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         told = self._process.stdout.readline()
         assert told.startswith(b"listening"), told
@@ -118,14 +107,3 @@ class Unsteady:
         self.kills += 1
         self._process.kill()
         self._process.communicate()
-
-
-def _free_port() -> int:
-    while True:
-        port = Random().choice(PORTS)
-        with socket.socket() as trial:
-            try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port

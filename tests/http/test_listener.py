@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import socket
 import subprocess
 import sys
@@ -15,19 +14,13 @@ from aiohttp import web
 
 from lib.http.listener import Listener
 from lib.http.network import Network
-from lib.processes.signals import Stop
+from tests.support.asking import get
 
 MOST = 5
 
 
 async def answer(request: web.BaseRequest) -> web.Response:
     return web.Response(text=f"{request.method} {request.path}")
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    with Network(Stop()) as network:
-        yield network
 
 
 @pytest.fixture
@@ -42,13 +35,8 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=10)
 
 
-def get(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/x")
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
+def asked(port: int) -> str:
+    return get(f"127.0.0.1:{port}", "/x").decode()
 
 
 def told(port: int, request: bytes) -> bytes:
@@ -63,7 +51,7 @@ def test_of_too_many_connections_the_oldest_ends_and_a_new_one_is_served(port: i
     strangers = [connect(port) for _ in range(4 * MOST)]
     for stranger in strangers:
         send(stranger, begun)
-    assert get(port) == "GET /x"
+    assert asked(port) == "GET /x"
     assert sum(is_closed(stranger) for stranger in strangers) >= 3 * MOST
     for stranger in strangers:
         stranger.close()
@@ -134,7 +122,7 @@ def test_junk_is_refused_without_a_word_on_stderr() -> None:
         port = int(process.stdout.readline())
         for junk in JUNK:
             assert told(port, junk).split()[1] == b"400"
-        assert get(port) == "GET /x"
+        assert asked(port) == "GET /x"
         _, err = process.communicate()
     assert (process.returncode, err) == (0, "")
 
@@ -144,7 +132,7 @@ def test_the_end_does_not_wait_for_a_request_that_never_comes(network: Network) 
     ((_, port),) = network.run(listener.start("127.0.0.1", 0))
     with connect(port) as silent, connect(port) as half:
         half.sendall(b"GET /x HTT")
-        assert get(port) == "GET /x"
+        assert asked(port) == "GET /x"
         began = time.monotonic()
         network.run(listener.close())
         assert time.monotonic() - began < 30  # aiohttp's own patience is a minute

@@ -25,7 +25,7 @@ from lib.lab.servers import (
     find_program,
     registry_config,
 )
-from tests.conftest import Upstream
+from tests.support.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTER = "tester:$2b$04$KRLjbU6nuSwBNmlNRggTc.qNFBscYBtEmrUHMSkaOZ52hFs7Kg2XO\n"  # its password is "secret"

@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 
 from tests.doubles.catalog import Catalog, Handler, serving
-from tests.support.driving import SCRIPT, Ended, files, read
+from tests.support.driving import Ended, files, read
 from tests.support.listing import many, tags_only
+from tests.support.paths import SCRIPT
 
 # Runs the script and says at its end how much memory it has used at most, in KiB.
 MEASURED = """

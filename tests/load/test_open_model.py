@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Upstream
 from tests.support.driving import Ended, drive, finish, start
+from tests.support.upstream import Upstream
 
 STALL = 5.0
 

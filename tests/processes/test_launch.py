@@ -17,6 +17,8 @@ import pytest
 from lib.processes.launch import KEPT_HEAD, KEPT_STDERR, Launcher
 from lib.processes.posix_spawn import Spawner
 from lib.processes.signals import Stop
+from tests.support.processes import alive
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -28,13 +30,6 @@ def launcher() -> Iterator[Launcher]:
 
 def shell(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_good_end(launcher: Launcher) -> None:
@@ -53,10 +48,7 @@ def test_what_running_clients_have_used_is_known(launcher: Launcher) -> None:
     busy = threading.Thread(target=launcher.run, args=(shell("while :; do :; done"), 30))
     busy.start()
     try:
-        deadline = time.monotonic() + 20
-        while launcher.running_cpu_seconds() < 0.2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: launcher.running_cpu_seconds() >= 0.2)
     finally:
         launcher.kill_all()
         busy.join()
@@ -123,10 +115,7 @@ def test_what_the_client_leaves_behind_dies_with_it(launcher: Launcher, tmp_path
     outcome = launcher.run(shell(f"sleep 600 & echo $! > {tmp_path}/pid"), 5)
     assert outcome.returncode == 0
     pid = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 5
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not alive(pid)
+    wait_until(lambda: not alive(pid))
 
 
 @pytest.mark.parametrize("path", ["/does/not/exist", "/etc/passwd"])
@@ -207,9 +196,7 @@ def test_clients_start_in_turns_and_run_at_the_same_time(
     try:
         with ThreadPoolExecutor(many) as workers:
             outcomes = workers.map(lambda _: launcher.run(shell(f"read line < {pipe}"), 60), range(many))
-            deadline = time.monotonic() + 30
-            while len(launcher._running) < many and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(lambda: len(launcher._running) >= many)
             running = len(launcher._running)
             os.write(lines, b"\n" * many)
             assert {each.returncode for each in outcomes} == {0}

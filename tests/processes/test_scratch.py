@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from lib.processes.guard import MARK, Guard, marked
 from lib.processes.scratch import Scratch
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+from tests.support.processes import alive
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +70,6 @@ def test_no_link_leads_a_later_start_elsewhere(tmp_path: Path) -> None:
     assert (mine / "lock").exists()
 
 
-def ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def test_the_guard_ends_what_a_client_left_and_nothing_else(tmp_path: Path) -> None:
     left, other = (
         subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: mark}, start_new_session=True)
@@ -111,12 +104,8 @@ def test_clients_do_not_outlive_a_driver_that_was_killed() -> None:
     driver = subprocess.Popen([sys.executable, "-c", DRIVER], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
     pid, folder = driver.stdout.readline().split()
-    assert not ended(int(pid))
+    assert alive(int(pid))
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     driver.stdout.close()
-    deadline = time.monotonic() + 10
-    while (not ended(int(pid)) or Path(folder).exists()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert ended(int(pid))
-    assert not Path(folder).exists()
+    wait_until(lambda: not alive(int(pid)) and not Path(folder).exists())

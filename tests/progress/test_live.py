@@ -23,8 +23,9 @@ from lib.progress.live import LiveView
 from lib.progress.snapshot import Watch
 from lib.results.output import Outputs
 from tests.doubles.fake_crane import install
-from tests.support.driving import command, drive, files, read
+from tests.support.driving import between_nobody, command, drive, files, read
 from tests.support.terminal import resize
+from tests.support.waiting import wait_until
 
 CTRL_C, CTRL_Q, CTRL_S = b"\x03", b"\x11", b"\x13"
 
@@ -49,9 +50,7 @@ def test_a_fault_of_the_view_ends_the_view_alone(monkeypatch: pytest.MonkeyPatch
 
     view = LiveView(cast(Watch, None), cast(Outputs, Files()))
     take = view._taker(kept.append)
-    deadline = time.monotonic() + 5
-    while take("a line") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: not take("a line"))
     assert not take("another")
     view.end()
     assert "the live view ended early: AttributeError" in logged[0]
@@ -109,10 +108,7 @@ class OnTerminal:
         os.write(self.master, keys)
 
     def wait_for(self, text: str, seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while text.encode() not in self.data:
-            assert time.monotonic() < deadline, self.data.decode()
-            time.sleep(0.02)
+        wait_until(lambda: text.encode() in self.data, seconds, describe=self.data.decode)
 
     def end(self) -> tuple[int, Screen]:
         status = self.process.wait(timeout=60)
@@ -167,12 +163,7 @@ def _collect(running: OnTerminal) -> None:
 
 
 def options(client: Path, *images: str, step: float = 1.0) -> list[str]:
-    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
-    return [
-        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
-        f"--client={client}", f"--image-list={client.parent}/images", "--patterns=app-0,app-1",
-        f"--iteration-seconds={step}", "--tally-seconds=0.5",
-    ]  # fmt: skip
+    return [*between_nobody(client, images, step, tally=0.5), "--patterns=app-0,app-1"]
 
 
 IMAGES = ["ok/app-0:v1", "ok/app-1:v1", "refused/app-1:v2"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.fake_crane import install
-from tests.support.driving import command
+from tests.support.driving import between_nobody, command
 from tests.support.terminal import Tmux
 
 HEAD = [
@@ -31,13 +31,9 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+"
 
 
 def a_run(folder: Path, kind: str, workers: int, step: float, *options: str) -> list[str]:
-    images = folder / "images"
-    images.write_text("".join(f"{kind}/app-{k:04}:v1\n" for k in range(workers)))
-    return command(
-        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
-        f"--client={install(folder)}", f"--image-list={images}", f"--workers={workers}", f"--iteration-seconds={step}",
-        "--tally-seconds=1", *options,
-    )  # fmt: skip
+    images = [f"{kind}/app-{k:04}:v1" for k in range(workers)]
+    run = between_nobody(install(folder), images, step, tally=1.0)
+    return command(*run, f"--workers={workers}", *options)
 
 
 def view(terminal: Tmux) -> list[str] | None:

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -27,6 +26,7 @@ from lib.report.usl import Fit, Point, fit
 from lib.results.summary_file import read_summary
 from tests.support.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own
 from tests.support.driving import command, drive, finish, start
+from tests.support.waiting import wait_until
 
 BEGIN = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 CLASSES = ("timeout", "server-error", "rate-limited")
@@ -342,10 +342,7 @@ def test_an_interrupted_run_has_its_report(tmp_path: Path) -> None:
         tmp_path, "--dry-run", "--pullthrough-url=c:1", "--registry-url=u:1", f"--image-list={images}",
         "--workers=1", "--iteration-seconds=60", f"--report-file={tmp_path}/r.html",
     )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "events").exists() or not (tmp_path / "events").stat().st_size:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: (tmp_path / "events").exists() and (tmp_path / "events").stat().st_size)
     running.send_signal(signal.SIGINT)
     assert finish(running, tmp_path).status == 130
     assert "The run was interrupted" in own((tmp_path / "r.html").read_text(encoding="utf-8"))

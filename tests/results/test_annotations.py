@@ -11,7 +11,7 @@ import pytest
 
 from lib.results.annotations import Examples, annotate, commands, is_wanted, markdown, plain
 from tests.doubles.fake_crane import install
-from tests.support.driving import drive
+from tests.support.driving import between_nobody, drive
 
 HOSTILE = "100%\r\n::error::x ##[add-mask]y | `a` <img src=x onerror=y> [l](http://evil) **b** &lt; \x1b[31m www.e.de"
 LATENCY = {"min": 1.0, "mean": 2.0, "p50": 2.04, "p90": 3.0, "p95": 4.0, "p99": 5.0, "max": 6.0}
@@ -183,11 +183,9 @@ def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, capfd: pytest.
 @pytest.mark.parametrize("choice", ["auto", "none"])
 def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
     client, step_summary = install(tmp_path), tmp_path / "step.md"
-    (tmp_path / "images").write_text("ok/app:1\nrefused/app:1\n")
     ended = drive(
-        tmp_path, "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution",
-        "--keep-going", f"--client={client}", f"--image-list={tmp_path}/images", "--workers=1",
-        "--iteration-seconds=0.2", "--threshold=errors.refused<=0", f"--annotations={choice}",
+        tmp_path, *between_nobody(client, ["ok/app:1", "refused/app:1"], 0.2), "--workers=1",
+        "--threshold=errors.refused<=0", f"--annotations={choice}",
         environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(step_summary)},
     )  # fmt: skip
     assert (ended.status, ended.stdout) == (3, "")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.faulty import COMMANDS, FaultyRegistry
+from tests.doubles.answers import COMMANDS
+from tests.doubles.faulty import FaultyRegistry
 from tests.support.driving import command
 
 # As actions/runner has them, with what its parsers take for a command (ActionCommand.TryParseV2 and TryParse).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -35,7 +34,8 @@ from lib.processes.signals import Stop
 from lib.results.prometheus import Exporter, RunCollector, _accepted_hosts
 from lib.results.run_state import Run
 from tests.doubles.fake_crane import install, launches
-from tests.support.driving import command
+from tests.support.asking import Answer, ask, get
+from tests.support.driving import between_nobody, command, wait_for_log
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "contrib" / "grafana" / "ocidriver.json"
 IMAGE = Image("app", "v1")
@@ -171,35 +171,26 @@ def test_wrong_addresses(text: str) -> None:
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    with Network(Stop()) as network:
-        exporter = Exporter(Listen("127.0.0.1", 0), RunCollector(a_run("x")))
-        (url,) = network.run(exporter.start())
-        yield url.split("/")[2]
-        network.run(exporter.close())
+def address(network: Network) -> Iterator[str]:
+    exporter = Exporter(Listen("127.0.0.1", 0), RunCollector(a_run("x")))
+    (url,) = network.run(exporter.start())
+    yield url.split("/")[2]
+    network.run(exporter.close())
 
 
-def ask(
-    address: str, method: str = "GET", path: str = "/metrics", **headers: str
-) -> tuple[int, str, str | None]:
-    connection = http.client.HTTPConnection(address, timeout=5)
-    try:
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(), answer.getheader("Content-Type")
-    finally:
-        connection.close()
+def scrape(address: str, method: str = "GET", path: str = "/metrics", **headers: str) -> Answer:
+    return ask(address, method, path, headers=headers)
 
 
 def test_get_and_head(address: str) -> None:
-    status, text, kind = ask(address)
-    assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert total(samples(text), "ocidriver_build_info") == 1
-    assert ask(address, "HEAD")[:2] == (200, "")
-    assert (
-        ask(address, path="/metrics?name[]=x", Accept="application/openmetrics-text; version=nonsense")[0]
-        == 200
-    )
+    answer = scrape(address)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert total(samples(answer.text), "ocidriver_build_info") == 1
+    head = scrape(address, "HEAD")
+    assert (head.status, head.text) == (200, "")
+    accept = "application/openmetrics-text; version=nonsense"
+    assert scrape(address, path="/metrics?name[]=x", Accept=accept).status == 200
 
 
 @pytest.mark.parametrize(
@@ -218,7 +209,7 @@ def test_get_and_head(address: str) -> None:
     ],
 )
 def test_nothing_else_is_answered(address: str, method: str, path: str, status: int) -> None:
-    assert ask(address, method, path)[0] == status
+    assert scrape(address, method, path).status == status
 
 
 @pytest.mark.parametrize(
@@ -229,14 +220,14 @@ def test_nothing_else_is_answered(address: str, method: str, path: str, status: 
     ],
 )  # fmt: skip
 def test_other_hosts_names_are_refused(address: str, host: str, status: int) -> None:
-    assert ask(address, Host=host)[0] == status
+    assert scrape(address, Host=host).status == status
 
 
 def test_an_absolute_target_is_not_fetched(address: str) -> None:
     """A proxy's form of a request gets nothing from the host it names."""
-    assert ask(address, path="http://evil.example/metrics", Host="evil.example")[0] == 400
-    assert ask(address, path="http://evil.example/other")[0] == 400
-    assert ask(address, "CONNECT", "evil.example:443", Host="evil.example:443")[0] == 400
+    assert scrape(address, path="http://evil.example/metrics", Host="evil.example").status == 400
+    assert scrape(address, path="http://evil.example/other").status == 400
+    assert scrape(address, "CONNECT", "evil.example:443", Host="evil.example:443").status == 400
 
 
 @pytest.mark.parametrize(
@@ -278,12 +269,7 @@ def test_the_end_does_not_wait_for_a_client_that_asks_no_more() -> None:
 
 
 def options(client: Path, *images: str, patterns: str) -> list[str]:
-    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
-    return [
-        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
-        f"--client={client}", f"--image-list={client.parent}/images", f"--patterns={patterns}",
-        "--iteration-seconds=0.5", "--tally-seconds=0.25", "--metrics-file=/dev/null",
-    ]  # fmt: skip
+    return [*between_nobody(client, images, 0.5), f"--patterns={patterns}", "--metrics-file=/dev/null"]
 
 
 def test_a_port_that_is_taken_ends_the_run_before_any_load(tmp_path: Path) -> None:
@@ -297,19 +283,8 @@ def test_a_port_that_is_taken_ends_the_run_before_any_load(tmp_path: Path) -> No
     assert launches(client) == []
 
 
-def wait_for(log: Path, pattern: str) -> re.Match[str]:
-    for _ in range(500):
-        match = re.search(pattern, log.read_text()) if log.exists() else None
-        if match:
-            return match
-        time.sleep(0.02)
-    raise AssertionError(f"{pattern} is not in {log}")
-
-
-def scrape(address: str) -> Samples:
-    status, text, _ = ask(address)
-    assert status == 200
-    return samples(text)
+def scraped(address: str) -> Samples:
+    return samples(get(address, "/metrics").decode())
 
 
 def test_scraped_in_a_run_it_ends_with_the_summarys_counts(tmp_path: Path) -> None:
@@ -322,14 +297,15 @@ def test_scraped_in_a_run_it_ends_with_the_summarys_counts(tmp_path: Path) -> No
         f"--log-file={log}", f"--summary-file={pipe}",
     )  # fmt: skip
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
-        address = wait_for(log, r"metrics for Prometheus at http://(127\.0\.0\.1:\d+)/metrics")[1]
+        told = wait_for_log(tmp_path, "metrics for Prometheus at http://")
+        (address,) = re.findall(r"metrics for Prometheus at http://(127\.0\.0\.1:\d+)/metrics", told)
         seen = []
-        wait_for(log, "start worker 1 ")
+        wait_for_log(tmp_path, "start worker 1 ")
         while "stop worker 1" not in log.read_text():
-            seen.append(scrape(address))
+            seen.append(scraped(address))
             time.sleep(0.05)
-        wait_for(log, "\ttest ends: ")
-        last = scrape(address)
+        wait_for_log(tmp_path, "\ttest ends: ")
+        last = scraped(address)
         summary = json.loads(pipe.read_text())
         assert (running.wait(timeout=10), running.stderr.read() if running.stderr else None) == (0, "")
     check(last, summary)
@@ -342,7 +318,7 @@ def test_scraped_in_a_run_it_ends_with_the_summarys_counts(tmp_path: Path) -> No
     assert pulled == sorted(pulled)
     assert pulled[0] < pulled[-1]
     with pytest.raises(OSError, match="refused"):
-        ask(address)
+        scrape(address)
 
 
 def check(last: Samples, summary: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from lib.lab.servers import Server
 from tests.doubles.certificates import Certificate
 from tests.doubles.secured import LISTER, PULLER, kept_in_docker, secured_registry
 from tests.doubles.spy import Spy
-from tests.secured.conftest import (
+from tests.support.driving import drive, finish, read, start
+from tests.support.secured_runs import (
     CLIENTS,
     QUICK,
     WithTokens,
@@ -20,9 +21,8 @@ from tests.secured.conftest import (
     check_private,
     one_line,
     servers,
-    wait_until,
 )
-from tests.support.driving import drive, finish, read, start
+from tests.support.waiting import wait_until
 
 
 def shown(member: Certificate) -> list[str]:

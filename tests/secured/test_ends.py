@@ -10,8 +10,9 @@ import pytest
 
 from lib.lab.servers import Server
 from tests.doubles.secured import LISTER, PULLER, kept_in_docker
-from tests.secured.conftest import QUICK, World, apart, servers, wait_until
-from tests.support.driving import drive, read, start
+from tests.support.driving import drive, start, wait_for_outcomes
+from tests.support.secured_runs import QUICK, World, apart, servers
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -24,7 +25,7 @@ def test_the_private_files_are_gone_after_a_signal(
         tmp_path, *servers(cache, upstream), *QUICK[:2], "--iteration-seconds=30", f"--client={crane}",
         f"--ca-file={world.authority.path}", environment={**apart(tmp_path), **login},
     )  # fmt: skip
-    wait_until(lambda: "ok" in read(tmp_path, 0, partial=True).outcomes())
+    wait_for_outcomes(tmp_path, "ok")
     config = next((tmp_path / "tmp").glob("ocidriver-*/docker/config.json"))
     assert config.stat().st_mode & 0o777 == 0o600
     assert PULLER.basic in config.read_text()
@@ -40,7 +41,7 @@ def test_the_next_start_removes_what_a_killed_run_and_a_killed_guard_left(
     options = (*servers(cache, upstream), *QUICK, f"--client={crane}", f"--ca-file={world.authority.path}")
     environment = {**apart(tmp_path), **login}
     running = start(tmp_path, *options, "--iteration-seconds=30", environment=environment)
-    wait_until(lambda: "ok" in read(tmp_path, 0, partial=True).outcomes())
+    wait_for_outcomes(tmp_path, "ok")
     (config,) = (tmp_path / "tmp").glob("ocidriver-*/docker/config.json")
     folder = config.parent.parent
     os.kill(guard_of(folder), signal.SIGKILL)

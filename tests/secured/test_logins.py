@@ -12,13 +12,13 @@ import pytest
 
 from lib.lab.servers import Server
 from tests.doubles.certificates import Certificate
-from tests.doubles.secured import KEPT, LISTER, PULLER, kept_in_docker
+from tests.doubles.secured import KEPT, LISTER, PULLER, REFRESH_TOKEN, kept_in_docker
 from tests.doubles.spy import Spy
 from tests.doubles.tls_server import QuietHandler, tls_server
-from tests.secured.conftest import (
+from tests.support.driving import drive
+from tests.support.secured_runs import (
     CLIENTS,
     QUICK,
-    REFRESH_TOKEN,
     WithTokens,
     World,
     apart,
@@ -27,7 +27,6 @@ from tests.secured.conftest import (
     one_line,
     servers,
 )
-from tests.support.driving import drive
 
 MANIFEST_SERVED = re.compile(r'"GET /v2/\S+/manifests/\S+ HTTP/[\d.]+" 200 .*"(?:crane|skopeo)')
 

@@ -12,8 +12,8 @@ import pytest
 
 from lib.lab.servers import Server
 from tests.doubles.secured import LISTER, PULLER, kept_in_docker, secured_registry
-from tests.secured.conftest import CLIENTS, QUICK, World, apart, servers
 from tests.support.driving import command
+from tests.support.secured_runs import CLIENTS, QUICK, World, apart, servers
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,39 +12,35 @@ import pytest
 from aiohttp import web
 
 from lib.http.network import Network
-from lib.processes.signals import Stop
 from lib.servers.gateway import Gateway
 from tests.doubles.catalog import serving
+from tests.support.asking import ask
+from tests.support.browser import browse
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    with Network(Stop()) as network:
-        gateway = Gateway("http://cache.example:8080", "up.example:5000")
-        yield network.run(gateway.start())
-        network.run(gateway.close())
+def address(network: Network) -> Iterator[str]:
+    gateway = Gateway("http://cache.example:8080", "up.example:5000")
+    yield network.run(gateway.start())
+    network.run(gateway.close())
 
 
-def ask(
+def sent_to(
     address: str, method: str, path: str, headers: dict[str, str] | None = None
 ) -> tuple[int, str | None]:
-    connection = http.client.HTTPConnection(address, timeout=5)
-    try:
-        connection.request(method, path, headers=headers or {})
-        answer = connection.getresponse()
-        return answer.status, answer.getheader("Location")
-    finally:
-        connection.close()
+    """The status, and the location that it names."""
+    answer = ask(address, method, path, headers=headers)
+    return answer.status, answer.headers.get("location")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 @pytest.mark.parametrize("path", ["/v2/team/app/manifests/v1.0_x-y", f"/v2/app/blobs/sha256:{'a' * 64}"])
 def test_requests_are_sent_on_with_the_upstream_named(address: str, method: str, path: str) -> None:
-    assert ask(address, method, path) == (307, f"http://cache.example:8080{path}?ns=up.example%3A5000")
+    assert sent_to(address, method, path) == (307, f"http://cache.example:8080{path}?ns=up.example%3A5000")
 
 
 def test_ping(address: str) -> None:
-    assert ask(address, "GET", "/v2/") == (200, None)
+    assert sent_to(address, "GET", "/v2/") == (200, None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +69,7 @@ def test_ping(address: str) -> None:
     ],
 )
 def test_nothing_else_is(address: str, method: str, path: str, status: int) -> None:
-    assert ask(address, method, path) == (status, None)
+    assert sent_to(address, method, path) == (status, None)
 
 
 @pytest.mark.parametrize(
@@ -86,21 +79,20 @@ def test_nothing_else_is(address: str, method: str, path: str, status: int) -> N
 def test_other_hosts_names_are_refused(address: str, host: str) -> None:
     """A page in a browser can give its own name this address (DNS rebinding), but then it asks by that name."""
     name = host.format(port=address.partition(":")[2])
-    assert ask(address, "GET", "/v2/app/manifests/v1", {"Host": name}) == (421, None)
+    assert sent_to(address, "GET", "/v2/app/manifests/v1", {"Host": name}) == (421, None)
 
 
 def test_its_own_names_are_taken(address: str) -> None:
     port = address.partition(":")[2]
     for name in (address, f"localhost:{port}", f"LOCALHOST:{port}"):
-        assert ask(address, "GET", "/v2/app/manifests/v1", {"Host": name})[0] == 307
+        assert sent_to(address, "GET", "/v2/app/manifests/v1", {"Host": name})[0] == 307
 
 
 @pytest.mark.parametrize("header", ["Origin", "Sec-Fetch-Site"])
 def test_pages_in_browsers_are_refused(address: str, header: str) -> None:
-    assert ask(address, "GET", "/v2/app/manifests/v1", {header: "http://evil.example"}) == (403, None)
+    assert sent_to(address, "GET", "/v2/app/manifests/v1", {header: "http://evil.example"}) == (403, None)
 
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PAGE = """<body><img src="{gateway}/v2/app/manifests/v1">
 <script>
 const asked = [["GET", "no-cors"], ["GET", "cors"], ["DELETE", "cors"], ["POST", "no-cors"]].map(([method, mode]) =>
@@ -111,10 +103,6 @@ Promise.all(asked).then(all => document.body.dataset.all = all.join(", "));
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "evil.example"])
 def test_no_page_in_a_browser_reaches_the_server_by_it(name: str, tmp_path: Path) -> None:
-    browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if browser is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-
     async def run() -> tuple[str, list[str]]:
         async def cache(_: web.Request) -> web.Response:
             return web.Response(headers={"Access-Control-Allow-Origin": "*"})
@@ -125,9 +113,7 @@ def test_no_page_in_a_browser_reaches_the_server_by_it(name: str, tmp_path: Path
         async with serving(cache) as server, serving(page) as evil:
             gateway = Gateway(server.url, "up.example:5000")
             url = f"http://{name}:{(await gateway.start()).partition(':')[2]}"
-            dom = await asyncio.to_thread(
-                shown, browser, evil.url.replace("127.0.0.1", "evil.example"), tmp_path
-            )
+            dom = await asyncio.to_thread(shown, evil.url.replace("127.0.0.1", "evil.example"), tmp_path)
             await gateway.close()
             return dom, server.targets()
 
@@ -136,20 +122,12 @@ def test_no_page_in_a_browser_reaches_the_server_by_it(name: str, tmp_path: Path
     assert reached == []
 
 
-def shown(browser: str, url: str, folder: Path) -> str:
+def shown(url: str, folder: Path) -> str:
     """The page as the browser has it at the end, where the name evil.example leads to this machine."""
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-    ]
-    rules = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
-    return subprocess.run(
-        [browser, *flags, rules, f"--user-data-dir={folder}/profile", "--virtual-time-budget=10000", "--dump-dom", url],
-        capture_output=True, text=True, timeout=100, check=True,
-    ).stdout  # fmt: skip
+    names = "MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+    done = browse(url, folder, names=names)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_it_listens_on_loopback_only(address: str) -> None:

@@ -24,14 +24,13 @@ from lib.images import Image
 from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
 from lib.processes.launch import Launcher
-from lib.processes.signals import Stop
 from lib.servers.layout import parse_layout
 from lib.servers.manifests import DigestResolver, PlatformImages
 from lib.servers.prune import ClientPruner, expression, partition, prune_url
 from lib.servers.prune_probe import Probe, probe_admin, probe_delete
 from lib.servers.route import Route, plan_route
 from lib.servers.under_test import ServerUnderTest
-from tests.conftest import Upstream
+from tests.support.upstream import Upstream
 
 
 @pytest.mark.parametrize(
@@ -88,12 +87,6 @@ def test_no_images_no_call() -> None:
 
 def test_a_dry_run_says_so() -> None:
     assert "dryRun=true" in prune_url(["^x$"], dry_run=True)
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    with Network(Stop()) as network:
-        yield network
 
 
 @pytest.fixture

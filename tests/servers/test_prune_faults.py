@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from lib.http.network import Network
 from lib.http.registry import Registry, open_session
 from lib.images import Image
 from lib.processes.launch import Launcher
-from lib.processes.signals import Stop
 from lib.servers.layout import parse_layout
 from lib.servers.manifests import DigestResolver, PlatformImages
 from lib.servers.prune import AdminPruner, ClientPruner, Pruned
@@ -60,12 +58,6 @@ class Pruning:
 
 def no() -> bool:
     return False
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    with Network(Stop()) as network:
-        yield network
 
 
 def pruning(network: Network, handler: Handler) -> tuple[Pruning, object]:

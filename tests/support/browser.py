@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lib.pages.document import LIBRARY_BEGIN, LIBRARY_END
+from tests.support.programs import find
+from tests.support.running import run
 
 HOSTILE = (
     "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
@@ -71,7 +70,6 @@ _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--enable-logging=stderr", "--virtual-time-budget=20000",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
 _PROBE = (
     "<script>addEventListener('load', () => { const d = document.documentElement.dataset;"
@@ -94,18 +92,21 @@ class Drawn:
         return len(re.findall(r'<g class="trace (?:scatter|bars)', drawing))
 
 
+def browse(
+    url: str, folder: Path, *flags: str, names: str = "MAP * ~NOTFOUND"
+) -> subprocess.CompletedProcess[str]:
+    """Have a real browser load the page, with these rules for names of hosts; stdout has the page at its end."""
+    browser = find(*_CHROMIUM)
+    words = (f"--host-resolver-rules={names}", f"--user-data-dir={folder}/profile", "--dump-dom", url)
+    return run(browser, *_FLAGS, *flags, *words)
+
+
 def draw(text: str, folder: Path, *, dark: bool) -> Drawn:
     """Have a real browser draw the page; fails where it complains, asks anybody, or leaves a chart out."""
-    browser = next(filter(None, map(shutil.which, _CHROMIUM)), None)
-    if browser is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
     path = folder / "drawn.html"
     path.write_text(text.replace("</body>", _PROBE), encoding="utf-8")
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    done = subprocess.run(
-        [browser, *_FLAGS, *scheme, f"--user-data-dir={folder}/profile", "--dump-dom", f"file://{path}"],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    done = browse(f"file://{path}", folder, *scheme)
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     dom = own(done.stdout)
     charts = charts_in(own(text))

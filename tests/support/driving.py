@@ -7,15 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lib.processes.guard import MARK
-
-SCRIPT = Path(__file__).resolve().parents[2] / "ocidriver.py"
+from tests.doubles.fake_crane import image_list
+from tests.support.paths import SCRIPT
+from tests.support.processes import catches, pids, read_file
+from tests.support.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,17 @@ class Ended:
         assert (prunes.count("ok"), prunes.count("failed")) == (summary["pruned"], summary["prune_failed"])
 
 
-def between_nobody(client: Path, images: Sequence[str], step: float) -> list[str]:
-    """Options of a run over these images with a stand-in for crane, where nobody listens at either end."""
-    (client.parent / "images").write_text("".join(f"{image}\n" for image in images))
+NOBODY = (
+    "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
+)  # fmt: skip
+"""Options of a run where nobody listens at either end."""
+
+
+def between_nobody(client: Path, images: Sequence[str], step: float, tally: float = 0.25) -> list[str]:
+    """Options of a run over these images with the fake crane, where nobody listens at either end."""
     return [
-        "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--layout=distribution", "--keep-going",
-        f"--client={client}", f"--image-list={client.parent}/images",
-        f"--iteration-seconds={step}", "--tally-seconds=0.25",
+        *NOBODY, f"--client={client}", f"--image-list={image_list(client, images)}",
+        f"--iteration-seconds={step}", f"--tally-seconds={tally}",
     ]  # fmt: skip
 
 
@@ -117,20 +122,20 @@ def start(folder: Path, *words: object, environment: dict[str, str] | None = Non
 
 def wait_for_the_script(running: subprocess.Popen[str], folder: Path) -> None:
     """Until its first statement has run; what comes before is the interpreter's own start."""
-    deadline = time.monotonic() + 20
-    while not catches(running.pid, signal.SIGINT) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    while (
-        catches(running.pid, signal.SIGINT) and not (folder / "log").exists() and time.monotonic() < deadline
-    ):
-        time.sleep(0.001)
+    wait_until(lambda: catches(running.pid, signal.SIGINT), pause=0.001)
+    wait_until(lambda: not catches(running.pid, signal.SIGINT) or (folder / "log").exists(), pause=0.001)
 
 
-def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler for the signal."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
-    return bool(int(mask, 16) >> (number - 1) & 1)
+def wait_for_outcomes(folder: Path, outcome: str, count: int = 1) -> None:
+    """Until the events of a run tell of so many pulls with this outcome."""
+    wait_until(lambda: read(folder, 0, partial=True).outcomes().count(outcome) >= count)
+
+
+def wait_for_log(folder: Path, words: str) -> str:
+    """The log, once these words are in it."""
+    log = folder / "log"
+    wait_until(lambda: log.exists() and words in log.read_text())
+    return log.read_text()
 
 
 def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
@@ -142,14 +147,7 @@ def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
 def left_running(temporary: Path) -> list[int]:
     """Processes of runs whose temporary folder lay in this one, told by the mark that clients and guards carry."""
     mark = f"{MARK}={temporary}/".encode()
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in _environment(pid)]
-
-
-def _environment(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
+    return [pid for pid in pids() if mark in read_file(pid, "environ")]
 
 
 def read(folder: Path, status: int, stdout: str = "", stderr: str = "", *, partial: bool = False) -> Ended:

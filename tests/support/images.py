@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from lib.lab.images import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, descriptor, digest_of
+from lib.lab.images import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, digest_of
 from tests.support.asking import Answer, ask
 
 ACCEPT = {"Accept": "*/*"}
@@ -48,10 +48,15 @@ def image_manifest(config: bytes, blobs: Sequence[bytes]) -> bytes:
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "config": descriptor(CONFIG_TYPE, config),
-        "layers": [descriptor(LAYER_TYPE, blob) for blob in blobs],
+        "config": describe(config, CONFIG_TYPE),
+        "layers": [describe(blob, LAYER_TYPE) for blob in blobs],
     }
     return json.dumps(manifest).encode()
+
+
+def describe(data: bytes, media_type: str) -> dict[str, object]:
+    """How a manifest refers to the data. The order matters: recorded failures hold digests of such manifests."""
+    return {"mediaType": media_type, "size": len(data), "digest": digest_of(data)}
 
 
 def push(address: str, repository: str, tag: str, *contents: bytes) -> Pushed:

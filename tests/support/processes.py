@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Collection, Iterator
@@ -46,6 +47,18 @@ def descendants(pid: int) -> set[int]:
     return found.union(*map(descendants, found))
 
 
+def marked_or_children(mark: bytes, before: Collection[int]) -> dict[int, str]:
+    """Command lines, by process id, of processes with this `NAME=value` in their environment, and of own children.
+
+    Processes of `before` do not count.
+    """
+    marked = {pid for pid in pids() if mark in read_file(pid, "environ").split(b"\0")}
+    return {
+        pid: read_file(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
+        for pid in (marked | set(children(os.getpid()))) - set(before)
+    }
+
+
 def wait_until_gone(processes: Collection[int]) -> None:
     """Waits until all these have ended and are reaped."""
     wait_until(
@@ -63,8 +76,8 @@ def peak_kib(pid: int | str = "self") -> int:
 
 def catches(pid: int, number: signal.Signals) -> bool:
     """Whether the process has a handler for the signal."""
-    (mask,) = re.findall(rb"^SigCgt:\s*(\w+)$", read_file(pid, "status"), re.MULTILINE)
-    return bool(int(mask, 16) >> (number - 1) & 1)
+    found = re.search(rb"^SigCgt:\s*(\w+)$", read_file(pid, "status"), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> (number - 1) & 1)
 
 
 def _state_and_parent(pid: int) -> tuple[bytes, int]:

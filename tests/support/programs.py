@@ -18,7 +18,6 @@ REMEDIES = {
     "tmux": "apt-get install tmux",
     "chromium": "apt-get install chromium",
 }
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 def needs(*names: str) -> pytest.MarkDecorator:

@@ -6,16 +6,15 @@ import fcntl
 import os
 import re
 import shlex
-import shutil
 import struct
 import subprocess
 import termios
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import pytest
+from tests.support.programs import find
+from tests.support.waiting import wait_until
 
 _SECONDS = 40.0
 
@@ -28,8 +27,7 @@ class Tmux:
     """A server of its own with one pane of this size, in which a shell waits with the prompt `$ `."""
 
     def __init__(self, folder: Path, width: int, height: int) -> None:
-        if shutil.which("tmux") is None:
-            pytest.skip("tmux is not installed: apt-get install tmux")
+        find("tmux")
         self._folder = folder
         self._size = (width, height)
         self._ended = 0
@@ -107,7 +105,4 @@ class Tmux:
         return int(self._tmux("display", "-p", "#{cursor_y}"))
 
     def wait(self, happens: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _SECONDS
-        while not happens():
-            assert time.monotonic() < deadline, "\n".join(self.everything())
-            time.sleep(0.05)
+        wait_until(happens, _SECONDS, describe=lambda: "\n".join(self.everything()))

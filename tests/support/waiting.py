@@ -10,10 +10,14 @@ SECONDS = 30.0
 
 
 def wait_until(
-    condition: Callable[[], object], seconds: float = SECONDS, describe: Callable[[], object] = lambda: ""
+    condition: Callable[[], object],
+    seconds: float = SECONDS,
+    *,
+    pause: float = 0.02,
+    describe: Callable[[], object] = lambda: "",
 ) -> None:
-    """Returns when the condition is true. After this time, the test fails with the description."""
+    """Returns when the condition is true, asked at each pause. After this time, the test fails with the description."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, describe()
-        time.sleep(0.02)
+        time.sleep(pause)

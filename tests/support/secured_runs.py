@@ -1,0 +1,71 @@
+"""Runs with TLS and logins: what they need, and what is to be seen of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.lab.servers import Server
+from tests.doubles.certificates import Authority, Certificate
+from tests.doubles.spy import Spy
+from tests.doubles.tokens import TokenService
+from tests.support.driving import Ended
+
+CLIENTS = ["crane", "skopeo"]
+QUICK = ("--patterns=-0001,-0002", "--layout=distribution", "--iteration-seconds=0.4", "--tally-seconds=0.3")
+
+
+@dataclass(frozen=True)
+class World:
+    """A CA, a certificate of its for localhost, and a registry's data with the images in it."""
+
+    authority: Authority
+    certificate: Certificate
+    storage: Path
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WithTokens:
+    """A registry that takes tokens only, and the service that gives them."""
+
+    server: Server
+    service: TokenService
+
+
+def servers(pullthrough: Server, registry: Server) -> list[str]:
+    return [f"--pullthrough-url={pullthrough.url}", f"--registry-url={registry.url}"]
+
+
+def apart(folder: Path) -> dict[str, str]:
+    """An environment in which temporary files lie apart, and no login of who runs the tests is found."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    home = {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "none")}
+    return {**home, "TMPDIR": str(folder / "tmp")}
+
+
+def check_nothing_leaked(ended: Ended, spy: Spy, *secrets: str) -> None:
+    """In no file that the run wrote, on no stream of its, in no argv and no client's environment."""
+    written = b"".join(
+        (ended.folder / name).read_bytes()
+        for name in ("log", "events", "metrics", "summary.json", "report.html")
+    )
+    shown = f"{ended.stdout}{ended.stderr}".encode()
+    for secret in secrets:
+        assert secret
+        for place in (written, shown, spy.kept()):
+            assert secret.encode() not in place
+
+
+def check_private(spy: Spy, folder: Path, *names: str) -> None:
+    """While clients ran these files were the user's alone; afterwards there are none."""
+    private = {path: mode for mode, kind, path in spy.files() if kind != "l"}
+    assert private.keys() >= {"", *names}
+    assert {mode[1:] for mode in private.values()} <= {"rwx------", "rw-------"}
+    assert list((folder / "tmp").iterdir()) == []
+
+
+def one_line(ended: Ended) -> str:
+    """All that stands on stderr."""
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr.rstrip("\n")
