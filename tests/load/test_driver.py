@@ -92,6 +92,13 @@ def test_a_stop_while_many_workers_start_keeps_the_others_from_starting(
     assert sorted(ramp.driver._started) == [0, 1]
 
 
+def test_by_a_schedule_all_workers_run_from_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    ramp = Simulation(monkeypatch, plan_schedule(2, 0.3, Rate(20, 20)), tally=0.25)
+    ramp.drive()
+    assert [sample.workers for sample in ramp.samples] == [2] * 5
+    assert [each.step.workers for each in ramp.tally.steps] == [2] * 4
+
+
 def test_a_tally_longer_than_the_test_gives_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = Simulation(monkeypatch, plan_ramp(1, 0.1), tally=60)
     ramp.drive()
