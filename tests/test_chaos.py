@@ -61,7 +61,7 @@ def unsteady(upstream: Upstream, tmp_path: Path) -> Iterator[Unsteady]:
         yield server
 
 
-@pytest.mark.timeout(SECONDS + 100)
+@pytest.mark.timeout(SECONDS + 300)
 @pytest.mark.parametrize(("client", "batch"), [("crane", 1), ("crane", 5), ("skopeo", 1), ("skopeo", 5)])
 def test_the_accounts_agree_whatever_the_server_does(
     client: str,
