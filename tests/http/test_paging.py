@@ -262,7 +262,7 @@ def running(command: Sequence[str], port: int) -> Iterator[str]:
     """A real registry on this port, until the end of the block."""
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
+        for _ in range(2000):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from lib.lab import populate as populating
 from lib.lab.image_words import ADJECTIVES, NOUNS
 from lib.lab.images import Layer, layers_of
 from lib.lab.populate import Population, PushRefused, image_names, populate
@@ -49,7 +50,7 @@ def push(url: str, population: Population, **options: Any) -> list[str]:
 def fetched(url: str) -> bytes:
     accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
+    with opener.open(urllib.request.Request(url, headers={"Accept": accept}), timeout=100) as answer:
         return bytes(answer.read())
 
 
@@ -277,14 +278,15 @@ def test_credentials_in_the_url_are_used() -> None:
         pytest.skip(str(missing))
 
 
-def test_a_server_that_comes_back_in_time_is_no_failure() -> None:
+def test_a_server_that_comes_back_in_time_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populating, "ATTEMPTS", 100)
     with crane_registry() as gone:
         port = int(gone.address.rpartition(":")[2])
     with ThreadPoolExecutor(1) as thread:
         pushing = thread.submit(push, gone.address, SMALL)
         time.sleep(0.1)
         with crane_registry(port=port) as server:
-            assert pushing.result(timeout=30) == image_names(SMALL)
+            assert pushing.result(timeout=100) == image_names(SMALL)
             assert pushes(server) == len(image_names(SMALL))
 
 

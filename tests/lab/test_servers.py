@@ -34,7 +34,9 @@ TESTER = "tester:$2b$04$KRLjbU6nuSwBNmlNRggTc.qNFBscYBtEmrUHMSkaOZ52hFs7Kg2XO\n"
 def status_of(url: str, method: str = "GET", **headers: str) -> int:
     request = urllib.request.Request(url, method=method, headers=headers)
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            request, timeout=100
+        ) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -93,7 +95,7 @@ def test_a_server_ends_with_a_process_that_is_killed() -> None:
         pid = int(owner.stdout.readline())
         assert runs(pid)
         owner.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while runs(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not runs(pid)
@@ -115,10 +117,10 @@ def test_a_server_can_come_back_on_its_port() -> None:
 
 def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     silent = tmp_path / "crane"
-    silent.write_text("#!/bin/sh\necho 'thinking'\nexec sleep 60\n")
+    silent.write_text("#!/bin/sh\necho 'thinking'\nexec sleep 600\n")
     silent.chmod(0o755)
     monkeypatch.setattr(servers, "find_program", lambda *_names, **_hint: str(silent))
-    monkeypatch.setattr(servers, "READY_SECONDS", 0.5)
+    monkeypatch.setattr(servers, "READY_SECONDS", 2.0)
     with pytest.raises(ServerFailed, match="not ready in time: thinking"), crane_registry():
         pass
 
@@ -128,7 +130,7 @@ def test_a_proxy_serves_what_its_upstream_has_and_logs_it(upstream: Upstream, pr
     path = f"/v2/{repository}/manifests/{tag}"
     accept = "application/vnd.oci.image.manifest.v1+json"
     assert status_of(proxy.url + path, Accept=accept) == 200
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 100
     while f'"GET {path} HTTP/1.1" 200' not in proxy.log_path.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert f'"GET {path} HTTP/1.1" 200' in proxy.log_path.read_text()

@@ -44,9 +44,9 @@ def measured(url: str, folder: Path, options: Sequence[str]) -> tuple[Ended, int
     done = subprocess.run(
         [
             *(sys.executable, "-c", MEASURED, str(SCRIPT), *files(folder), f"--registry-url={url}"),
-            *("--pullthrough-url=127.0.0.1:1", "--workers=1", "--iteration-seconds=0.1", "--dry-run", *options),
+            *("--pullthrough-url=127.0.0.1:1", "--workers=1", "--passes=1", "--dry-run", *options),
         ],
-        capture_output=True, text=True, timeout=100, check=False,
+        capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     *out, memory = done.stdout.splitlines()
     ended = read(folder, done.returncode, "\n".join(out), done.stderr)
