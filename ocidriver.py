@@ -10,7 +10,18 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-NEEDED = ("aiohttp", "click", "dateutil", "hdrh", "prometheus_client", "re2", "rich", "sh", "tenacity")
+NEEDED = (
+    "aiohttp",
+    "click",
+    "dateutil",
+    "hdrh",
+    "msgspec",
+    "prometheus_client",
+    "re2",
+    "rich",
+    "sh",
+    "tenacity",
+)
 
 
 def use_installed_packages() -> None:

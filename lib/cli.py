@@ -14,18 +14,20 @@ import click
 from . import __version__
 from .errors import ExitStatus, RunError, UsageError
 from .fault import fault_line
-from .options.definitions import EXAMPLES, OPTIONS, called
+from .options.definitions import OPTIONS
 from .options.sections import SectionedCommand
 from .options.settings import make_settings
 from .options.subcommands import SUBCOMMANDS
+from .options.usage import EXAMPLES, called
 from .streams import say
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
 
-ABOUT = """Load-test a pull-through OCI registry with the real clients, crane or skopeo.
+ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use, crane or skopeo.
 
-Lists the upstream's images, ramps workers up and down, one for each pattern, each pulling its images through the
-server under test, and tallies the pull rate over time."""
+The driver lists the images of the upstream and deals them to workers. It starts one worker after the other, and stops
+them again in reverse order. Each worker pulls its images through the server under test. The driver tallies pull rate
+and latency over time."""
 
 
 def load_test(**options: Any) -> int:

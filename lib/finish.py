@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from .clock import Clock
 from .errors import ExitStatus, UsageError
@@ -16,7 +14,9 @@ from .processes.signals import Stop
 from .results.annotations import annotate, is_wanted
 from .results.output import Outputs
 from .results.run_state import Run
-from .results.summary import missed, summarize
+from .results.summarize import summarize
+from .results.summary import Summary
+from .results.summary_file import summary_text
 from .results.whole_file import write_whole
 from .servers.route import hint
 from .streams import say
@@ -39,18 +39,18 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
     unwritten = None
     if settings.summary_file is not None:
         try:
-            write_whole(settings.summary_file, json.dumps(summary, indent=2) + "\n")
+            write_whole(settings.summary_file, summary_text(summary))
         except OSError as error:
             unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
     if settings.report_file is not None:
         unwritten = _write_report(settings, settings.report_file, summary, state.interrupted) or unwritten
-    status = _status(state, stop, outputs, unwritten, missed(summary))
+    status = _status(state, stop, outputs, unwritten, [str(each) for each in summary.missed])
     if is_wanted(settings.annotations, os.environ):
         annotate(summary, tally.examples, os.environ)
     return status
 
 
-def _write_report(settings: Settings, path: Path, summary: dict[str, Any], stopped: bool) -> str | None:
+def _write_report(settings: Settings, path: Path, summary: Summary, stopped: bool) -> str | None:
     """Make the page; what kept it from being made. Who has stopped the run does not wait for a long file of events."""
     events, remark = settings.events_file, None
     if events is not None and not events.is_file():

@@ -55,6 +55,7 @@ def find_means(
     `stopped` waits for as many seconds as it is given, or until the run is told to stop, and says whether it was.
     """
     images = selection.images
+    _check_options(settings, found)
     route = plan_route(settings.under_test, found.kind, images)
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
     if settings.layout.is_ociregistry:
@@ -65,6 +66,7 @@ def find_means(
     if route.way == GATEWAY:
         host = _start_gateway(found, route, login, settings, connections)
         server_url = f"http://{host}"
+    environment = client_environment(scratch)
     orders = Orders(
         platform=settings.platform,
         host=host,
@@ -77,17 +79,21 @@ def find_means(
         login=login,
         user_configured=bool(connections.credentials.files),
         lean=settings.lean,
+        elsewhere=scratch.elsewhere,
+        environment=environment,
+        caution=connections.caution,
+        containerd_socket=settings.containerd_socket or "",
     )
     client = found.kind.set_up(found.executable, orders)
     connections.resources.callback(client.close)
-    launcher = Launcher({**client_environment(scratch), **client.environment}, stopped)
+    launcher = Launcher({**environment, **client.environment}, stopped, client.answer)
     connections.resources.callback(launcher.close)
 
     def reference(image: Image) -> str:
         return route.reference(host, image)
 
     connections.log(
-        f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path))}"
+        f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path / 'worker-0'))}"
         f"{_beside(route, client, settings.tls)}"
     )
     puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
@@ -99,6 +105,16 @@ def find_means(
     deleter = Deleter(client, launcher, reference, settings.pull_timeout)
     ways = PruneWays(wish, settings.under_test, route, deleter, connections)
     return Means(puller, ways.choose(images[0]), client, launcher)
+
+
+def _check_options(settings: Settings, found: Found) -> None:
+    """Raises RunError for an option that this client cannot carry out."""
+    able, name = found.kind.abilities, found.kind.name
+    if settings.batch > 1 and not able.takes_several:
+        raise RunError(f"--batch: {name} pulls one image per launch; leave the option out")
+    if settings.containerd_socket is not None and not able.needs_service:
+        instead = names_of(lambda able: able.needs_service)
+        raise RunError(f"--containerd-socket: {name} does not use containerd; leave it out, or use {instead}")
 
 
 def _beside(route: Route, client: Client, tls: Tls) -> str:

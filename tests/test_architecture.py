@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-LIB = Path(__file__).resolve().parent.parent / "lib"
+from tests.support.paths import ROOT
+
+LIB = ROOT / "lib"
 FILES = sorted(LIB.rglob("*.py"))
 # What knows many folders: the top level, where a run is put together.
 TOP = ("cli", "run", "prepare", "finish")

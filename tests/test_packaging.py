@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.paths import ROOT
+
 PARTS = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "THIRD_PARTY.md")
 LICENCES = ("LICENSE", "THIRD_PARTY.md")
 

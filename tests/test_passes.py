@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from lib.cli import main
 from lib.lab.servers import lab_cache
-from tests.doubles.fake_crane import install, launches
+from tests.doubles.fake_crane import install, launches, wait_for_launches
 from tests.support.driving import between_nobody, drive, finish, start
 from tests.support.upstream import Upstream
 
@@ -113,9 +112,7 @@ def test_thresholds(client: Path, tmp_path: Path, expression: str, status: int) 
 def test_a_signal_ends_it_in_the_middle(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
     words = options(client, ["slow/app:1", "slow/app:2"], "--workers=2", "--passes=100000")
     running = start(tmp_path, *words, environment=temporary)
-    deadline = time.monotonic() + 60
-    while len(pulls(client)) < 4 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for_launches(client, count=4)
     running.send_signal(signal.SIGTERM)
     ended = finish(running, tmp_path)
     assert (ended.status, ended.stderr) == (143, "")

@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..http.logins import Login
 from ..http.tls import Tls
 from ..outcomes import ErrorClass
+from ..processes.launch import Outcome
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
 
@@ -66,7 +67,9 @@ class Orders:
     `docker_config` is a Docker configuration with the login for this server alone. `login` is the same login.
     `user_configured`: the user has a configuration of their own, which has to be kept from the client.
     `folder` makes a private folder in the scratch folder of the run. `lean`: the client may take just one processor.
-    `containerd_socket` is the address of containerd, for clients that need it.
+    `elsewhere` makes one in another place, which goes with it. `environment` holds the variables of the run.
+    `containerd_socket` is the address of the user's containerd; without one the client starts its own. `caution` warns
+    the user.
     """
 
     platform: str
@@ -80,6 +83,9 @@ class Orders:
     login: Login | None = None
     user_configured: bool = False
     lean: bool = False
+    elsewhere: Callable[[Path], Path]
+    environment: Mapping[str, str]
+    caution: Callable[[str], None]
     containerd_socket: str = ""
 
     @property
@@ -106,6 +112,11 @@ class Client(Protocol):
     @property
     def environment(self) -> Mapping[str, str]: ...
 
+    @property
+    def answer(self) -> bytes:
+        """The password that the client asks for at its terminal; empty if it does not ask."""
+        ...
+
     @staticmethod
     def version_in(output: str) -> str | None:
         """The version in the answer to `version_option`; None if it is not this client that answers."""
@@ -123,8 +134,12 @@ class Client(Protocol):
         """
         ...
 
-    def clean_up(self, references: Sequence[str], scratch: Path) -> list[str] | None:
+    def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         """The argv that removes what the launch left outside of `scratch`; None if there is nothing to remove."""
+        ...
+
+    def service_cpu_seconds(self) -> float:
+        """CPU seconds that the client's service has used since the last call; 0 if it has none of its own."""
         ...
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
@@ -144,8 +159,7 @@ class Client(Protocol):
         """The last words of a failed launch, not yet cleaned, and their class; OTHER if they show none."""
         ...
 
-    @staticmethod
-    def succeeded(stderr: str) -> bool:
+    def succeeded(self, stderr: str) -> bool:
         """Whether a launch with exit status 0 did pull its images."""
         ...
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from ..outcomes import CODES, ErrorClass, http_class
+from ..processes.launch import Outcome
 from .client import Abilities, Executable, Orders
 from .files import authorities_environment, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
@@ -38,6 +39,7 @@ class Crane:
     environment: Mapping[str, str] = field(default_factory=dict)
     header: tuple[str, str] | None = None
 
+    answer: ClassVar[bytes] = b""
     name: ClassVar[str] = "crane"
     abilities: ClassVar[Abilities] = Abilities(
         sends_header=True,
@@ -78,8 +80,11 @@ class Crane:
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         return [*self._command("pull"), "--platform", self.platform, *references, os.devnull]
 
-    def clean_up(self, references: Sequence[str], scratch: Path) -> list[str] | None:
+    def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         return None
+
+    def service_cpu_seconds(self) -> float:
+        return 0.0
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
         return [*self._command("delete"), reference]
@@ -97,8 +102,7 @@ class Crane:
         before, words = _words(stderr)
         return words, _class(before, words)
 
-    @staticmethod
-    def succeeded(stderr: str) -> bool:
+    def succeeded(self, stderr: str) -> bool:
         return True
 
     @staticmethod

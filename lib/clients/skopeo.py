@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from ..outcomes import CODES, ErrorClass, http_class
+from ..processes.launch import Outcome
 from .client import Abilities, Executable, Orders
 from .files import authorities_environment, certificate_folder, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
@@ -37,6 +38,7 @@ class Skopeo:
     certificates: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    answer: ClassVar[bytes] = b""
     name: ClassVar[str] = "skopeo"
     abilities: ClassVar[Abilities] = Abilities(
         takes_several=True,
@@ -75,8 +77,11 @@ class Skopeo:
             f"docker-archive:{os.devnull}:x:y",
         ]
 
-    def clean_up(self, references: Sequence[str], scratch: Path) -> list[str] | None:
+    def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         return None
+
+    def service_cpu_seconds(self) -> float:
+        return 0.0
 
     def needs(self) -> Sequence[str]:
         return ("its files exist during this run only",)
@@ -89,8 +94,7 @@ class Skopeo:
         words = _words(stderr)
         return words, _class(words)
 
-    @staticmethod
-    def succeeded(stderr: str) -> bool:
+    def succeeded(self, stderr: str) -> bool:
         return True
 
     @staticmethod

@@ -11,6 +11,7 @@ from .client import Abilities, Client
 _CLASSES = {
     "crane": "Crane",
     "skopeo": "Skopeo",
+    "ctr": "Ctr",
 }
 NAMES = tuple(_CLASSES)
 

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import HEADROOM, MOST_POINTS, Chart, Trace, label, milliseconds, whole_numbers
 from .recorded_run import Interval, Recorded, Span
 from .run_styles import Side
 
-_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-# Their axes, from the top.
-_PANELS = {"p50": "y", "p95": "y2", "p99": "y3"}
+# The axes of the percentiles, from the top.
+_PANELS = {name: f"y{place}" if place > 1 else "y" for place, name in enumerate(SHOWN_PERCENTILES, 1)}
 # Shorter than this is a rest without a rate of its own.
 _LEAST_SECONDS = 0.001
 # A longer ramp is shown in minutes.
@@ -142,7 +142,7 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
     name, title = "latency-by-workers", "Latency by workers"
     data = [
         trace
-        for percentile in _PERCENTILES
+        for percentile in _PANELS
         for side, direction, steps in _directions(sides)
         for trace in _percentile(side, direction, steps, percentile)
     ]
@@ -150,15 +150,16 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
         return Chart(name, title, "No step of a ramp has a latency.")
     layout: dict[str, Any] = {
         "height": 760,
-        "xaxis": {**_workers_axis(data), "anchor": _PANELS["p99"]},
+        "xaxis": {**_workers_axis(data), "anchor": _PANELS[SHOWN_PERCENTILES[-1]]},
         "hovermode": "closest",
         "showlegend": True,
     }
+    count = len(_PANELS)
     for place, (percentile, axis) in enumerate(_PANELS.items()):
         values = [value for trace in data if trace["yaxis"] == axis for value in trace["y"]]
         layout[axis.replace("y", "yaxis")] = {
             "title": {"text": f"{percentile}, ms"},
-            "domain": [(2 - place) / 3 + 0.02, (3 - place) / 3 - 0.02],
+            "domain": [(count - 1 - place) / count + 0.02, (count - place) / count - 0.02],
             **milliseconds(values),
         }
     return Chart(name, title, f"{_STEPS} Successful pulls only.", data, layout)
@@ -167,13 +168,12 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
 def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: str) -> Iterator[Trace]:
     measured = [each for each in steps if each.latency is not None]
     if measured:
-        share = _PERCENTILES[percentile]
         yield {
             **_look(side, direction, measured),
-            "y": [round(each.latency.below(share), 2) for each in measured if each.latency],
+            "y": [round(each.latency.value(percentile), 2) for each in measured if each.latency],
             "yaxis": _PANELS[percentile],
             "legendgroup": f"{side.letter} {direction}",
-            "showlegend": percentile == "p50",
+            "showlegend": percentile == SHOWN_PERCENTILES[0],
             "hovertemplate": f"{percentile} with %{{x}} workers: %{{y:.1f}} ms",
         }
 
@@ -208,7 +208,7 @@ def _errors(sides: Sequence[Side]) -> Chart:
 
 
 def _by_class(run: Recorded) -> Counter[str]:
-    return Counter({name: int(count) for name, count in run.document["errors"].items()})
+    return Counter(run.summary.errors)
 
 
 def _bars(side: Side, counts: Sequence[int]) -> Trace:

@@ -145,7 +145,7 @@ def _unwritable(path: Path, reason: str) -> str:
 def _status(told: Sequence[Told], missed: Sequence[str]) -> int:
     """Without a pull there is no comparison: that wins over thresholds."""
     runs = (told[0].comparison.a, *(pair.comparison.b for pair in told))
-    empty = [run.file for run in runs if not run.document["pulled"]]
+    empty = [run.file for run in runs if not run.summary.pulled]
     if empty:
         raise RunError(
             f"{empty[0]}: nothing was pulled in this run, so rate and latencies cannot be compared"

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..options.thresholds import Threshold
 from .quantities import RATE, Comparison, Quantity, compare
 from .recorded_run import read_run
 from .settings_changed import Difference, differences
-from .thresholds import Judgement, Limit
+from .thresholds import Judgement, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class Told:
 
 
 def tell(
-    files: Sequence[Path], events: Sequence[Path], limits: Sequence[Limit], *, seed: int, margin: float
+    files: Sequence[Path], events: Sequence[Path], limits: Sequence[Threshold], *, seed: int, margin: float
 ) -> list[Told]:
     """Each further run against the first; `events` has a file for each run, or none."""
     first, *others = (read_run(file, events[index] if events else None) for index, file in enumerate(files))
     told = []
     for other in others:
         comparison = compare(first, other, seed=seed, margin=margin)
-        judgements = tuple(limit.judge(comparison.quantities) for limit in limits)
+        judgements = tuple(judge(limit, comparison.quantities) for limit in limits)
         told.append(Told(comparison, differences(first, other), judgements))
     return told

@@ -74,7 +74,7 @@ def _rows(pair: Told) -> Iterator[tuple[str, ...]]:
 
 def _thresholds(pair: Told) -> Iterator[str]:
     for each in pair.judgements:
-        yield f"{each.limit.expression}: {wording.judged(each)}"
+        yield f"{each.threshold.expression}: {wording.judged(each)}"
 
 
 def as_json(pairs: Sequence[Told]) -> str:
@@ -102,7 +102,7 @@ def _json(pair: Told) -> dict[str, Any]:
             for each in comparison.quantities
         },
         "thresholds": [
-            {"expression": each.limit.expression, "value": each.value, "passed": each.passed}
+            {"expression": each.threshold.expression, "value": each.value, "passed": each.passed}
             for each in pair.judgements
         ],
     }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import Chart
 from ..pages.command_line import command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
@@ -20,7 +21,7 @@ from .quantities import ERROR_RATE, FASTER, NEEDS_EVENTS, RATE, SLOWER, Quantity
 from .run_styles import Side, sides
 
 _SURE = f"{100 * CONFIDENCE:g} %"
-_TILES = (RATE, "p50", "p95", "p99", ERROR_RATE)
+_TILES = (RATE, *SHOWN_PERCENTILES, ERROR_RATE)
 
 
 def write_page(path: Path, pairs: Sequence[Told], margin: float) -> None:
@@ -66,7 +67,7 @@ def _body(
         yield from _pair(pair, side, drawn)
     yield from map(place_of, together)
     for side in runs:
-        command, exact = command_line(side.run.document)
+        command, exact = command_line(side.run.summary.command, side.run.summary.settings)
         note = (
             ""
             if exact
@@ -93,18 +94,17 @@ def _runs(runs: Sequence[Side]) -> str:
 
 
 def _run(side: Side) -> list[object]:
-    document = side.run.document
-    client = document["client"] or {}
+    summary = side.run.summary
     return [
         side.letter,
         side.run.file,
-        document.get("started", "–"),
-        Number(document["elapsed_seconds"], ",.1f"),
-        Number(document["pulled"]),
-        Number(document["failed"]),
-        f"{client.get('name')} {client.get('version')}" if client else "–",
-        document["settings"].get("pullthrough_url", "–"),
-        Number(document["images"]),
+        summary.started.isoformat(),
+        Number(summary.elapsed_seconds, ",.1f"),
+        Number(summary.pulled),
+        Number(summary.failed),
+        str(summary.client or "–"),
+        summary.settings.get("pullthrough_url", "–"),
+        Number(summary.images),
         Number(max((step.workers for step in side.run.steps), default=0)),
     ]
 
@@ -201,7 +201,7 @@ def _quantity(quantity: Quantity) -> list[object]:
 
 
 def _thresholds(pair: Told) -> str:
-    rows = [(each.limit.expression, Mark(wording.judged(each), each.passed)) for each in pair.judgements]
+    rows = [(each.threshold.expression, Mark(wording.judged(each), each.passed)) for each in pair.judgements]
     return table(("threshold", "verdict"), rows)
 
 

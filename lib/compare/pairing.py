@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .recorded_run import Key, Latency, Pull, Recorded, Span
+from ..latency import Latency
+from .recorded_run import Key, Pull, Recorded, Span
 
 Floats = NDArray[np.float64]
 
@@ -133,7 +134,7 @@ def _by_intervals(run: Recorded, place: Cut) -> Bins:
 
 def _spread(latency: Latency) -> Floats:
     """A distribution that has these percentiles, even in between."""
-    shares, values = (np.array(column, dtype=np.float64) for column in zip(*latency.points, strict=True))
+    shares, values = (np.array(column, dtype=np.float64) for column in zip(*latency.points(), strict=True))
     places = np.maximum.accumulate(_place(values)) + np.arange(len(values)) * 1e-9
     edges = np.arange(_BUCKETS + 1, dtype=np.float64)
     spread: Floats = np.diff(np.interp(edges, places, shares, left=0.0, right=1.0))

@@ -9,14 +9,14 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ..latency import GROUPS, PERCENTILES
 from .bootstrap import CONFIDENCE, LEAST_BINS, draws, spread, statistics
 from .pairing import Bins, Floats, Latencies, cut, fill, same_ramp
 from .recorded_run import Recorded
 
 FASTER, SLOWER, NOISE = "faster", "slower", "noise"
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+QUANTILES = {name: percent / 100 for name, percent in PERCENTILES.items()}
 LATENCIES = ("mean", *QUANTILES)
-GROUPS = {"": "latency_ms", "first.": "first_latency_ms", "repeat.": "repeat_latency_ms"}
 RATE, ERROR_RATE, ERRORS = "rate", "error_rate", "errors."
 NEEDS_EVENTS = "first and repeat latencies have an interval only with --events, once for each file"
 
@@ -75,17 +75,17 @@ class Pair:
         for group in GROUPS:
             yield from self._latencies(group)
         yield self._error_rate()
-        for name in sorted({*self._a.document["errors"], *self._b.document["errors"]}):
+        for name in sorted({*self._a.summary.errors, *self._b.summary.errors}):
             yield self._errors(name)
 
     def notes(self) -> Iterator[str]:
         for run in (self._a, self._b):
-            if not run.document["pulled"]:
+            if not run.summary.pulled:
                 yield f"nothing was pulled in {run.file}"
             if run.interrupted:
                 yield f"{run.file} was interrupted"
-            if run.document["limited_by"]:
-                yield f"{run.file} was limited by its {run.document['limited_by']}, not by the server alone"
+            if run.summary.limited_by:
+                yield f"{run.file} was limited by its {run.summary.limited_by}, not by the server alone"
         if not self._whole:
             seconds = float(self._in_a.seconds.sum())
             yield (
@@ -104,7 +104,7 @@ class Pair:
         pulled = [self._weights @ bins.pulled for bins in (self._in_a, self._in_b)]
         seconds = float(self._in_a.seconds.sum())
         if self._whole:
-            a, b = float(self._a.document["rate"]), float(self._b.document["rate"])
+            a, b = self._a.summary.rate, self._b.summary.rate
         elif seconds > 0:
             a, b = (float(each[0]) / seconds for each in pulled)
         else:
@@ -117,9 +117,9 @@ class Pair:
         drawn = None
         if in_a is not None and in_b is not None and self._bins:
             drawn = tuple(statistics(self._weights, each, QUANTILES) for each in (in_a, in_b))
-        measured = [run.document[GROUPS[group]] for run in (self._a, self._b)]
+        measured = [run.summary.latency(group) for run in (self._a, self._b)]
         for name in LATENCIES:
-            a, b = (None if each is None else float(each[name]) for each in measured)
+            a, b = (None if each is None else each.value(name) for each in measured)
             if drawn is None:
                 yield _quantity(group + name, a, b)
                 continue
@@ -150,7 +150,7 @@ class Pair:
         return Quantity(name, a, b, b / a - 1, low, high, verdict)
 
     def _error_rate(self) -> Quantity:
-        counts = [(int(run.document["failed"]), run.ended) for run in (self._a, self._b)]
+        counts = [(run.summary.failed, run.ended) for run in (self._a, self._b)]
         with np.errstate(divide="ignore", invalid="ignore"):
             one, other = (
                 self._weights @ bins.failed / (self._weights @ (bins.failed + bins.pulled))
@@ -160,7 +160,7 @@ class Pair:
         return _errors(ERROR_RATE, counts, away)
 
     def _errors(self, error: str) -> Quantity:
-        counts = [(int(run.document["errors"].get(error, 0)), run.ended) for run in (self._a, self._b)]
+        counts = [(run.summary.errors.get(error, 0), run.ended) for run in (self._a, self._b)]
         return _errors(ERRORS + error, counts, None)
 
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
-from ..results.summary_file import is_number, read_summary
+from ..latency import Latency
+from ..load.event import PULL
+from ..outcomes import FAILED, OK
+from ..results.event_line import known, read_event
+from ..results.summary import Summary
+from ..results.summary_file import read_summary
 
-Json = Mapping[str, Any]
 Key = tuple[str, int, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds; `points` are the shares of pulls and the latency that they stayed under."""
-
-    mean: float
-    points: tuple[tuple[float, float], ...]
-
-    def below(self, share: float) -> float:
-        """The latency that this share of the pulls, one of the points', stayed under."""
-        return dict(self.points)[share]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,105 +65,80 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run as its files tell it; `document` is the summary itself, `pulls` is None without events."""
+    """A run as its files tell it; `pulls` is None without events."""
 
     file: str
-    document: Json
+    summary: Summary
     steps: tuple[Span, ...]
     intervals: tuple[Interval, ...]
     pulls: tuple[Pull, ...] | None
 
     @property
     def interrupted(self) -> bool:
-        return bool(self.document["interrupted"])
+        return self.summary.interrupted
 
     @property
     def ended(self) -> int:
         """Pulls that succeeded or failed."""
-        return int(self.document["pulled"]) + int(self.document["failed"])
-
-
-_SHARES = (("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+        return self.summary.ended
 
 
 def read_run(path: Path, events: Path | None = None) -> Recorded:
     """The files of one run; UsageError where they are not."""
-    document = read_summary(path)
-    pulled = int(document["pulled"])
-    steps, intervals = _steps(document), _intervals(document)
-    pulls = None if events is None else tuple(_pulls(events, document))
-    if pulls is not None and sum(pull.error is None for pull in pulls) != pulled:
-        raise UsageError(f"{events}: does not hold the {pulled} pulls of {path}; give the events of that run")
-    return Recorded(str(path), document, steps, intervals, pulls)
-
-
-def _latency(document: Json) -> Latency:
-    points = tuple((share, float(document[name])) for name, share in _SHARES)
-    return Latency(float(document["mean"]), points)
-
-
-def _measured(part: Json) -> Latency | None:
-    return None if part["latency_ms"] is None else _latency(part["latency_ms"])
-
-
-def _steps(document: Json) -> tuple[Span, ...]:
-    steps: list[Span] = []
-    for each in document["steps"]:
-        start = steps[-1].end if steps else 0.0
-        end = start + float(each["seconds"])
-        steps.append(
-            Span(
-                each["workers"],
-                each["direction"],
-                start,
-                end,
-                each["pulled"],
-                _measured(each),
-                _schedule(document),
-            )
+    summary = read_summary(path)
+    pulls = None if events is None else tuple(_pulls(events, summary))
+    if pulls is not None and sum(pull.error is None for pull in pulls) != summary.pulled:
+        raise UsageError(
+            f"{events}: does not hold the {summary.pulled} pulls of {path}; give the events of that run"
         )
+    return Recorded(str(path), summary, _steps(summary), _intervals(summary), pulls)
+
+
+def _steps(summary: Summary) -> tuple[Span, ...]:
+    steps: list[Span] = []
+    for each in summary.steps:
+        start = steps[-1].end if steps else 0.0
+        schedule = _schedule(summary)
+        end = start + each.seconds
+        steps.append(Span(each.workers, each.direction, start, end, each.pulled, each.latency_ms, schedule))
     return tuple(steps)
 
 
-def _schedule(document: Json) -> str:
+def _schedule(summary: Summary) -> str:
     """One that rises or falls does so over the ramp, so how long its steps are makes a difference."""
-    rate = document["settings"].get("rate")
+    rate = summary.settings.get("rate")
     if rate is None:
         return ""
-    return f"{rate}/{document['settings'].get('iteration_seconds')}" if ":" in str(rate) else str(rate)
+    return f"{rate}/{summary.settings.get('iteration_seconds')}" if ":" in str(rate) else str(rate)
 
 
-def _intervals(document: Json) -> tuple[Interval, ...]:
+def _intervals(summary: Summary) -> tuple[Interval, ...]:
     intervals: list[Interval] = []
-    for each in document["samples"]:
+    for each in summary.samples:
         start = intervals[-1].end if intervals else 0.0
-        end = start + float(each["seconds"])
-        intervals.append(Interval(start, end, each["pulled"], each["failed"], _measured(each)))
+        intervals.append(Interval(start, start + each.seconds, each.pulled, each.failed, each.latency_ms))
     return tuple(intervals)
 
 
-def _pulls(path: Path, document: Json) -> Iterator[Pull]:
+def _pulls(path: Path, summary: Summary) -> Iterator[Pull]:
     try:
-        began = _began(document)
+        began = _began(summary)
         with path.open("rb") as lines:
             for line in lines:
-                event = json.loads(line)
-                if event["op"] == "pull" and event["outcome"] in ("ok", "failed"):
-                    at = datetime.fromisoformat(event["time"]).timestamp() - began
-                    error = None if event["outcome"] == "ok" else str(event["class"])
-                    if not is_number(event["seconds"]):
-                        raise ValueError(event["seconds"])
-                    timed = bool(event.get("timed", True))
-                    yield Pull(at, 1000 * float(event["seconds"]), bool(event["first"]), error, timed)
+                event = read_event(line)
+                if event.op == PULL and event.outcome in (OK, FAILED):
+                    at = event.moment.timestamp() - began
+                    error = None if event.outcome == OK else str(known(event.error_class))
+                    timed = event.timed is not False
+                    yield Pull(at, 1000 * known(event.seconds), known(event.first), error, timed)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except (ValueError, OverflowError):
         raise UsageError(f"{path}: not an events file of ocidriver; make it with --events-file") from None
 
 
-def _began(document: Json) -> float:
+def _began(summary: Summary) -> float:
     """The ramp's beginning as a timestamp."""
-    if not document["samples"]:
-        return datetime.fromisoformat(document["started"]).timestamp()
-    first = document["samples"][0]
-    return datetime.fromisoformat(first["time"]).timestamp() - float(first["seconds"])
+    if not summary.samples:
+        return summary.started.timestamp()
+    return summary.samples[0].time.timestamp() - summary.samples[0].seconds

@@ -38,7 +38,7 @@ class Difference:
 
 def differences(a: Recorded, b: Recorded) -> tuple[Difference, ...]:
     """Settings, client and images that differ; an option that one ocidriver did not have is None there."""
-    one, other = a.document["settings"], b.document["settings"]
+    one, other = a.summary.settings, b.summary.settings
     found = [
         Difference(f"--{name.replace('_', '-')}", one.get(name), other.get(name))
         for name in {**one, **other}
@@ -46,11 +46,10 @@ def differences(a: Recorded, b: Recorded) -> tuple[Difference, ...]:
     ]
     pairs = [
         ("client", _client(a), _client(b)),
-        ("images", a.document["images"], b.document["images"]),
+        ("images", a.summary.images, b.summary.images),
     ]
     return (*found, *(Difference(name, x, y) for name, x, y in pairs if x != y))
 
 
 def _client(run: Recorded) -> str | None:
-    client = run.document["client"]
-    return f"{client.get('name')} {client.get('version')}" if client else None
+    return str(run.summary.client) if run.summary.client else None

@@ -45,9 +45,9 @@ def shown(value: Any) -> str:
 
 
 def run(recorded: Recorded) -> str:
-    document = recorded.document
-    started, elapsed = document.get("started"), float(document["elapsed_seconds"])
-    return clean(f"{recorded.file}: {document['pulled']} pulls in {elapsed:.6g} s from {started}")
+    summary = recorded.summary
+    started, elapsed = summary.started.isoformat(), summary.elapsed_seconds
+    return clean(f"{recorded.file}: {summary.pulled} pulls in {elapsed:.6g} s from {started}")
 
 
 def warnings(told: Told) -> Iterator[str]:
@@ -78,7 +78,7 @@ def changed(judgement: Judgement) -> str:
 def missed(pairs: Sequence[Told]) -> list[str]:
     """The thresholds that were, each with its run and value, for a message."""
     return [
-        f"{each.limit.expression} ({pair.comparison.b.file}: {changed(each)})"
+        f"{each.threshold.expression} ({pair.comparison.b.file}: {changed(each)})"
         for pair in pairs
         for each in pair.judgements
         if not each.passed

@@ -17,9 +17,10 @@ from ..errors import ExitStatus, Stopped
 from ..http.connections import Connections
 from ..http.network import Network
 from ..listing.selection import read_image_list
-from ..options.definitions import OPTIONS, called
+from ..options.definitions import OPTIONS
 from ..options.sections import SectionedCommand
 from ..options.settings import make_settings
+from ..options.usage import called
 from ..processes.guard import Guard
 from ..processes.scratch import Scratch
 from ..processes.signals import Stop

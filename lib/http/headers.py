@@ -12,8 +12,6 @@ from datetime import datetime, timezone
 from typing import Final
 from urllib.request import parse_http_list
 
-from dateutil import parser as dates
-
 # A longer header is no header that a registry sends.
 _HEADER_LENGTH: Final = 16384
 _CHALLENGE: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?:[ \t]+(.*))?", re.DOTALL)
@@ -114,8 +112,11 @@ def _moment(text: str) -> datetime | None:
     """An HTTP date begins with the day's name; other text is none, though dateutil makes a date of `12`."""
     if not text[:1].isalpha() or len(text) > _DATE_LENGTH:
         return None
+    # imported here: few answers hold a date to read, and it takes ten milliseconds of every start
+    from dateutil import parser
+
     try:
-        moment = dates.parse(text)
+        moment = parser.parse(text)
     except (ValueError, OverflowError, TypeError, AttributeError):
         return None
     return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment

@@ -20,6 +20,8 @@ from ..errors import RunError, UsageError
 from ..options.types import Size
 from ..processes.cpu import cores, seconds_of
 from ..processes.scratch import Scratch
+from ..results.summary import Step, Summary
+from ..results.summary_file import read_summary
 from .servers import Server, ServerFailed, memory_registry
 
 # A smaller batch is recommended where its best rate is within this share of the best of all.
@@ -162,12 +164,11 @@ def calibrate(
                 status = carry_out(_run(server, client, batch, peak, seconds / (2 * peak), summary))
                 if status:
                     return status
-                found = json.loads(summary.read_text())
+                found = read_summary(summary)
                 measured.append(_measure(found, batch, seconds_of(server.pid) - before))
     except ServerFailed as error:
         raise RunError(str(error)) from None
-    name = f"{found['client']['name']} {found['client']['version']}"
-    calibration = Calibration(name, cores(), tuple(measured))
+    calibration = Calibration(str(found.client), cores(), tuple(measured))
     click.echo(
         json.dumps(calibration.as_json(), indent=2)
         if as_json
@@ -195,21 +196,21 @@ def _run(server: Server, client: str, batch: int, workers: int, step: float, sum
     return [f"{name}={value}" for name, value in options.items()]
 
 
-def _measure(summary: dict[str, Any], batch: int, registry_seconds: float) -> Measured:
+def _measure(summary: Summary, batch: int, registry_seconds: float) -> Measured:
     """Both steps with a number of workers together, the one on the way up and the one on the way down."""
-    by_workers: dict[int, list[dict[str, Any]]] = {}
-    for step in summary["steps"]:
-        by_workers.setdefault(step["workers"], []).append(step)
+    by_workers: dict[int, list[Step]] = {}
+    for step in summary.steps:
+        by_workers.setdefault(step.workers, []).append(step)
     rates = {
-        workers: sum(step["pulled"] for step in steps) / sum(step["seconds"] for step in steps)
+        workers: sum(step.pulled for step in steps) / sum(step.seconds for step in steps)
         for workers, steps in sorted(by_workers.items())
     }
-    a_pull = 1000 / summary["pulled"]
+    a_pull = 1000 / summary.pulled
     return Measured(
         batch,
         rates,
-        summary["client_cpu_seconds"] * a_pull,
-        summary["driver_cpu_seconds"] * a_pull,
+        summary.client_cpu_seconds * a_pull,
+        summary.driver_cpu_seconds * a_pull,
         registry_seconds * a_pull,
     )
 

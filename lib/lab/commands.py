@@ -23,8 +23,9 @@ from ..http.address import Endpoint, parse_endpoint
 from ..http.credentials import Credentials, CredentialsError
 from ..http.exchange import explain
 from ..http.tls import INSECURE, Tls, parse_tls
-from ..options.definitions import TLS_OPTIONS, called
+from ..options.definitions import TLS_OPTIONS
 from ..options.types import Size
+from ..options.usage import called
 from ..streams import warn
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images

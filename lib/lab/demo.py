@@ -9,7 +9,6 @@ none, runs ocidriver.py with three patterns, and ends everything it started, wha
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import signal
 import subprocess
@@ -19,10 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
+from ..latency import GROUPS, SHOWN_PERCENTILES, Latency
+from ..results.summary import Summary
+from ..results.summary_file import read_summary
 from .populate import Population, populate
 from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server
 from .servers import ServerFailed, ServerMissing, die_with_parent, find_docker_registry
@@ -36,7 +37,9 @@ OUTPUTS = {
     "summary": "summary.json",
     "events": "events.jsonl",
 }
-HEADER = "date time          \tpulls/s\tworkers\tfailed\tp50 ms\tp95 ms\tp99 ms"
+HEADER = "\t".join(
+    ("date time          ", "pulls/s", "workers", "failed", *(f"{name} ms" for name in SHOWN_PERCENTILES))
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -163,18 +166,18 @@ def _tell(folder: Path) -> None:
     for kind, name in OUTPUTS.items():
         if (folder / name).exists():
             click.echo(f"{kind:8} {folder / name}")
-    with suppress(FileNotFoundError):
-        summary = json.loads((folder / OUTPUTS["summary"]).read_text())
-        click.echo("\n" + "\n".join(reading(summary)))
+    path = folder / OUTPUTS["summary"]
+    if path.exists():
+        click.echo("\n" + "\n".join(reading(read_summary(path))))
 
 
-def reading(summary: dict[str, Any]) -> list[str]:
+def reading(summary: Summary) -> list[str]:
     """Three lines on a summary: how much, what a cold pull costs against a warm one, how the rate grew."""
-    all_pulls, first, repeat = (summary[f"{which}latency_ms"] for which in ("", "first_", "repeat_"))
-    steps = [f"{s['workers']}: {s['rate']:.1f}" for s in summary["steps"] if s["direction"] == "up"]
-    limit = ". The client's own work was the limit." if summary["limited_by"] == "client" else "."
+    all_pulls, first, repeat = (summary.latency(group) for group in GROUPS)
+    steps = [f"{each.workers}: {each.rate:.1f}" for each in summary.steps if each.direction == "up"]
+    limit = ". The client's own work was the limit." if summary.limited_by == "client" else "."
     return [
-        f"{summary['pulled']} pulls in {summary['elapsed_seconds']:.0f} s, {summary['failed']} failed; half of them"
+        f"{summary.pulled} pulls in {summary.elapsed_seconds:.0f} s, {summary.failed} failed; half of them"
         f" took up to {_ms(all_pulls, 'p50')}, 99 % up to {_ms(all_pulls, 'p99')}.",
         f"The first pull of an image took {_ms(first, 'p50')} (median; the cache had to fetch it),"
         f" every other {_ms(repeat, 'p50')}.",
@@ -182,9 +185,8 @@ def reading(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def _ms(latency: dict[str, float | None] | None, quantile: str) -> str:
-    value = latency and latency[quantile]
-    return f"{value:.1f} ms" if value else "-"
+def _ms(latency: Latency | None, percentile: str) -> str:
+    return f"{latency.value(percentile):.1f} ms" if latency else "-"
 
 
 if __name__ == "__main__":

@@ -4,19 +4,23 @@
 
 | part | values | meaning |
 | --- | --- | --- |
-| PLACE | ping, manifest, blob, config, delete, token | the requests that are hit |
+| PLACE | ping, manifest, blob, config, delete, token | the requests that are hit; without it, all |
 | WHAT | a status, 400 to 599 | the answer has this status |
 | | hang, silent | no answer comes |
-| | reset | the connection ends with a TCP reset, before the answer |
-| | close, garbage, redirect | the connection just ends; the answer is not HTTP; it redirects to itself |
+| | reset, close | the connection ends before the answer: with a TCP reset, or in an orderly way |
+| | garbage, redirect | the answer is not HTTP; it is a redirect to the same place |
 | | truncate, truncated | the body breaks off in the middle |
-| | midreset, stalled, drip | the body is reset in the middle; it stops there; it comes a byte per second |
+| | midreset, stalled, drip | in the middle of the body comes a TCP reset; nothing more; a byte per second |
 | | corrupt, corrupted | the body has its full length and one wrong byte |
-| | short, empty, html, text, halfjson, strange, schemaone, noplatform | a complete answer with a wrong body |
-| | killed, died | the whole server goes away, in the middle of the answer or before it |
+| | short, empty | the body is complete for HTTP, but lacks its end, or all of it |
+| | html, text, halfjson, strange, schemaone, noplatform | the body is complete, but is not such an image |
+| | killed, died | the whole server goes away: in the middle of the answer, or before it |
 | | tls, tls-name | the whole server has a certificate that nobody trusts, or one for another name |
-| | slow, stubborn, flood, signal, … | what a client does; see the client that does it |
-| -BODY | json, html, hostile, … | with a status: what the body holds; without it, the body is empty |
+| | ok, slow, retry | a client pulls well: at once, after a while, after a retry |
+| | refused, flood, signal, litter | a client fails: in a line, in 3 MB, by a signal, with a file left behind |
+| | stubborn, asks, daemon, orphan | a client ignores signals; reads the terminal; leaves a process, detached or not |
+| -BODY | json, two, text, html, commands, hostile, long, big | with a status: what the body holds |
+| | commandsjson, hostilejson, longjson, bigjson | the same as the message of a JSON error |
 | -after | | with a status: the answer has `Retry-After: 1` |
 | -xN | N is a number | only the first N times for each repository |
 | :RATE | 0.1, 10% | this share of the answers |

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 import sys
 from bisect import bisect_left
-from dataclasses import asdict, dataclass
 from itertools import accumulate
 
 from hdrh.histogram import HdrHistogram
 
+from ..latency import PERCENTILES, Latency
+
 _LONGEST_US = 24 * 3600 * 1_000_000
 _DIGITS = 3
 _COUNT_BYTES = 4
-_PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 # Upper bounds in seconds, each within its bucket: from a cached pull of a small image to the default --pull-timeout.
 BOUNDS = (
     *(0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
@@ -21,27 +21,6 @@ BOUNDS = (
 )
 # Without letting go of the interpreter: who closes an interval would wait in line for it behind all workers.
 _memset = ctypes.PyDLL(None).memset
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """A distribution in milliseconds."""
-
-    min: float
-    mean: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    max: float
-
-    def as_json(self) -> dict[str, float]:
-        return {name: round(value, 3) for name, value in asdict(self).items()}
-
-
-def latency_json(latency: Latency | None) -> dict[str, float] | None:
-    """As files show it: null where nothing was measured."""
-    return latency.as_json() if latency else None
 
 
 class Latencies:
@@ -91,18 +70,24 @@ class Latencies:
             return None
         least, most = self._least * 1000, self._most * 1000
         found = _percentiles(self._histogram)
-        p50, p90, p95, p99 = (min(max(microseconds / 1000, least), most) for microseconds in found)
-        return Latency(least, self._sum / self._count * 1000, p50, p90, p95, p99, most)
+        percentiles = {
+            name: min(max(microseconds / 1000, least), most) for name, microseconds in found.items()
+        }
+        return Latency(min=least, mean=self._sum / self._count * 1000, max=most, **percentiles)
 
 
-def _percentiles(histogram: HdrHistogram) -> list[int]:
-    """As its own `get_percentile_to_value_dict`, which adds count after count and takes ten times as long."""
+def _percentiles(histogram: HdrHistogram) -> dict[str, int]:
+    """Microseconds by name.
+
+    As its own `get_percentile_to_value_dict`, which adds count after count and takes ten times as long.
+    """
     counts = histogram.counts[: histogram.get_counts_array_index(histogram.max_value) + 1]
     totals = list(accumulate(counts))
-    indices = (bisect_left(totals, histogram.get_target_count_at_percentile(p)) for p in _PERCENTILES)
-    return [
-        histogram.get_highest_equivalent_value(histogram.get_value_from_index(index)) for index in indices
-    ]
+    found = {}
+    for name, percent in PERCENTILES.items():
+        index = bisect_left(totals, histogram.get_target_count_at_percentile(percent))
+        found[name] = histogram.get_highest_equivalent_value(histogram.get_value_from_index(index))
+    return found
 
 
 def _reset(histogram: HdrHistogram) -> None:

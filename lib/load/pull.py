@@ -134,11 +134,12 @@ class ClientPuller:
 
         What stays would make the next pull of the image a pull of nothing, so the launch then counts as failed.
         """
-        argv = self._client.clean_up(references, scratch)
+        argv = self._client.clean_up(references, scratch, outcome)
         if argv is None or outcome.dropped or outcome.error is not None:
             return outcome
         removed = self._launcher.run(argv, _CLEAN_UP_SECONDS)
-        outcome = outcome._replace(cpu_seconds=outcome.cpu_seconds + removed.cpu_seconds)
+        cpu = outcome.cpu_seconds + removed.cpu_seconds + self._client.service_cpu_seconds()
+        outcome = outcome._replace(cpu_seconds=cpu)
         if removed.returncode == 0 or removed.interrupted or outcome.returncode:
             return outcome
         why = removed.error or OSError(errno.EIO, removed.stderr)

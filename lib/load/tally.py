@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
 
+from ..latency import Latency
 from ..outcomes import FAILED, INTERRUPTED, OK
 from .event import PRUNE, Event
-from .latency import Buckets, Latencies, Latency, latency_json
+from .latency import Buckets, Latencies
 from .pace import Schedule
 from .plan import Step
 
@@ -50,21 +49,6 @@ class Sample:
         """Says `client` where driver and clients used nearly all CPU time: then the server may not be the limit."""
         used = self.driver_cpu_seconds + self.client_cpu_seconds
         return CLIENT if used >= CLIENT_LIMITED * self.seconds * self.cores > 0 else None
-
-    def as_json(self, when: datetime) -> dict[str, Any]:
-        """As the summary and the stream of metrics show it; it ended at `when`."""
-        return {
-            "time": when.isoformat(timespec="milliseconds"),
-            "seconds": self.seconds,
-            "rate": self.rate,
-            "workers": self.workers,
-            "pulled": self.pulled,
-            "failed": self.failed,
-            "latency_ms": latency_json(self.latency),
-            "driver_cpu_seconds": round(self.driver_cpu_seconds, 3),
-            "client_cpu_seconds": round(self.client_cpu_seconds, 3),
-            "limited_by": self.limited_by,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import click
@@ -14,31 +12,6 @@ from ..streams import STDOUT
 from .sections import Section
 from .settings import ITERATION_SECONDS
 from .types import Seconds
-
-EXAMPLES = """\b
-Examples:
-  cached pulls, up to three at a time:
-    ocidriver --pullthrough-url=cache:8080 --registry-url=up.local:5000 --patterns=-0001,-0002,-0003
-  cold pulls: prune before and between passes, so that the cache goes upstream again:
-    ocidriver --pullthrough-url cache:8080 --registry-url up.local:5000 --patterns -0001,-0002 \\
-      --prune --prune-first
-  a docker-registry proxy, eight workers, a verdict for a pipeline:
-    ocidriver --pullthrough-url proxy:5000 --registry-url up.local:5000 --workers 8 \\
-      --layout distribution --threshold 'error_rate<1%' --threshold 'p95<250ms'
-
-\b
-Exit status: 0 it ran; 1 it could not, or nothing was pulled; 2 wrong usage;
-3 a threshold was missed; 128 + number: stopped by that signal."""
-
-
-def called() -> str:
-    """How this program was called, so that what it prints can be typed where it was."""
-    path = Path(sys.argv[0])
-    if path.suffix != ".py":
-        return path.name
-    relative = os.path.relpath(path)
-    return relative if os.sep in relative else f"./{relative}"
-
 
 # A tally takes a moment itself, in seconds.
 _LEAST_TALLY = 0.01
@@ -69,15 +42,17 @@ def _file(name: str, section: str, text: str) -> Section:
 
 # Other commands that talk to registries take these as well.
 TLS_OPTIONS: list[click.Parameter] = [
-    _file("--ca-file", TLS, "Trust the CAs in this PEM file as well as the system's."),
+    _file("--ca-file", TLS, "Trust the CA certificates in this PEM file, besides those of the system."),
     Section(
         ["--insecure"],
         section=TLS,
         is_flag=True,
-        help="Check no server's certificate; whoever is in between reads along.",
+        help="Do not check certificates. Anybody on the way can then read and change the traffic.",
     ),
-    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one; crane can show none."),
-    _file("--client-key", TLS, "Its key, without a passphrase.  [default: in the file of --client-cert]"),
+    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one. crane cannot show one."),
+    _file(
+        "--client-key", TLS, "The key of that certificate, without a passphrase.  [default: in the same file]"
+    ),
 ]
 
 OPTIONS: list[click.Parameter] = [
@@ -86,14 +61,14 @@ OPTIONS: list[click.Parameter] = [
         section=SERVERS,
         required=True,
         metavar="URL",
-        help="Server under test: host:port (http), http://… or https://…",
+        help="The server under test: host:port (http), http://… or https://…",
     ),
     Section(
         ["--registry-url"],
         section=SERVERS,
         required=True,
         metavar="URL",
-        help="Upstream it pulls from, which is listed.",
+        help="The upstream that it pulls from. The driver lists its images.",
     ),
     Section(
         ["--layout"],
@@ -101,15 +76,15 @@ OPTIONS: list[click.Parameter] = [
         default="ociregistry",
         show_default=True,
         metavar="NAME",
-        help="How the server names upstream images: ociregistry, distribution, zot, direct (the upstream itself), "
-        "harbor:PROJECT, nexus:REPO, artifactory:KEY, quay:ORG, ecr:PREFIX, acr:TARGET, gar:PROJECT/REMOTE, "
-        "or a template such as '{pullthrough}/my-proxy/{repository}'.",
+        help="How the server names the images of its upstream: ociregistry, distribution, zot, "
+        "direct (the upstream itself), harbor:PROJECT, nexus:REPO, artifactory:KEY, quay:ORG, ecr:PREFIX, "
+        "acr:TARGET, gar:PROJECT/REMOTE, or a template such as '{pullthrough}/my-proxy/{repository}'.",
     ),
     Section(
         ["--upstream-name"],
         section=SERVERS,
         metavar="NAME",
-        help="What the server calls the upstream.  [default: host and port of --registry-url]",
+        help="The name that the server uses for the upstream.  [default: host and port of --registry-url]",
     ),
     *TLS_OPTIONS,
     Section(
@@ -117,21 +92,21 @@ OPTIONS: list[click.Parameter] = [
         section=RAMP,
         multiple=True,
         metavar="RE2,…",
-        help="One worker for each of these regexes, searched in pullthrough/registry/repository:tag; may be repeated.",
+        help="One worker per regex. Each is searched in pullthrough/registry/repository:tag. Repeatable.",
     ),
     Section(
         ["--workers"],
         section=RAMP,
         type=click.IntRange(1),
         metavar="N",
-        help="In place of --patterns: deal the images evenly to N workers.",
+        help="Instead of --patterns: deal the images evenly to N workers.",
     ),
     Section(
         ["--iteration-seconds"],
         section=RAMP,
         type=Seconds(),
         metavar="S",
-        help="Add a worker every S seconds, and later remove one every S seconds: N workers take 2·N·S.  "
+        help="Start a worker every S seconds, and later stop one every S seconds. N workers take 2·N·S.  "
         f"[default: {ITERATION_SECONDS:g}]",
     ),
     Section(
@@ -139,43 +114,45 @@ OPTIONS: list[click.Parameter] = [
         section=RAMP,
         type=click.IntRange(1),
         metavar="N",
-        help="Fixed work in place of the ramp: each worker makes N passes over its images and ends. Workers start "
+        help="Fixed work instead of the ramp: each worker makes N passes over its images and ends. Workers start "
         "together, or --iteration-seconds apart. Not with --rate.",
     ),
     Section(
         ["--rate"],
         section=RAMP,
         metavar="R|R:R",
-        help="Start pulls by a schedule, so many a second over all workers, or from:to rising over the ramp; "
-        "all workers run all along, and latencies count from the schedule.  [default: back to back]",
+        help="Start R pulls per second by a schedule, however slow the server is, or go from one rate to another "
+        "(10:200). Latencies then count from the scheduled time.  [default: each worker pulls as fast as it can]",
     ),
     Section(
         ["--start-at"],
         section=RAMP,
         metavar="TIME",
-        help="Begin the ramp at this time, such as 22:30, on several machines together.",
+        help="Begin the ramp at this time, for example 22:30, on several machines together.",
     ),
     Section(
-        ["--filter"], section=IMAGES, metavar="RE2", help="Keep only images whose repository:tag matches."
+        ["--filter"], section=IMAGES, metavar="RE2", help="Keep only the images whose repository:tag matches."
     ),
     Section(
         ["--all-tags"],
         section=IMAGES,
         is_flag=True,
-        help="Every tag of a repository, not just the first listed.",
+        help="Pull every tag of a repository, not only the first that the upstream lists.",
     ),
     Section(
         ["--image-list"],
         section=IMAGES,
         metavar="FILE",
-        help="Images, one a line, in place of the upstream's catalog; - is stdin.",
+        help="A file with one image per line, instead of the upstream's catalog. - is stdin.",
     ),
-    _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its list between passes."),
-    Section(["--seed"], section=IMAGES, type=int, metavar="N", help="Makes --shuffle repeatable."),
+    _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its images between passes."),
+    Section(
+        ["--seed"], section=IMAGES, type=int, metavar="N", help="Make the order of --shuffle repeatable."
+    ),
     _switch(
         ["--dry-run"],
         section=IMAGES,
-        text="Everything but pulling and pruning: 5 ms an image, nobody is asked.",
+        text="Do everything except pulling and pruning. Each image takes 5 ms instead.",
     ),
     Section(
         ["--client"],
@@ -183,13 +160,19 @@ OPTIONS: list[click.Parameter] = [
         default=AUTO,
         show_default=True,
         metavar="NAME",
-        help="crane, skopeo, a path to one, or auto: crane, else skopeo.",
+        help="crane, skopeo, ctr (containerd), a path to one of them, or auto: crane if it is installed, else skopeo.",
+    ),
+    Section(
+        ["--containerd-socket"],
+        section=CLIENT,
+        metavar="PATH",
+        help="With --client ctr: use the containerd at this socket.  [default: start one for the run]",
     ),
     Section(
         ["--platform"],
         section=CLIENT,
         metavar="OS/ARCH",
-        help="Platform to pull of multi-platform images.  [default: this machine's]",
+        help="The platform to pull of a multi-platform image.  [default: that of this machine]",
     ),
     Section(
         ["--pull-timeout"],
@@ -198,7 +181,7 @@ OPTIONS: list[click.Parameter] = [
         default=300,
         show_default=True,
         metavar="S",
-        help="A client that runs longer is killed; the pull counts as failed.",
+        help="Kill a client that runs longer. The pull counts as failed.",
     ),
     Section(
         ["--batch"],
@@ -207,26 +190,26 @@ OPTIONS: list[click.Parameter] = [
         default=1,
         show_default=True,
         metavar="N",
-        help="Images per client launch: far more pulls a second from one machine; latencies are then a launch's.",
+        help="Images per client launch. Two to three times as many pulls per second. Each latency is that of a launch.",
     ),
     Section(
         ["--lean/--no-lean"],
         section=CLIENT,
         is_flag=True,
         default=True,
-        help="Start crane with GOMAXPROCS=1, unless the environment has it, and let no client preempt what runs "
-        "(SCHED_BATCH): more than a tenth less CPU a pull.  [default: lean]",
+        help="Save a tenth of the CPU per pull: start crane with GOMAXPROCS=1, unless the environment sets it, and run "
+        "workers and clients as SCHED_BATCH.  [default: lean]",
     ),
     _switch(
         ["--prune"],
         section=PRUNE,
-        text="After each pass a worker prunes what it pulled: the server goes upstream again.",
+        text="After each pass, a worker prunes the images that it pulled. So the server goes upstream again.",
     ),
     Section(
         ["--prune-first"],
         section=PRUNE,
         is_flag=True,
-        help="Prune the selected images before the ramp: first pulls are cold.",
+        help="Prune the selected images before the ramp. So the first pulls are cold.",
     ),
     Section(
         ["--prune-via"],
@@ -234,7 +217,7 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(PRUNE_VIA),
         default=AUTO,
         show_default=True,
-        help="By the client's delete command, Ociregistry's admin API, or the first that works.",
+        help="Prune by the client's delete command, by Ociregistry's admin API, or by the first that works.",
     ),
     Section(
         ["--tally-seconds"],
@@ -243,14 +226,14 @@ OPTIONS: list[click.Parameter] = [
         default=15,
         show_default=True,
         metavar="S",
-        help="A metrics line every so many seconds.",
+        help="Write a metrics line every S seconds.",
     ),
     Section(
         ["--metrics-file"],
         section=OUTPUT,
         default=STDOUT,
         metavar="FILE",
-        help="Metrics lines: time, pulls/s, workers, failed, p50, p95, p99 in ms.  [default: stdout]",
+        help="Where metrics lines go: time, pulls/s, workers, failed, p50, p95, p99 (ms).  [default: stdout]",
     ),
     Section(
         ["--metrics-format"],
@@ -258,37 +241,41 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(METRICS_FORMATS),
         default=TSV,
         show_default=True,
-        help="Those lines tab-separated, or one JSON object each.",
+        help="Metrics lines as tab-separated columns or as JSON objects.",
     ),
     Section(
         ["--metrics-listen"],
         section=OUTPUT,
         metavar="[HOST]:PORT",
-        help="Serve live metrics to Prometheus at /metrics; :9100 is this machine only, :0 any free port.",
+        help="Serve live metrics for Prometheus at /metrics. :9100 is for this machine only, :0 takes any free port.",
     ),
     Section(
-        ["--log-file"], section=OUTPUT, default=STDOUT, metavar="FILE", help="Log lines.  [default: stdout]"
+        ["--log-file"],
+        section=OUTPUT,
+        default=STDOUT,
+        metavar="FILE",
+        help="Where log lines go.  [default: stdout]",
     ),
     Section(
         ["--summary-file"],
         section=OUTPUT,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="The result as JSON.",
+        help="Write the result as JSON.",
     ),
     Section(
         ["--events-file"],
         section=OUTPUT,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="One JSON line for each pull and prune.",
+        help="Write one JSON line for each pull and prune.",
     ),
     Section(
         ["--report-file"],
         section=OUTPUT,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="One HTML page with charts, of the summary and, with --events-file, the events.",
+        help="Write an HTML page with charts of the summary and, with --events-file, of the events.",
     ),
     Section(
         ["--progress"],
@@ -296,15 +283,15 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(PROGRESS),
         default=AUTO,
         show_default=True,
-        help="A live view on stderr, auto: where it is a terminal; always: in a pipe a plain line every tally.",
+        help="Show a live view on stderr. auto: on a terminal. always: in a pipe too, as a plain line per tally.",
     ),
     Section(
         ["--threshold"],
         section=VERDICT,
         multiple=True,
         metavar="EXPR",
-        help="Exit 3 unless it holds: error_rate<1%, p95<250ms, first.p99<2s, rate>50, errors.timeout<=5; "
-        "may be repeated.",
+        help="Exit with status 3 unless this holds: error_rate<1%, p95<250ms, first.p99<2s, rate>50, errors.dns<=5. "
+        "Repeatable.",
     ),
     Section(
         ["--annotations"],
@@ -312,13 +299,13 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(ANNOTATIONS),
         default=AUTO,
         show_default=True,
-        help="Missed thresholds and the commonest errors for GitHub Actions, with a job summary; auto: when in it.",
+        help="Report missed thresholds and the most frequent errors to GitHub Actions. auto: only inside a workflow.",
     ),
     Section(
         ["--keep-going"],
         section=VERDICT,
         is_flag=True,
-        help="Do not end a run whose first 10 pulls all failed.",
+        help="Do not stop the run if all of the first 10 pulls fail.",
     ),
     Section(
         ["--grace"],
@@ -327,7 +314,7 @@ OPTIONS: list[click.Parameter] = [
         default=10,
         show_default=True,
         metavar="S",
-        help="How long a stop by a signal lets running clients finish.",
+        help="After a signal, let running clients finish for up to S seconds.",
     ),
     Section(
         ["--traceback"],

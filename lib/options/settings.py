@@ -16,7 +16,6 @@ from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spell
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
 from ..load.pace import Rate, parse_rate
-from ..outcomes import ErrorClass
 from ..servers.layout import Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
 from ..streams import STDOUT, is_stdout
@@ -55,6 +54,7 @@ class Settings:
     shuffle: bool
     seed: int | None
     client: str
+    containerd_socket: str | None
     layout: Layout
     upstream_name: str
     image_list: str | None
@@ -141,7 +141,6 @@ def _real(path: str) -> str:
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """The parsed options, checked; UsageError says which is wrong."""
     registry = parse_endpoint("--registry-url", options["registry_url"])
-    classes = frozenset(each.value for each in ErrorClass)
     settings = Settings(
         pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
         registry=registry,
@@ -163,6 +162,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         shuffle=options["shuffle"],
         seed=options["seed"],
         client=_client(options["client"]),
+        containerd_socket=options["containerd_socket"],
         layout=parse_layout(options["layout"]),
         upstream_name=_upstream_name(options["upstream_name"], registry.name),
         image_list=options["image_list"],
@@ -172,7 +172,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         batch=options["batch"],
         rate=_rate(options["rate"]),
         lean=options["lean"],
-        thresholds=tuple(parse_threshold(text, classes) for text in options["threshold"]),
+        thresholds=tuple(parse_threshold(text) for text in options["threshold"]),
         grace=options["grace"],
         summary_file=options["summary_file"],
         events_file=options["events_file"],

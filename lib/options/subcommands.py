@@ -26,21 +26,21 @@ class Subcommand:
 
 SUBCOMMANDS = {
     "calibrate": Subcommand(
-        "find the most pulls a second that this machine can drive", ".lab.calibrate", "calibrate"
+        "find the most pulls per second that this machine can drive", ".lab.calibrate", "calibrate"
     ),
     "compare": Subcommand(
-        "say which of two runs is faster, and whether it is more than noise", ".compare.command", "compare"
+        "compare runs: which is faster, and is the difference more than noise", ".compare.command", "compare"
     ),
     "doctor": Subcommand(
-        "say whether a run with these options would work, and what to do if not", ".doctor.command", "doctor"
+        "check whether a run with these options would work, and say what to do if not",
+        ".doctor.command",
+        "doctor",
     ),
     "lab": Subcommand(
-        "an upstream, a cache and images on this machine, to try things in", ".lab.commands", "lab"
+        "start an upstream, a cache and images on this machine, to try things", ".lab.commands", "lab"
     ),
-    "populate": Subcommand(
-        "make randomised images and push them to an upstream", ".lab.commands", "populate"
-    ),
+    "populate": Subcommand("make random images and push them to an upstream", ".lab.commands", "populate"),
     "report": Subcommand(
-        "one HTML page of a finished run, from its summary and events", ".report.command", "report"
+        "make an HTML page of a finished run, from its summary and events", ".report.command", "report"
     ),
 }

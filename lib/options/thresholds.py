@@ -1,4 +1,7 @@
-"""`--threshold` expressions: a quantity of the summary, a comparison, a limit with its unit."""
+"""`--threshold` expressions: a quantity, a comparison, a limit with its unit. A run and a comparison share the grammar.
+
+What a run can name stands here; what a comparison can name stands in `compare/thresholds.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,81 +9,101 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Final
 
 from ..errors import UsageError
+from ..outcomes import ErrorClass
 
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "==": operator.eq,
     "<": operator.lt,
     ">": operator.gt,
 }
-_UNITS = {"": 1.0, "%": 0.01, "ms": 1.0, "s": 1000.0}
-_LATENCIES = ("min", "mean", "p50", "p90", "p95", "p99", "max")
-_GROUPS = {"": "latency_ms", "first.": "first_latency_ms", "repeat.": "repeat_latency_ms"}
-_COUNTS = ("rate", "pulled", "failed", "interrupted_pulls", "pruned", "prune_failed", "retried")
-_CLASS_GROUPS = {"errors.": "errors", "prune_errors.": "prune_errors"}
-_SHAPE = re.compile(r"\s*([a-z_.\-]+[a-z0-9]*)\s*(<=|>=|==|<|>)\s*([0-9]*\.?[0-9]+)\s*(%|ms|s|)\s*", re.ASCII)
+_EXPRESSION: Final = re.compile(
+    r"\s*(?P<quantity>[a-z_.\-]+[a-z0-9]*)\s*(?P<comparison><=|>=|==|<|>)"
+    r"\s*(?P<number>[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*(?P<unit>%|ms|s|)\s*",
+    re.ASCII,
+)
+# Prefixes of the counts of failures, each before an error class.
+ERROR_GROUPS: Final = ("errors.", "prune_errors.")
+# Fields of the summary that a condition can name as they are.
+FIELDS: Final = (
+    *("error_rate", "rate", "pulled", "failed", "interrupted_pulls"),
+    *("pruned", "prune_failed", "retried"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One condition on the summary. `limit` is in the quantity's own unit: a fraction, ms, pulls/s, a count."""
+    """One condition. `limit` is in the quantity's own unit: a fraction, milliseconds, pulls per second or a count."""
 
     expression: str
     quantity: str
     comparison: str
     limit: float
 
-    def judge(self, summary: Mapping[str, Any]) -> tuple[float | None, bool]:
-        """(value, passed); a quantity that was not measured is None and missed."""
-        value = _value(self.quantity, summary)
-        if value is None:
-            return None, False
-        return value, _COMPARISONS[self.comparison](value, self.limit)
+    def holds(self, value: float) -> bool:
+        return _COMPARISONS[self.comparison](value, self.limit)
 
 
-def parse_threshold(text: str, error_classes: frozenset[str]) -> Threshold:
-    """`p95<250ms` to a Threshold; a quantity or unit that does not exist is wrong usage."""
-    match = _SHAPE.fullmatch(text)
-    if not match:
-        raise UsageError(
-            f"--threshold: cannot read '{text}'; write it like error_rate<1%, p95<250ms or rate>50"
-        )
-    quantity, comparison, number, unit = match.groups()
-    units = _allowed_units(quantity, error_classes)
-    if units is None:
-        raise UsageError(
-            f"--threshold: no quantity '{quantity}'; there are error_rate, {', '.join(_COUNTS)}, "
-            f"{', '.join(_LATENCIES)} (also first.p95, repeat.p95) and errors.CLASS"
-        )
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What one command allows: by quantity the units of its limit, `""` for none.
+
+    `listed` names the quantities in a message, `examples` shows how to write an expression. `signed` limits are
+    changes: they may have a sign, and equality means nothing for them.
+    """
+
+    units: Mapping[str, tuple[str, ...]]
+    listed: str
+    examples: str
+    signed: bool = False
+
+
+def parse(text: str, allowed: Vocabulary) -> Threshold:
+    """`p95<250ms` as a Threshold. Raises `UsageError`, which lists what is allowed, for anything else."""
+    match = _EXPRESSION.fullmatch(text)
+    if match is None or not _fits(match, allowed):
+        raise UsageError(f"--threshold: cannot read '{text}'; write it like {allowed.examples}")
+    quantity, unit = match["quantity"], match["unit"]
+    if quantity not in allowed.units:
+        raise UsageError(f"--threshold: there is no quantity '{quantity}'; use {allowed.listed}")
+    units = allowed.units[quantity]
     if unit not in units:
-        wanted = " or ".join(f"'{u}'" if u else "no unit" for u in units)
+        wanted = " or ".join(f"'{each}'" if each else "no unit" for each in units)
         raise UsageError(f"--threshold: '{text}' needs {wanted} after the number")
-    return Threshold(text.strip(), quantity, comparison, float(number) * _UNITS[unit])
+    return Threshold(text.strip(), quantity, match["comparison"], _in_own_unit(float(match["number"]), unit))
 
 
-def _allowed_units(quantity: str, error_classes: frozenset[str]) -> tuple[str, ...] | None:
-    if quantity == "error_rate":
-        return ("%", "")
-    if quantity in _COUNTS:
-        return ("",)
-    group, dot, name = quantity.rpartition(".")
-    if name in _LATENCIES and group + dot in _GROUPS:
-        return ("ms", "s")
-    if group + dot in _CLASS_GROUPS and name in error_classes:
-        return ("",)
-    return None
+def _in_own_unit(number: float, unit: str) -> float:
+    return number / 100 if unit == "%" else number * 1000 if unit == "s" else number
 
 
-def _value(quantity: str, summary: Mapping[str, Any]) -> float | None:
-    if quantity == "error_rate" or quantity in _COUNTS:
-        value = summary[quantity]
-        return None if value is None else float(value)
-    group, dot, name = quantity.rpartition(".")
-    if group + dot in _CLASS_GROUPS:
-        return float(summary[_CLASS_GROUPS[group + dot]].get(name, 0))
-    measured = summary[_GROUPS[group + dot]]
-    return None if measured is None else measured[name]
+def _fits(match: re.Match[str], allowed: Vocabulary) -> bool:
+    """Signs belong to changes, and equality does not."""
+    return match["comparison"] != "==" if allowed.signed else match["number"][0] not in "+-"
+
+
+def parse_threshold(text: str) -> Threshold:
+    """The condition of a run."""
+    return parse(text, _of_a_run())
+
+
+@cache
+def _of_a_run() -> Vocabulary:
+    # imported here, so that `--help` does without it
+    from ..latency import GROUPS, LATENCIES
+
+    return Vocabulary(
+        {
+            **dict.fromkeys(FIELDS, ("",)),
+            "error_rate": ("%", ""),
+            **dict.fromkeys((group + name for group in GROUPS for name in LATENCIES), ("ms", "s")),
+            **dict.fromkeys((group + each.value for group in ERROR_GROUPS for each in ErrorClass), ("",)),
+        },
+        listed=f"{', '.join((*FIELDS, *LATENCIES))} (also first.p95, repeat.p95), errors.CLASS or prune_errors.CLASS",
+        examples="error_rate<1%, p95<250ms or rate>50",
+    )

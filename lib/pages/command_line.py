@@ -5,17 +5,16 @@ from __future__ import annotations
 import html
 import shlex
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def command_line(summary: Mapping[str, Any]) -> tuple[str, bool]:
-    """(as typed, True), or (what amounts to the same, False) where the summary does not have it; HTML."""
-    words = summary.get("command")
-    exact = isinstance(words, list) and bool(words)
-    chosen = words if exact and words else _rebuilt(summary["settings"])
+def command_line(words: Sequence[str], settings: Mapping[str, Any]) -> tuple[str, bool]:
+    """(as typed, True), or (what amounts to the same, False) if there are no words; HTML."""
+    exact = bool(words)
+    chosen = words or _rebuilt(settings)
     # a line breaks between words, not at the dashes of an option
-    shown = " ".join(f"<span>{_visible(shlex.quote(str(word)))}</span>" for word in chosen)
+    shown = " ".join(f"<span>{_visible(shlex.quote(word))}</span>" for word in chosen)
     return f"<pre>{shown}</pre>", exact
 
 

@@ -14,6 +14,8 @@ import time
 from contextlib import suppress
 
 MARK = "OCIDRIVER_RUN"
+# The file in the folder of a run that lists its folders in other places, one path per line.
+ELSEWHERE = "elsewhere"
 _GOODBYE = b"goodbye"
 _ROUNDS = 10
 
@@ -92,7 +94,17 @@ def main(folder: str) -> None:
     if not goodbye:
         import shutil
 
+        remove_elsewhere(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_elsewhere(folder: str) -> None:
+    """Removes the folders of this run in other places, if it has any."""
+    import shutil
+
+    with suppress(OSError), open(os.path.join(folder, ELSEWHERE)) as listed:
+        for path in listed.read().splitlines():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":

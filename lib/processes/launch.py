@@ -73,13 +73,19 @@ class Launcher:
     """Starts clients with one environment. `kill_all` ends every running and every later launch, for good.
 
     `stopped` says whether the driver was told to stop, or is within so many seconds: a signal to its process group
-    reaches a client, too, that is just being born into it.
+    reaches a client, too, that is just being born into it. `answer` is what a client reads that asks at its terminal
+    for a password; without one its stdin is /dev/null.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], stopped: Callable[[float], bool] = lambda _: False
+        self,
+        environment: Mapping[str, str],
+        stopped: Callable[[float], bool] = lambda _: False,
+        answer: bytes = b"",
     ) -> None:
         self._spawner = Spawner(environment, _DEFAULTED)
+        self._answer = answer
+        self._terminals: dict[int, int] = {}
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._killed, self._killer = os.pipe()
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -124,12 +130,31 @@ class Launcher:
         """A client's pid, and the descriptor from which its stderr is read."""
         reader, writer = _pipe()
         try:
+            if self._answer:
+                return self._start_at_terminal(argv, writer, reader), reader
             return self._spawner.start(argv, (self._null, self._null, writer)), reader
         except BaseException:
             _close(reader)
             raise
         finally:
             _close(writer)
+
+    def _start_at_terminal(self, argv: list[str], writer: int, reader: int) -> int:
+        """The pid of a client whose stdin is a terminal with the answer typed into it.
+
+        The terminal is kept under the number of `reader`, which is nobody else's until it is closed.
+        """
+        terminal, stdin = os.openpty()
+        try:
+            os.write(terminal, self._answer + b"\n")
+            pid = self._spawner.start(argv, (stdin, self._null, writer))
+        except BaseException:
+            _close(terminal)
+            raise
+        finally:
+            _close(stdin)
+        self._terminals[reader] = terminal
+        return pid
 
     def _watch(self, pid: int, reader: int, started: float, deadline: float) -> Outcome:
         try:
@@ -145,6 +170,8 @@ class Launcher:
             _end(pid)
             raise
         finally:
+            if self._answer:
+                _close(self._terminals.pop(reader))
             _close(reader)
 
     def _wait(self, pid: int, pidfd: int, reader: int, started: float, deadline: float) -> Outcome:

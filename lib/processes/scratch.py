@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import RunError
+from .guard import ELSEWHERE, remove_elsewhere
 
 PREFIX = "ocidriver-"
 _LOCK = "lock"
@@ -48,6 +50,7 @@ class Scratch:
 
     def __exit__(self, *_: object) -> None:
         if self.path.name.startswith(PREFIX):
+            remove_elsewhere(str(self.path))
             shutil.rmtree(self.path, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)
@@ -59,6 +62,14 @@ class Scratch:
         """A folder in it, made at the first use."""
         path = self.path / name
         path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def elsewhere(self, place: Path) -> Path:
+        """A new folder in another place, which goes with this one. Raises OSError if it cannot be made."""
+        path = place / f"{PREFIX}{secrets.token_hex(4)}"
+        with (self.path / ELSEWHERE).open("a") as listed:
+            listed.write(f"{path}\n")
+        path.mkdir(mode=0o700)
         return path
 
 
@@ -76,6 +87,7 @@ def _remove_unless_held(folder: Path) -> None:
     lock = os.open(unfinished if killed_early else folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_elsewhere(str(folder))
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..latency import SHOWN_PERCENTILES, cells
 from ..load.tally import StepTally
 from ..results.run_state import Run
 
@@ -51,7 +52,14 @@ def _table(steps: Sequence[StepTally]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     by_schedule = any(each.offered is not None for each in steps)
     offered = ("offered",) if by_schedule else ()
-    for name in ("workers", "pulled", "failed", *offered, "pulls/s", "p50 ms", "p95 ms", "p99 ms"):
+    for name in (
+        "workers",
+        "pulled",
+        "failed",
+        *offered,
+        "pulls/s",
+        *(f"{name} ms" for name in SHOWN_PERCENTILES),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for each in steps:
         table.add_row(*_cells(each, by_schedule=by_schedule))
@@ -59,11 +67,9 @@ def _table(steps: Sequence[StepTally]) -> Table:
 
 
 def _cells(each: StepTally, *, by_schedule: bool) -> list[str]:
-    latency = each.latency
-    times = [f"{value:.1f}" for value in (latency.p50, latency.p95, latency.p99)] if latency else ["-"] * 3
     offered = [f"{each.offered:.2f}" if each.offered is not None else "-"] if by_schedule else []
     counts = [f"{_ARROWS[each.step.direction]} {each.step.workers}", str(each.pulled), str(each.failed)]
-    return [*counts, *offered, f"{each.rate:.2f}", *times]
+    return [*counts, *offered, f"{each.rate:.2f}", *cells(each.latency)]
 
 
 def _totals(run: Run) -> Text:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
-from ..load.latency import Latency
+from ..latency import Latency
 from ..load.plan import Plan
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from ..latency import SHOWN_PERCENTILES
 from ..load.tally import CLIENT_LIMITED
 from ..load.worker import PRUNING, PULLING, STOPPED
 from .plain import duration
@@ -66,11 +67,9 @@ def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
 def _latency(snapshot: Snapshot) -> list[str]:
     if snapshot.latency is None:
         return []
-    p50, p95, p99 = (
-        f"{value:.1f}" if value < 1000 else f"{value:.0f}"
-        for value in (snapshot.latency.p50, snapshot.latency.p95, snapshot.latency.p99)
-    )
-    return [f"  p50 {p50} p95 {p95} p99 {p99} ms"]
+    values = ((name, snapshot.latency.value(name)) for name in SHOWN_PERCENTILES)
+    shown = (f"{name} {value:.1f}" if value < 1000 else f"{name} {value:.0f}" for name, value in values)
+    return [f"  {' '.join(shown)} ms"]
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -14,7 +14,7 @@ from .timeline import merged
 
 def charts(findings: Findings) -> list[Chart]:
     """All of them; those with nothing to draw say why."""
-    samples = merged(findings.summary["samples"])
+    samples = merged(findings.summary.samples)
     return [
         rate(findings, samples),
         latency(findings, samples),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..latency import PERCENTILES
 from ..pages.chart import BLUE, ORANGE, Chart, Trace, logarithmic
 from .events import BINS_PER_DECADE, LEAST_SECONDS, EventSeries
 from .latency import kinds
@@ -14,17 +15,20 @@ def distribution(findings: Findings) -> Chart:
     name, title = "distribution", "Latency distribution: first against repeat pulls"
     if findings.events is not None and any(pulls.dots.seen for _, pulls, _ in kinds(findings.events)):
         return _histograms(name, title, findings.events)
-    labels = ("min", "p50", "p90", "p95", "p99", "max")
+    labels = ("min", *PERCENTILES, "max")
     data: list[Trace] = []
-    for kind, colour in (("first", ORANGE), ("repeat", BLUE)):
-        latency = findings.summary[f"{kind}_latency_ms"]
+    summary = findings.summary
+    for kind, latency, colour in (
+        ("first", summary.first_latency_ms, ORANGE),
+        ("repeat", summary.repeat_latency_ms, BLUE),
+    ):
         if latency:
             data.append(
                 {
                     "type": "bar",
                     "name": f"{kind} pulls",
                     "x": labels,
-                    "y": [round(latency[label], 2) for label in labels],
+                    "y": [round(latency.value(label), 2) for label in labels],
                     "marker": {"color": colour},
                     "hovertemplate": "%{y:.1f} ms",
                 }

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from random import Random
-from typing import Any, TextIO
+from typing import TextIO
 
 from ..errors import UsageError
 from ..load.event import PRUNE, PULL
 from ..outcomes import FAILED, INTERRUPTED, OK
+from ..results.event_line import EventLine, known, read_event
 from .ramp_time import Span
 
 # The latency histogram: so many bins a decade from the least to the most, in seconds.
@@ -88,28 +87,23 @@ class EventSeries:
         self.bins = max(1, math.ceil(span.seconds / self.bin_seconds))
         self._begin = span.begin.timestamp()
 
-    def add(self, event: Mapping[str, Any]) -> None:
-        """Count one event; KeyError, TypeError or ValueError for what is none."""
-        at = datetime.fromisoformat(event["time"]).timestamp() - self._begin
-        outcome, seconds, name = event["outcome"], float(event["seconds"]), event["image"]
-        if event["op"] == PRUNE:
+    def add(self, event: EventLine) -> None:
+        """Count one event. Raises `ValueError` if it is no pull or prune, or lacks a field that is needed here."""
+        at = event.moment.timestamp() - self._begin
+        outcome, seconds, name = event.outcome, known(event.seconds), known(event.image)
+        if event.op == PRUNE:
             self.prunes += 1
             return
-        if (
-            event["op"] != PULL
-            or outcome not in (OK, FAILED, INTERRUPTED)
-            or not isinstance(name, str)
-            or not 0 <= seconds < math.inf
-        ):
-            raise ValueError
-        self.outcomes[outcome] += 1
+        if event.op != PULL or outcome not in (OK, FAILED, INTERRUPTED):
+            raise ValueError(f"{event.op} {outcome}")
         if outcome == OK:
-            if event.get("timed", True):  # of the images that shared a launch one stands for its latency
-                (self.first if event["first"] else self.repeat).add(at, seconds)
+            if event.timed is not False:  # of the images that shared a launch one stands for its latency
+                (self.first if known(event.first) else self.repeat).add(at, seconds)
             self._image(name, seconds)
         elif outcome == FAILED:
-            self._failed(str(event["class"]), at)
+            self._failed(str(known(event.error_class)), at)
             self._image(name, None)
+        self.outcomes[outcome] += 1
 
     def _failed(self, error_class: str, at: float) -> None:
         if error_class not in self.errors and len(self.errors) >= _CLASSES_KEPT:
@@ -169,9 +163,8 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 def add_lines(series: EventSeries, lines: Iterable[str]) -> None:
     """Parse and count."""
-    parse, add = json.JSONDecoder().decode, series.add
     for line in lines:
         try:
-            add(parse(line))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            series.add(read_event(line))
+        except (ValueError, OverflowError):
             series.unreadable += 1

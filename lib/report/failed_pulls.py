@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ..pages.chart import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Chart, Trace, label, whole_numbers
+from ..results.sample import Sample
 from .events import EventSeries
 from .ramp_time import Span
 from .run_data import Findings
@@ -14,7 +14,7 @@ from .timeline import ends, time_axis, when
 _CLASS_COLOURS = (RED, ORANGE, PURPLE, BLUE, GREEN, "#c2a83e", "#35a7b8", "#c86b9a", "#7a8f3c", GREY)
 
 
-def failed_pulls(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
+def failed_pulls(findings: Findings, samples: Sequence[Sample]) -> Chart:
     name, title = "errors", "Failed pulls over time"
     note = "Failed pulls in each tally interval; with the events of the run they are shown by class."
     bars: list[Trace] = []
@@ -22,10 +22,10 @@ def failed_pulls(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Ch
     if events is not None and events.errors:
         note = f"By class, in intervals of {events.bin_seconds:.3g} s."
         bars = list(_by_class(findings.span, events))
-    elif events is None and any(sample["failed"] for sample in samples):
+    elif events is None and any(sample.failed for sample in samples):
         bars = [_by_interval(samples)]
     if not bars:
-        return Chart(name, title, "No pull failed." if findings.summary["pulled"] else "No pull was made.")
+        return Chart(name, title, "No pull failed." if findings.summary.pulled else "No pull was made.")
     most = max(map(sum, zip(*(bar["y"] for bar in bars), strict=True)))
     layout = {
         "barmode": "stack",
@@ -51,12 +51,12 @@ def _by_class(span: Span, events: EventSeries) -> Iterator[Trace]:
         }
 
 
-def _by_interval(samples: Sequence[Mapping[str, Any]]) -> Trace:
-    widths = [1000 * sample["seconds"] for sample in samples]
+def _by_interval(samples: Sequence[Sample]) -> Trace:
+    widths = [1000 * sample.seconds for sample in samples]
     return {
         "name": "failed",
         "x": ends(samples),
-        "y": [sample["failed"] for sample in samples],
+        "y": [sample.failed for sample in samples],
         "width": widths,
         "offset": [-width for width in widths],
         "marker": {"color": RED},

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import BLUE, GREEN, ORANGE, PURPLE, RED, Chart, Trace, milliseconds
+from ..results.sample import Sample
 from .events import EventSeries, Pulls
 from .run_data import Findings
 from .timeline import ends, time_axis, when
 
 # So many points of a line are shown with markers.
 _MARKED = 60
+# Of the percentiles, in their order.
+_COLOURS = (GREEN, PURPLE, RED)
 
 
-def latency(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
+def latency(findings: Findings, samples: Sequence[Sample]) -> Chart:
     title = "Latency over time"
-    if not any(sample["latency_ms"] for sample in samples):
+    if not any(sample.latency_ms for sample in samples):
         return Chart("latency", title, "No pull succeeded, so there is no latency.")
     data = [*_single_pulls(findings), *_percentiles(samples)]
     values = [value for trace in data for value in trace["y"] if value is not None]
-    since = (
-        "when the schedule had it start" if findings.summary["settings"].get("rate") else "a client's launch"
-    )
+    since = "when the schedule had it start" if findings.summary.settings.get("rate") else "a client's launch"
     note = f"Percentiles of each tally interval, from {since} to its exit; successful pulls only."
-    if len(samples) < len(findings.summary["samples"]):
+    if len(samples) < len(findings.summary.samples):
         note += " Neighbouring intervals are put together, their percentiles averaged by pulls."
     if findings.events is not None:
         note += " Dots are single pulls, a random choice where there are many."
@@ -55,14 +56,14 @@ def kinds(events: EventSeries) -> list[tuple[str, Pulls, str]]:
     return [("repeat", events.repeat, BLUE), ("first", events.first, ORANGE)]
 
 
-def _percentiles(samples: Sequence[Mapping[str, Any]]) -> Iterator[Trace]:
-    measured = [sample["latency_ms"] for sample in samples]
+def _percentiles(samples: Sequence[Sample]) -> Iterator[Trace]:
+    measured = [sample.latency_ms for sample in samples]
     mode = "lines+markers" if sum(map(bool, measured)) <= _MARKED else "lines"
-    for name, colour in (("p50", GREEN), ("p95", PURPLE), ("p99", RED)):
+    for name, colour in zip(SHOWN_PERCENTILES, _COLOURS, strict=True):
         yield {
             "name": name,
             "x": ends(samples),
-            "y": [round(each[name], 2) if each else None for each in measured],
+            "y": [round(each.value(name), 2) if each else None for each in measured],
             "mode": mode,
             "line": {"color": colour, "width": 2},
             "hovertemplate": "%{y:.1f} ms",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+
+from ..results.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,10 @@ class Span:
         return self.begin + timedelta(seconds=seconds)
 
 
-def span_of(summary: Mapping[str, Any]) -> Span:
+def span_of(summary: Summary) -> Span:
     """From the samples, which know the ramp's beginning; without any, from the run's."""
-    samples = summary["samples"]
+    samples = summary.samples
     if not samples:
-        return Span(datetime.fromisoformat(summary["started"]), float(summary["elapsed_seconds"]))
-    begin = datetime.fromisoformat(samples[0]["time"]) - timedelta(seconds=samples[0]["seconds"])
-    return Span(begin, float(sum(sample["seconds"] for sample in samples)))
+        return Span(summary.started, summary.elapsed_seconds)
+    begin = samples[0].time - timedelta(seconds=samples[0].seconds)
+    return Span(begin, sum(sample.seconds for sample in samples))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
 from typing import Any
 
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, Chart, Trace, whole_numbers
+from ..results.sample import Sample
+from ..results.summary import Step
 from .ramp_time import Span
 from .run_data import Findings
 from .timeline import ends, time_axis, when
 
 
-def rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
+def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
     title = "Rate and workers over time"
     if not samples:
         return Chart("rate", title, "The run ended before its first interval did.")
-    rates = [round(sample["rate"], 3) for sample in samples]
+    rates = [round(sample.rate, 3) for sample in samples]
     data: list[Trace] = [
         {
             "name": "pulls/s",
@@ -28,10 +30,10 @@ def rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
             "hovertemplate": "%{y:.2f} pulls/s",
         }
     ]
-    steps = findings.summary["steps"]
+    steps = findings.summary.steps
     if steps:
         data.append(_workers(findings.span, steps))
-    most = max([1, *(step["workers"] for step in steps)])
+    most = max([1, *(step.workers for step in steps)])
     layout = {
         "xaxis": time_axis(findings.span),
         "yaxis": {"title": {"text": "pulls/s"}, "range": [0, HEADROOM * (max(rates) or 1.0)]},
@@ -47,7 +49,7 @@ def rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
         "shapes": list(_limited(findings.span, samples)),
     }
     note = "Successful pulls a second in each tally interval; workers as planned."
-    if any(each["offered"] is not None for each in steps if "offered" in each):
+    if any(each.offered is not None for each in steps):
         data.append(_offered(findings.span, steps))
         note += " Dashed: the pulls a second that the schedule offered."
     if layout["shapes"]:
@@ -55,10 +57,10 @@ def rate(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
     return Chart("rate", title, note, data, layout)
 
 
-def _limited(span: Span, samples: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _limited(span: Span, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
     """Intervals in which the client side was the limit; those in a row as one."""
     starts = [when(span.begin), *ends(samples)]
-    for limited, group in groupby(enumerate(samples), lambda each: bool(each[1].get("limited_by"))):
+    for limited, group in groupby(enumerate(samples), lambda each: bool(each[1].limited_by)):
         if limited:
             places = [place for place, _ in group]
             yield {
@@ -67,9 +69,9 @@ def _limited(span: Span, samples: Sequence[Mapping[str, Any]]) -> Iterator[dict[
             }  # fmt: skip
 
 
-def _offered(span: Span, steps: Sequence[Mapping[str, Any]]) -> Trace:
-    starts = accumulate((step["seconds"] for step in steps), initial=0.0)
-    offered = [step["offered"] or 0.0 for step in steps]
+def _offered(span: Span, steps: Sequence[Step]) -> Trace:
+    starts = accumulate((step.seconds for step in steps), initial=0.0)
+    offered = [step.offered or 0.0 for step in steps]
     return {
         "name": "offered",
         "x": [when(span.at(each)) for each in starts],
@@ -80,9 +82,9 @@ def _offered(span: Span, steps: Sequence[Mapping[str, Any]]) -> Trace:
     }
 
 
-def _workers(span: Span, steps: Sequence[Mapping[str, Any]]) -> Trace:
-    starts = [0.0, *accumulate(step["seconds"] for step in steps)]
-    workers = [step["workers"] for step in steps]
+def _workers(span: Span, steps: Sequence[Step]) -> Trace:
+    starts = [0.0, *accumulate(step.seconds for step in steps)]
+    workers = [step.workers for step in steps]
     return {
         "name": "workers",
         "x": [when(span.at(each)) for each in starts],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..outcomes import FAILED, OK
+from ..results.summary import Summary
 from .events import EventSeries, read_events
 from .ramp_time import Span, span_of
 
@@ -15,7 +15,7 @@ from .ramp_time import Span, span_of
 class Findings:
     """All that the page shows."""
 
-    summary: dict[str, Any]
+    summary: Summary
     span: Span
     events: EventSeries | None
 
@@ -25,7 +25,7 @@ class Findings:
         if self.events is None:
             return None
         told = self.events.outcomes[OK], self.events.outcomes[FAILED]
-        known = self.summary["pulled"], self.summary["failed"]
+        known = self.summary.pulled, self.summary.failed
         if told == known:
             return None
         return (
@@ -34,7 +34,7 @@ class Findings:
         )
 
 
-def find(summary: dict[str, Any], events: Path | None) -> Findings:
+def find(summary: Summary, events: Path | None) -> Findings:
     """Read the events, if there are any."""
     span = span_of(summary)
     return Findings(summary, span, read_events(events, span) if events is not None else None)

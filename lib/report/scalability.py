@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, RED, Chart, Trace, whole_numbers
+from ..results.summary import Step, Summary
 from .usl import LEAST_DIFFERENT, Fit, Point, fit
 
 _CURVE_POINTS = 120
 
 
-def points_of(summary: Mapping[str, Any]) -> list[Point]:
+def points_of(summary: Summary) -> list[Point]:
     """The steps as throughputs; the one that an interruption cut short is left out."""
-    return [Point(each["workers"], float(each["rate"])) for each in _steps_of(summary)]
+    return [Point(each.workers, each.rate) for each in _steps_of(summary)]
 
 
-def _steps_of(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    steps = summary["steps"][:-1] if summary["interrupted"] else summary["steps"]
-    return [each for each in steps if each["seconds"] > 0 and each["workers"] > 0]
+def _steps_of(summary: Summary) -> list[Step]:
+    steps = summary.steps[:-1] if summary.interrupted else summary.steps
+    return [each for each in steps if each.seconds > 0 and each.workers > 0]
 
 
-def scalability(summary: Mapping[str, Any]) -> Chart:
+def scalability(summary: Summary) -> Chart:
     name, title = "scalability", "Throughput against workers"
-    if summary["settings"].get("rate"):
+    if summary.settings.get("rate"):
         return Chart(
             name, title, "By a schedule (--rate) all workers run all along: leave it out to see this."
         )
-    if summary["settings"].get("passes"):
+    if summary.settings.get("passes"):
         return Chart(
             name,
             title,
@@ -54,14 +55,14 @@ def scalability(summary: Mapping[str, Any]) -> Chart:
     return Chart(name, title, _reading(fitted, points, summary), data, layout)
 
 
-def _measured(steps: Sequence[Mapping[str, Any]]) -> Iterator[Trace]:
+def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
     for direction, symbol, colour in (("up", "circle", BLUE), ("down", "diamond-open", ORANGE)):
-        shown = [step for step in steps if step["direction"] == direction]
+        shown = [step for step in steps if step.direction == direction]
         if shown:
             yield {
                 "name": f"steps {direction}",
-                "x": [step["workers"] for step in shown],
-                "y": [round(float(step["rate"]), 3) for step in shown],
+                "x": [step.workers for step in shown],
+                "y": [round(step.rate, 3) for step in shown],
                 "mode": "markers",
                 "marker": {"color": colour, "symbol": symbol, "size": 10, "line": {"width": 2}},
                 "hovertemplate": "%{x} workers: %{y:.2f} pulls/s",
@@ -104,7 +105,7 @@ def _label(at: float, text: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reading(fitted: Fit | None, points: Sequence[Point], summary: Mapping[str, Any]) -> str:
+def _reading(fitted: Fit | None, points: Sequence[Point], summary: Summary) -> str:
     """The fit in words."""
     if fitted is None:
         different = len({point.workers for point in points})
@@ -133,6 +134,6 @@ def _reading(fitted: Fit | None, points: Sequence[Point], summary: Mapping[str, 
         words.append(f"Peak: N* = √((1−σ)/κ) = {peak:.1f} workers.")
     if fitted.r_squared < 0.8:
         words.append("The fit is poor: take knee and peak with caution, or make the steps longer.")
-    if summary.get("limited_by") == "client":
+    if summary.limited_by == "client":
         words.append("Driver and clients used nearly all of this machine's CPU: the limit may be theirs.")
     return " ".join(words)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from ..latency import LATENCIES, SHOWN_PERCENTILES, Latency
 from ..pages.command_line import option
 from ..pages.tables import Mark, Number, table
+from ..results.summary import Summary
 from .events import EventSeries
 
 
-def _latency(latency: Mapping[str, Any] | None, name: str) -> Number:
-    return Number(latency[name] if latency else None, ",.1f")
+def _latency(latency: Latency | None, name: str) -> Number:
+    return Number(latency.value(name) if latency else None, ",.1f")
 
 
-def steps(summary: Mapping[str, Any]) -> str:
+def steps(summary: Summary) -> str:
     """With what a schedule offered, where there was one."""
-    scheduled = bool(summary["settings"].get("rate"))
+    scheduled = bool(summary.settings.get("rate"))
     heads = (
         "step",
         "direction",
@@ -26,66 +27,64 @@ def steps(summary: Mapping[str, Any]) -> str:
         "failed",
         "pulls/s",
         *(["offered"] if scheduled else []),
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
+        *(f"{name} ms" for name in SHOWN_PERCENTILES),
     )
     return table(
         heads,
         (
             (
                 Number(place),
-                each["direction"],
-                Number(each["workers"]),
-                Number(each["seconds"], ",.1f"),
-                Number(each["pulled"]),
-                Number(each.get("failed")),
-                Number(each["rate"], ",.2f"),
-                *([Number(each.get("offered"), ",.2f")] if scheduled else []),
-                *(_latency(each.get("latency_ms"), name) for name in ("p50", "p95", "p99")),
+                each.direction,
+                Number(each.workers),
+                Number(each.seconds, ",.1f"),
+                Number(each.pulled),
+                Number(each.failed),
+                Number(each.rate, ",.2f"),
+                *([Number(each.offered, ",.2f")] if scheduled else []),
+                *(_latency(each.latency_ms, name) for name in SHOWN_PERCENTILES),
             )
-            for place, each in enumerate(summary["steps"], 1)
+            for place, each in enumerate(summary.steps, 1)
         ),
     )
 
 
-def workers(summary: Mapping[str, Any]) -> str:
+def workers(summary: Summary) -> str:
     counts = ("images", "passes", "pulled", "failed", "pruned")
     return table(
         ("worker", "pattern", *counts),
         (
-            (Number(place), each["pattern"], *(Number(each[name]) for name in counts))
-            for place, each in enumerate(summary["workers"])
+            (Number(place), each.pattern, *(Number(getattr(each, name)) for name in counts))
+            for place, each in enumerate(summary.workers)
         ),
     )
 
 
-def latencies(summary: Mapping[str, Any]) -> str:
-    names = ("min", "mean", "p50", "p90", "p95", "p99", "max")
+def latencies(summary: Summary) -> str:
     kinds = (
-        ("all pulls", "latency_ms"),
-        ("first pulls", "first_latency_ms"),
-        ("repeat pulls", "repeat_latency_ms"),
+        ("all pulls", summary.latency_ms),
+        ("first pulls", summary.first_latency_ms),
+        ("repeat pulls", summary.repeat_latency_ms),
     )
     return table(
-        ("ms", *names), ((kind, *(_latency(summary[key], name) for name in names)) for kind, key in kinds)
+        ("ms", *LATENCIES),
+        ((kind, *(_latency(latency, name) for name in LATENCIES)) for kind, latency in kinds),
     )
 
 
-def errors(counts: Mapping[str, Any]) -> str:
-    return table(("class", "failed"), ((name, Number(_number(count))) for name, count in counts.items()))
+def errors(counts: Mapping[str, int]) -> str:
+    return table(("class", "failed"), ((name, Number(count)) for name, count in counts.items()))
 
 
-def thresholds(summary: Mapping[str, Any]) -> str:
+def thresholds(summary: Summary) -> str:
     return table(
         ("threshold", "it was", "verdict"),
         (
             (
-                each["expression"],
-                Number(_number(each.get("value")), ",.6g"),
-                Mark("passed" if each["passed"] else "missed", each["passed"]),
+                each.expression,
+                Number(each.value, ",.6g"),
+                Mark("passed" if each.passed else "missed", each.passed),
             )
-            for each in summary["thresholds"]
+            for each in summary.thresholds
         ),
     )
 
@@ -106,9 +105,9 @@ def slowest(events: EventSeries) -> str:
     )
 
 
-def settings(summary: Mapping[str, Any]) -> str:
+def settings(summary: Summary) -> str:
     return table(
-        ("setting", "value"), ((option(name), _shown(value)) for name, value in summary["settings"].items())
+        ("setting", "value"), ((option(name), _shown(value)) for name, value in summary.settings.items())
     )
 
 
@@ -120,7 +119,3 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None

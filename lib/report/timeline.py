@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ..latency import LATENCIES, Latency
 from ..pages.chart import MOST_POINTS
+from ..results.sample import Sample
 from .ramp_time import Span
 
 
-def merged(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def merged(samples: Sequence[Sample]) -> list[Sample]:
     """At most MOST_POINTS of them: counts summed, percentiles averaged by pulls."""
     size = -(-len(samples) // MOST_POINTS)
     if size <= 1:
@@ -18,27 +20,26 @@ def merged(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [_together(samples[start : start + size]) for start in range(0, len(samples), size)]
 
 
-def _together(samples: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    pulled, seconds = sum(each["pulled"] for each in samples), sum(each["seconds"] for each in samples)
-    measured = [each for each in samples if each["latency_ms"] and each["pulled"]]
-    weight = sum(each["pulled"] for each in measured)
-    latency = (
-        {
-            name: sum(each["latency_ms"][name] * each["pulled"] for each in measured) / weight
-            for name in ("p50", "p95", "p99")
-        }
-        if weight
-        else None
+def _together(samples: Sequence[Sample]) -> Sample:
+    pulled, seconds = sum(each.pulled for each in samples), sum(each.seconds for each in samples)
+    return Sample(
+        time=samples[-1].time,
+        seconds=seconds,
+        rate=pulled / seconds if seconds else 0.0,
+        workers=samples[-1].workers,
+        pulled=pulled,
+        failed=sum(each.failed for each in samples),
+        latency_ms=_averaged([(each.latency_ms, each.pulled) for each in samples if each.latency_ms]),
+        limited_by=next((each.limited_by for each in samples if each.limited_by), None),
     )
-    return {
-        "time": samples[-1]["time"],
-        "seconds": seconds,
-        "pulled": pulled,
-        "failed": sum(each["failed"] for each in samples),
-        "rate": pulled / seconds if seconds else 0.0,
-        "latency_ms": latency,
-        "limited_by": next((each["limited_by"] for each in samples if each.get("limited_by")), None),
-    }
+
+
+def _averaged(measured: Sequence[tuple[Latency, int]]) -> Latency | None:
+    """Each figure averaged by pulls; only the mean of all pulls is exact then."""
+    pulls = sum(count for _, count in measured)
+    if not pulls:
+        return None
+    return Latency(*(sum(each.value(name) * count for each, count in measured) / pulls for name in LATENCIES))
 
 
 def when(moment: datetime) -> str:
@@ -46,8 +47,8 @@ def when(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
 
-def ends(samples: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [when(datetime.fromisoformat(sample["time"])) for sample in samples]
+def ends(samples: Sequence[Sample]) -> list[str]:
+    return [when(sample.time) for sample in samples]
 
 
 def time_axis(span: Span) -> dict[str, Any]:

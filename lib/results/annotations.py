@@ -8,15 +8,16 @@ or so that Markdown and HTML show it as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..choices import AUTO, GITHUB
 from ..clean import clean
+from ..latency import SHOWN_PERCENTILES, Latency, cells
 from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
-from .summary import missed
+from .summary import Step, Summary
 
 # By (op, error class).
 Examples = Mapping[tuple[str, str], str]
@@ -39,7 +40,7 @@ def is_wanted(choice: str, environment: Mapping[str, str]) -> bool:
     return choice == GITHUB or (choice == AUTO and environment.get("GITHUB_ACTIONS") == "true")
 
 
-def annotate(summary: Mapping[str, Any], examples: Examples, environment: Mapping[str, str]) -> None:
+def annotate(summary: Summary, examples: Examples, environment: Mapping[str, str]) -> None:
     """Print the annotations; append to the job's summary, where there is one."""
     for command in commands(summary, examples):
         write_line(command)
@@ -53,13 +54,13 @@ def annotate(summary: Mapping[str, Any], examples: Examples, environment: Mappin
         warn(f"cannot append to GITHUB_STEP_SUMMARY ({path}): {error.strerror}")
 
 
-def commands(summary: Mapping[str, Any], examples: Examples) -> list[str]:
+def commands(summary: Summary, examples: Examples) -> list[str]:
     """Workflow commands: an error for what failed the run, a warning for each of the commonest errors."""
     told = []
-    if summary["reason"]:
-        told.append(_command("error", "ocidriver", summary["reason"]))
-    for miss in missed(summary):
-        told.append(_command("error", "ocidriver: threshold missed", miss))
+    if summary.reason:
+        told.append(_command("error", "ocidriver", summary.reason))
+    for miss in summary.missed:
+        told.append(_command("error", "ocidriver: threshold missed", str(miss)))
     for each in _errors(summary)[:_ERRORS_SHOWN]:
         example = examples.get((each.op, each.error_class))
         what = f"{each.times} {each.op}{'' if each.times == 1 else 's'} failed with {each.error_class}"
@@ -73,12 +74,12 @@ def commands(summary: Mapping[str, Any], examples: Examples) -> list[str]:
     return told
 
 
-def _errors(summary: Mapping[str, Any]) -> list[_Error]:
+def _errors(summary: Summary) -> list[_Error]:
     """The commonest first."""
     found = [
         _Error(op, error_class, times)
-        for op, group in ((PULL, "errors"), (PRUNE, "prune_errors"))
-        for error_class, times in summary[group].items()
+        for op, counts in ((PULL, summary.errors), (PRUNE, summary.prune_errors))
+        for error_class, times in counts.items()
     ]
     return sorted(found, key=lambda each: -each.times)
 
@@ -95,85 +96,85 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def markdown(summary: Mapping[str, Any], examples: Examples) -> str:
+def markdown(summary: Summary, examples: Examples) -> str:
     """The result as tables."""
     parts = [[f"### ocidriver: {_verdict(summary)}"]]
-    if summary["reason"]:
-        parts.append([plain(summary["reason"])])
+    if summary.reason:
+        parts.append([plain(summary.reason)])
     parts.append(list(_result(summary)))
-    if summary["thresholds"]:
+    if summary.thresholds:
         parts.append(list(_thresholds(summary)))
     if _errors(summary):
         parts.append(list(_error_table(summary, examples)))
-    if summary["steps"]:
-        parts.append(list(_steps(summary)))
+    if summary.steps:
+        parts.append(list(_steps(summary.steps)))
     return "\n\n".join("\n".join(part) for part in parts) + "\n\n"
 
 
-def _verdict(summary: Mapping[str, Any]) -> str:
-    if summary["interrupted"]:
+def _verdict(summary: Summary) -> str:
+    if summary.interrupted:
         return "interrupted"
-    if summary["reason"]:
+    if summary.reason:
         return "failed"
-    misses = len(missed(summary))
+    misses = len(summary.missed)
     if misses:
-        return f"{misses} of {len(summary['thresholds'])} thresholds missed"
-    return f"{summary['rate']:.2f} pulls/s"
+        return f"{misses} of {len(summary.thresholds)} thresholds missed"
+    return f"{summary.rate:.2f} pulls/s"
 
 
-def _result(summary: Mapping[str, Any]) -> Iterator[str]:
-    settings, client, rate = summary["settings"], summary["client"], summary["error_rate"]
+def _result(summary: Summary) -> Iterator[str]:
+    rate = summary.error_rate
     yield from _head("", "")
-    yield _row(plain("server under test"), plain(settings["pullthrough_url"]))
-    yield _row("client", plain(f"{client['name']} {client['version']}") if client else "none (dry run)")
-    yield _row("pulls a second", f"{summary['rate']:.2f} over {summary['elapsed_seconds']:.1f} s")
+    yield _row(plain("server under test"), plain(summary.settings["pullthrough_url"]))
+    yield _row("client", plain(str(summary.client)) if summary.client else "none (dry run)")
+    yield _row("pulls a second", f"{summary.rate:.2f} over {summary.elapsed_seconds:.1f} s")
     yield _row(
         "pulls",
-        f"{summary['pulled']}, {summary['failed']} failed, {summary['interrupted_pulls']} interrupted",
+        f"{summary.pulled}, {summary.failed} failed, {summary.interrupted_pulls} interrupted",
     )
     yield _row("error rate", "-" if rate is None else f"{rate:.2%}")
-    if summary["pruned"] or summary["prune_failed"]:
-        yield _row("prunes", f"{summary['pruned']}, {summary['prune_failed']} failed")
-    for name, key in (
-        ("latency", "latency_ms"),
-        ("first pulls", "first_latency_ms"),
-        ("repeat", "repeat_latency_ms"),
+    if summary.pruned or summary.prune_failed:
+        yield _row("prunes", f"{summary.pruned}, {summary.prune_failed} failed")
+    for name, latency in (
+        ("latency", summary.latency_ms),
+        ("first pulls", summary.first_latency_ms),
+        ("repeat", summary.repeat_latency_ms),
     ):
-        yield _row(name, _latency(summary[key]))
-    if summary["limited_by"]:
-        yield _row("limited by", plain(f"{summary['limited_by']}: this machine's CPU was used up"))
+        yield _row(name, _latency(latency))
+    if summary.limited_by:
+        yield _row("limited by", plain(f"{summary.limited_by}: this machine's CPU was used up"))
 
 
-def _latency(latency: Mapping[str, float] | None) -> str:
+def _latency(latency: Latency | None) -> str:
     if latency is None:
         return "-"
-    return ", ".join(f"{name} {latency[name]:.1f} ms" for name in ("p50", "p95", "p99"))
+    return ", ".join(f"{name} {latency.value(name):.1f} ms" for name in SHOWN_PERCENTILES)
 
 
-def _thresholds(summary: Mapping[str, Any]) -> Iterator[str]:
+def _thresholds(summary: Summary) -> Iterator[str]:
     yield from _head("threshold", "value", "")
-    for each in summary["thresholds"]:
-        value = "not measured" if each["value"] is None else f"{each['value']:.6g}"
-        yield _row(plain(each["expression"]), value, "passed" if each["passed"] else "**missed**")
+    for each in summary.thresholds:
+        yield _row(plain(each.expression), each.value_shown, "passed" if each.passed else "**missed**")
 
 
-def _error_table(summary: Mapping[str, Any], examples: Examples) -> Iterator[str]:
+def _error_table(summary: Summary, examples: Examples) -> Iterator[str]:
     yield from _head("error", "pulls or prunes", "count", "the first one")
     for each in _errors(summary):
         example = clean(examples.get((each.op, each.error_class), ""), _LONGEST)
         yield _row(plain(each.error_class), f"{each.op}s", str(each.times), plain(example))
 
 
-def _steps(summary: Mapping[str, Any]) -> Iterator[str]:
-    yield from _head("workers", "", "seconds", "pulled", "failed", "pulls/s", "p50 ms", "p95 ms", "p99 ms")
-    for each in summary["steps"][:_STEPS_SHOWN]:
-        latency = each["latency_ms"]
-        times = [f"{latency[name]:.1f}" if latency else "-" for name in ("p50", "p95", "p99")]
-        counts = (str(each["pulled"]), str(each["failed"]), f"{each['rate']:.2f}")
-        yield _row(str(each["workers"]), each["direction"], f"{each['seconds']:.1f}", *counts, *times)
-    left = len(summary["steps"]) - _STEPS_SHOWN
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    times = [f"{name} ms" for name in SHOWN_PERCENTILES]
+    heads = ("workers", "", "seconds", "pulled", "failed", "pulls/s", *times)
+    yield from _head(*heads)
+    for each in steps[:_STEPS_SHOWN]:
+        counts = (str(each.pulled), str(each.failed), f"{each.rate:.2f}")
+        load = (str(each.workers), each.direction, f"{each.seconds:.1f}")
+        yield _row(*load, *counts, *cells(each.latency_ms))
+    left = len(steps) - _STEPS_SHOWN
     if left > 0:
-        yield _row(f"and {left} more", *[""] * 8)
+        yield _row(f"and {left} more", *[""] * (len(heads) - 1))
 
 
 def _head(*cells: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -11,12 +10,16 @@ from time import monotonic
 from ..choices import JSONL
 from ..clean import clean
 from ..clock import Clock
-from ..load.event import PRUNE, PULL, Event
+from ..latency import cells
+from ..load.event import PRUNE, Event
 from ..load.tally import Sample
 from ..options.settings import Settings
 from ..outcomes import FAILED
 from ..streams import LINE_LENGTH, say, warn
+from .event_line import event_line
 from .line_file import LineFile
+from .sample import sample_line
+from .summarize import sample_of
 
 # So many failures have a log line of their own in each tally interval; the rest is counted in one line.
 FAILURES_LOGGED = 100
@@ -51,7 +54,7 @@ class Outputs:
     def on_sample(self, sample: Sample) -> None:
         at = self.began + sample.at
         if self._as_json:
-            self.metrics.write(json.dumps(sample.as_json(self._clock.wall(at))))
+            self.metrics.write(sample_line(sample_of(sample, self._clock.wall(at))))
         else:
             self.metrics.write(metrics_line(sample, self._clock.line_time(at)))
         if self._unlogged:
@@ -115,32 +118,6 @@ class Log:
 
 
 def metrics_line(sample: Sample, when: str) -> str:
-    """Time, pulls/s, workers; then failed pulls and p50, p95, p99 in ms."""
-    latency = sample.latency
-    shown = (
-        ["-"] * 3
-        if latency is None
-        else [f"{value:.1f}" for value in (latency.p50, latency.p95, latency.p99)]
-    )
-    return "\t".join([when, f"{sample.rate:.6f}", str(sample.workers), str(sample.failed), *shown])
-
-
-def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
-    """One JSON object, as the contract lists its fields; with how images shared a launch where they may have."""
-    failure = event.failure
-    fields = {
-        "time": clock.wall(event.ended).isoformat(timespec="microseconds"),
-        "op": event.op,
-        "worker": event.worker,
-        "pass": event.pass_number,
-        "image": event.image.name,
-        "outcome": event.outcome,
-        "class": failure.error_class if failure else None,
-        "seconds": round(event.seconds, 6),
-        "first": event.first,
-        "retries": event.retries,
-        "message": failure.message if failure else None,
-    }
-    if batched and event.op == PULL:
-        fields |= {"launch": event.launch, "timed": event.timed, "repulled": event.repulled}
-    return json.dumps(fields)
+    """Time, pulls/s, workers, failed pulls, and the `SHOWN_PERCENTILES` in ms."""
+    counts = (f"{sample.rate:.6f}", str(sample.workers), str(sample.failed))
+    return "\t".join([when, *counts, *cells(sample.latency)])

@@ -1,97 +1,166 @@
-"""The result of a run as one JSON object (schema 1), also of a run that failed or was interrupted."""
+"""The summary of a run: the value that the end of a run writes, and that the views read. Schema 1.
+
+The fields with a default are those that files of earlier versions may lack.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
-from ..clock import Clock
-from ..load.latency import latency_json
-from ..load.tally import StepTally
-from .run_state import Run
+import msgspec
 
-SCHEMA = 1
+from ..latency import Latency
+from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
+from .sample import Sample
+from .times import Moment
+
+SCHEMA: Final = 1
 
 
-def summarize(run: Run, clock: Clock) -> dict[str, Any]:
-    """The contract's object; its thresholds are judged on it."""
-    tally = run.tally
-    summary = {
-        "schema": SCHEMA,
-        "started": run.started.isoformat(timespec="seconds"),
-        "elapsed_seconds": round(run.elapsed, 6),
-        "interrupted": run.interrupted,
-        "reason": run.reason,
-        "command": list(run.command),
-        "settings": run.settings.as_json(),
-        "client": {"name": run.client.name, "version": run.client.executable.version} if run.client else None,
-        "listed": run.listed,
-        "images": len({image for each in run.image_sets for image in each.images}),
-        "pulled": tally.pulled,
-        "failed": tally.failed,
-        "interrupted_pulls": tally.interrupted,
-        "pruned": tally.pruned,
-        "prune_failed": tally.prune_failed,
-        "retried": tally.retried,
-        "repulled": tally.repulled,
-        "late": tally.late,
-        "unstarted": run.unstarted,
-        "error_rate": tally.error_rate,
-        "rate": run.rate,
-        "errors": dict(tally.errors.most_common()),
-        "prune_errors": dict(tally.prune_errors.most_common()),
-        "latency_unit": "pull" if run.settings.batch == 1 else "launch",
-        "latency_ms": latency_json(tally.latencies.result()),
-        "first_latency_ms": latency_json(tally.first.result()),
-        "repeat_latency_ms": latency_json(tally.repeat.result()),
-        "workers": _workers(run),
-        "steps": [_step(each) for each in tally.steps],
-        "samples": [each.as_json(clock.wall((run.begin or 0.0) + each.at)) for each in tally.samples],
-        "driver_cpu_seconds": round(run.driver_cpu_seconds, 3),
-        "client_cpu_seconds": round(tally.client_cpu_seconds, 3),
-        "limited_by": tally.limited_by,
-    }
-    judged = [(threshold, *threshold.judge(summary)) for threshold in run.settings.thresholds]
-    summary["thresholds"] = [
-        {"expression": threshold.expression, "value": value, "passed": passed}
-        for threshold, value, passed in judged
+class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The client that pulled the images."""
+
+    name: Annotated[str, about("Name of the client, for example `crane`.")]
+    version: Annotated[str, about("Version of the client, as it reports it.")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class WorkerCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker: what it was given to pull, and what came of it."""
+
+    pattern: Annotated[str, about("Pattern that selected the worker's images, or `k/N` with `--workers N`.")]
+    images: Annotated[Count, about("Images that the worker was given.")]
+    passes: Annotated[Count, about("Passes over its images that the worker finished.")]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")]
+    pruned: Annotated[Count, about("Images that the worker pruned.")]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the ramp. Its pulls are those that ended in it."""
+
+    workers: Annotated[Count, about("Workers that the step wants running.")]
+    direction: Annotated[
+        str, about("`up` while the load rises, `hold` while it stays, `down` while it falls.")
     ]
-    return summary
+    seconds: Annotated[Seconds, about("Length of the step, in seconds.")]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")] = 0
+    rate: Annotated[Rate, about("Successful pulls per second.")]
+    latency_ms: Annotated[Latency | None, about("Latency of the step's successful pulls; null without one.")]
+    offered: Annotated[
+        Rate | None, about("Pulls per second that the schedule (`--rate`) wanted; null without a schedule.")
+    ] = None
 
 
-def missed(summary: Mapping[str, Any]) -> list[str]:
-    """The thresholds that did not pass, each with its value, for a message."""
-    return [
-        f"{each['expression']} (it was {'not measured' if each['value'] is None else format(each['value'], '.6g')})"
-        for each in summary["thresholds"]
-        if not each["passed"]
+class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How one `--threshold` came out."""
+
+    expression: Annotated[str, about("The condition, as given on the command line.")]
+    value: Annotated[
+        float | None,
+        about("What was measured: a count, pulls per second, milliseconds or a share; null if nothing was."),
+    ] = None
+    passed: Annotated[bool, about("Whether the condition holds. It does not if nothing was measured.")]
+
+    @property
+    def value_shown(self) -> str:
+        return "not measured" if self.value is None else f"{self.value:.6g}"
+
+    def __str__(self) -> str:
+        return f"{self.expression} (it was {self.value_shown})"
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a run, also of one that failed or was interrupted."""
+
+    schema: Annotated[Literal[1], about("Version of this format.")] = SCHEMA
+    started: Annotated[Moment, about("Start of the run, to a second.")]
+    elapsed_seconds: Annotated[
+        Seconds,
+        about("Time from the start of the load until its last pull ended, in seconds; 0 without a load."),
     ]
-
-
-def _workers(run: Run) -> list[dict[str, Any]]:
-    counts = zip(run.image_sets, run.tally.workers, strict=False)
-    passes = [worker.passes for worker in run.workers]
-    return [
-        {
-            "pattern": each.pattern,
-            "images": len(each.images),
-            "passes": passes[index] if index < len(passes) else 0,
-            "pulled": count.pulled,
-            "failed": count.failed,
-            "pruned": count.pruned,
-        }
-        for index, (each, count) in enumerate(counts)
+    interrupted: Annotated[bool, about("Whether a signal stopped the run.")]
+    reason: Annotated[str | None, about("Why the run did not succeed; null if it did.")] = None
+    command: Annotated[tuple[str, ...], about("Command line of the run, as typed.")] = ()
+    settings: Annotated[
+        Mapping[str, Any],
+        about("Options of the run, by name with underscores in place of dashes. They hold no secrets."),
     ]
+    client: Annotated[
+        ClientInfo | None, about("Null in a dry run, and in a run that did not find its client.")
+    ]
+    listed: Annotated[Count, about("Images that the upstream or the image list has, before the filter.")] = 0
+    images: Annotated[Count, about("Distinct images that were selected.")]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")]
+    interrupted_pulls: Annotated[
+        Count, about("Pulls that the driver ended because the run was stopped. They are not in `failed`.")
+    ]
+    pruned: Annotated[Count, about("Prunes that succeeded.")] = 0
+    prune_failed: Annotated[Count, about("Prunes that failed.")] = 0
+    retried: Annotated[
+        Count | None,
+        about("Retries that the clients made by themselves; null if the client does not report them."),
+    ] = None
+    repulled: Annotated[
+        Count, about("Images that were pulled again alone to find out why their batch failed.")
+    ] = 0
+    late: Annotated[
+        Count, about("Pulls of a schedule (`--rate`) that started more than 50 ms after they were due.")
+    ] = 0
+    unstarted: Annotated[
+        Count, about("Pulls of a schedule that were due and never started. They count nowhere else.")
+    ] = 0
+    error_rate: Annotated[
+        Share | None, about("failed / (pulled + failed), from 0 to 1; null if no pull ended.")
+    ]
+    rate: Annotated[Rate, about("Successful pulls per second over the whole load.")]
+    errors: Annotated[Mapping[str, Count], about("Failed pulls by error class, the most frequent first.")]
+    prune_errors: Annotated[
+        Mapping[str, Count], about("Failed prunes by error class, the most frequent first.")
+    ] = {}
+    latency_unit: Annotated[
+        str, about("What a latency measures: one `pull`, or one `launch` of several images (`--batch`).")
+    ] = "pull"
+    latency_ms: Annotated[Latency | None, about("Latency of all successful pulls; null without one.")]
+    first_latency_ms: Annotated[
+        Latency | None,
+        about(
+            "Latency of each image's first pull of the run and of its first after a prune; null without one."
+        ),
+    ]
+    repeat_latency_ms: Annotated[
+        Latency | None, about("Latency of all other successful pulls; null without one.")
+    ]
+    workers: Annotated[tuple[WorkerCounts, ...], about("The workers, in the order of their start.")]
+    steps: Annotated[tuple[Step, ...], about("The steps of the ramp, in order.")]
+    samples: Annotated[tuple[Sample, ...], about("The tally intervals, in order.")]
+    driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
+    client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of all clients, in seconds.")] = 0.0
+    limited_by: Annotated[
+        str | None,
+        about(
+            "`client` if driver and clients used nearly all CPU time of this machine for a tenth of the load or more."
+        ),
+    ]
+    thresholds: Annotated[tuple[ThresholdResult, ...], about("How each `--threshold` came out.")]
 
+    @property
+    def ended(self) -> int:
+        """Pulls that succeeded or failed."""
+        return self.pulled + self.failed
 
-def _step(each: StepTally) -> dict[str, Any]:
-    return {
-        "workers": each.step.workers,
-        "direction": each.step.direction,
-        "seconds": round(each.seconds, 6),
-        "pulled": each.pulled,
-        "failed": each.failed,
-        "rate": each.rate,
-        "latency_ms": latency_json(each.latency),
-        "offered": each.offered,
-    }
+    @property
+    def missed(self) -> list[ThresholdResult]:
+        """The thresholds that did not pass."""
+        return [each for each in self.thresholds if not each.passed]
+
+    def latency(self, group: str) -> Latency | None:
+        """The latency of one of the `GROUPS`."""
+        return {"": self.latency_ms, "first.": self.first_latency_ms, "repeat.": self.repeat_latency_ms}[
+            group
+        ]

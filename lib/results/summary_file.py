@@ -1,132 +1,123 @@
-"""A summary file, read and checked: report and compare can rely on its shape."""
+"""A summary file, written and read. What is read has the shape and the ranges that `Summary` defines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import msgspec
+
+from ..clean import clean
 from ..errors import UsageError
-from .summary import SCHEMA
+from ..units import LONGEST_SECONDS
+from .summary import SCHEMA, Summary
+from .times import to_milliseconds
 
-# No count, time in seconds or milliseconds, or rate of a run is larger.
-_MOST = 1e15
-_LONGEST_SECONDS = 10 * 366 * 86400.0
-_NUMBER = (int, float)
-
-_Kinds = Mapping[str, type | tuple[type, ...]]
-
-_PARTS: _Kinds = {
-    "settings": dict,
-    "errors": dict,
-    "workers": list,
-    "steps": list,
-    "samples": list,
-    "thresholds": list,
-    "started": str,
-    "interrupted": bool,
-    "client": (dict, type(None)),
-    "error_rate": (*_NUMBER, type(None)),
-    "limited_by": (str, type(None)),
-    **dict.fromkeys(("pulled", "failed", "interrupted_pulls", "images"), int),
-    **dict.fromkeys(("elapsed_seconds", "rate"), _NUMBER),
+_KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "datetime": "an ISO 8601 time with a zone",
+    "null": "null",
 }
-# Parts that summaries of the open model have.
-_SCHEDULE = ("late", "unstarted")
-_ENTRIES: Mapping[str, _Kinds] = {
-    "steps": {"workers": int, "direction": str, "seconds": _NUMBER, "rate": _NUMBER, "pulled": int},
-    "samples": {"time": str, "seconds": _NUMBER, "rate": _NUMBER, "pulled": int, "failed": int},
-    "workers": {"pattern": str, "images": int, "passes": int, "pulled": int, "failed": int, "pruned": int},
-    "thresholds": {"expression": str, "passed": bool},
-}
-_LATENCY: _Kinds = dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "max"), _NUMBER)
+_WITH_PLACE: Final = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
 
 
-def read_summary(path: Path) -> dict[str, Any]:
-    """The summary of a run; UsageError where the file is none."""
+def summary_text(summary: Summary) -> str:
+    """The whole file."""
+    shown: dict[str, Any] = msgspec.to_builtins(summary, builtin_types=(datetime,))
+    shown["started"] = summary.started.isoformat(timespec="seconds")
+    return json.dumps(shown, indent=2, default=to_milliseconds) + "\n"
+
+
+def read_summary(path: Path) -> Summary:
+    """The summary of a run. Raises `UsageError`, one line that names the file and the field, for anything else."""
     try:
-        summary = json.loads(path.read_bytes(), parse_constant=_no_number)
+        content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        document = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise UsageError(f"{path} is not JSON; give a file that --summary-file wrote") from None
-    if not isinstance(summary, dict) or "schema" not in summary:
+    if not isinstance(document, dict) or "schema" not in document:
         raise UsageError(f"{path} is not a summary of ocidriver; give a file that --summary-file wrote")
-    if summary["schema"] != SCHEMA:
+    if document["schema"] != SCHEMA:
         raise UsageError(
-            f"{path}: its schema is {summary['schema']!r}, this ocidriver reads {SCHEMA}; read it with the ocidriver "
-            "that wrote it"
+            f"{path}: its schema is {clean(repr(document['schema']), 60)}, this ocidriver reads {SCHEMA}; "
+            "read it with the ocidriver that wrote it"
         )
-    wrong = _wrong(summary)
-    if wrong is not None:
-        raise UsageError(f"{path} is not a whole summary of ocidriver: {wrong}; make it with --summary-file")
-    return summary
+    try:
+        return summary_of(document)
+    except ValueError as error:
+        raise UsageError(
+            f"{path} is not a whole summary of ocidriver: {error}; make it with --summary-file"
+        ) from None
 
 
-def _no_number(word: str) -> Any:
+def _refuse(word: str) -> Any:
     """NaN and Infinity, which JSON does not have but Python reads."""
     raise ValueError(word)
 
 
-def _wrong(summary: Mapping[str, Any]) -> str | None:
-    """What is not as it should be; None where all is well."""
-    for name, kind in _PARTS.items():
-        if not (name in summary and _is(summary[name], kind)):
-            return f"'{name}' is missing or of another kind"
-    for name in _SCHEDULE:
-        if not _is(summary.get(name, 0), int):
-            return f"'{name}' is of another kind"
-    if not all(_is(count, int) for count in summary["errors"].values()):
-        return "a count of 'errors' is of another kind"
-    for part, kinds in _ENTRIES.items():
-        if not all(_has(each, kinds) for each in summary[part]):
-            return f"an entry of '{part}' is of another kind"
-    if not all(_is(each.get("offered"), (*_NUMBER, type(None))) for each in summary["steps"]):
-        return "an 'offered' is of another kind"
-    return _wrong_latency(summary) or _wrong_time(summary)
-
-
-def _has(value: Any, kinds: _Kinds) -> bool:
-    return isinstance(value, dict) and all(
-        name in value and _is(value[name], kind) for name, kind in kinds.items()
-    )
-
-
-def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
-    """Of that kind; a number is one that a run can have."""
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, kind) and (not isinstance(value, _NUMBER) or 0 <= value <= _MOST)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a run can have this count, time or rate."""
-    return _is(value, _NUMBER)
-
-
-def _wrong_latency(summary: Mapping[str, Any]) -> str | None:
-    for name in ("latency_ms", "first_latency_ms", "repeat_latency_ms"):
-        if not _has_latency(summary, name):
-            return f"'{name}' is missing or of another kind"
-    if not all(_has_latency(each, "latency_ms") for part in ("steps", "samples") for each in summary[part]):
-        return "a latency is of another kind"
-    return None
-
-
-def _has_latency(part: Mapping[str, Any], name: str) -> bool:
-    return name in part and (part[name] is None or _has(part[name], _LATENCY))
-
-
-def _wrong_time(summary: Mapping[str, Any]) -> str | None:
+def summary_of(document: Mapping[str, Any]) -> Summary:
+    """What JSON says as a Summary. Raises `ValueError`, one line that names the field."""
     try:
-        for text in (summary["started"], *(sample["time"] for sample in summary["samples"])):
-            if datetime.fromisoformat(text).tzinfo is None:
-                return "a time has no zone"
-    except ValueError:
-        return "a time is none"
-    lengths = [each["seconds"] for part in ("steps", "samples") for each in summary[part]]
-    if max(*lengths, sum(lengths), summary["elapsed_seconds"], 0.0) > _LONGEST_SECONDS:
-        return "a time is out of range"
-    return None
+        summary = msgspec.convert(document, Summary)
+    except msgspec.ValidationError as error:
+        raise ValueError(in_words(str(error))) from None
+    lengths = (*(step.seconds for step in summary.steps), *(sample.seconds for sample in summary.samples))
+    if sum(lengths) > LONGEST_SECONDS:
+        raise ValueError(
+            f"the seconds of steps and samples are out of range: their sum is more than {LONGEST_SECONDS}"
+        )
+    return summary
+
+
+def in_words(message: str) -> str:
+    """msgspec's message on a wrong value, for people: `rate is text, not a number`."""
+    match = _WITH_PLACE.fullmatch(message)
+    assert match is not None
+    what, place = match["what"], (match["place"] or "").removeprefix(".")
+    for pattern, told in _TOLD:
+        found = re.fullmatch(pattern, what, re.DOTALL)
+        if found is not None:
+            return told(_named(place), *found.groups())
+    return f"{_named(place)}: {what.replace('`', '')}"
+
+
+def _named(place: str) -> str:
+    return place.replace("[...]", ".<name>") or "the summary"
+
+
+def _kinds(names: str) -> str:
+    return " or ".join(_KINDS.get(name, name) for name in names.split(" | "))
+
+
+_TOLD: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
+    (
+        r"Object missing required field `(.+)`",
+        lambda place, field: f"{field if place == 'the summary' else f'{place}.{field}'} is missing",
+    ),
+    (r"(?:Expected `datetime`|Invalid RFC3339).*", lambda place: f"{place} is not {_KINDS['datetime']}"),
+    (
+        r"Expected `(.+)`, got `(.+)`",
+        lambda place, kinds, got: f"{place} is {_kinds(got)}, not {_kinds(kinds)}",
+    ),
+    (
+        r"Expected `.+` >= (.+)",
+        lambda place, least: f"{place} is out of range: the least is {float(least):g}",
+    ),
+    (
+        r"Expected `.+` <= (.+)",
+        lambda place, most: f"{place} is out of range: the most is {float(most):.16g}",
+    ),
+    (r"(?:Number|Integer value) out of range", lambda place: f"{place} is out of range"),
+)

@@ -40,6 +40,9 @@ def set_up(
         docker_config=known.client_config("cache:8080", login),
         login=login,
         user_configured=bool(known.files),
+        elsewhere=scratch.elsewhere,
+        environment={},
+        caution=pytest.fail,
     )
     made = client_kind(client).set_up(Executable("/bin/client", "1"), orders)
     return Path(made.environment["DOCKER_CONFIG"]) / "config.json"

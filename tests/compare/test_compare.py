@@ -17,8 +17,9 @@ from lib.compare.pairing import cut, fill
 from lib.compare.quantities import Quantity, compare
 from lib.compare.recorded_run import read_run
 from lib.compare.settings_changed import differences
-from lib.compare.thresholds import Limit, parse_limit
+from lib.compare.thresholds import judge, parse_limit
 from lib.errors import UsageError
+from lib.options.thresholds import Threshold
 from tests.support.driving import command
 from tests.support.made import Made
 
@@ -163,8 +164,8 @@ def test_images_that_shared_a_launch_have_one_latency(tmp_path: Path) -> None:
         runs.append(read_run(made.write(tmp_path, name), path))
     place, _ = cut(*runs)
     bins = fill(runs[0], place)
-    assert bins.pulled.sum() == runs[0].document["pulled"]
-    assert bins.every.counted.sum() == runs[0].document["pulled"] / 2
+    assert bins.pulled.sum() == runs[0].summary.pulled
+    assert bins.every.counted.sum() == runs[0].summary.pulled / 2
     assert bins.every.total.sum() / bins.every.counted.sum() < 1000
     assert bins.first is not None
     assert bins.repeat is not None
@@ -345,12 +346,12 @@ def quantity(change: float | None, verdict: str | None) -> Quantity:
     ],
 )
 def test_a_change_that_is_noise_fails_no_pipeline(found: Quantity, passed: bool, within: bool) -> None:
-    judged = parse_limit("rate > -5 %").judge([found])
+    judged = judge(parse_limit("rate > -5 %"), [found])
     assert (judged.passed, judged.within) == (passed, within)
 
 
 def test_limits_are_read() -> None:
-    assert parse_limit(" error_rate<=+1.5% ") == Limit("error_rate<=+1.5%", "error_rate", "<=", 0.015)
+    assert parse_limit(" error_rate<=+1.5% ") == Threshold("error_rate<=+1.5%", "error_rate", "<=", 0.015)
 
 
 @pytest.mark.parametrize(

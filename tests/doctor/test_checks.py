@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from lib.doctor.command import recommended
-from lib.lab.servers import Server, ServerMissing, docker_registry, lab_cache
-from tests.lab.test_servers import TESTER
+from lib.lab.servers import Server, docker_registry, lab_cache
+from tests.doubles.secured import TESTER
+from tests.support.doctor import Checks, doctor, messages
 from tests.support.driving import command
+from tests.support.programs import or_skip
 from tests.support.upstream import Upstream
 
 PLAIN_ENVIRONMENT = {"PYTHONIOENCODING": "utf-8", "PATH": "/usr/bin:/bin"}
 
 
-def doctor(
-    *words: str, environment: dict[str, str] | None = None
-) -> tuple[int, list[dict[str, str]], list[str]]:
-    """(exit status, checks, recommended command line)."""
-    done = subprocess.run(
-        command("doctor", "--json", *words),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        env=environment,
-    )
-    assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert told["ok"] is (done.returncode == 0)
-    return done.returncode, told["checks"], told["command"]
-
-
-def failures(checks: list[dict[str, str]]) -> list[str]:
+def failures(checks: Checks) -> list[str]:
     return [
         f"{each['name']}: {each['message']}; {each['advice']}"
         for each in checks
@@ -55,7 +38,7 @@ def test_a_right_set_up(upstream: Upstream, crane: str) -> None:
         ]
         status, checks, recommendation = doctor(*words, f"--client={crane}")
     assert (status, failures(checks)) == (0, [])
-    told = {check["name"]: check["message"] for check in checks}
+    told = messages(checks)
     assert {
         "client",
         "upstream",
@@ -167,14 +150,11 @@ def test_a_layout_that_does_not_fit(upstream: Upstream, crane: str) -> None:
 
 
 def test_missing_credentials(upstream: Upstream, crane: str, tmp_path: Path) -> None:
-    try:
-        with docker_registry(htpasswd=TESTER) as server:
-            status, checks, _ = doctor(
-                f"--pullthrough-url={server.address}", f"--registry-url={upstream.address}", "--patterns=-0001",
-                "--layout=distribution", f"--client={crane}",
-            )  # fmt: skip
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
+    with or_skip(docker_registry(htpasswd=TESTER.htpasswd)) as server:
+        status, checks, _ = doctor(
+            f"--pullthrough-url={server.address}", f"--registry-url={upstream.address}", "--patterns=-0001",
+            "--layout=distribution", f"--client={crane}",
+        )  # fmt: skip
     assert status == 1
     assert "credentials are missing or not accepted; log in: docker login" in failures(checks)[0]
 

@@ -35,6 +35,7 @@ PULLER = User("puller", "Kz7-open-sesame-Q4", "$2b$04$abcdefghijklmnopqrstuuJoju
 LISTER = User(
     "lister", "Wx3-list-me-softly-P8", "$2b$04$abcdefghijklmnopqrstuuJ4MPePAmPD0B.GDlZbD0i8ak9LupKd6"
 )
+TESTER = User("tester", "secret", "$2b$04$KRLjbU6nuSwBNmlNRggTc.qNFBscYBtEmrUHMSkaOZ52hFs7Kg2XO")
 REFRESH_TOKEN = "rt-Mn5-for-ever-T2"
 """Stands for the puller's login."""
 

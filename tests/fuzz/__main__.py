@@ -16,8 +16,9 @@ from pathlib import Path
 
 from tests.fuzz.seeds import SEEDS, WORDS
 from tests.fuzz.targets import TARGETS
+from tests.support.paths import ROOT
 
-_CORPUS = Path(__file__).resolve().parents[2] / ".fuzz"
+_CORPUS = ROOT / ".fuzz"
 _LONGEST = 4096
 # A single input that takes longer, by the clock, is a finding; on a busy machine a second can take a minute.
 _HANG_SECONDS = 300

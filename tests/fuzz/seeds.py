@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Final
+
+from tests.support.summaries import DOCUMENT
 
 SEEDS: Final[Mapping[str, Sequence[bytes]]] = {
     "listing": (
@@ -29,6 +32,18 @@ SEEDS: Final[Mapping[str, Sequence[bytes]]] = {
         b'{"auths": {"registry": {"identitytoken": "t\\r\\n", "registrytoken": "u"}}}',
     ),
     "token": (b'{"token": "t", "expires_in": 300}', b'{"access_token": "t\\n", "expires_in": NaN}', b'{"token": 3}'),
+    "summary": (
+        json.dumps(DOCUMENT).encode(), json.dumps({**DOCUMENT, "rate": None}).encode(),
+        json.dumps({**DOCUMENT, "samples": [{"time": "2026-01-31"}]}).encode(),
+        json.dumps({**DOCUMENT, "settings": {"a": 10**400, "b": "\ud800"}}).encode(), b'{"schema": 1}', b"[]",
+    ),
+    "events": (
+        b'{"time": "2026-01-31T12:00:00+00:00", "op": "pull", "image": "a:v1", "outcome": "ok", "seconds": 1, '
+        b'"first": true, "class": null}\n{"time": "2026-01-31T12:00:00+00:00", "op": "prune", "outcome": "ok"}\n',
+        b'{"time": "0001-01-01T00:00:00+23:59", "op": "pull", "image": "a", "outcome": "failed", "seconds": 1e300}',
+        b'{"time": "2026-01-31T12:00:00", "op": "pull", "image": "a", "outcome": "failed", "seconds": 0, "class": '
+        b'"\xe2\x80\xa6", "message": "\\ud83d\\ude00"}\n{"time": "2026-01-3',
+    ),
     "stderr": (
         b"\x81Error: GET http://h/v2/a/manifests/v: MANIFEST_UNKNOWN: x; map[Tag:v]\n",
         b"\x812026/11/24 18:18:24 retrying GET http://h/v2/a/manifests/v: UNKNOWN: x\n" * 3

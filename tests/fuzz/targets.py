@@ -9,6 +9,7 @@ import asyncio
 import json
 import unicodedata
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -30,6 +31,10 @@ from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.listing.image_list import ImageListError, parse_image_list
 from lib.names import valid_digest, valid_repository, valid_tag
 from lib.outcomes import ErrorClass
+from lib.report.events import EventSeries, add_lines
+from lib.report.ramp_time import Span
+from lib.results.event_line import read_event, write_event
+from lib.results.summary_file import summary_of, summary_text
 
 Target = Callable[[bytes], None]
 
@@ -200,6 +205,43 @@ def token(data: bytes) -> None:
     assert 0 < found.ends - monotonic() <= 86400
 
 
+# --- files of a run
+
+
+def summary(data: bytes) -> None:
+    """A summary file: it is read and can be written again, or one line names the field that is wrong."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(document, dict):
+        return
+    try:
+        read = summary_of(document)
+    except ValueError as error:
+        check_line(str(error), 300)
+        return
+    written = summary_text(read)
+    assert summary_text(summary_of(json.loads(written))) == written
+
+
+def events(data: bytes) -> None:
+    """Lines of an events file: each is counted or passed over, and can be written again as one line."""
+    series = EventSeries(Span(datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc), 60.0))
+    lines = data.split(b"\n")
+    for line in lines:
+        try:
+            read = read_event(line)
+        except ValueError:
+            continue
+        written = write_event(read)
+        assert written.isascii()
+        assert "\n" not in written
+        assert read_event(written) == read
+    add_lines(series, (line.decode("utf-8", "replace") for line in lines))
+    assert series.unreadable + series.prunes + sum(series.outcomes.values()) == len(lines)
+
+
 # --- the clients' last words
 
 
@@ -308,5 +350,8 @@ def cleaning(data: bytes) -> None:
 
 TARGETS: Final[Mapping[str, Target]] = {
     each.__name__: each
-    for each in (listing, links, headers, image_list, docker_config, token, stderr, answers, cleaning)
+    for each in (
+        *(listing, links, headers, image_list, docker_config, token),
+        *(summary, events, stderr, answers, cleaning),
+    )
 }

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import random
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -24,10 +15,13 @@ from hypothesis import strategies as st
 from lib.http import paging
 from lib.http.credentials import Credentials
 from lib.http.registry import Registry, RegistryError, open_session
+from lib.lab.servers import crane_registry, docker_registry
 from lib.listing import upstream
 from lib.listing.upstream import Repository
 from tests.doubles.catalog import Catalog, no_link, serving
+from tests.support.images import push, tag_again
 from tests.support.listing import catalog_targets, listed, listing, many, names_of, tags_only
+from tests.support.programs import or_skip
 
 LINKS: Mapping[str, Callable[[str, int, str], str]] = {
     "from the root": lambda path, size, last: f'<{path}?n={size}&last={last}>; rel="next"',
@@ -250,65 +244,18 @@ def test_every_page_is_found(
 # --- the real registries
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(command: Sequence[str], port: int) -> Iterator[str]:
-    """A real registry on this port, until the end of the block."""
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(2000):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-CRANE = shutil.which("crane") or shutil.which("crane", path=str(Path(sys.executable).parent))
-
-
-def blob_put(host: str, name: str, data: bytes) -> tuple[str, int]:
-    """Push a blob in one request; its digest and size (distribution spec, "Single POST" then PUT)."""
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
-    start = urllib.request.Request(f"http://{host}/v2/{name}/blobs/uploads/", method="POST", data=b"")
-    with urllib.request.urlopen(start) as answer:
-        location = answer.headers["Location"]
-    if location.startswith("/"):
-        location = f"http://{host}{location}"
-    url = location + ("&" if "?" in location else "?") + f"digest={digest}"
-    put = urllib.request.Request(
-        url, method="PUT", data=data, headers={"Content-Type": "application/octet-stream"}
-    )
-    urllib.request.urlopen(put).close()
-    return digest, len(data)
-
-
-def push(host: str, name: str, *tags: str) -> None:
-    """An image of no layers under these tags."""
-    digest, size = blob_put(host, name, b"{}")
-    media = "application/vnd.docker.distribution.manifest.v2+json"
-    config = {"mediaType": "application/vnd.docker.container.image.v1+json", "size": size, "digest": digest}
-    manifest = json.dumps({"schemaVersion": 2, "mediaType": media, "config": config, "layers": []}).encode()
-    for tag in tags:
-        url = f"http://{host}/v2/{name}/manifests/{tag}"
-        put = urllib.request.Request(url, method="PUT", data=manifest, headers={"Content-Type": media})
-        urllib.request.urlopen(put).close()
+def push_empty(host: str, name: str, *tags: str) -> None:
+    """An image without layers, under these tags."""
+    image = push(host, name, tags[0])
+    for tag in tags[1:]:
+        tag_again(host, image, tag)
 
 
 def check_real(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"team/app-{i:02}" for i in range(25)]
     random.Random(1).shuffle(names)
     for name in names:
-        push(host, name, "v1", "v2")
+        push_empty(host, name, "v1", "v2")
     for sizes in [(1000, None), (10, None), (25, None), (7, None), (None,)]:
         monkeypatch.setattr(paging, "PAGE_SIZES", sizes)
         repositories = asyncio.run(listed(f"http://{host}"))
@@ -316,23 +263,13 @@ def check_real(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert {tuple(sorted(each.tags)) for each in repositories} == {("v1", "v2")}
 
 
-@pytest.mark.skipif(CRANE is None, reason="needs crane")
 def test_crane_registry_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    port = free_port()
-    with running([str(CRANE), "registry", "serve", "--address", f"127.0.0.1:{port}"], port) as host:
-        check_real(host, monkeypatch)
+    with or_skip(crane_registry()) as server:
+        check_real(server.address, monkeypatch)
 
 
-@pytest.mark.skipif(shutil.which("docker-registry") is None, reason="needs docker-registry")
-def test_docker_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = free_port()
-    config = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "data")}},
-        "http": {"addr": f"127.0.0.1:{port}"},
-    }
-    (tmp_path / "config.yml").write_text(json.dumps(config))
-    with running(["docker-registry", "serve", str(tmp_path / "config.yml")], port) as host:
-        check_real(host, monkeypatch)
+def test_docker_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    with or_skip(docker_registry()) as server:
+        check_real(server.address, monkeypatch)
         monkeypatch.setattr(paging, "PAGE_SIZES", (5000, 10, None))
-        assert len(asyncio.run(listed(f"http://{host}"))) == 25
+        assert len(asyncio.run(listed(server.url))) == 25

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,8 +15,9 @@ from lib.http.tls import Tls, parse_tls
 from tests.doubles.certificates import Authority, Certificate, self_signed
 from tests.doubles.tls_server import QuietHandler, tls_server
 from tests.support.driving import command
+from tests.support.programs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+pytestmark = needs("openssl")
 
 
 @pytest.fixture(scope="module")

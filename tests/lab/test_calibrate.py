@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from lib.lab.calibrate import Calibration, Measured
 from lib.lab.servers import Server, memory_registry
 from lib.processes.cpu import cores, seconds_of
 from tests.support.driving import command, drive
+from tests.support.running import run
 
 
 @pytest.fixture(scope="module")
@@ -31,32 +31,25 @@ def test_the_registry_serves_the_real_clients(
     ended = drive(
         tmp_path,
         *(f"--pullthrough-url={registry.address}", f"--registry-url={registry.address}", "--layout=direct"),
-        *("--workers=2", "--passes=2", f"--client={client}", f"--batch={batch}"),
+        *("--workers=2", "--iteration-seconds=0.2", f"--client={client}", f"--batch={batch}"),
     )
     assert (ended.status, ended.stderr, ended.summary["failed"]) == (0, "", 0)
     ended.check_accounts()
-    assert (ended.summary["images"], ended.summary["pulled"]) == (10, 20)
+    assert ended.summary["images"] == 10
 
 
 def test_it_refuses_what_it_has_not(registry: Server, crane: str) -> None:
-    absent = subprocess.run(
-        [crane, "pull", f"{registry.address}/absent:v1", "/dev/null"], capture_output=True, text=True
-    )
+    absent = run(crane, "pull", f"{registry.address}/absent:v1", "/dev/null")
     assert absent.returncode == 1
     assert "MANIFEST_UNKNOWN" in absent.stderr
-    listed = subprocess.run([crane, "catalog", registry.address], capture_output=True, text=True, check=True)
-    refused = subprocess.run(
-        [crane, "delete", f"{registry.address}/{listed.stdout.split()[0]}:v1"], capture_output=True, text=True
-    )
+    listed = run(crane, "catalog", registry.address)
+    refused = run(crane, "delete", f"{registry.address}/{listed.stdout.split()[0]}:v1")
     assert "UNSUPPORTED" in refused.stderr
 
 
 def test_calibrate_measures_each_batch_and_recommends_one(crane: str) -> None:
-    done = subprocess.run(
-        command("calibrate", "--batch=8,1", "--seconds=2", "--workers=2", f"--client={crane}", "--json"),
-        capture_output=True,
-        text=True,
-    )
+    words = ("--batch=8,1", "--seconds=1", "--workers=2", f"--client={crane}")
+    done = run(*command("calibrate", *words, "--json"))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [each["batch"] for each in found["batches"]] == [1, 8]
@@ -66,11 +59,8 @@ def test_calibrate_measures_each_batch_and_recommends_one(crane: str) -> None:
     assert found["recommended"]["batch"] in (1, 8)
     assert found["best"]["rate"] == max(each["best"] for each in found["batches"])
     assert found["cores"] == cores()
-    shown = subprocess.run(
-        command("calibrate", "--batch=1", "--seconds=1", "--workers=1", f"--client={crane}"),
-        capture_output=True,
-        text=True,
-    )
+    words = ("--batch=1", "--seconds=1", "--workers=1", f"--client={crane}")
+    shown = run(*command("calibrate", *words))
     assert "Recommended: --batch 1 (" in shown.stdout
 
 
@@ -84,7 +74,7 @@ def test_calibrate_measures_each_batch_and_recommends_one(crane: str) -> None:
     ],
 )
 def test_wrong_usage(options: list[str], word: str) -> None:
-    done = subprocess.run(command("calibrate", *options), capture_output=True, text=True)
+    done = run(*command("calibrate", *options))
     assert (done.returncode, done.stdout) == (2, "")
     assert word in done.stderr
     assert done.stderr.count("\n") == 1

@@ -8,15 +8,18 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lib.lab.demo import command_line, reading
 from lib.lab.scene import Scene
+from tests.support.paths import ROOT
+from tests.support.processes import descendants, wait_until_gone
+from tests.support.running import run
+from tests.support.summaries import DOCUMENT, a_summary
+from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--iteration-seconds", "0.5", "--tally-seconds", "1")
 
 
@@ -31,30 +34,10 @@ def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen[s
     )
 
 
-def descendants(pid: int) -> set[int]:
-    """The processes below one, found through the kernel's lists of children."""
-    found: set[int] = set()
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, tasks.read_text().split()):
-            found |= {child} | descendants(child)
-    return found
-
-
-def running(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
-
-
-def wait_until_gone(pids: set[int], seconds: float) -> set[int]:
-    deadline = time.monotonic() + seconds
-    while running(pids) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return running(pids)
-
-
 def test_the_demo_runs_the_driver_and_tells_the_result(tmp_path: Path, crane: str) -> None:
     del crane
     with start(tmp_path / "out", *SHORT) as demo:
-        shown = demo.communicate(timeout=200)[0]
+        shown = demo.communicate(timeout=90)[0]
     assert demo.returncode == 0, shown
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     metrics = (tmp_path / "out" / "metrics.tsv").read_text()
@@ -80,15 +63,8 @@ def test_without_docker_registry_the_demo_takes_the_labs_own_cache_and_says_so(
         f"sys.executable = {str(tmp_path / 'python')!r}\n"
         f"demo.main([{str(tmp_path / 'out')!r}, *{SHORT!r}])"
     )
-    environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    environment = {"PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = run(sys.executable, "-c", program, cwd=ROOT, environment=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "docker-registry is not installed: apt-get install docker-registry" in ran.stdout
     assert "so it is the lab's own on 127.0.0.1:" in ran.stdout
@@ -110,15 +86,13 @@ def test_the_demo_leaves_no_process_whatever_ends_it(
     options = ("--iteration-seconds", "20", "--tally-seconds", "0.5")
     with start(tmp_path / "out", *options, TMPDIR=str(temporary)) as demo:
         metrics = tmp_path / "out" / "metrics.tsv"
-        deadline = time.monotonic() + 100
-        while not (metrics.exists() and metrics.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: metrics.exists() and metrics.read_text())
         below = descendants(demo.pid)
         assert len(below) >= 2
         demo.send_signal(number)
-        shown = demo.communicate(timeout=100)[0]
+        shown = demo.communicate(timeout=60)[0]
     assert demo.returncode == status, shown
-    assert not wait_until_gone(below, 100)
+    wait_until_gone(below)
     if number != signal.SIGKILL:
         assert "Traceback" not in shown
         assert not list(temporary.iterdir())
@@ -134,20 +108,19 @@ def test_the_command_line_is_one_that_can_be_typed(tmp_path: Path) -> None:
 
 
 def test_the_reading_of_a_run_without_any_pull() -> None:
-    nothing = {"p50": None, "p99": None}
-    summary = {
-        "pulled": 0,
-        "failed": 3,
-        "elapsed_seconds": 1.0,
-        "latency_ms": nothing,
-        "first_latency_ms": None,
-        "repeat_latency_ms": nothing,
-        "steps": [
-            {"workers": 1, "direction": "up", "rate": 0.0},
-            {"workers": 1, "direction": "down", "rate": 0.0},
+    summary = a_summary(
+        pulled=0,
+        failed=3,
+        elapsed_seconds=1.0,
+        latency_ms=None,
+        first_latency_ms=None,
+        repeat_latency_ms=None,
+        steps=[
+            {**step, "workers": 1, "rate": 0.0, "direction": direction}
+            for step, direction in zip(DOCUMENT["steps"], ("up", "down"), strict=True)
         ],
-        "limited_by": "client",
-    }
+        limited_by="client",
+    )
     lines = reading(summary)
     assert lines[0] == "0 pulls in 1 s, 3 failed; half of them took up to -, 99 % up to -."
     assert lines[2] == "Pulls a second by workers: 1: 0.0. The client's own work was the limit."

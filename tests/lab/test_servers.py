@@ -7,9 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -25,37 +22,21 @@ from lib.lab.servers import (
     find_program,
     registry_config,
 )
+from tests.doubles.secured import TESTER
+from tests.support.asking import ask
+from tests.support.paths import ROOT
+from tests.support.processes import exists, wait_until_gone
+from tests.support.programs import or_skip
 from tests.support.upstream import Upstream
-
-ROOT = Path(__file__).resolve().parents[2]
-TESTER = "tester:$2b$04$KRLjbU6nuSwBNmlNRggTc.qNFBscYBtEmrUHMSkaOZ52hFs7Kg2XO\n"  # its password is "secret"
-
-
-def status_of(url: str, method: str = "GET", **headers: str) -> int:
-    request = urllib.request.Request(url, method=method, headers=headers)
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            request, timeout=100
-        ) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+from tests.support.waiting import wait_until
 
 
 def test_a_server_runs_for_as_long_as_its_block() -> None:
     with crane_registry() as server:
-        assert status_of(f"{server.url}/v2/") == 200
+        assert ask(server.address, "GET", "/v2/").status == 200
         assert server.url == f"http://{server.address}"
-        assert runs(server.pid)
-    assert not runs(server.pid)
+        assert exists(server.pid)
+    assert not exists(server.pid)
     assert not server.data_dir.exists()
     assert not server.log_path.parent.exists()
 
@@ -71,7 +52,7 @@ def test_a_server_is_ended_by_whatever_ends_the_block(error: type[BaseException]
 
     with pytest.raises(error):
         fail_inside()
-    assert not runs(seen[0].pid)
+    assert not exists(seen[0].pid)
     assert not seen[0].log_path.parent.exists()
 
 
@@ -79,7 +60,7 @@ def test_a_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(servers, "STOP_SECONDS", 0.3)
     with crane_registry() as server:
         os.kill(server.pid, signal.SIGSTOP)
-    assert not runs(server.pid)
+    assert not exists(server.pid)
 
 
 def test_a_server_ends_with_a_process_that_is_killed() -> None:
@@ -93,12 +74,9 @@ def test_a_server_ends_with_a_process_that_is_killed() -> None:
     with owner:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
-        assert runs(pid)
+        assert exists(pid)
         owner.kill()
-    deadline = time.monotonic() + 100
-    while runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not runs(pid)
+    wait_until_gone([pid])
 
 
 def test_a_port_that_is_taken_is_told() -> None:
@@ -117,10 +95,10 @@ def test_a_server_can_come_back_on_its_port() -> None:
 
 def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     silent = tmp_path / "crane"
-    silent.write_text("#!/bin/sh\necho 'thinking'\nexec sleep 600\n")
+    silent.write_text("#!/bin/sh\necho 'thinking'\nexec sleep 60\n")
     silent.chmod(0o755)
     monkeypatch.setattr(servers, "find_program", lambda *_names, **_hint: str(silent))
-    monkeypatch.setattr(servers, "READY_SECONDS", 2.0)
+    monkeypatch.setattr(servers, "READY_SECONDS", 0.5)
     with pytest.raises(ServerFailed, match="not ready in time: thinking"), crane_registry():
         pass
 
@@ -129,42 +107,39 @@ def test_a_proxy_serves_what_its_upstream_has_and_logs_it(upstream: Upstream, pr
     repository, tag = upstream.images[0].split(":")
     path = f"/v2/{repository}/manifests/{tag}"
     accept = "application/vnd.oci.image.manifest.v1+json"
-    assert status_of(proxy.url + path, Accept=accept) == 200
-    deadline = time.monotonic() + 100
-    while f'"GET {path} HTTP/1.1" 200' not in proxy.log_path.read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert f'"GET {path} HTTP/1.1" 200' in proxy.log_path.read_text()
+    assert ask(proxy.address, "GET", path, headers={"Accept": accept}).status == 200
+    wait_until(lambda: f'"GET {path} HTTP/1.1" 200' in proxy.log_path.read_text())
     assert any(proxy.data_dir.rglob("data"))
 
 
 def test_a_proxy_refuses_deletes(upstream: Upstream, proxy: Server) -> None:
     repository = upstream.images[0].split(":")[0]
-    assert status_of(f"{proxy.url}/v2/{repository}/manifests/sha256:{'0' * 64}", "DELETE") == 405
+    assert ask(proxy.address, "DELETE", f"/v2/{repository}/manifests/sha256:{'0' * 64}").status == 405
 
 
 def test_deletes_are_allowed_or_not(deletable: Server) -> None:
     path = f"/v2/some/image/manifests/sha256:{'0' * 64}"
-    assert status_of(deletable.url + path, "DELETE") == 404
+    assert ask(deletable.address, "DELETE", path).status == 404
     with docker_registry(delete=False) as server:
-        assert status_of(server.url + path, "DELETE") == 405
+        assert ask(server.address, "DELETE", path).status == 405
 
 
 def test_a_password_file_is_asked_for() -> None:
-    try:
-        with docker_registry(htpasswd=TESTER) as server:
-            assert status_of(f"{server.url}/v2/") == 401
-            assert status_of(f"{server.url}/v2/", Authorization="Basic dGVzdGVyOnNlY3JldA==") == 200
-            assert status_of(f"{server.url}/v2/", Authorization="Basic dGVzdGVyOndyb25n") == 401
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
+    with or_skip(docker_registry(htpasswd=TESTER.htpasswd)) as server:
+        assert ask(server.address, "GET", "/v2/").status == 401
+        assert (
+            ask(server.address, "GET", "/v2/", headers={"Authorization": "Basic dGVzdGVyOnNlY3JldA=="}).status
+            == 200
+        )
+        assert (
+            ask(server.address, "GET", "/v2/", headers={"Authorization": "Basic dGVzdGVyOndyb25n"}).status
+            == 401
+        )
 
 
 def test_a_proxy_of_an_upstream_given_without_a_scheme(upstream: Upstream) -> None:
-    try:
-        with docker_registry_proxy(upstream.address) as server:
-            assert status_of(f"{server.url}/v2/") == 200
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
+    with or_skip(docker_registry_proxy(upstream.address)) as server:
+        assert ask(server.address, "GET", "/v2/").status == 200
 
 
 def test_a_missing_program_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

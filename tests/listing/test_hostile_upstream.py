@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,18 @@ from aiohttp import web
 from tests.doubles.catalog import Catalog, Handler, serving
 from tests.support.driving import Ended, files, read
 from tests.support.listing import many, tags_only
-from tests.support.paths import SCRIPT
+from tests.support.paths import ROOT, SCRIPT
+from tests.support.running import run
 
 # Runs the script and says at its end how much memory it has used at most, in KiB.
 MEASURED = """
-import re, runpy, sys
+import runpy, sys
 del sys.argv[0]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
-    print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+    from tests.support.processes import peak_kib
+    print(peak_kib())
 """
 LEFT_TO_RIGHT = "\u202e"
 
@@ -41,13 +42,11 @@ def driven(handler: Handler, folder: Path, *options: str) -> tuple[Ended, int]:
 
 
 def measured(url: str, folder: Path, options: Sequence[str]) -> tuple[Ended, int]:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", MEASURED, str(SCRIPT), *files(folder), f"--registry-url={url}"),
-            *("--pullthrough-url=127.0.0.1:1", "--workers=1", "--passes=1", "--dry-run", *options),
-        ],
-        capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+    done = run(
+        *(sys.executable, "-c", MEASURED, SCRIPT, *files(folder), f"--registry-url={url}"),
+        *("--pullthrough-url=127.0.0.1:1", "--workers=1", "--iteration-seconds=0.1", "--dry-run", *options),
+        cwd=ROOT,
+    )
     *out, memory = done.stdout.splitlines()
     ended = read(folder, done.returncode, "\n".join(out), done.stderr)
     check_words(ended)

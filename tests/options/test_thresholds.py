@@ -1,53 +1,41 @@
-"""Threshold expressions: reading and judging them."""
+"""Threshold expressions: reading them, and what holds."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from lib.compare.thresholds import parse_limit
 from lib.errors import UsageError
-from lib.options.thresholds import parse_threshold
-
-CLASSES = frozenset({"rate-limited", "timeout"})
-LATENCY = {"min": 1.0, "mean": 2.0, "p50": 3.0, "p90": 4.0, "p95": 5.0, "p99": 6.0, "max": 7.0}
-SUMMARY: dict[str, Any] = {
-    "error_rate": 0.02,
-    "rate": 50.0,
-    "pulled": 98,
-    "failed": 2,
-    "interrupted_pulls": 0,
-    "pruned": 0,
-    "prune_failed": 0,
-    "retried": None,
-    "errors": {"timeout": 2},
-    "prune_errors": {},
-    "latency_ms": LATENCY,
-    "first_latency_ms": None,
-    "repeat_latency_ms": LATENCY,
-}
+from lib.options.thresholds import Threshold, parse_threshold
 
 
 @pytest.mark.parametrize(
-    ("expression", "value", "passed"),
+    ("expression", "read"),
     [
-        ("error_rate<1%", 0.02, False),
-        ("error_rate<=2%", 0.02, True),
-        ("error_rate < 0.03", 0.02, True),
-        ("rate>50", 50.0, False),
-        ("rate>=50", 50.0, True),
-        ("p95<5.1ms", 5.0, True),
-        ("p95<0.005s", 5.0, False),
-        ("repeat.p99<1s", 6.0, True),
-        ("first.p99<2s", None, False),
-        ("retried<5", None, False),
-        ("errors.rate-limited<=5", 0.0, True),
-        ("errors.timeout==2", 2.0, True),
-        ("prune_errors.timeout>0", 0.0, False),
+        (" error_rate < 0.03 ", Threshold("error_rate < 0.03", "error_rate", "<", 0.03)),
+        ("error_rate<=57%", Threshold("error_rate<=57%", "error_rate", "<=", 0.57)),
+        ("first.p99<1.5s", Threshold("first.p99<1.5s", "first.p99", "<", 1500.0)),
+        ("p50<.5 ms", Threshold("p50<.5 ms", "p50", "<", 0.5)),
+        ("errors.rate-limited<=5", Threshold("errors.rate-limited<=5", "errors.rate-limited", "<=", 5.0)),
     ],
 )
-def test_judging(expression: str, value: float | None, passed: bool) -> None:
-    assert parse_threshold(expression, CLASSES).judge(SUMMARY) == (value, passed)
+def test_reading(expression: str, read: Threshold) -> None:
+    assert parse_threshold(expression) == read
+
+
+@pytest.mark.parametrize(
+    ("comparison", "below", "equal", "above"),
+    [
+        ("<", True, False, False),
+        ("<=", True, True, False),
+        ("==", False, True, False),
+        (">=", False, True, True),
+        (">", False, False, True),
+    ],
+)
+def test_what_holds(comparison: str, below: bool, equal: bool, above: bool) -> None:
+    threshold = parse_threshold(f"rate{comparison}50")
+    assert [threshold.holds(value) for value in (49.9, 50.0, 50.1)] == [below, equal, above]
 
 
 @pytest.mark.parametrize(
@@ -61,12 +49,26 @@ def test_judging(expression: str, value: float | None, passed: bool) -> None:
         ("rate>5ms", "needs no unit"),
         ("error_rate<1ms", "needs '%'"),
         ("", "cannot read"),
+        ("p95<+5ms", "cannot read"),
+        ("rate>-5", "cannot read"),
     ],
 )
 def test_wrong_expressions(expression: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        parse_threshold(expression, CLASSES)
+        parse_threshold(expression)
 
 
-def test_nothing_attempted_misses_an_error_rate() -> None:
-    assert parse_threshold("error_rate<1%", CLASSES).judge({**SUMMARY, "error_rate": None}) == (None, False)
+def test_a_run_and_a_comparison_allow_different_things() -> None:
+    """The same grammar: each refuses what only the other has a meaning for, and lists its own."""
+    for text in ("p95<250ms", "pulled>5", "rate==50"):
+        parse_threshold(text)
+        with pytest.raises(UsageError, match="--threshold: "):
+            parse_limit(text)
+    for text in ("rate>-5%", "mean<+10%"):
+        parse_limit(text)
+        with pytest.raises(UsageError, match="--threshold: "):
+            parse_threshold(text)
+    with pytest.raises(UsageError, match=r"use error_rate, rate, .* min, mean, p50, p90, p95, p99, max "):
+        parse_threshold("speed>1")
+    with pytest.raises(UsageError, match="use rate, mean, p50, p90, p95, p99 "):
+        parse_limit("speed>1%")

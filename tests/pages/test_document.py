@@ -34,12 +34,12 @@ def test_a_command_line_is_shown_as_typed_with_all_that_is_in_it() -> None:
     words = ["./ocidriver.py", "--patterns=-0001,<b>", "a b", "\u202e"]
     shown = "<pre><span>./ocidriver.py</span> <span>&#x27;--patterns=-0001,&lt;b&gt;&#x27;</span> "
     rest = "<span>&#x27;a b&#x27;</span> <span>&#x27;\\u202e&#x27;</span></pre>"
-    assert command_line({"command": words, "settings": {}}) == (shown + rest, True)
+    assert command_line(words, {}) == (shown + rest, True)
 
 
 def test_a_summary_without_its_command_line_has_one_that_amounts_to_it() -> None:
     settings = {"patterns": ("-0001", "-0002"), "prune": True, "shuffle": False, "seed": None, "grace": 10.0}
-    shown, exact = command_line({"settings": settings})
+    shown, exact = command_line((), settings)
     assert not exact
     assert shown == (
         "<pre><span>ocidriver</span> <span>--patterns=-0001,-0002</span> <span>--prune</span> "

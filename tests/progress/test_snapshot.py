@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from lib.images import Image, ImageSet
+from lib.latency import Latency
 from lib.load.driver import Driver
 from lib.load.event import PULL, Event
-from lib.load.latency import Latency
 from lib.load.pace import Rate, Schedule
 from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp

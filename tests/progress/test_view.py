@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from lib.load.latency import Latency
+from lib.latency import Latency
 from lib.load.pace import Rate
 from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp, plan_schedule

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.load.latency import BOUNDS, Buckets, Latencies, Latency
+from lib.latency import Latency
+from lib.load.latency import BOUNDS, Buckets, Latencies
 
 # From a microsecond to a day, what the histogram holds.
 SECONDS = st.floats(1e-6, 86400.0)

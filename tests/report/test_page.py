@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lib.errors import UsageError
@@ -23,7 +24,9 @@ from lib.report.ramp_time import Span
 from lib.report.run_data import Findings, find
 from lib.report.scalability import points_of
 from lib.report.usl import Fit, Point, fit
+from lib.results.event_line import EventLine
 from lib.results.summary_file import read_summary
+from lib.results.summary_file import summary_of as as_read
 from tests.support.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own
 from tests.support.driving import command, drive, finish, start
 from tests.support.waiting import wait_until
@@ -150,6 +153,10 @@ def summary_of(
     }  # fmt: skip
 
 
+def as_line(event: dict[str, Any]) -> EventLine:
+    return msgspec.convert(event, EventLine)
+
+
 def written(folder: Path, summary: dict[str, Any], events: list[dict[str, Any]]) -> tuple[Path, Path]:
     paths = folder / "summary.json", folder / "events.jsonl"
     paths[0].write_text(json.dumps(summary))
@@ -195,7 +202,7 @@ def test_the_page_is_whole_and_asks_nobody(kind: str, tmp_path: Path) -> None:
 
 def test_a_run_that_ended_before_its_ramp_has_no_empty_tables() -> None:
     summary = RUNS["no ramp"]()[0]
-    text = own(page(Findings(summary, Span(BEGIN, 0.0), None)))
+    text = own(page(Findings(as_read(summary), Span(BEGIN, 0.0), None)))
     assert text.count("there is nothing to draw") == 1
     assert "<tbody></tbody>" not in text
 
@@ -215,7 +222,7 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
 def test_events_become_series() -> None:
     series = EventSeries(Span(BEGIN, 60.0))
     for event in events_of(1000, 60.0, failures=True):
-        series.add(event)
+        series.add(as_line(event))
     assert series.outcomes == {"ok": 900, "failed": 100}
     assert sum(series.first.histogram) + sum(series.repeat.histogram) == 900
     assert {name: sum(counts) for name, counts in series.errors.items()} == {
@@ -232,9 +239,9 @@ def test_memory_is_bounded_whatever_the_names() -> None:
     series = EventSeries(Span(BEGIN, 60.0))
     event = next(events_of(1, 60.0))
     for place in range(120_000):
-        series.add({**event, "image": f"i{place}", "seconds": 9.0 if place == 7 else 0.01})
+        series.add(as_line({**event, "image": f"i{place}", "seconds": 9.0 if place == 7 else 0.01}))
         if place < 100:
-            series.add({**event, "outcome": "failed", "class": f"c{place}"})
+            series.add(as_line({**event, "outcome": "failed", "class": f"c{place}"}))
     assert series.images_dropped
     assert len(series.images) <= 100_000
     assert series.slowest()[0].name == "i7"
@@ -270,12 +277,14 @@ def test_events_of_another_run_are_warned_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("", "not JSON"), ("[]", "not a summary"), ('{"schema": 2}', "schema"), ('{"schema": 1}', "'settings'"),
-     ('{"a": NaN}', "not JSON"), (json.dumps({**run_of(3)[0], "steps": [3]}), "'steps'"),
-     (json.dumps({**run_of(3)[0], "started": "today"}), "a time is none"),
-     (json.dumps({**run_of(3)[0], "elapsed_seconds": 1e9}), "out of range"),
-     (json.dumps({**run_of(3)[0], "elapsed_seconds": 1e300}), "'elapsed_seconds'"),
-     (json.dumps({**run_of(3)[0], "pulled": True}), "'pulled'")],
+    [("", "not JSON"), ("[]", "not a summary"), ('{"schema": 2}', "schema"),
+     ('{"schema": 1}', ": started is missing; "),
+     ('{"a": NaN}', "not JSON"),
+     (json.dumps({**run_of(3)[0], "steps": [3]}), r": steps\[0\] is a whole number, not an object; "),
+     (json.dumps({**run_of(3)[0], "started": "today"}), ": started is not an ISO 8601 time with a zone; "),
+     (json.dumps({**run_of(3)[0], "elapsed_seconds": 1e9}), ": elapsed_seconds is out of range: "),
+     (json.dumps({**run_of(3)[0], "elapsed_seconds": 1e300}), ": elapsed_seconds is out of range: "),
+     (json.dumps({**run_of(3)[0], "pulled": True}), ": pulled is true or false, not a whole number; ")],
 )  # fmt: skip
 def test_what_is_no_summary_is_wrong_usage(content: str, word: str, tmp_path: Path) -> None:
     (tmp_path / "s").write_text(content)
@@ -294,10 +303,11 @@ def test_missing_files_are_wrong_usage(tmp_path: Path) -> None:
 
 def test_too_few_points_are_told_and_an_interrupted_step_is_left_out() -> None:
     summary = summary_of(list(events_of(100, 60.0)), 60.0, workers=2)
-    findings = Findings(summary, Span(BEGIN, 60.0), None)
+    findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)
     assert charts(findings)[4].note.startswith("Too few points for a fit: 2 different numbers of workers")
     summary["interrupted"] = True
-    assert len(points_of(summary)) == 3
+    findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)
+    assert len(points_of(findings.summary)) == 3
     assert "The run was interrupted" in page(findings)
 
 
@@ -305,7 +315,11 @@ def test_each_image_of_a_batch_is_counted_and_their_launch_is_one_latency() -> N
     series = EventSeries(Span(BEGIN, 60.0))
     pull = {"time": BEGIN.isoformat(), "op": "pull", "outcome": "ok", "class": None, "first": False}
     for name, timed, repulled in (("a", True, False), ("b", False, False), ("c", False, True)):
-        series.add({**pull, "image": name, "seconds": 0.5, "launch": 1, "timed": timed, "repulled": repulled})
+        series.add(
+            as_line(
+                {**pull, "image": name, "seconds": 0.5, "launch": 1, "timed": timed, "repulled": repulled}
+            )
+        )
     assert [(each.name, each.pulled, each.slowest) for each in series.slowest()] == [
         ("a", 1, 0.5), ("b", 1, 0.5), ("c", 1, 0.5),
     ]  # fmt: skip
@@ -314,7 +328,7 @@ def test_each_image_of_a_batch_is_counted_and_their_launch_is_one_latency() -> N
 
 def test_many_samples_are_put_together() -> None:
     summary = summary_of(list(events_of(5000, 60.0)), 60.0, workers=1500)
-    drawn = charts(Findings(summary, Span(BEGIN, 60.0), None))
+    drawn = charts(Findings(as_read(summary), Span(BEGIN, 60.0), None))
     assert len(drawn[0].data[0]["x"]) <= 801
 
 

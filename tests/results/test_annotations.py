@@ -12,38 +12,9 @@ import pytest
 from lib.results.annotations import Examples, annotate, commands, is_wanted, markdown, plain
 from tests.doubles.fake_crane import install
 from tests.support.driving import between_nobody, drive
+from tests.support.summaries import DOCUMENT, a_summary
 
 HOSTILE = "100%\r\n::error::x ##[add-mask]y | `a` <img src=x onerror=y> [l](http://evil) **b** &lt; \x1b[31m www.e.de"
-LATENCY = {"min": 1.0, "mean": 2.0, "p50": 2.04, "p90": 3.0, "p95": 4.0, "p99": 5.0, "max": 6.0}
-
-
-def a_summary(**changes: Any) -> dict[str, Any]:
-    step = {"seconds": 1.0, "pulled": 5, "failed": 1, "rate": 5.0, "latency_ms": LATENCY}
-    return {
-        "reason": None,
-        "interrupted": False,
-        "settings": {"pullthrough_url": "http://cache:8080"},
-        "client": {"name": "crane", "version": "0.20"},
-        "elapsed_seconds": 2.0,
-        "rate": 5.0,
-        "pulled": 10,
-        "failed": 2,
-        "interrupted_pulls": 1,
-        "pruned": 0,
-        "prune_failed": 0,
-        "error_rate": 1 / 6,
-        "errors": {},
-        "prune_errors": {},
-        "latency_ms": LATENCY,
-        "first_latency_ms": None,
-        "repeat_latency_ms": LATENCY,
-        "steps": [{"workers": 1, "direction": "up", **step}, {"workers": 1, "direction": "down", **step}],
-        "limited_by": None,
-        "thresholds": [],
-        **changes,
-    }
-
-
 THRESHOLDS = [
     {"expression": "rate>1", "value": 5.0, "passed": True},
     {"expression": "error_rate<1%", "value": 0.5, "passed": False},
@@ -129,7 +100,7 @@ def shown(text: str) -> list[str]:
 
 
 def test_every_table_has_rows_of_one_width() -> None:
-    summary = a_summary(thresholds=THRESHOLDS, errors={"timeout": 2}, steps=a_summary()["steps"] * 150)
+    summary = a_summary(thresholds=THRESHOLDS, errors={"timeout": 2}, steps=DOCUMENT["steps"] * 150)
     text = markdown(summary, {("pull", "timeout"): HOSTILE})
     tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
     assert len(tables) == 4

@@ -11,18 +11,20 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 
 from lib import cli
 from lib.clock import Clock
 from lib.errors import UsageError
 from lib.images import Image
+from lib.latency import Latency
 from lib.load.event import PULL, Event
-from lib.load.latency import Latency
 from lib.load.tally import Sample
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, OK, Failure
+from lib.results.event_line import event_line
 from lib.results.line_file import LineFile
-from lib.results.output import Log, Outputs, event_line, metrics_line
+from lib.results.output import Log, Outputs, metrics_line
 from tests.support.driving import command
 
 
@@ -239,7 +241,7 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
     for line in lines:
         assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
-        assert line.pop("latency_ms") == (latency.as_json() if latency else None)
+        assert line.pop("latency_ms") == (asdict(latency) if latency else None)
         assert line == {
             "seconds": 15, "rate": pytest.approx(2 / 3), "workers": 3, "pulled": 10, "failed": 2,
             "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "limited_by": "client",

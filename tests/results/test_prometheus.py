@@ -36,8 +36,9 @@ from lib.results.run_state import Run
 from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
 from tests.support.asking import Answer, ask, get
 from tests.support.driving import between_nobody, command, wait_for_log
+from tests.support.paths import ROOT
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "contrib" / "grafana" / "ocidriver.json"
+DASHBOARD = ROOT / "contrib" / "grafana" / "ocidriver.json"
 IMAGE = Image("app", "v1")
 # By sample name and labels.
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

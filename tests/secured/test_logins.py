@@ -26,6 +26,7 @@ from tests.support.secured_runs import (
     check_private,
     one_line,
     servers,
+    watched_run,
 )
 from tests.support.waiting import wait_until
 
@@ -39,19 +40,8 @@ def test_passwords_over_tls(
 ) -> None:
     users = {upstream.address: LISTER, cache.address: PULLER}
     before = cache.log_path.stat().st_size
-    with spy.watching():
-        ended = drive(
-            tmp_path,
-            *servers(cache, upstream),
-            *QUICK,
-            f"--ca-file={world.authority.path}",
-            f"--client={spy.client}",
-            f"--report-file={tmp_path}/report.html",
-            environment={**apart(tmp_path), **KEPT[kept](tmp_path, users)},
-        )
-    assert (ended.status, ended.stderr) == (0, "")
-    ended.check_accounts()
-    assert (ended.summary["failed"], ended.summary["images"]) == (0, len(world.images))
+    login = KEPT[kept](tmp_path, users)
+    ended = watched_run(world, spy, tmp_path, *servers(cache, upstream), login=login)
     assert ended.summary["pulled"] == spy.launches("pull", "copy") > 0
     # a client may end before the server has written down what it sent
     wait_until(lambda: len(MANIFEST_SERVED.findall(logged(cache, before))) >= ended.summary["pulled"])
@@ -83,19 +73,8 @@ def test_tokens(
     server, service = with_tokens.server, with_tokens.service
     (tmp_path / "config.json").write_text(json.dumps({"auths": {server.address: entry}}))
     before = len(service.requests)
-    with spy.watching():
-        ended = drive(
-            tmp_path,
-            *servers(server, server),
-            *QUICK,
-            f"--ca-file={world.authority.path}",
-            f"--client={spy.client}",
-            f"--report-file={tmp_path}/report.html",
-            environment={**apart(tmp_path), "DOCKER_CONFIG": str(tmp_path)},
-        )
-    assert (ended.status, ended.stderr) == (0, "")
-    ended.check_accounts()
-    assert (ended.summary["failed"], ended.summary["images"]) == (0, len(world.images))
+    login = {"DOCKER_CONFIG": str(tmp_path)}
+    ended = watched_run(world, spy, tmp_path, *servers(server, server), login=login)
     granted = service.requests[before:]
     assert {each for each, _ in granted} == {method}
     assert ("registry:catalog:*",) in {scopes for _, scopes in granted}

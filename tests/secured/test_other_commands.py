@@ -12,6 +12,7 @@ import pytest
 
 from lib.lab.servers import Server
 from tests.doubles.secured import LISTER, PULLER, kept_in_docker, secured_registry
+from tests.support.doctor import doctor, messages
 from tests.support.driving import command
 from tests.support.secured_runs import CLIENTS, QUICK, World, apart, servers
 
@@ -24,33 +25,26 @@ def test_doctor_pulls_and_prunes_with_a_login(
     shutil.copytree(world.storage, tmp_path / "storage")
     with secured_registry(world.certificate, user=PULLER, storage=tmp_path / "storage") as server:
         login = kept_in_docker(tmp_path, {upstream.address: LISTER, server.address: PULLER})
-        status, checks = doctor(
+        status, checks, _ = doctor(
             *servers(server, upstream), *QUICK[:2], "--prune", f"--client={path}", f"--ca-file={world.authority.path}",
             environment={**apart(tmp_path), **login},
         )  # fmt: skip
     assert status == 0, checks
-    assert checks["server under test"] == f"{server.address} answers (TLS, its certificate is valid)"
-    assert checks["credentials"].endswith(f"for {upstream.address}, {server.address}")
-    assert "is gone" in checks["prune"]
+    assert (
+        messages(checks)["server under test"] == f"{server.address} answers (TLS, its certificate is valid)"
+    )
+    assert messages(checks)["credentials"].endswith(f"for {upstream.address}, {server.address}")
+    assert "is gone" in messages(checks)["prune"]
 
 
 def test_doctor_tells_of_a_login_that_cannot_be_read(world: World, upstream: Server, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {upstream.address: "missing"}}))
-    status, checks = doctor(
+    status, checks, _ = doctor(
         *servers(upstream, upstream), *QUICK[:2], f"--ca-file={world.authority.path}",
         environment={**apart(tmp_path), "DOCKER_CONFIG": str(tmp_path)},
     )  # fmt: skip
     assert status == 1
-    assert "docker-credential-missing" in checks["credentials"]
-
-
-def doctor(*options: str, environment: dict[str, str]) -> tuple[int, dict[str, str]]:
-    """Its exit status, and the messages of its checks by name."""
-    done = subprocess.run(
-        command("doctor", *options, "--json"), capture_output=True, text=True, timeout=100, check=False,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-    return done.returncode, {check["name"]: check["message"] for check in json.loads(done.stdout)["checks"]}
+    assert "docker-credential-missing" in messages(checks)["credentials"]
 
 
 def test_populate_pushes_with_a_login_over_tls(world: World, tmp_path: Path) -> None:

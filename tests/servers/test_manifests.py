@@ -10,16 +10,16 @@ from aiohttp import web
 
 from lib.clients.crane import Crane
 from lib.http.address import parse_endpoint
-from lib.http.credentials import Credentials
 from lib.http.network import Network
-from lib.http.registry import Registry, RegistryError, open_session
+from lib.http.registry import Registry, RegistryError
 from lib.images import Image
 from lib.processes.signals import Stop
 from lib.servers.layout import parse_layout
 from lib.servers.manifests import DigestResolver, PlatformImages
 from lib.servers.route import plan_route
 from lib.servers.under_test import ServerUnderTest
-from tests.doubles.catalog import Handler, serving
+from tests.doubles.catalog import Handler
+from tests.support.registry import registry_on, serving_on
 
 IMAGE = Image("app", "v1")
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -28,17 +28,12 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 @contextmanager
 def asked(handler: Handler) -> Iterator[tuple[Network, Registry]]:
     """A server that answers by `handler`, and what asks it."""
-    with Network(Stop()) as network:
-        server_of = serving(handler)
-        server = network.run(server_of.__aenter__())
-
-        async def session() -> Registry:
-            return Registry(server.url, open_session(), Credentials({}, {}), log=lambda _: None)
-
-        registry = network.run(session())
+    with (
+        Network(Stop()) as network,
+        serving_on(network, handler) as server,
+        registry_on(network, server.url, retry_seconds=20.0) as registry,
+    ):
         yield network, registry
-        network.run(registry._session.close())
-        network.run(server_of.__aexit__(None, None, None))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import aiohttp
 import pytest
 import re2
 
@@ -17,9 +16,8 @@ from lib.clients.client import Client, Executable
 from lib.clients.crane import Crane
 from lib.clients.skopeo import Skopeo
 from lib.http.address import parse_endpoint
-from lib.http.credentials import Credentials
 from lib.http.network import Network
-from lib.http.registry import Registry, open_session
+from lib.http.registry import Registry
 from lib.images import Image
 from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
@@ -30,6 +28,7 @@ from lib.servers.prune import ClientPruner, expression, partition, prune_url
 from lib.servers.prune_probe import Probe, probe_admin, probe_delete
 from lib.servers.route import Route, plan_route
 from lib.servers.under_test import ServerUnderTest
+from tests.support.registry import registry_on
 from tests.support.upstream import Upstream
 
 
@@ -91,16 +90,9 @@ def test_a_dry_run_says_so() -> None:
 
 @pytest.fixture
 def connect(network: Network) -> Iterator[Callable[[str], Registry]]:
-    """Registries by url, over one session."""
-
-    async def session() -> aiohttp.ClientSession:
-        return open_session()
-
-    opened = network.run(session())
-    yield lambda url: Registry(
-        url, opened, Credentials.from_environment({}), retry_seconds=1, log=lambda _: None
-    )
-    network.run(opened.close())
+    """Registries by url."""
+    with ExitStack() as opened:
+        yield lambda url: opened.enter_context(registry_on(network, url, retry_seconds=1.0))
 
 
 def route_to(url: str) -> Route:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,8 @@ from aiohttp import web
 from lib.clients.client import Executable
 from lib.clients.crane import Crane
 from lib.http.address import parse_endpoint
-from lib.http.credentials import Credentials
 from lib.http.network import Network
-from lib.http.registry import Registry, open_session
+from lib.http.registry import Registry
 from lib.images import Image
 from lib.processes.launch import Launcher
 from lib.servers.layout import parse_layout
@@ -23,21 +24,19 @@ from lib.servers.manifests import DigestResolver, PlatformImages
 from lib.servers.prune import AdminPruner, ClientPruner, Pruned
 from lib.servers.route import plan_route
 from lib.servers.under_test import ServerUnderTest
-from tests.doubles.catalog import Handler, serving
+from tests.doubles.catalog import Handler
+from tests.support.registry import registry_on, serving_on
 
 IMAGES = [Image("app", "v1"), Image("app", "v2")]
 
 
 class Pruning:
-    """Both ways of pruning a server that answers by `handler`."""
+    """Both ways of pruning a server."""
 
-    def __init__(self, network: Network, url: str) -> None:
+    def __init__(self, network: Network, registry: Registry) -> None:
         self.network = network
-        self.registry = network.run(self._registry(url))
+        self.registry = registry
         self.log: list[str] = []
-
-    async def _registry(self, url: str) -> Registry:
-        return Registry(url, open_session(), Credentials({}, {}), retry_seconds=0.2, log=lambda _: None)
 
     def by_admin(self, folder: Path) -> list[Pruned]:
         platforms = PlatformImages(self.network, self.registry, self.log.append)
@@ -60,16 +59,14 @@ def no() -> bool:
     return False
 
 
-def pruning(network: Network, handler: Handler) -> tuple[Pruning, object]:
-    """And what has to be closed."""
-    server_of = serving(handler)
-    server = network.run(server_of.__aenter__())
-    return Pruning(network, server.url), server_of
-
-
-def close(network: Network, ways: Pruning, server_of: object) -> None:
-    network.run(ways.registry._session.close())
-    network.run(server_of.__aexit__(None, None, None))  # type: ignore[attr-defined]
+@contextmanager
+def pruning(network: Network, handler: Handler) -> Iterator[Pruning]:
+    """Of a server that answers by `handler`."""
+    with (
+        serving_on(network, handler) as server,
+        registry_on(network, server.url, retry_seconds=0.2) as registry,
+    ):
+        yield Pruning(network, registry)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +76,8 @@ def test_an_answer_that_is_no_success(network: Network, tmp_path: Path, status: 
     async def handle(_: web.Request) -> web.Response:
         return web.Response(status=status, text="\x1b[2J\nno such host\u202e" + "x" * 100_000)
 
-    ways, server = pruning(network, handle)
-    by_both = [*ways.by_admin(tmp_path), *ways.by_client(tmp_path)]
-    close(network, ways, server)
+    with pruning(network, handle) as ways:
+        by_both = [*ways.by_admin(tmp_path), *ways.by_client(tmp_path)]
     assert [each.outcome for each in by_both] == ["failed"] * 4
     for each in by_both:
         assert each.failure is not None
@@ -91,9 +87,9 @@ def test_an_answer_that_is_no_success(network: Network, tmp_path: Path, status: 
 
 
 def test_no_server_at_all(network: Network, tmp_path: Path) -> None:
-    ways = Pruning(network, "http://127.0.0.1:1")
-    by_both = [*ways.by_admin(tmp_path), *ways.by_client(tmp_path)]
-    network.run(ways.registry._session.close())
+    with registry_on(network, "http://127.0.0.1:1", retry_seconds=0.2) as registry:
+        ways = Pruning(network, registry)
+        by_both = [*ways.by_admin(tmp_path), *ways.by_client(tmp_path)]
     assert [each.failure and each.failure.error_class for each in by_both] == ["refused"] * 4
 
 
@@ -108,13 +104,11 @@ def test_a_kill_ends_a_call_that_has_no_answer(network: Network, tmp_path: Path,
             await asyncio.sleep(3600)
         return web.Response(headers={"Docker-Content-Digest": "sha256:" + "0" * 64})
 
-    ways, server = pruning(network, handle)
-
     def kill() -> None:
         asked.wait(100)
         network.kill_all()
 
-    threading.Thread(target=kill).start()
-    done = ways.by_client(tmp_path) if silent == "HEAD" else ways.by_admin(tmp_path)
-    close(network, ways, server)
+    with pruning(network, handle) as ways:
+        threading.Thread(target=kill).start()
+        done = ways.by_client(tmp_path) if silent == "HEAD" else ways.by_admin(tmp_path)
     assert [each.outcome for each in done] == ["interrupted"] * 2

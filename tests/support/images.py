@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from lib.lab.images import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, digest_of
+from lib.lab.populate import ACCEPTED_TYPES
 from tests.support.asking import Answer, ask
 
-ACCEPT = {"Accept": "*/*"}
+ACCEPT = {"Accept": f"{ACCEPTED_TYPES}, */*"}
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ def image_config(layers: Sequence[bytes]) -> bytes:
     return json.dumps(config).encode()
 
 
-def image_manifest(config: bytes, blobs: Sequence[bytes]) -> bytes:
+def image_manifest(config: bytes, blobs: Sequence[bytes], media_type: str = MANIFEST_TYPE) -> bytes:
     """The manifest over a config and layers as they are sent."""
     manifest = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": media_type,
         "config": describe(config, CONFIG_TYPE),
         "layers": [describe(blob, LAYER_TYPE) for blob in blobs],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from lib.lab.servers import Server
 from tests.doubles.certificates import Authority, Certificate
 from tests.doubles.spy import Spy
 from tests.doubles.tokens import TokenService
-from tests.support.driving import Ended
+from tests.support.driving import Ended, drive
 
 CLIENTS = ["crane", "skopeo"]
 QUICK = ("--patterns=-0001,-0002", "--layout=distribution", "--passes=2", "--tally-seconds=0.3")
@@ -42,6 +43,19 @@ def apart(folder: Path) -> dict[str, str]:
     (folder / "tmp").mkdir(exist_ok=True)
     home = {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "none")}
     return {**home, "TMPDIR": str(folder / "tmp")}
+
+
+def watched_run(world: World, spy: Spy, folder: Path, *options: str, login: Mapping[str, str]) -> Ended:
+    """A run with this login in its environment, which has to pull all images well, while the spy watches."""
+    with spy.watching():
+        ended = drive(
+            folder, *options, *QUICK, f"--ca-file={world.authority.path}", f"--client={spy.client}",
+            f"--report-file={folder}/report.html", environment={**apart(folder), **login},
+        )  # fmt: skip
+    assert (ended.status, ended.stderr) == (0, "")
+    ended.check_accounts()
+    assert (ended.summary["failed"], ended.summary["images"]) == (0, len(world.images))
+    return ended
 
 
 def check_nothing_leaked(ended: Ended, spy: Spy, *secrets: str) -> None:

@@ -16,6 +16,7 @@ from lib.lab.cache.server import LabCache
 from tests.support.asking import get
 from tests.support.lab_cache import cache_command, image_of, started
 from tests.support.paths import ROOT
+from tests.support.ports import taken_port
 from tests.support.running import run
 
 
@@ -62,11 +63,8 @@ def test_where_not_to_listen(text: str) -> None:
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        options = ("--listen", listen, "--upstream", "127.0.0.1:1", "--data-dir", str(tmp_path))
+    with taken_port() as port:
+        options = ("--listen", f"127.0.0.1:{port}", "--upstream", "127.0.0.1:1", "--data-dir", str(tmp_path))
         done = run(*cache_command(*options), cwd=ROOT)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"lab cache: .*address already in use.*\n", done.stderr)

@@ -38,7 +38,7 @@ def test_a_prune_while_an_image_is_on_its_way_leaves_it_whole(upstream: str, tmp
 
     async def main() -> None:
         async with (
-            lab(upstream, tmp_path / "up", latency=0.5) as slow,
+            lab(upstream, tmp_path / "up", latency=0.3) as slow,
             lab(slow.address, tmp_path) as running,
         ):
             await running.pull(here)

@@ -15,7 +15,7 @@ import pytest
 from lib.lab.cache.faults import REPERTOIRE
 from lib.lab.fault_names import Fault
 from tests.support.asking import get
-from tests.support.images import push, tag_again
+from tests.support.images import Pushed, get_manifest, image_manifest, push, put_blob, put_manifest, tag_again
 from tests.support.lab_cache import Lab, image_of, in_lab, lab, started, stored
 from tests.support.programs import needs
 from tests.support.running import run
@@ -213,3 +213,21 @@ def test_an_end_in_mid_fetch_leaves_nothing(upstream: str, tmp_path: Path) -> No
                 await pull
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["oci.image.manifest.v1", "docker.distribution.manifest.v2"])
+def test_manifests_of_oci_and_of_docker_are_served_as_they_are(
+    upstream: str, tmp_path: Path, kind: str
+) -> None:
+    media_type, repository = f"application/vnd.{kind}+json", f"types/{kind[:3]}"
+    config, layer = b"{}", kind.encode()
+    blobs = tuple(put_blob(upstream, repository, blob) for blob in (layer, config))
+    manifest = image_manifest(config, [layer], media_type)
+    put_manifest(upstream, repository, "v1", manifest, media_type)
+
+    async def work(running: Lab) -> None:
+        assert await running.pull(Pushed(repository, "v1", "", blobs)) == [200] * 3
+        served = await asyncio.to_thread(get_manifest, running.address, repository, "v1")
+        assert (served.body, served.headers["content-type"]) == (manifest, media_type)
+
+    in_lab(upstream, tmp_path, work)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from pathlib import Path
 
 from aiohttp import web
@@ -13,6 +12,7 @@ from lib.lab.cache.wire import INDEX_TYPES
 from tests.support.asking import get
 from tests.support.images import Pushed, get_manifest, push
 from tests.support.lab_cache import Lab, in_lab, lab
+from tests.support.ports import refused_port
 
 
 def test_the_bytes_from_the_upstream_are_counted(upstream: str, tmp_path: Path) -> None:
@@ -49,10 +49,9 @@ def test_a_manifest_that_belies_its_digest_is_refused(tmp_path: Path) -> None:
 
 def test_an_upstream_that_is_not_there(tmp_path: Path) -> None:
     image = Pushed("any", "v1", "", ())
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
 
-        async def work(running: Lab) -> None:
-            assert await running.manifest(image) == 500
+    async def work(running: Lab) -> None:
+        assert await running.manifest(image) == 500
 
-        in_lab(f"127.0.0.1:{closed.getsockname()[1]}", tmp_path, work)
+    with refused_port() as address:
+        in_lab(address, tmp_path, work)

@@ -1,0 +1,285 @@
+"""containerd, the service that `ctr` works with: one of the run's own, or the namespaces of the run in the user's.
+
+A containerd of the run's own keeps the contents of namespaces apart (`content_sharing_policy`), so that every pull asks
+for every layer. It needs neither root nor a network, and its folder is all that it leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ..clean import clean
+from ..errors import RunError
+from ..processes.cpu import seconds_of
+from .client import Orders
+
+# The memory file system, where the database of containerd need not wait for a disk: 3 to 5 times as many pulls.
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder in it is made for the user alone
+# Bytes that have to be free there; pulled images lie there for a moment.
+_ENOUGH_MEMORY: Final = 2 << 30
+# The longest path of a Unix socket, without its final null (unix(7)).
+_LONGEST_SOCKET: Final = 107
+# Seconds for containerd to start, to end, and for one command of ctr.
+_START_SECONDS: Final = 30.0
+_END_SECONDS: Final = 5.0
+_COMMAND_SECONDS: Final = 30.0
+_PREFIX: Final = "ocidriver-"
+_KEPT_LOG: Final = 300
+
+# As of containerd 1.6; later versions read it, too. A snapshotter has to be there, or the metadata store does not load.
+_CONFIG: Final = """version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = [{disabled}]
+[grpc]
+  address = "{folder}/c.sock"
+  uid = {uid}
+  gid = {gid}
+[ttrpc]
+  address = "{folder}/c.sock.ttrpc"
+  uid = {uid}
+  gid = {gid}
+[plugins."io.containerd.metadata.v1.bolt"]
+  content_sharing_policy = "isolated"
+"""
+_DISABLED: Final = (
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.grpc.v1.tasks",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.internal.v1.restart",
+    "io.containerd.monitor.v1.cgroups",
+    "io.containerd.runtime.v1.linux",
+    "io.containerd.runtime.v2.task",
+    "io.containerd.service.v1.tasks-service",
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.overlayfs",
+    "io.containerd.snapshotter.v1.zfs",
+)
+
+
+class Containerd:
+    """A containerd of the run's own. `address` is its socket."""
+
+    def __init__(self, program: str, folder: Path, environment: Mapping[str, str]) -> None:
+        """Starts it. Raises RunError if it does not answer."""
+        self.address = str(folder / "c.sock")
+        self._log = folder / "log"
+        config = folder / "config.toml"
+        disabled = ", ".join(f'"{name}"' for name in _DISABLED)
+        config.write_text(
+            _CONFIG.format(folder=folder, disabled=disabled, uid=os.geteuid(), gid=os.getegid())
+        )
+        with self._log.open("wb") as log:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - found on PATH, as the client is
+                    [program, "--config", str(config), "--log-level", "warn"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise RunError(f"'{program}' cannot be started: {error.strerror}") from None
+        try:
+            self._wait_until_it_answers(program)
+        except BaseException:
+            self.close()
+            raise
+        self._counting = threading.Lock()
+        self._counted = seconds_of(self._process.pid)
+
+    def cpu_seconds_since(self) -> float:
+        """CPU seconds that it has used since the last call."""
+        with self._counting:
+            before, self._counted = self._counted, max(self._counted, seconds_of(self._process.pid))
+            return self._counted - before
+
+    def close(self) -> None:
+        """Ends it. Its folder is the scratch folder's to remove."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def _wait_until_it_answers(self, program: str) -> None:
+        import tenacity
+
+        waiting = tenacity.Retrying(
+            wait=tenacity.wait_fixed(0.02),
+            stop=tenacity.stop_after_delay(_START_SECONDS),
+            retry=tenacity.retry_if_exception_type(OSError),
+            reraise=True,
+        )
+        try:
+            waiting(self._connect, program)
+        except OSError:
+            raise RunError(
+                f"'{program}' did not answer within {_START_SECONDS:g} s{self._last_line()}"
+            ) from None
+
+    def _connect(self, program: str) -> None:
+        if self._process.poll() is not None:
+            raise RunError(f"'{program}' ended with status {self._process.returncode}{self._last_line()}")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self.address)
+
+    def _last_line(self) -> str:
+        lines = self._log.read_text(errors="replace").split("\n")[-2:]
+        return f": {lines[0][:_KEPT_LOG]}" if lines[0] else ""
+
+
+def find_containerd(ctr: str, orders: Orders) -> Containerd:
+    """A containerd of the run's own, started from the program beside `ctr` or on PATH. Raises RunError without one."""
+    path = os.pathsep.join([os.path.dirname(ctr), os.environ.get("PATH", os.defpath)])
+    program = shutil.which("containerd", path=path)
+    if program is None:
+        raise RunError(
+            "ctr needs containerd, which was not found on PATH: install the package containerd, "
+            "or name the socket of a running one with --containerd-socket"
+        )
+    return Containerd(os.path.abspath(program), _home(orders.elsewhere), orders.environment)
+
+
+def _home(elsewhere: Callable[[Path], Path]) -> Path:
+    """A folder for a containerd of the run's own, in memory if there is room; else in the temporary folder.
+
+    The path of a socket may not be long, so a temporary folder with a long path cannot be used.
+    """
+    places = [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108 - the folder in it is the user's alone
+    if "TMPDIR" not in os.environ and _has_room(_MEMORY):
+        places.insert(0, _MEMORY)
+    for place in places:
+        if len(f"{place}/{_PREFIX}12345678/c.sock.ttrpc") <= _LONGEST_SOCKET:
+            with suppress(OSError):
+                return elsewhere(place)
+    raise RunError(f"no folder for containerd: the path {places[0]} is too long; set TMPDIR to a shorter one")
+
+
+def _has_room(place: Path) -> bool:
+    try:
+        return os.access(place, os.W_OK) and shutil.disk_usage(place).free >= _ENOUGH_MEMORY
+    except OSError:
+        return False
+
+
+class Namespaces:
+    """The namespaces of one run in a containerd, one for each worker at a time.
+
+    A name says which process made it, so that a later run can tell what a killed run left.
+    """
+
+    def __init__(self, ctr: str, address: str) -> None:
+        self.address = address
+        self._ctr = ctr
+        self._owner = f"{_PREFIX}{_machine()}-{os.getpid()}-{_start_of(os.getpid())}"
+        self._generations: dict[str, int] = {}
+
+    def current(self, worker: str) -> str:
+        """The namespace that this worker uses now."""
+        return f"{self._owner}-{worker}-{self._generations.setdefault(worker, 0)}"
+
+    def leave(self, worker: str) -> None:
+        """The worker goes on in a new namespace. What is in the old one is removed at the end."""
+        self._generations[worker] += 1
+
+    def command(self, namespace: str, *words: str) -> list[str]:
+        """The argv of a command of ctr in this namespace."""
+        return [
+            *(self._ctr, "--connect-timeout", "5s", "--address", self.address),
+            *(["--namespace", namespace] if namespace else []),
+            *words,
+        ]
+
+    def check(self) -> None:
+        """Raises RunError if no containerd answers."""
+        found = self._run("", "version")
+        if found.returncode:
+            why = found.stderr.strip().splitlines()[-1:] or ["no answer"]
+            raise RunError(
+                f"--containerd-socket: containerd does not answer at {self.address} "
+                f"({clean(why[0].removeprefix('ctr: '), 200)}); start it, or leave the option out"
+            )
+
+    def remove_stale(self) -> None:
+        """Removes what runs left that were killed on this machine."""
+        mine = f"{_PREFIX}{_machine()}-"
+        self._remove(name for name in self._names() if name.startswith(mine) and not _lives(name))
+
+    def remove_all(self) -> None:
+        """Removes the namespaces of this run."""
+        self._remove(name for name in self._names() if name.startswith(f"{self._owner}-"))
+
+    def _names(self) -> list[str]:
+        return self._run("", "namespaces", "ls", "-q").stdout.split()
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Empty ones go at once. Only what a killed or failed launch left has to be removed first."""
+        wanted = list(names)
+        if not wanted:
+            return
+        self._run("", "namespaces", "rm", *wanted)
+        left = set(wanted) & set(self._names())
+        for name in left:
+            for what in ("images", "leases"):
+                found = self._run(name, what, "ls", "-q").stdout.split()
+                if found:
+                    self._run(name, what, "rm", "--sync", *found)
+            self._run(name, "content", "prune", "references")
+        if left:
+            self._run("", "namespaces", "rm", *left)
+
+    def _run(self, namespace: str, *words: str) -> subprocess.CompletedProcess[str]:
+        argv = self.command(namespace, *words)
+        try:
+            return subprocess.run(  # noqa: S603 - the client itself
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_COMMAND_SECONDS,
+                start_new_session=True,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return subprocess.CompletedProcess(argv, 127, "", str(error))
+
+
+def _machine() -> str:
+    """Tells machines apart, and containers on one machine, whose process ids mean nothing to each other."""
+    with suppress(OSError):
+        identity = Path("/etc/machine-id").read_text()
+        return _digest(f"{identity}{socket.gethostname()}{os.stat('/proc/self/ns/pid').st_ino}")
+    return _digest(socket.gethostname())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _start_of(pid: int) -> str:
+    """When a process began, in clock ticks since the machine's start (proc(5), stat); empty if there is none."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
+
+
+def _lives(namespace: str) -> bool:
+    """Whether the run that made this namespace goes on."""
+    pid, start = namespace.removeprefix(_PREFIX).split("-")[1:3]
+    return pid.isdigit() and _start_of(int(pid)) == start

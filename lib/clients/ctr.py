@@ -1,0 +1,326 @@
+"""ctr: containerd's own pull, as a node makes it. Its argv, its `hosts.toml`, and what its stderr says about a launch.
+
+`ctr content fetch` makes all requests itself and hands the bytes to containerd. `hosts.toml` names the server under
+test as the only place to pull from. Without its `server` line ctr would silently ask the upstream if the server fails.
+
+With `--debug` ctr shows no progress, whose ticks cost 0.1 s per fetch, and reports each request and answer on stderr.
+Its own error is the first line that begins with ``ctr: ``. Log lines before it quote all text of servers. Behind
+`` - Server message: `` (containerd 1.6 to 2.0) or a line break (from 2.1 on) stands text of the server, as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+from ..errors import RunError
+from ..outcomes import ErrorClass, http_class
+from ..processes.launch import Outcome
+from .client import Abilities, Executable, Orders
+from .containerd import Containerd, Namespaces, find_containerd
+from .files import authorities_environment, write_private
+from .go_words import QUOTED, crash_or_last_line, own_class
+
+# Seconds that ctr waits for containerd; without a limit it waits ten.
+_CONNECT: Final = "5s"
+
+
+class Ctr:
+    """Each worker has a namespace of its own: workers in one namespace would wait for each other's layers."""
+
+    name: ClassVar[str] = "ctr"
+    abilities: ClassVar[Abilities] = Abilities(
+        sends_header=True,
+        asks_mirror=True,
+        reports_retries=True,
+        shows_certificate=True,
+        takes_registry_token=True,
+        takes_ipv6=True,
+        needs_service=True,
+    )
+    install: ClassVar[str] = "the package containerd"
+    version_option: ClassVar[str] = "--version"
+
+    def __init__(
+        self,
+        executable: Executable,
+        orders: Orders,
+        hosts: Path,
+        namespaces: Namespaces,
+        service: Containerd | None,
+    ) -> None:
+        """`service` is a containerd of the run's own, None for the user's."""
+        self.executable = executable
+        self.environment = authorities_environment(orders.tls, orders.folder)
+        if orders.lean and "GOMAXPROCS" not in os.environ:
+            self.environment["GOMAXPROCS"] = "1"
+        login = orders.login
+        self.answer = login.password.encode() if login is not None and login.username else b""
+        self._orders = orders
+        self._hosts = hosts
+        self._namespaces = namespaces
+        self._service = service
+        self._warned = False
+
+    @staticmethod
+    def version_in(output: str) -> str | None:
+        """From `ctr github.com/containerd/containerd 1.6.20`; since 2.0 it is `…/containerd/v2 v2.1.5`."""
+        found = re.fullmatch(r"ctr \S*containerd\S* v?(\d\S*)", output)
+        return found[1] if found else None
+
+    @classmethod
+    def set_up(cls, executable: Executable, orders: Orders) -> Ctr:
+        """Writes `hosts.toml`, and starts a containerd unless the user names one."""
+        hosts = _write_hosts(orders)
+        service = None if orders.containerd_socket else find_containerd(executable.path, orders)
+        address = orders.containerd_socket if service is None else service.address
+        namespaces = Namespaces(executable.path, address)
+        if service is None:
+            namespaces.check()
+            namespaces.remove_stale()
+        return cls(executable, orders, hosts, namespaces, service)
+
+    def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
+        (reference,) = references
+        login = self._orders.login
+        return [
+            *(self.executable.path, "--debug", "--connect-timeout", _CONNECT),
+            *("--address", self._namespaces.address, "--namespace", self._namespaces.current(scratch.name)),
+            *("content", "fetch", "--hosts-dir", str(self._hosts), "--platform", self._orders.platform),
+            # 1.6 and 1.7 pull only what this platform needs, and do not know the option
+            *(["--skip-metadata"] if _major(self.executable.version) >= 2 else []),
+            *(["--user", login.username] if login is not None and login.username else []),
+            reference,
+        ]
+
+    def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
+        """Removes the image. A launch that was killed leaves a lease, so its worker goes on in a new namespace."""
+        if outcome.returncode < 0:
+            self._namespaces.leave(scratch.name)
+            return None
+        namespace = self._namespaces.current(scratch.name)
+        if outcome.returncode == 0:
+            return self._namespaces.command(namespace, "images", "rm", "--sync", *references)
+        if _NOTHING_FETCHED.search(outcome.stderr):
+            return None
+        return self._namespaces.command(namespace, "content", "prune", "references")
+
+    def service_cpu_seconds(self) -> float:
+        return 0.0 if self._service is None else self._service.cpu_seconds_since()
+
+    def delete(self, reference: str, scratch: Path) -> list[str]:
+        raise NotImplementedError("ctr has no command that deletes on a server")
+
+    def needs(self) -> Sequence[str]:
+        return ("its hosts.toml and its containerd exist during this run only",)
+
+    def close(self) -> None:
+        """Ends a containerd of the run's own, or empties the namespaces of the run in the user's."""
+        if self._service is not None:
+            self._service.close()
+        else:
+            self._namespaces.remove_all()
+
+    @staticmethod
+    def read(stderr: str) -> tuple[str, ErrorClass]:
+        if _UPSTREAM_ASKED.search(stderr):
+            return "hosts.toml could not be read, so the upstream was asked", ErrorClass.CLIENT
+        if _ERROR.search(stderr) is None and _only_an_index(stderr):
+            return "the index has no image for this platform", ErrorClass.NO_PLATFORM
+        return _read_error(stderr)
+
+    def succeeded(self, stderr: str) -> bool:
+        """Whether an image was pulled. An index without this platform ends with status 0, and so does a fallback."""
+        if _UPSTREAM_ASKED.search(stderr) or _only_an_index(stderr):
+            return False
+        if not self._warned and _skipped(stderr):
+            self._warned = True
+            self._orders.caution(
+                f"containerd at {self._namespaces.address} already holds layers, and does not pull them again: "
+                'set content_sharing_policy = "isolated" in its configuration, or leave out --containerd-socket'
+            )
+        return True
+
+    @staticmethod
+    def retries(stderr: str, *, succeeded: bool) -> int:
+        """Requests that ctr made again after a bad answer, or for the rest of a layer (`Range`).
+
+        For a stderr that is so long that its middle is lost, the true number may be higher.
+        """
+        bad: set[str] = set()
+        count = 0
+        for line in _EXCHANGE.finditer(stderr):
+            url = line["url"]
+            if line["status"] is None:
+                count += url in bad or " request.header.range=" in line[0]
+                bad.discard(url)
+            elif _is_bad(int(line["status"])):
+                bad.add(url)
+        return count
+
+
+def _write_hosts(orders: Orders) -> Path:
+    """A folder with `_default/hosts.toml`, which counts for every name.
+
+    Its top-level keys describe the server. ctr 1.6 and 1.7 refuse a file without `[host]`, and then ask the upstream.
+    Source: containerd, docs/hosts.md.
+    """
+    tls, login = orders.tls, orders.login
+    lines = [f"server = {_toml(orders.server_url)}"]
+    if not orders.verify:
+        lines.append("skip_verify = true")
+    if tls.client_cert is not None and tls.key is not None:
+        lines.append(f"client = [[{_toml(tls.client_cert.absolute())}, {_toml(tls.key.absolute())}]]")
+    headers = dict([orders.header]) if orders.header is not None else {}
+    if login is not None and login.registry_token:
+        headers["Authorization"] = f"Bearer {login.registry_token}"
+    if login is not None and login.identity_token and not login.registry_token:
+        raise RunError(
+            f"ctr takes an identity token only on its command line, where everybody can read it; {login.path} has one "
+            f"for {orders.host}: log in with a name and a password, or use another client"
+        )
+    if headers:
+        lines += ["[header]", *(f"{_toml(name)} = {_toml(value)}" for name, value in headers.items())]
+    folder = orders.folder("hosts")
+    default = folder / "_default"
+    default.mkdir(mode=0o700, exist_ok=True)
+    write_private(default / "hosts.toml", "\n".join([*lines, "[host]", ""]).encode())
+    return folder
+
+
+def _toml(value: object) -> str:
+    """A basic string (TOML 1.0)."""
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _major(version: str) -> int:
+    number = version.partition(".")[0]
+    return int(number) if number.isdigit() else 0
+
+
+# --- stderr
+
+_ERROR: Final = re.compile(r"^ctr: ", re.MULTILINE)
+_SERVER_TEXT: Final = re.compile(r" - Server message: |\n")
+_RESOLVE: Final = re.compile(r'^failed to resolve reference "(?:[^"\\]|\\.)*": ')
+# Before a manifest was there nothing was written.
+_NOTHING_FETCHED: Final = re.compile(r"^ctr: failed to (?:resolve reference|dial) ", re.MULTILINE)
+_UPSTREAM_ASKED: Final = re.compile(
+    r'^time="[^"\n]*" level=error msg="failed to decode [^"\n]*hosts\.toml"', re.MULTILINE
+)
+_ANSWER: Final = re.compile(
+    r"(?:^|: )(?:"
+    r"pulling from host \S+ failed with (?:unexpected )?status code \[[^\]]*\]|"  # 1.6, of a manifest
+    r"unexpected status from [A-Z]+ request to https?://\S+|"  # 1.7 and 2, of a manifest or token; 2.1, of a blob
+    r"unexpected status code https?://\S+|"  # 1.6 to 2.0, of a blob
+    r"failed to fetch (?:anonymous|oauth) token: unexpected status"  # 1.6, of a token
+    r"): (?P<status>\d{3})(?: |$)"
+)
+_ABSENT: Final = re.compile(
+    r"could not fetch content descriptor \S+ \((?P<type>[^)]*)\) from remote: not found$"
+)
+_SHORT: Final = re.compile(
+    r"(?:failed to read expected number of bytes|short read: expected \d+ bytes but got \d+): unexpected EOF$"
+)
+_RANGE: Final = re.compile(
+    r'^time="[^"\n]*" level=debug msg="do request"[^\n]* request\.header\.range=', re.MULTILINE
+)
+# A request, or an answer with its status.
+_EXCHANGE: Final = re.compile(
+    r'^time="[^"\n]*" level=debug msg="(?:do request|fetch response received)"[^\n]*?'
+    r'(?: response\.status="(?P<status>\d{3})[^\n]*?)? url="(?P<url>[^"\n]*)"$',
+    re.MULTILINE,
+)
+_DESCRIPTOR: Final = re.compile(
+    r'^time="[^"\n]*" level=debug msg=fetch digest="(?P<digest>[^"\n]+)" mediatype="?(?P<type>[^" \n]+)',
+    re.MULTILINE,
+)
+_REQUESTED: Final = re.compile(
+    r'^time="[^"\n]*" level=debug msg="do request" digest="(?P<digest>[^"\n]+)"', re.MULTILINE
+)
+_INDEXES: Final = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+# What the launcher keeps whole; of a longer stderr the middle is lost.
+_WHOLE: Final = 64 * 1024
+_C = ErrorClass
+_RULES: Final = tuple(
+    (error_class, re.compile("|".join(patterns)))
+    for error_class, *patterns in (
+        (
+            _C.CLIENT,
+            r'^failed to dial "',
+            r'^connection error: desc = "',
+            "^cannot access socket ",
+            "^namespace ",
+        ),
+        (_C.CLIENT, "^No help topic for ", "^flag provided but not defined", "^invalid platform "),
+        (
+            _C.CLIENT,
+            "failed to send write: EOF: unknown$",
+            "error reading from server: EOF",
+            ": unavailable$",
+        ),
+        (_C.CLIENT, "^unable to (?:read|load) C(?:A|ERT) ", "^failed to load X509 key pair"),
+        (_C.DISK, r"(?:write|open|mkdir) /\S+: no space left on device: unknown$"),
+        (_C.BAD_REFERENCE, "^hostname required$", "^object required$", "^invalid checksum digest"),
+        (_C.BAD_REFERENCE, '^parse "": invalid ', "^invalid reference"),
+        (_C.UNAUTHORIZED, "^pull access denied, "),
+        (_C.BAD_DIGEST, '^failed commit on ref "": .*(?:unexpected commit digest|failed size validation)'),
+        (_C.UNSUPPORTED, "^no signatures$", "Pulling Schema 1 images have been deprecated"),
+        (_C.UNSUPPORTED, 'media type "" is no longer supported', "prettyjws.* not supported$"),
+        (_C.BAD_CONTENT, "^children: invalid desc ", "reports content size of zero: invalid argument$"),
+        (_C.BAD_CONTENT, "in header not a valid digest"),
+    )
+)
+
+
+def _read_error(stderr: str) -> tuple[str, ErrorClass]:
+    found = _ERROR.search(stderr)
+    if found is None:
+        last = crash_or_last_line(stderr)
+        return last, _C.CLIENT if last.startswith("No help topic for ") else own_class(last)
+    error = stderr[found.end() :].strip()
+    words = _RESOLVE.sub("", _SERVER_TEXT.split(error, maxsplit=1)[0])
+    return error, _class(words, resumed=_RANGE.search(stderr) is not None)
+
+
+def _class(words: str, *, resumed: bool) -> ErrorClass:
+    """`resumed`: ctr asked for the rest of a layer, whose connection was lost before."""
+    answer = _ANSWER.search(words)
+    if answer:
+        status = int(answer["status"])
+        return _C.BAD_REFERENCE if status == 400 else http_class(status)
+    absent = _ABSENT.search(words)
+    if absent:  # a manifest of another type is asked for as if it were a layer
+        return _C.NOT_FOUND if absent["type"].startswith("application/vnd.") else _C.BAD_CONTENT
+    if _SHORT.search(words):
+        return _C.RESET if resumed else _C.BAD_DIGEST
+    bare = QUOTED.sub('""', words)
+    for error_class, pattern in _RULES:
+        if pattern.search(bare):
+            return error_class
+    return _C.NOT_FOUND if bare.endswith(": not found") else own_class(bare)
+
+
+def _only_an_index(stderr: str) -> bool:
+    types = [each["type"] for each in _DESCRIPTOR.finditer(stderr)]
+    return bool(types) and all(each in _INDEXES for each in types)
+
+
+def _skipped(stderr: str) -> bool:
+    """Whether ctr did not ask for a layer or manifest of the image, as containerd had it."""
+    if len(stderr) > _WHOLE:
+        return False
+    requested = {each["digest"] for each in _REQUESTED.finditer(stderr)}
+    return any(each["digest"] not in requested for each in _DESCRIPTOR.finditer(stderr))
+
+
+def _is_bad(status: int) -> bool:
+    """A status after which ctr may ask again."""
+    return status in (408, 429) or 500 <= status <= 599

@@ -1,0 +1,35 @@
+"""How the program was called, and the examples at the end of its help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+EXAMPLES = """\b
+Examples:
+  cached pulls, up to three at a time:
+    ocidriver --pullthrough-url=cache:8080 --registry-url=up.local:5000 --patterns=-0001,-0002,-0003
+  cold pulls: prune before and between passes, so that the cache goes upstream again:
+    ocidriver --pullthrough-url cache:8080 --registry-url up.local:5000 --patterns -0001,-0002 \\
+      --prune --prune-first
+  a docker-registry proxy, eight workers, a verdict for a pipeline:
+    ocidriver --pullthrough-url proxy:5000 --registry-url up.local:5000 --workers 8 \\
+      --layout distribution --threshold 'error_rate<1%' --threshold 'p95<250ms'
+
+\b
+Exit status:
+  0  the test ran
+  1  the test could not be carried out, or nothing was pulled
+  2  wrong usage
+  3  a threshold was missed
+  130, 143, 129  stopped by SIGINT, SIGTERM, SIGHUP"""
+
+
+def called() -> str:
+    """The name by which this program was called, so that the user can type a command that it prints."""
+    path = Path(sys.argv[0])
+    if path.suffix != ".py":
+        return path.name
+    relative = os.path.relpath(path)
+    return relative if os.sep in relative else f"./{relative}"

@@ -1,0 +1,144 @@
+"""A line of the events file: what the driver writes for each pull and prune, and what the views read."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from ..clock import Clock
+from ..load.event import PRUNE, PULL, Event
+from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass
+from ..units import Count, Seconds, about
+
+_Value = TypeVar("_Value")
+_CLASSES: Final = [each.value for each in ErrorClass]
+
+# Only runs with `--batch` write these fields.
+BATCH_FIELDS: Final = ("launch", "timed", "repulled")
+
+
+# A reader accepts lines that lack the fields with a default; each view says what else it needs. The time is text, so
+# that a line shows the zone as all other files do.
+class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One pull or prune of one image, written when it is over."""
+
+    time: Annotated[
+        str,
+        Meta(description="When it ended: ISO 8601 with a zone.", extra_json_schema={"format": "date-time"}),
+    ]
+    op: Annotated[
+        str, Meta(description="What was done to the image.", extra_json_schema={"enum": [PULL, PRUNE]})
+    ]
+    worker: Annotated[Count | UnsetType, about("Number of the worker, from 0.")] = UNSET
+    pass_number: Annotated[
+        Count | UnsetType, about("Number of the worker's pass over its images, from 1; 0 before the first.")
+    ] = msgspec.field(default=UNSET, name="pass")
+    image: Annotated[str | UnsetType, about("`repository:tag` or `repository@digest`.")] = UNSET
+    outcome: Annotated[
+        str,
+        Meta(
+            description="`interrupted` if the driver ended it because the run was stopped.",
+            extra_json_schema={"enum": [OK, FAILED, INTERRUPTED]},
+        ),
+    ]
+    error_class: Annotated[
+        str | UnsetType | None,
+        Meta(
+            description="Class of the failure; null without one.",
+            extra_json_schema={"enum": [*_CLASSES, None]},
+        ),
+    ] = msgspec.field(default=UNSET, name="class")
+    seconds: Annotated[
+        Seconds | UnsetType,
+        about(
+            "From the client's launch to its exit, in seconds. With a schedule, from when the pull was due."
+        ),
+    ] = UNSET
+    first: Annotated[
+        bool | UnsetType,
+        about("Whether this is the image's first pull of the run, or its first after a prune."),
+    ] = UNSET
+    retries: Annotated[
+        Count | UnsetType | None,
+        about("Retries that the client made by itself; null if the client does not report them."),
+    ] = UNSET
+    message: Annotated[
+        str | UnsetType | None,
+        about("The client's last words on a failure, on one line and without secrets; null without one."),
+    ] = UNSET
+    launch: Annotated[Count | UnsetType | None, about("Number of the launch that the images shared.")] = UNSET
+    timed: Annotated[
+        bool | UnsetType,
+        about("Whether this image stands for its launch where latencies are counted. One of a batch does."),
+    ] = UNSET
+    repulled: Annotated[
+        bool | UnsetType, about("Whether the image was pulled again alone after its batch had failed.")
+    ] = UNSET
+
+    @property
+    def moment(self) -> datetime:
+        """Raises `ValueError` if the time is not ISO 8601."""
+        return datetime.fromisoformat(self.time)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[EventLine]:
+    # made by the first reader: the driver itself does without it
+    return msgspec.json.Decoder(EventLine)
+
+
+def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
+    """The line of an event; `batched` adds the `BATCH_FIELDS` of a pull."""
+    failure = event.failure
+    shared = batched and event.op == PULL
+    line = EventLine(
+        time=clock.wall(event.ended).isoformat(timespec="microseconds"),
+        op=event.op,
+        worker=event.worker,
+        pass_number=event.pass_number,
+        image=event.image.name,
+        outcome=event.outcome,
+        error_class=failure.error_class if failure else None,
+        seconds=round(event.seconds, 6),
+        first=event.first,
+        retries=event.retries,
+        message=failure.message if failure else None,
+        launch=event.launch if shared else UNSET,
+        timed=event.timed if shared else UNSET,
+        repulled=event.repulled if shared else UNSET,
+    )
+    return write_event(line)
+
+
+def write_event(line: EventLine) -> str:
+    """In ASCII, so that no reader's locale matters. Other characters, halves of surrogate pairs too, are escaped."""
+    try:
+        text = _encode(line)
+        if text.isascii():
+            return msgspec.json.format(text, indent=0).decode("ascii")
+    except UnicodeEncodeError:
+        pass
+    return json.dumps(msgspec.to_builtins(line))
+
+
+def read_event(line: str | bytes) -> EventLine:
+    """Raises `ValueError` for a line that is not an event."""
+    try:
+        return _decoder().decode(line)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def known(value: _Value | UnsetType) -> _Value:
+    """A field's value. Raises `ValueError` if the line lacks it."""
+    if isinstance(value, UnsetType):
+        raise ValueError("a field is missing")
+    return value

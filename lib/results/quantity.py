@@ -1,0 +1,26 @@
+"""What a `--threshold` names, as the Summary has it."""
+
+from __future__ import annotations
+
+from ..options.thresholds import ERROR_GROUPS, FIELDS, Threshold
+from .summary import Summary, ThresholdResult
+
+
+def quantity(summary: Summary, name: str) -> float | None:
+    """Its value in its own unit: a share, milliseconds, pulls per second or a count; None if it was not measured."""
+    if name in FIELDS:
+        value = getattr(summary, name)
+        return None if value is None else float(value)
+    group, dot, rest = name.rpartition(".")
+    if group + dot in ERROR_GROUPS:
+        counts = summary.errors if group == "errors" else summary.prune_errors
+        return float(counts.get(rest, 0))
+    latency = summary.latency(group + dot)
+    return None if latency is None else latency.value(rest)
+
+
+def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:
+    """A quantity that was not measured misses its threshold."""
+    value = quantity(summary, threshold.quantity)
+    passed = value is not None and threshold.holds(value)
+    return ThresholdResult(expression=threshold.expression, value=value, passed=passed)

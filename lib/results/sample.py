@@ -1,0 +1,42 @@
+"""A tally interval as files show it: an entry of the summary's `samples`, and a line of `--metrics-format jsonl`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from ..latency import Latency
+from ..units import Count, CpuSeconds, Rate, Seconds, about
+from .times import Moment, to_milliseconds
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One tally interval (`--tally-seconds`). The last one may be shorter."""
+
+    time: Annotated[Moment, about("End of the interval, to a millisecond.")]
+    seconds: Annotated[Seconds, about("Length of the interval, in seconds.")]
+    rate: Annotated[Rate, about("Successful pulls per second.")]
+    workers: Annotated[Count, about("Workers that were running at the end of the interval.")] = 0
+    pulled: Annotated[Count, about("Pulls that succeeded and ended in the interval.")]
+    failed: Annotated[Count, about("Pulls that failed and ended in the interval.")]
+    latency_ms: Annotated[
+        Latency | None, about("Latency of the interval's successful pulls; null without one.")
+    ]
+    driver_cpu_seconds: Annotated[
+        CpuSeconds, about("CPU time of the driver in the interval, in seconds.")
+    ] = 0.0
+    client_cpu_seconds: Annotated[
+        CpuSeconds, about("CPU time of the clients in the interval, in seconds.")
+    ] = 0.0
+    limited_by: Annotated[
+        str | None,
+        about("`client` if driver and clients used nearly all CPU time of this machine in the interval."),
+    ] = None
+
+
+def sample_line(sample: Sample) -> str:
+    """One JSON object on one line."""
+    return json.dumps(msgspec.to_builtins(sample, builtin_types=(datetime,)), default=to_milliseconds)

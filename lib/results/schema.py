@@ -1,0 +1,56 @@
+"""The JSON Schemas of a run's files, made from the definitions that write them.
+
+    python -m lib.results.schema
+
+writes them into `docs/schema`. They say what this version writes: readers accept files that lack newer fields.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from .event_line import BATCH_FIELDS, EventLine
+from .summary import Summary
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def summary_schema() -> dict[str, Any]:
+    return _schema(Summary, "Summary of an ocidriver run (--summary-file), schema 1", optional=())
+
+
+def event_schema() -> dict[str, Any]:
+    return _schema(EventLine, "One line of an ocidriver events file (--events-file)", optional=BATCH_FIELDS)
+
+
+def _schema(kind: type[msgspec.Struct], title: str, *, optional: tuple[str, ...]) -> dict[str, Any]:
+    """The driver writes every field but the optional ones; defaults are for readers alone."""
+    schema = msgspec.json.schema(kind)
+    for each in schema["$defs"].values():
+        properties = each["properties"]
+        each["required"] = [name for name in properties if name not in optional]
+        for about in properties.values():
+            about.pop("default", None)
+    return {"$schema": _DIALECT, "title": title, **schema}
+
+
+FILES: Final = {"summary.schema.json": summary_schema, "events.schema.json": event_schema}
+
+
+def text_of(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    folder = Path(__file__).resolve().parents[2] / "docs" / "schema"
+    folder.mkdir(exist_ok=True)
+    for name, make in FILES.items():
+        (folder / name).write_text(text_of(make()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""No text of a server changes the class of a failure."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from lib.clients.classify import classify
+from lib.clients.table import client_kind
+from lib.outcomes import Failure
+from tests.support.client_words import crane_stderr, skopeo_stderr
+
+LURES = (
+    "no such host",
+    "dial tcp: lookup h: no such host",
+    "dial tcp 127.0.0.1:1: connect: connection refused",
+    "x509: certificate signed by unknown authority",
+    "no space left on device",
+    "error verifying sha256 checksum",
+    "unexpected EOF",
+    "context deadline exceeded",
+    "StatusCode: 404, ",
+    "unauthorized: no",
+    "received unexpected HTTP status: 429",
+    "Failed to delete x: (429 Too Many Requests)",
+    'quoted " and "half',
+    "back\\slash \\",
+    "\nError: no space left on device",
+    "\nError: GET http://h/v2/a/manifests/v: UNAUTHORIZED: forged",
+    '\nError: Get "http://h/v2/": dial tcp 127.0.0.1:1: connect: connection refused',
+    "\n2026/01/01 00:00:00 retrying GET http://h/v2/a/manifests/v: UNAUTHORIZED: x\nError: saving: no such host",
+    "\n2026/01/01 00:00:00 retrying A\nError: GET http://h/v2/a/manifests/v: UNAUTHORIZED: A",
+    '\ntime="2026-01-01T00:00:00Z" level=fatal msg="reading manifest v in h/a: denied: forged"',
+    "\x1b[2J\x1b]0;no such host\x07",
+    "; GET http://h/v2/: UNAUTHORIZED: forged",
+    ": GET http://h/v2/: unexpected status code 403 Forbidden",
+    '; Get "https://h/v2/": tls: failed to verify certificate: x509: forged',
+)
+
+
+@pytest.mark.parametrize("lure", LURES)
+@pytest.mark.parametrize(
+    ("answer", "tries", "word"),
+    [
+        ("unexpected status code 500 Internal Server Error: {}", 3, "server-error"),
+        ("unexpected status code 404 Not Found: {}", 0, "not-found"),
+        ("unexpected status code 418 I'm a teapot: {}", 0, "other"),
+        ("UNKNOWN: {}", 3, "server-error"),
+        ("STRANGE: {}", 3, "server-error"),
+        ("STRANGE: {}", 0, "other"),
+        ("TOOMANYREQUESTS: {}; map[]", 3, "rate-limited"),
+        ("MANIFEST_UNKNOWN: {}", 0, "not-found"),
+        ("multiple errors returned: DENIED: {}; UNAUTHORIZED: {}", 0, "forbidden"),
+    ],
+)
+def test_no_server_text_changes_the_class_that_crane_shows(
+    answer: str, tries: int, word: str, lure: str
+) -> None:
+    stderr = crane_stderr(answer.replace("{}", lure), tries)
+    assert classify(client_kind("crane"), 1, stderr).error_class == word
+    assert client_kind("crane").retries(stderr, succeeded=False) == max(0, tries - 1)
+
+
+@pytest.mark.parametrize("lure", LURES)
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ("initializing source docker://h/a:v: reading manifest v in h/a: manifest unknown: {}", "not-found"),
+        ("initializing source docker://h/a:v: reading manifest v in h/a: StatusCode: 403, {}", "forbidden"),
+        ("initializing source docker://h/a:v: reading manifest v in h/a: unauthorized: {}", "unauthorized"),
+        (
+            "initializing source docker://h/a:v: reading manifest v in h/a: toomanyrequests: {}",
+            "rate-limited",
+        ),
+        (
+            "initializing source docker://h/a:v: reading manifest v in h/a: errors:\ndenied: {}\nunknown: {}",
+            "forbidden",
+        ),
+        ("reading blob sha256:00: fetching blob: denied: {}", "forbidden"),
+        ("Failed to delete /v2/a/manifests/sha256:00: {} (405 Method Not Allowed)", "unsupported"),
+        ("Failed to delete /v2/a/manifests/sha256:00: {} (500 Internal Server Error)", "server-error"),
+    ],
+)
+def test_no_server_text_changes_the_class_that_skopeo_shows(message: str, word: str, lure: str) -> None:
+    assert classify(client_kind("skopeo"), 1, skopeo_stderr(message.replace("{}", lure))).error_class == word
+
+
+@pytest.mark.parametrize("lure", LURES)
+def test_no_token_service_changes_the_class_either(lure: str) -> None:
+    """crane remarks on missing credentials between the last try and the error."""
+    remark = '2026/11/24 18:18:25 No matching credentials were found for "h:5000"\n'
+    for forged in ("", f"\n{remark}"):
+        text = f"GET http://h/token?service=s: unexpected status code 503 Service Unavailable: {lure}{forged}"
+        tries = f"2026/11/24 18:18:24 retrying {text}\n" * 3
+        assert (
+            classify(client_kind("crane"), 1, f"{tries}{remark}Error: {text}\n").error_class == "server-error"
+        )
+        assert classify(client_kind("crane"), 1, f"{tries}Error: {text}\n").error_class == "server-error"
+
+
+def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
+    digest = "sha256:" + "404429500401" * 5 + "4040"
+    crane = f"Error: saving tarball /tmp/404: GET http://h:5000/v2/429/blobs/{digest}: DENIED: no\n"
+    assert classify(client_kind("crane"), 1, crane).error_class == "forbidden"
+    skopeo = f'reading blob {digest}: Get "http://h:4290/v2/x/blobs/{digest}": EOF'
+    assert classify(client_kind("skopeo"), 1, skopeo_stderr(skopeo)).error_class == "reset"
+
+
+@pytest.mark.parametrize(
+    ("own", "word"),
+    [
+        ('Get "http://h/v2/": dial tcp: lookup h on [::1]:53: read udp: read: connection refused', "dns"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: connection timed out', "timeout"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: no route to host', "refused"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: i/o timeout', "timeout"),
+        ('Get "https://h/v2/": net/http: TLS handshake timeout', "timeout"),
+        ('Get "https://h/v2/": remote error: tls: handshake failure', "tls"),
+        ('Get "https://h/v2/": x509: certificate is valid for unauthorized, not h', "tls"),
+        (
+            'Get "http://h/v2/": net/http: HTTP/1.x transport connection broken: malformed HTTP status code "x509: "',
+            "bad-content",
+        ),
+        (
+            'Get "http://h/v2/": context deadline exceeded (Client.Timeout exceeded while awaiting headers)',
+            "timeout",
+        ),
+        ('Get "http://no space left on device/": EOF', "reset"),
+        ("saving tarball /x: write /x: disk quota exceeded", "disk"),
+        ("open /x/y.tar: permission denied", "client"),
+        ("something that nobody has seen yet", "other"),
+    ],
+)
+def test_what_a_client_finds_by_itself(own: str, word: str) -> None:
+    assert classify(client_kind("crane"), 1, f"Error: {own}\n").error_class == word
+    assert classify(client_kind("skopeo"), 1, skopeo_stderr(own)).error_class == word
+
+
+def test_a_forged_line_in_front_of_skopeo_s_record_does_not_count() -> None:
+    stderr = "Error: no such host\n" + skopeo_stderr("reading manifest v in h/a: manifest unknown: x")
+    assert classify(client_kind("skopeo"), 1, stderr) == Failure(
+        "not-found", "reading manifest v in h/a: manifest unknown: x"
+    )
+
+
+def test_https_with_a_bad_certificate_that_answers_plain_http_stays_tls() -> None:
+    stderr = (
+        'Error: Get "https://h/v2/": tls: failed to verify certificate: x509: unknown; '
+        "GET http://h/v2/: unexpected status code 400 Bad Request: Client sent an HTTP request to an HTTPS server.\n"
+    )
+    assert classify(client_kind("crane"), 1, stderr).error_class == "tls"
+
+
+@pytest.mark.parametrize(
+    "lost",
+    ["write tcp 1.1.1.1:1->1.1.1.1:2: write: broken pipe", "http2: client conn could not be established"],
+)
+def test_https_that_is_dropped_and_plain_http_that_is_refused(lost: str) -> None:
+    """What crane shows of one in six pulls from a registry that wants a client certificate; of the others it is tls."""
+    stderr = f'Error: Get "https://h/v2/": {lost}; GET http://h/v2/: unexpected status code {{}} x: y\n'
+    assert classify(client_kind("crane"), 1, stderr.format(400)).error_class == "reset"
+    assert classify(client_kind("crane"), 1, stderr.format(404)).error_class == "not-found"
+
+
+def test_the_tail_of_a_long_stderr_is_enough() -> None:
+    """The launcher keeps the end; the first line may be cut anywhere."""
+    stderr = crane_stderr("UNKNOWN: " + "x" * 300, 3)
+    for cut in range(0, 400, 7):
+        assert classify(client_kind("crane"), 1, stderr[cut:]).error_class == "server-error"
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        "2026/01/01 00:00:00 retrying GET http://h: UNKNOWN: a\nError: x\n" * 1_000,
+        "Error: " + '"\\' * 30_000,
+        "Error: " + "GET http://" * 6_000,
+        'time="" level=fatal msg="' + ": a" * 20_000 + '"',
+        'time="" level=fatal msg="Failed to delete a: ' + "(" * 60_000 + '"',
+        "://" * 20_000,
+        "token" * 12_000,
+        "Error: " + "http2: " * 18_000,
+        'time="" level=fatal msg="strange: ' + "http2: " * 18_000 + '"',
+    ],
+)
+def test_a_flood_costs_little(flood: str) -> None:
+    """Patterns that go over the text again and again would take minutes here."""
+    started = time.perf_counter()
+    for client in ("crane", "skopeo"):
+        classify(client_kind(client), 1, flood)
+        client_kind(client).retries(flood, succeeded=False)
+    assert time.perf_counter() - started < 5

@@ -1,0 +1,238 @@
+"""The JSON Schemas in `docs/schema` say what real runs write, and the readers give it back unchanged."""
+
+from __future__ import annotations
+
+import copy
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+
+from lib.results.event_line import BATCH_FIELDS, EventLine, read_event, write_event
+from lib.results.schema import FILES, text_of
+from lib.results.summary import Summary
+from lib.results.summary_file import read_summary, summary_text
+from tests.doubles.fake_crane import install
+from tests.support.driving import Ended, between_nobody, drive, finish, start
+from tests.support.upstream import Upstream
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schema"
+QUICK = ("--iteration-seconds=0.5", "--tally-seconds=0.3")
+
+FORMATS = FormatChecker(formats=())
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def _has_a_zone(text: object) -> bool:
+    return isinstance(text, str) and datetime.fromisoformat(text).tzinfo is not None
+
+
+def validator(name: str) -> Draft202012Validator:
+    schema = json.loads((FOLDER / name).read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema, format_checker=FORMATS)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run, with its text as it stands in the files."""
+
+    ended: Ended
+    summary: str
+    events: list[str]
+    metrics: list[str]
+
+
+def files_of(ended: Ended) -> Ran:
+    text = {name: (ended.folder / name).read_text() for name in ("summary.json", "events", "metrics")}
+    return Ran(ended, text["summary.json"], text["events"].splitlines(), text["metrics"].splitlines())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_schemas_are_those_of_the_code(name: str) -> None:
+    """Else write them again: python -m lib.results.schema."""
+    assert (FOLDER / name).read_text(encoding="utf-8") == text_of(FILES[name]())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_field_says_what_it_means(name: str) -> None:
+    for kind in FILES[name]()["$defs"].values():
+        assert kind["description"].endswith(".")
+        for field, about in kind["properties"].items():
+            assert about.get("description", "").endswith("."), field
+
+
+def with_real_crane(upstream: Upstream, crane: str, folder: Path, *options: str) -> Ended:
+    address = upstream.address
+    return drive(
+        folder, f"--pullthrough-url={address}", f"--registry-url={address}", "--layout=direct",
+        f"--client={crane}", *QUICK, *options,
+    )  # fmt: skip
+
+
+def dry(folder: Path, *options: str) -> list[str]:
+    images = folder / "images"
+    images.write_text("app-0:v1\napp-1:v1\n")
+    urls = ("--pullthrough-url=c:1", "--registry-url=u:1")
+    return ["--dry-run", *urls, f"--image-list={images}", "--workers=2", *QUICK, *options]
+
+
+@pytest.fixture
+def crane_with_failures(upstream: Upstream, crane: str, tmp_path: Path) -> Ran:
+    listed = tmp_path / "list"
+    listed.write_text(f"{upstream.images[0]}\nno/such:image\n")
+    limits = ("--threshold=error_rate<1%", "--threshold=first.p95<60s", "--threshold=rate>0")
+    ended = with_real_crane(upstream, crane, tmp_path, f"--image-list={listed}", "--workers=1", *limits)
+    assert (ended.status, ended.summary["errors"].keys()) == (3, {"not-found"})
+    return files_of(ended)
+
+
+@pytest.fixture
+def by_schedule(upstream: Upstream, crane: str, tmp_path: Path) -> Ran:
+    ended = with_real_crane(upstream, crane, tmp_path, "--workers=2", "--rate=5:20", "--metrics-format=jsonl")
+    assert (ended.status, ended.summary["steps"][0]["offered"] is None) == (0, False)
+    return files_of(ended)
+
+
+@pytest.fixture
+def in_batches(tmp_path: Path) -> Ran:
+    """Some batches fail, so that images are pulled again alone."""
+    images = [*(f"ok/app-{k}:v1" for k in range(4)), "refused/app:v1"]
+    client = install(tmp_path / "bin")
+    ended = drive(tmp_path, *between_nobody(client, images, 0.5), "--workers=1", "--batch=3")
+    assert (ended.status, ended.summary["latency_unit"]) == (0, "launch")
+    assert ended.summary["repulled"] > 0
+    return files_of(ended)
+
+
+@pytest.fixture
+def dry_run(tmp_path: Path) -> Ran:
+    ended = drive(tmp_path, *dry(tmp_path))
+    assert (ended.status, ended.summary["client"]) == (0, None)
+    return files_of(ended)
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Ran:
+    words = [word for word in dry(tmp_path) if not word.startswith("--iteration-seconds")]
+    running = start(tmp_path, *words, "--iteration-seconds=60")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "metrics").exists() or not (tmp_path / "metrics").stat().st_size:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(signal.SIGTERM)
+    ended = finish(running, tmp_path)
+    assert (ended.status, ended.summary["interrupted"]) == (143, True)
+    return files_of(ended)
+
+
+@pytest.fixture
+def failed_before_the_load(tmp_path: Path) -> Ran:
+    words = [word for word in dry(tmp_path) if not word.startswith("--workers")]
+    ended = drive(tmp_path, *words, "--patterns=nothing")
+    assert (ended.status, ended.events, ended.summary["samples"]) == (1, (), [])
+    return files_of(ended)
+
+
+RUNS = (
+    "crane_with_failures",
+    "by_schedule",
+    "in_batches",
+    "dry_run",
+    "interrupted",
+    "failed_before_the_load",
+)
+
+
+@pytest.fixture(params=RUNS)
+def ran(request: pytest.FixtureRequest) -> Ran:
+    found: Ran = request.getfixturevalue(request.param)
+    return found
+
+
+def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
+    """Every field of a line and of the summary is described, and nothing that is described is left out."""
+    document = json.loads(ran.summary)
+    validator("summary.schema.json").validate(document)
+    assert list(document) == list(Summary.__struct_encode_fields__)
+    lines = validator("events.schema.json")
+    known = EventLine.__struct_encode_fields__
+    for line in map(json.loads, ran.events):
+        lines.validate(line)
+        alone = line["op"] == "prune" or ran.ended.summary["latency_unit"] == "pull"
+        assert list(line) == [name for name in known if not alone or name not in BATCH_FIELDS]
+
+
+def test_what_is_read_is_written_again_byte_for_byte(ran: Ran) -> None:
+    assert summary_text(read_summary(ran.ended.folder / "summary.json")) == ran.summary
+    assert [write_event(read_event(line)) for line in ran.events] == ran.events
+
+
+def test_metrics_as_json_are_the_samples_of_the_summary(by_schedule: Ran) -> None:
+    lines = [json.loads(line) for line in by_schedule.metrics]
+    assert lines == by_schedule.ended.summary["samples"]
+    assert [list(line) for line in lines] == [list(each) for each in by_schedule.ended.summary["samples"]]
+
+
+def places(value: object) -> Iterator[tuple[str | int, ...]]:
+    """Where a value of the document stands, the document itself left out."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (key,)
+        yield from ((key, *rest) for rest in places(inner))
+
+
+def changed(document: Any, place: tuple[str | int, ...], change: Callable[[Any, Any], None]) -> Any:
+    made = copy.deepcopy(document)
+    holder = made
+    for key in place[:-1]:
+        holder = holder[key]
+    change(holder, place[-1])
+    return made
+
+
+def remove(holder: Any, key: str | int) -> None:
+    del holder[key]
+
+
+def spoil(holder: Any, key: str | int) -> None:
+    holder[key] = {"neither": "number nor text"}
+
+
+def test_a_schema_refuses_what_no_run_writes(crane_with_failures: Ran) -> None:
+    """Each field is required and has a type, but for what a name in `settings` or a class of errors stands for."""
+    summary = validator("summary.schema.json")
+    document = json.loads(crane_with_failures.summary)
+    tried = 0
+    for place in places(document):
+        if place[0] in ("settings", "errors") and len(place) > 1:
+            continue
+        if isinstance(place[-1], str):
+            with pytest.raises(ValidationError):
+                summary.validate(changed(document, place, remove))
+        if place != ("settings",):
+            with pytest.raises(ValidationError):
+                summary.validate(changed(document, place, spoil))
+        tried += 1
+    assert tried > 100
+    line = json.loads(crane_with_failures.events[0])
+    lines = validator("events.schema.json")
+    for place in places(line):
+        for change in (remove, spoil):
+            with pytest.raises(ValidationError):
+                lines.validate(changed(line, place, change))
+    for field, value in (
+        ("time", "2026-01-31T12:00:00"),
+        ("op", "push"),
+        ("outcome", "good"),
+        ("class", "odd"),
+    ):
+        with pytest.raises(ValidationError):
+            lines.validate({**line, field: value})

@@ -1,0 +1,18 @@
+"""What a client writes on stderr around the text of a server."""
+
+from __future__ import annotations
+
+
+def crane_stderr(answer: str, tries: int) -> str:
+    text = f"GET http://h/v2/a/manifests/v: {answer}"
+    return f"2026/11/24 18:18:24 retrying {text}\n" * tries + f"Error: {text}\n"
+
+
+def _quoted(text: str) -> str:
+    """As Go quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return escaped.replace("\x1b", "\\x1b").replace("\x07", "\\a")
+
+
+def skopeo_stderr(message: str) -> str:
+    return f'time="2026-11-24T18:18:28Z" level=fatal msg="{_quoted(message)}"\n'
