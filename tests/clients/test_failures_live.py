@@ -138,7 +138,7 @@ def test_a_server_cannot_drown_the_clients_own_words(
     _, *arguments = argv(client, verb, live.registry.reference(case), str(tmp_path))
     launcher = Launcher(os.environ)
     try:
-        outcome = launcher.run([path, *arguments], 60)
+        outcome = launcher.run([path, *arguments], LIMIT_SECONDS)
     finally:
         launcher.close()
     assert len(outcome.stderr) > 50_000

@@ -95,7 +95,7 @@ def test_by_a_schedule_the_wait_for_a_turn_to_start_counts_too() -> None:
 def test_a_launch_that_a_stop_keeps_from_starting_is_no_attempt_and_goes_back_to_the_schedule() -> None:
     schedule, puller = begun_schedule(), Crowded()
     running = Running(puller, schedule)
-    assert puller.waiting.wait(10)
+    assert puller.waiting.wait(100)
     assert schedule.taken == 2
     running.worker.stop()
     running.worker.join()
