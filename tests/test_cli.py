@@ -21,8 +21,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The Settings of each command line that came through."""
     seen: list[Settings] = []
 
-    def run(settings: Settings, start_at: object, command: tuple[str, ...]) -> int:
-        del start_at, command
+    def run(settings: Settings, command: tuple[str, ...]) -> int:
+        del command
         seen.append(settings)
         return 0
 

@@ -12,14 +12,14 @@ from signal import SIGTERM
 import pytest
 
 from lib.images import Image, ImageSet
-from lib.load.driver import Driver
+from lib.load.driver import Clients, Driver, Reports, Rules
 from lib.load.event import Event
 from lib.load.pace import Closed, Rate
 from lib.load.plan import Plan
 from lib.load.pull import Pulled
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.tally import Sample, Tally
-from lib.load.worker import Warm, Worker
+from lib.load.worker import Work, Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes.signals import Stop
 
@@ -70,32 +70,14 @@ class Ramp:
             plan or plan_ramp(workers, seconds),
             self.tally,
             self.stop,
-            tally_seconds=tally,
-            grace=grace,
-            keep_going=keep_going,
-            observe=self.events.append,
-            kill=sleeper.kill,
-            running_cpu=lambda: sleeper.running_cpu,
-            log=self.log.append,
-            caution=self.log.append,
+            Rules(tally_seconds=tally, grace=grace, keep_going=keep_going),
+            Clients(kill=sleeper.kill, running_cpu=lambda: sleeper.running_cpu),
+            Reports(observe=self.events.append, log=self.log.append, caution=self.log.append),
         )
         images = ImageSet("p", (Image("a", "1"), Image("b", "1")))
+        work = Work(puller=sleeper, pruner=None, pace=Closed(), passes=plan.passes if plan else None)
         self.workers = [
-            Worker(
-                k,
-                images,
-                sleeper,
-                None,
-                Closed(),
-                Warm(),
-                self.driver.emit,
-                self.driver.worker_ended,
-                batch=1,
-                scratch=Path(),
-                random=None,
-                passes_wanted=plan.passes if plan else None,
-            )
-            for k in range(workers)
+            Worker(k, images, work, self.driver, scratch=Path(), random=None) for k in range(workers)
         ]
 
     def drive(self) -> None:
