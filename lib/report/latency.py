@@ -33,7 +33,7 @@ def latency(findings: Findings, samples: Sequence[Mapping[str, Any]]) -> Chart:
         "yaxis": {"title": {"text": "ms"}, **milliseconds(values)},
         "hovermode": "closest",
     }
-    return Chart("latency", title, note, data, layout)
+    return Chart("latency", title, note, data=data, layout=layout)
 
 
 def _single_pulls(findings: Findings) -> Iterator[Trace]:
