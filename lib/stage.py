@@ -40,4 +40,10 @@ def stage(method: Callable[[S], T]) -> Callable[[S], T]:
         value: T = self.values[name]
         return value
 
+    once.is_stage = True  # type: ignore[attr-defined]
     return once
+
+
+def stages_of(staged: type[Staged]) -> tuple[str, ...]:
+    """The names of its stages, in the order of their definition."""
+    return tuple(name for name, method in vars(staged).items() if hasattr(method, "is_stage"))

@@ -144,6 +144,7 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--metrics-format", "csv"], "--metrics-format"),
     ([*URLS, "--patterns", "a", "--annotations", "gitlab"], "--annotations"),
     ([*URLS, "--patterns", "a", "--summary-file", "/tmp/x", "--events-file", "/tmp/x"], "named twice"),
+    ([*URLS, "--patterns", "a", "--log-file", "/tmp/x", "--events-file", "/tmp/x/y"], "/tmp/x/y lies in a folder"),
     ([*URLS, "--patterns", "a", "--unknown"], "--unknown"),
     ([*URLS, "--patterns", "a", "stray"], "stray"),
     (["frobnicate"], "no command 'frobnicate'"),

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ..clean import clean
-from ..errors import ExitStatus, Stopped, UsageError
+from ..errors import ExitStatus, RunError, Stopped, UsageError
 from ..http.network import Network
 from ..load.tally import Tally
 from ..options.definitions import OPTIONS, called
@@ -25,7 +25,8 @@ from ..processes.signals import Stop
 from ..results.run_state import Run
 from ..streams import LINE_LENGTH
 from .check import FAILURE, OK, WARNING, Check
-from .checks import Examination
+from .checks import checks as all_checks
+from .examination import Examination
 
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
 _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
@@ -35,7 +36,7 @@ def examine(as_json: bool, **options: Any) -> int:
     """Look at everything, tell it, and recommend a command line; 0 when a run would work."""
     settings = make_settings(options)
     beginning = Beginning(settings)
-    with suppress(UsageError):
+    with suppress(UsageError, RunError):
         beginning.image_list()  # stdin may keep it waiting, so a signal must still end the process here
     checks: list[Check] = []
     stop = Stop()
@@ -53,7 +54,7 @@ def examine(as_json: bool, **options: Any) -> int:
                     state=state,
                 )
                 examination = Examination(Preparation(beginning, around), cautions)
-                for check in examination.checks():
+                for check in all_checks(examination):
                     checks.append(check)
                     if not as_json:
                         click.echo(line(check, _marks()))
