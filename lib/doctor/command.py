@@ -114,9 +114,10 @@ doctor = SectionedCommand(
         *OPTIONS,
         click.Option(["--json", "as_json"], is_flag=True, help="The checks as one JSON object."),
     ],
-    help="""Look at client, upstream, server under test and machine, and say of each what to do about it.
+    help="""Check whether a run with these options would work, and say what to do about each problem.
 
-    Takes the load test's options. Exit status 0 when a run with them would work. Pulls one image, and with --prune
-    prunes it again. Ends with the command line that it recommends.""",
+    Takes the load test's options, and checks all that a run checks before its load. Pulls one image, and with --prune
+    prunes it again; it makes or replaces no file. Ends with the command line that it recommends. Exit status 0 if a
+    run would work.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )
