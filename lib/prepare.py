@@ -75,8 +75,10 @@ class Beginning(Staged):
     @stage
     def report(self) -> None:
         """Sees that the packages are there that make the report."""
+        if self.settings.report_file is None:
+            return
         missing = [name for name in _REPORT_PACKAGES if find_spec(name) is None]
-        if missing and self.settings.report_file is not None:
+        if missing:
             raise RunError(
                 f"--report-file: missing Python packages ({', '.join(missing)}); install what requirements.txt names, "
                 "or leave the option out"

@@ -19,7 +19,7 @@ from ..http.network import Network
 from ..load.tally import Tally
 from ..options.definitions import OPTIONS, called
 from ..options.sections import SectionedCommand
-from ..options.settings import make_settings
+from ..options.settings import Settings, make_settings
 from ..prepare import Beginning, Preparation, Surroundings
 from ..processes.signals import Stop
 from ..results.run_state import Run
@@ -44,14 +44,13 @@ def examine(as_json: bool, **options: Any) -> int:
         try:
             with Network(stop) as network, ExitStack() as resources, ExitStack() as lasting:
                 cautions: list[str] = []
-                state = Run(settings, datetime.now(), Tally(0, retries_known=True, on_sample=lambda _: None))
                 around = Surroundings(
                     network=network,
                     resources=resources,
                     lasting=lasting,
                     log=lambda _: None,  # the doctor tells by its checks
                     warn=cautions.append,
-                    state=state,
+                    state=_nothing_yet(settings),
                 )
                 examination = Examination(Preparation(beginning, around), cautions)
                 for check in all_checks(examination):
@@ -67,11 +66,20 @@ def examine(as_json: bool, **options: Any) -> int:
     if as_json:
         found = {"ok": well, "checks": [asdict(check) for check in checks], "command": command}
         click.echo(json.dumps(found, indent=2))
-    elif command is None:
-        click.echo("\nChange the options as told above, then run doctor again.")
     else:
-        click.echo(f"\n{'Run' if well else 'Once that is mended, run'}:\n\n  {shlex.join(command)}")
+        click.echo(f"\n{_recommendation(well, command)}")
     return ExitStatus.OK if well else ExitStatus.FAILED
+
+
+def _nothing_yet(settings: Settings) -> Run:
+    """What the metrics endpoint shows of a run before it begins."""
+    return Run(settings, datetime.now(), Tally(0, retries_known=True, on_sample=lambda _: None))
+
+
+def _recommendation(well: bool, command: Sequence[str] | None) -> str:
+    if command is None:
+        return "Change the options as told above, then run doctor again."
+    return f"{'Run' if well else 'Once that is mended, run'}:\n\n  {shlex.join(command)}"
 
 
 def _marks() -> Mapping[str, str]:
