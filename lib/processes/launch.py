@@ -102,7 +102,8 @@ class Launcher:
     def running_cpu_seconds(self) -> float:
         """What the clients that run now have used so far; any thread may ask."""
         before = monotonic() - _WORTH_ASKING
-        return sum(seconds_of(pid) for pid, started in list(self._running.items()) if started < before)
+        running = list(self._running.items())
+        return sum((seconds_of(pid) for pid, started in running if started < before), 0.0)
 
     def close(self) -> None:
         for descriptor in (self._null, self._killed, self._killer):

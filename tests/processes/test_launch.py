@@ -53,6 +53,7 @@ def test_what_running_clients_have_used_is_known(launcher: Launcher) -> None:
         launcher.kill_all()
         busy.join()
     assert launcher.running_cpu_seconds() == 0.0
+    assert isinstance(launcher.running_cpu_seconds(), float)  # the summary would show 0 in place of 0.0
 
 
 def test_status_stderr_and_environment(launcher: Launcher) -> None:
