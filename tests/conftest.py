@@ -27,7 +27,7 @@ from tests.support.programs import find, or_skip
 from tests.support.upstream import UPSTREAM_POPULATION, Upstream
 
 MARK = "OCIDRIVER_TEST_RUN"
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 60.0
 # Under nohup the hang-up is ignored, which the driver respects: what it does at one could not be tested.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lib.processes.limits import of_this_machine
-from tests.doubles.fake_crane import install, wait_for_launches
+from tests.doubles.fake_crane import install, open_gate, wait_for_launches
 from tests.support.driving import (
     Ended,
     between_nobody,
@@ -33,6 +33,7 @@ from tests.support.driving import (
     wait_for_outcomes,
 )
 from tests.support.upstream import Upstream
+from tests.support.waiting import SECONDS
 
 NOBODY_ELSE = 64_999  # a user id without processes: the limit counts all that a user has
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -58,11 +59,16 @@ def options(client: Path, *images: str, workers: int = 1, step: float = 0.4) -> 
     return [*between_nobody(client, images, step), f"--workers={workers}"]
 
 
-def through(upstream: Upstream, client: object, *, step: float = 0.4) -> list[str]:
-    """A run of a real client, straight from the upstream."""
+def work(client: Path, *images: str, passes: int = 3) -> list[str]:
+    """The same with one worker, which makes these passes."""
+    return [*options(client, *images), f"--passes={passes}"]
+
+
+def through(upstream: Upstream, client: object) -> list[str]:
+    """A run of a real client, straight from the upstream, that pulls four images once."""
     return [
         "--pullthrough-url=127.0.0.1:1", f"--registry-url={upstream.url}", "--layout=direct", "--patterns=-0001",
-        f"--client={client}", f"--iteration-seconds={step}", "--tally-seconds=0.25", "--keep-going",
+        f"--client={client}", "--passes=1", "--tally-seconds=0.25", "--keep-going",
     ]  # fmt: skip
 
 
@@ -73,7 +79,7 @@ def limited(
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run(
         [*prefix, *command(*files(folder), *words)],
-        capture_output=True, text=True, timeout=100, check=False, env={**env, **environment},
+        capture_output=True, text=True, timeout=2 * SECONDS, check=False, env={**env, **environment},
     )  # fmt: skip
     return read(folder, done.returncode, done.stdout, done.stderr)
 
@@ -97,8 +103,8 @@ def under(limit: str, client: str, folder: Path) -> Path:
 def test_a_full_disk_for_one_of_the_files(full: str, client: Path, tmp_path: Path) -> None:
     words = [word for word in files(tmp_path) if full not in word]
     done = subprocess.run(
-        command(*options(client, "ok/app:1"), *words, f"--{full}-file=/dev/full"),
-        capture_output=True, text=True, timeout=60, check=False,
+        command(*work(client, "ok/app:1"), *words, f"--{full}-file=/dev/full"),
+        capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
     assert (ended.status, ended.stdout) == (1, "")
@@ -107,14 +113,14 @@ def test_a_full_disk_for_one_of_the_files(full: str, client: Path, tmp_path: Pat
         "the test goes on without it",
         f"ocidriver: not all was written ({full}: No space left on device)",
     ]
-    assert ended.summary["pulled"] > 0
+    assert ended.summary["pulled"] == 3
     assert full == "events" or len(ended.events) == ended.summary["pulled"]
 
 
 def test_a_full_disk_for_the_summary(client: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        command(*files(tmp_path)[:2], *options(client, "ok/app:1"), "--summary-file=/dev/full"),
-        capture_output=True, text=True, timeout=60, check=False,
+        command(*files(tmp_path)[:2], *work(client, "ok/app:1"), "--summary-file=/dev/full"),
+        capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     told = "ocidriver: cannot write the summary to /dev/full: No space left on device\n"
@@ -123,14 +129,16 @@ def test_a_full_disk_for_the_summary(client: Path, tmp_path: Path) -> None:
 
 def test_a_disk_that_fills_in_mid_run(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
     client.write_text(QUIET_CLIENT)
-    ended = limited(["prlimit", "--fsize=20000"], tmp_path, options(client, "ok/app:1", step=1.0), temporary)
+    words = work(client, "ok/app:1", passes=200)
+    ended = limited(["prlimit", "--fsize=20000"], tmp_path, words, temporary)
     assert ended.status == 1
     place = f"the events to {tmp_path}/events"
     assert ended.stderr.splitlines() == [
         f"ocidriver: warning: cannot write {place}: File too large; the test goes on without it",
         "ocidriver: not all was written (events: File too large)",
     ]
-    assert ended.summary["pulled"] > len(ended.events) > 50
+    assert ended.summary["pulled"] == 200
+    assert 50 < len(ended.events) < 200
     assert (tmp_path / "events").read_text().endswith("}\n")
 
 
@@ -139,7 +147,7 @@ def test_a_summary_larger_than_the_space_left(
 ) -> None:
     client.write_text(QUIET_CLIENT)
     (tmp_path / "summary.json").write_text("{}")
-    ended = limited(["prlimit", "--fsize=2000"], tmp_path, options(client, "ok/app:1"), temporary)
+    ended = limited(["prlimit", "--fsize=2000"], tmp_path, work(client, "ok/app:1"), temporary)
     assert ended.status == 1
     assert f"cannot write the summary to {tmp_path}/summary.json: File too large\n" in ended.stderr
     assert ended.summary == {}  # the one that was there, and nothing beside it
@@ -153,7 +161,7 @@ def test_no_space_for_a_clients_temporary_files(
     ended = drive(tmp_path, *through(upstream, client), environment=temporary)
     assert ended.status == 1
     ended.check_accounts()
-    assert ended.summary["errors"] == {"disk": ended.summary["failed"]}
+    assert ended.summary["errors"] == {"disk": 4}
     assert "ended with disk; the log tells each" in ended.stderr
     assert "file too large" in ended.log
 
@@ -166,7 +174,7 @@ def test_a_place_that_cannot_be_written_to(name: str, client: Path, tmp_path: Pa
     words = [word for word in files(tmp_path) if name not in word]
     done = subprocess.run(
         command(*words, *options(client, "ok/app:1"), f"--{name}-file={client}/below"),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     told = f"ocidriver: --{name}-file: cannot write {client}/below: "
@@ -185,15 +193,18 @@ def test_no_place_for_temporary_files(client: Path, tmp_path: Path) -> None:
 def test_temporary_files_that_vanish(
     skopeo: str, upstream: Upstream, tmp_path: Path, temporary: dict[str, str]
 ) -> None:
-    """As where a machine tidies up; the driver's folder holds what the clients need."""
-    driver = start(tmp_path, *through(upstream, skopeo, step=2.0), environment=temporary)
-    wait_for_outcomes(tmp_path, "ok")
-    for folder in Path(temporary["TMPDIR"]).iterdir():
-        shutil.rmtree(folder)
-    ended = finish(driver, tmp_path)
+    """As where a machine tidies up; the driver's folder holds what the clients need. The first pull removes it."""
+    client = tmp_path / "skopeo"
+    client.write_text(
+        f'#!/bin/sh\n{skopeo} "$@"\nstatus=$?\n'
+        f'case "$*" in version|--version) ;; *) rm -rf {temporary["TMPDIR"]}/* ;; esac\nexit $status\n'
+    )
+    client.chmod(0o755)
+    ended = drive(tmp_path, *through(upstream, client), environment=temporary)
     assert (ended.status, ended.stderr) == (0, "")
     ended.check_accounts()
-    assert set(ended.summary["errors"]) == {"client"}
+    assert ended.outcomes() == ["ok", "failed", "failed", "failed"]
+    assert ended.summary["errors"] == {"client": 3}
 
 
 # --- limits
@@ -207,7 +218,7 @@ def test_too_few_descriptors_for_any_run(client: Path, tmp_path: Path) -> None:
 
 def test_too_few_descriptors_for_all_workers(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
     images = [f"slow/app-{number}:1" for number in range(20)]
-    words = options(client, *images, workers=20, step=0.1)
+    words = [*options(client, *images, workers=20, step=0.001), "--passes=3"]
     ended = limited(["prlimit", "--nofile=34"], tmp_path, words, temporary)
     assert (ended.status, ended.stderr) == (0, "")
     ended.check_accounts()
@@ -219,7 +230,7 @@ def test_too_few_descriptors_for_all_workers(client: Path, tmp_path: Path, tempo
 def test_too_few_processes(processes: int, anybodys: Path) -> None:
     """Counted are threads too. Wherever it stops, one line tells of the limit."""
     images = [f"ok/app-{number}:1" for number in range(6)]
-    words = options(install(anybodys), *images, workers=6)
+    words = options(install(anybodys), *images, workers=6, step=0.1)
     ended = limited(few_processes(processes), anybodys, words, {"TMPDIR": str(anybodys)})
     assert ended.status == 1
     assert ended.stderr.count("\n") == 1
@@ -267,7 +278,7 @@ def test_too_little_memory_for_a_client(
     ended = drive(tmp_path, *through(upstream, path))
     assert ended.status == 1
     ended.check_accounts()
-    assert ended.summary["errors"] == {"client": ended.summary["failed"]}
+    assert ended.summary["errors"] == {"client": 4}
     assert "failed: client: fatal error: " in ended.log
 
 
@@ -330,16 +341,20 @@ def test_a_client_that_is_replaced_and_put_back(
     bad = client.with_name("bad")
     bad.write_text(content)
     bad.chmod(mode)
-    driver = start(tmp_path, *options(client, "ok/app:1", step=2.0), environment=temporary)
-    wait_for_outcomes(tmp_path, "ok")
+    driver = start(tmp_path, *options(client, "gate/app:1", step=60), "--grace=100", environment=temporary)
+    wait_for_launches(client)  # nothing starts while this one waits
     bad.replace(client)
+    open_gate(client)
     wait_for_outcomes(tmp_path, "failed")
     good.replace(client)
+    wait_for_outcomes(tmp_path, "ok", 2)
+    driver.send_signal(signal.SIGTERM)
     ended = finish(driver, tmp_path)
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, ended.stderr) == (143, "")
     ended.check_accounts()
     assert set(ended.summary["errors"]) == classes
-    assert ended.outcomes()[-1] == "ok"
+    outcomes = ended.outcomes()
+    assert (outcomes[:2], outcomes[-1]) == (["ok", "failed"], "ok")
 
 
 # --- the clock
@@ -356,13 +371,16 @@ def test_a_clock_that_is_set(hours: int, client: Path, tmp_path: Path, temporary
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }  # fmt: skip
     began = datetime.now().astimezone()
-    driver = start(tmp_path, *options(client, "ok/app:1", step=1.5), environment={**temporary, **faked})
+    words = [*options(client, "ok/app:1", step=60), "--grace=100"]
+    driver = start(tmp_path, *words, environment={**temporary, **faked})
     wait_for_outcomes(tmp_path, "ok")
     offset.write_text(f"{3600 * hours:+}\n")
     jumped = subprocess.run(["date", "+%s"], env={**os.environ, **faked}, capture_output=True, check=True)
     assert abs(int(jumped.stdout) - began.timestamp() - 3600 * hours) < 600
+    wait_for_outcomes(tmp_path, "ok", read(tmp_path, 0, partial=True).outcomes().count("ok") + 10)
+    driver.send_signal(signal.SIGTERM)
     ended = finish(driver, tmp_path)
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, ended.stderr) == (143, "")
     ended.check_accounts()
     seconds = [sample["seconds"] for sample in ended.summary["samples"]]
     assert all(0 < each < 60 for each in seconds)

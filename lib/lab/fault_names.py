@@ -18,7 +18,8 @@
 | | tls, tls-name | the whole server has a certificate that nobody trusts, or one for another name |
 | | ok, slow, retry | a client pulls well: at once, after a while, after a retry |
 | | refused, flood, signal, litter | a client fails: in a line, in 3 MB, by a signal, with a file left behind |
-| | stubborn, asks, daemon, orphan | a client ignores signals; reads the terminal; leaves a process, detached or not |
+| | stubborn, gate | a client ignores signals; waits until the test lets it go on |
+| | asks, daemon, orphan | a client reads the terminal; leaves a process, detached or not |
 | -BODY | json, two, text, html, commands, hostile, long, big | with a status: what the body holds |
 | | commandsjson, hostilejson, longjson, bigjson | the same as the message of a JSON error |
 | -after | | with a status: the answer has `Retry-After: 1` |
@@ -92,12 +93,12 @@ class Repertoire:
             raise ValueError(f"the rate in {text!r} is over 1; use a share such as 0.1 or 10%")
         first = found["times"] or found["first"]
         return Fault(
-            found["status"] or found["kind"],
-            found["place"],
-            rate,
-            int(first) if first else None,
-            found["body"],
-            bool(found["after"]),
+            what=found["status"] or found["kind"],
+            place=found["place"],
+            rate=rate,
+            first=int(first) if first else None,
+            body=found["body"],
+            after=bool(found["after"]),
         )
 
     def _knows(self, found: re.Match[str]) -> bool:

@@ -102,7 +102,8 @@ class Launcher:
     def running_cpu_seconds(self) -> float:
         """What the clients that run now have used so far; any thread may ask."""
         before = monotonic() - _WORTH_ASKING
-        return sum(seconds_of(pid) for pid, started in list(self._running.items()) if started < before)
+        running = list(self._running.items())
+        return sum((seconds_of(pid) for pid, started in running if started < before), 0.0)
 
     def close(self) -> None:
         for descriptor in (self._null, self._killed, self._killer):
@@ -205,13 +206,13 @@ class Launcher:
         if -returncode in SIGNALS:
             interrupted |= self._stopped(_SAME_SIGNAL)
         return Outcome(
-            returncode,
-            kept.decode("utf-8", "replace"),
-            started,
-            ended - started,
-            cpu_seconds,
-            timed_out and returncode != 0,
-            interrupted and returncode != 0,
+            returncode=returncode,
+            stderr=kept.decode("utf-8", "replace"),
+            started=started,
+            seconds=ended - started,
+            cpu_seconds=cpu_seconds,
+            timed_out=timed_out and returncode != 0,
+            interrupted=interrupted and returncode != 0,
         )
 
 

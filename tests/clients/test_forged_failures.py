@@ -258,9 +258,9 @@ def test_the_tail_of_a_long_stderr_is_enough() -> None:
 )
 def test_a_flood_costs_little(flood: str) -> None:
     """Patterns that go over the text again and again would take minutes here."""
-    started = time.perf_counter()
+    started = time.thread_time()
     for client in NAMES:
         classify(client_kind(client), 1, flood)
         client_kind(client).retries(flood, succeeded=False)
         client_kind(client).succeeded(flood)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5

@@ -16,6 +16,7 @@ from tests.support.waiting import wait_until
 KINDS: Final = {
     "ok": "exit 0",
     "slow": "sleep 0.3; exit 0",
+    "gate": 'until [ -e "@GATE@" ]; do sleep 0.05; done; exit 0',
     "hang": "sleep 600",
     "stubborn": "trap '' INT TERM HUP; sleep 600; sleep 600",
     "daemon": """setsid sleep 600 & echo $! >> "@DAEMONS@"; exit 0""",
@@ -62,9 +63,18 @@ def install(folder: Path) -> Path:
     path = folder / "crane"
     kinds = "\n".join(f"    {name}) {action} ;;" for name, action in KINDS.items())
     script = _SCRIPT.replace("@KINDS@", kinds)
-    path.write_text(script.replace("@LOG@", f"{folder}/launches").replace("@DAEMONS@", f"{folder}/daemons"))
+    path.write_text(
+        script.replace("@LOG@", f"{folder}/launches")
+        .replace("@DAEMONS@", f"{folder}/daemons")
+        .replace("@GATE@", f"{folder}/gate")
+    )
     path.chmod(0o755)
     return path
+
+
+def open_gate(client: Path) -> None:
+    """Pulls of the kind `gate` go on, those that wait and those to come."""
+    (client.parent / "gate").touch()
 
 
 def image_list(client: Path, images: Sequence[str]) -> Path:

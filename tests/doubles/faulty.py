@@ -32,6 +32,7 @@ from typing import Final, final
 from lib.lab.fault_names import Fault, Repertoire
 from tests.doubles.answers import BODIES, KINDS, Answer, serve_well, status_answer
 from tests.doubles.exchange import PLACES, Exchange, Request, parse_request
+from tests.support.waiting import SECONDS
 
 CERTIFICATES: Final = {
     "tls": Path(__file__).parent / "tls" / "loopback.pem",
@@ -168,9 +169,9 @@ class FaultyRegistry:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(SECONDS)
         self._loop.close()
 
     @property
@@ -191,7 +192,7 @@ class FaultyRegistry:
         return f"{_join(listener.address)}/{fault}/{name}"
 
     def _start(self, listener: Listener) -> Listener:
-        asyncio.run_coroutine_threadsafe(listener.start(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(listener.start(), self._loop).result(SECONDS)
         self._listeners.append(listener)
         return listener
 

@@ -54,9 +54,14 @@ class Unsteady:
         logs = [path.read_text() for path in self._folder.glob("access-*")]
         return Counter(f"{name}:{tag}" for log in logs for name, tag in MANIFEST_GIVEN.findall(log))
 
-    def shake(self, seconds: float, going_on: Callable[[], bool]) -> None:
-        """Each trouble once, in a random order, each for so many seconds and so long a calm after it; then again."""
-        while going_on():
+    def shake(self, seconds: float, least: float) -> None:
+        """Each trouble once, in a random order, each for so many seconds and so long a calm after it.
+
+        All of it again, until the `least` seconds are over.
+        """
+        end = time.monotonic() + least
+        again = True
+        while again:
             troubles = [
                 self._down,
                 self._held,
@@ -66,9 +71,9 @@ class Unsteady:
             ]
             self._random.shuffle(troubles)
             for trouble in troubles:
-                if going_on():
-                    trouble(seconds)
-                    time.sleep(seconds)
+                trouble(seconds)
+                time.sleep(seconds)
+            again = time.monotonic() < end
 
     def _down(self, seconds: float) -> None:
         self._kill()

@@ -13,6 +13,7 @@ from yarl import URL
 
 from lib.http import credentials
 from lib.http.credentials import Credentials, CredentialsError, Login
+from tests.support.waiting import SECONDS
 
 SECRET = "s3cret-pw"
 
@@ -272,17 +273,17 @@ def test_a_helper_that_hangs_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.3)
-    env = helper(tmp_path, "slow", f"(sleep 1; touch {tmp_path}/alive) & sleep 30")
+    env = helper(tmp_path, "slow", f"(sleep 1; touch {tmp_path}/alive) & sleep 600")
     started = time.monotonic()
     with pytest.raises(CredentialsError, match="hangs"):
         configured(tmp_path, {"credsStore": "slow"}, **env).lookup("reg")
-    assert time.monotonic() - started < 20  # not the 30 it would take
+    assert time.monotonic() - started < SECONDS  # not the 600 it would take
     time.sleep(1.0)
     assert not (tmp_path / "alive").exists()
 
 
 def test_abandon_ends_a_running_helper(tmp_path: Path) -> None:
-    env = helper(tmp_path, "slow", f"touch {tmp_path}/started; sleep 30")
+    env = helper(tmp_path, "slow", f"touch {tmp_path}/started; sleep 600")
     found = configured(tmp_path, {"credsStore": "slow"}, **env)
     failures: list[Exception] = []
 
@@ -297,7 +298,7 @@ def test_abandon_ends_a_running_helper(tmp_path: Path) -> None:
     while not (tmp_path / "started").exists():
         time.sleep(0.01)
     found.abandon()
-    thread.join(2)
+    thread.join(SECONDS)
     assert not thread.is_alive()
     assert len(failures) == 1
 

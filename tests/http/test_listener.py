@@ -15,6 +15,7 @@ from aiohttp import web
 from lib.http.listener import Listener
 from lib.http.network import Network
 from tests.support.asking import get
+from tests.support.waiting import SECONDS, wait_until
 
 MOST = 5
 
@@ -32,7 +33,7 @@ def port(network: Network) -> Iterator[int]:
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
 
 
 def asked(port: int) -> str:
@@ -52,7 +53,7 @@ def test_of_too_many_connections_the_oldest_ends_and_a_new_one_is_served(port: i
     for stranger in strangers:
         send(stranger, begun)
     assert asked(port) == "GET /x"
-    assert sum(is_closed(stranger) for stranger in strangers) >= 3 * MOST
+    wait_until(lambda: sum(is_closed(stranger) for stranger in strangers) >= 3 * MOST)
     for stranger in strangers:
         stranger.close()
 
@@ -135,8 +136,8 @@ def test_the_end_does_not_wait_for_a_request_that_never_comes(network: Network) 
         assert asked(port) == "GET /x"
         began = time.monotonic()
         network.run(listener.close())
-        assert time.monotonic() - began < 30  # aiohttp's own patience is a minute
-        assert is_closed(silent)
+        assert time.monotonic() - began < 50  # aiohttp's own patience is a minute
+        wait_until(lambda: is_closed(silent))
 
 
 def test_what_asyncio_cannot_tell_anybody_is_one_line(

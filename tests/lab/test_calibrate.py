@@ -31,11 +31,11 @@ def test_the_registry_serves_the_real_clients(
     ended = drive(
         tmp_path,
         *(f"--pullthrough-url={registry.address}", f"--registry-url={registry.address}", "--layout=direct"),
-        *("--workers=2", "--iteration-seconds=0.2", f"--client={client}", f"--batch={batch}"),
+        *("--workers=2", "--passes=2", f"--client={client}", f"--batch={batch}"),
     )
     assert (ended.status, ended.stderr, ended.summary["failed"]) == (0, "", 0)
     ended.check_accounts()
-    assert ended.summary["images"] == 10
+    assert (ended.summary["images"], ended.summary["pulled"]) == (10, 20)
 
 
 def test_it_refuses_what_it_has_not(registry: Server, crane: str) -> None:

@@ -15,6 +15,7 @@ from tests.support.driving import command, files, read
 from tests.support.ports import taken_port
 from tests.support.processes import descendants, wait_until_gone
 from tests.support.running import run as run_program
+from tests.support.waiting import SECONDS
 
 SMALL = ("--groups=2", "--images=3", "--layers=1", "--layer-size=1KiB")
 
@@ -64,13 +65,13 @@ def test_the_load_test_runs_against_a_lab_and_ends_with_it(
     del crane
     done = run(
         "lab", f"--cache={cache}", f"--upstream={upstream}", *SMALL,
-        "--", "--patterns=-0001,-0002", "--iteration-seconds=0.5", *files(tmp_path), environment=temporary,
+        "--", "--patterns=-0001,-0002", "--passes=2", *files(tmp_path), environment=temporary,
     )  # fmt: skip
     ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
     assert (ended.status, ended.stderr) == (0, "")
     ended.check_accounts()
     assert ended.summary["failed"] == 0
-    assert ended.summary["images"] == 6
+    assert (ended.summary["images"], ended.summary["pulled"]) == (6, 12)
     assert ended.summary["settings"]["layout"] == ("ociregistry" if cache == "embedded" else "distribution")
 
 
@@ -78,7 +79,7 @@ def test_faults_of_the_cache_reach_the_clients(crane: str, tmp_path: Path) -> No
     del crane
     done = run(
         "lab", *SMALL, "--fault=manifest-404:2x", "--latency=1",
-        "--", "--patterns=-0001", "--iteration-seconds=0.5", "--client=crane", *files(tmp_path),
+        "--", "--patterns=-0001", "--passes=1", "--client=crane", *files(tmp_path),
     )  # fmt: skip
     ended = read(tmp_path, done.returncode, done.stdout, done.stderr)
     ended.check_accounts()
@@ -88,7 +89,7 @@ def test_faults_of_the_cache_reach_the_clients(crane: str, tmp_path: Path) -> No
 
 def test_a_lab_from_any_folder(crane: str, tmp_path: Path) -> None:
     del crane
-    words = ("lab", *SMALL, "--", "--patterns=.", "--dry-run", "--iteration-seconds=0.1")
+    words = ("lab", *SMALL, "--", "--patterns=.", "--dry-run", "--passes=1")
     done = run_program(*command(*words), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -124,13 +125,11 @@ def test_whatever_ends_a_lab_nothing_is_left(
     children = descendants(lab.pid)
     assert len(children) >= 2
     lab.send_signal(number)
-    out, err = lab.communicate(timeout=30)
+    out, err = lab.communicate(timeout=SECONDS)
     assert (lab.returncode, out, err) == (status, "", "")
     wait_until_gone(children)
     if number == signal.SIGKILL:
-        again = run(
-            "lab", *SMALL, "--", "--patterns=.", "--dry-run", "--iteration-seconds=0.1", environment=temporary
-        )
+        again = run("lab", *SMALL, "--", "--patterns=.", "--dry-run", "--passes=1", environment=temporary)
         assert again.returncode == 0
 
 
@@ -162,5 +161,5 @@ def test_what_the_lab_prints_can_be_run(crane: str, tmp_path: Path) -> None:
         assert json.loads((tmp_path / "summary.json").read_text())["pulled"] > 0
     finally:
         lab.send_signal(signal.SIGINT)
-        lab.wait(30)
+        lab.wait(SECONDS)
         lab.stdout.close()

@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 from tests.support.processes import descendants, wait_until_gone
 from tests.support.running import run
 from tests.support.summaries import DOCUMENT, a_summary
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 SHORT = ("--iteration-seconds", "0.5", "--tally-seconds", "1")
 
@@ -37,7 +37,7 @@ def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen[s
 def test_the_demo_runs_the_driver_and_tells_the_result(tmp_path: Path, crane: str) -> None:
     del crane
     with start(tmp_path / "out", *SHORT) as demo:
-        shown = demo.communicate(timeout=90)[0]
+        shown = demo.communicate(timeout=2 * SECONDS)[0]
     assert demo.returncode == 0, shown
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     metrics = (tmp_path / "out" / "metrics.tsv").read_text()
@@ -90,7 +90,7 @@ def test_the_demo_leaves_no_process_whatever_ends_it(
         below = descendants(demo.pid)
         assert len(below) >= 2
         demo.send_signal(number)
-        shown = demo.communicate(timeout=60)[0]
+        shown = demo.communicate(timeout=SECONDS)[0]
     assert demo.returncode == status, shown
     wait_until_gone(below)
     if number != signal.SIGKILL:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from lib.lab import populate as populating
 from lib.lab.image_words import ADJECTIVES, NOUNS
 from lib.lab.images import Layer, digest_of, layers_of
 from lib.lab.populate import ACCEPTED_TYPES, Population, PushRefused, image_names, populate
@@ -28,6 +29,7 @@ from tests.support.asking import ask
 from tests.support.paths import ROOT
 from tests.support.programs import or_skip
 from tests.support.running import run
+from tests.support.waiting import SECONDS
 
 SMALL = Population(groups=2, images=3, layers=2, layer_size=700)
 KINDS = {"crane": crane_registry, "docker-registry": docker_registry}
@@ -257,14 +259,15 @@ def test_credentials_in_the_url_are_used() -> None:
         assert pushes(server) == 6
 
 
-def test_a_server_that_comes_back_in_time_is_no_failure() -> None:
+def test_a_server_that_comes_back_in_time_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populating, "ATTEMPTS", 100)
     with crane_registry() as gone:
         port = int(gone.address.rpartition(":")[2])
     with ThreadPoolExecutor(1) as thread:
         pushing = thread.submit(push, gone.address, SMALL)
         time.sleep(0.1)
         with crane_registry(port=port) as server:
-            assert pushing.result(timeout=30) == image_names(SMALL)
+            assert pushing.result(timeout=SECONDS) == image_names(SMALL)
             assert pushes(server) == len(image_names(SMALL))
 
 

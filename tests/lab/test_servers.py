@@ -95,10 +95,10 @@ def test_a_server_can_come_back_on_its_port() -> None:
 
 def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     silent = tmp_path / "crane"
-    silent.write_text("#!/bin/sh\necho 'thinking'\nexec sleep 60\n")
+    silent.write_text("#!/bin/sh\necho 'thinking'\nexec sleep 600\n")
     silent.chmod(0o755)
     monkeypatch.setattr(servers, "find_program", lambda *_names, **_hint: str(silent))
-    monkeypatch.setattr(servers, "READY_SECONDS", 0.5)
+    monkeypatch.setattr(servers, "READY_SECONDS", 2.0)
     with pytest.raises(ServerFailed, match="not ready in time: thinking"), crane_registry():
         pass
 

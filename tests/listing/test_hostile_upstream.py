@@ -44,7 +44,7 @@ def driven(handler: Handler, folder: Path, *options: str) -> tuple[Ended, int]:
 def measured(url: str, folder: Path, options: Sequence[str]) -> tuple[Ended, int]:
     done = run(
         *(sys.executable, "-c", MEASURED, SCRIPT, *files(folder), f"--registry-url={url}"),
-        *("--pullthrough-url=127.0.0.1:1", "--workers=1", "--iteration-seconds=0.1", "--dry-run", *options),
+        *("--pullthrough-url=127.0.0.1:1", "--workers=1", "--passes=1", "--dry-run", *options),
         cwd=ROOT,
     )
     *out, memory = done.stdout.splitlines()

@@ -58,7 +58,7 @@ def test_a_list_that_cannot_be_used_is_wrong_usage_in_one_line(content: bytes | 
         path.write_bytes(content)
     urls = ("--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--workers=1", "--dry-run")
     done = subprocess.run(
-        command(*urls, f"--image-list={path}"), capture_output=True, text=True, timeout=60, check=False
+        command(*urls, f"--image-list={path}"), capture_output=True, text=True, timeout=100, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib.http import paging
 from lib.http.credentials import Credentials
-from lib.http.paging import Pages
+from lib.http.paging import PagedList, Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.listing import upstream
 from lib.listing.upstream import Repository, list_repositories
@@ -92,12 +92,9 @@ def test_of_a_long_string_little_is_kept() -> None:
             registry = Registry(server.url, session, Credentials({}, {}), log=print)
             catalog = Pages(
                 registry,
-                "/v2/_catalog",
-                "repositories",
-                valid=valid_repository,
+                PagedList("/v2/_catalog", "repositories", valid_repository, 2 << 20),
                 skip=skipped.append,
                 log=print,
-                max_bytes=2 << 20,
             )
             return [name async for page in catalog.read() for name in page]
 
@@ -237,11 +234,14 @@ def test_tags_that_are_all_refused_are_an_error(status: int) -> None:
 
 
 def test_many_broken_repositories_do_not_take_hours() -> None:
-    started = time.monotonic()
+    """Once a few have failed in spite of many requests, each of the others gets one."""
     content: dict[str, Sequence[object] | int | None] = {f"bad{i:03}": 503 for i in range(300)}
-    repositories, _, log = listing(Catalog({**content, "good": ["v1"]}), retry_seconds=1.0, concurrency=8)
+    repositories, server, log = listing(
+        Catalog({**content, "good": ["v1"]}), retry_seconds=1.0, concurrency=8
+    )
     assert names_of(repositories) == ["good"]
-    assert time.monotonic() - started < 20
+    asked = Counter(each.target.partition("?")[0] for each in server.seen)
+    assert sum(count > 1 for count in asked.values()) < 50
     assert len(log) == 21
 
 
@@ -281,22 +281,21 @@ def test_an_upstream_that_dies_is_one_clear_line() -> None:
 
 
 def test_a_cancelled_listing_ends_at_once_with_its_tasks() -> None:
-    async def run() -> tuple[float, int]:
+    async def run() -> tuple[int, int]:
         async with serving(Catalog(many(500), delay=0.2)) as server:
             task = asyncio.ensure_future(listed(server.url))
-            await asyncio.sleep(0.6)
-            before = time.monotonic()
+            while len(server.seen) < 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            took = time.monotonic() - before
             await asyncio.sleep(0.25)
             asked = len(server.seen)
             await asyncio.sleep(0.3)
-            return took, len(server.seen) - asked
+            return asked, len(server.seen) - asked
 
-    took, later = asyncio.run(run())
-    assert took < 5
+    asked, later = asyncio.run(run())
+    assert asked < 500
     assert later == 0
 
 

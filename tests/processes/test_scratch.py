@@ -15,7 +15,7 @@ from lib.processes.guard import MARK, Guard, marked
 from lib.processes.scratch import Scratch
 from tests.support.paths import ROOT
 from tests.support.processes import alive
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_no_link_leads_a_later_start_elsewhere(tmp_path: Path) -> None:
 
 def test_the_guard_ends_what_a_client_left_and_nothing_else(tmp_path: Path) -> None:
     left, other = (
-        subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: mark}, start_new_session=True)
+        subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: mark}, start_new_session=True)
         for mark in (str(tmp_path), f"{tmp_path}x")
     )
     try:
@@ -80,7 +80,7 @@ def test_the_guard_ends_what_a_client_left_and_nothing_else(tmp_path: Path) -> N
             while not (found := marked(str(tmp_path))):
                 pass  # a process shows its environment a moment after its start
             assert found == [left.pid]
-        assert left.wait(10) == -signal.SIGKILL
+        assert left.wait(SECONDS) == -signal.SIGKILL
         assert other.poll() is None
         assert tmp_path.exists()
     finally:
@@ -94,9 +94,9 @@ import os, subprocess, sys, time
 from lib.processes.guard import MARK, Guard
 from lib.processes.scratch import Scratch
 with Scratch() as scratch, Guard(str(scratch.path)):
-    client = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(scratch.path)}, start_new_session=True)
+    client = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: str(scratch.path)}, start_new_session=True)
     print(client.pid, scratch.path, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

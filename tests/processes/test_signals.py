@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import threading
-import time
 
 import pytest
 
@@ -30,10 +29,8 @@ def test_waiting_ends_with_a_signal() -> None:
     stop = Stop()
     assert not stop.wait(0.01)
     threading.Timer(0.1, stop.request, [signal.SIGINT]).start()
-    started = time.monotonic()
-    assert stop.wait(30)
-    assert time.monotonic() - started < 10
-    assert stop.wait(30)  # it came before
+    assert stop.wait(3600)
+    assert stop.wait(3600)  # it came before
 
 
 def test_a_signal_ends_what_the_network_waits_for() -> None:
@@ -41,6 +38,6 @@ def test_a_signal_ends_what_the_network_waits_for() -> None:
     with Network(stop) as network, stop.listening():
         threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
         with pytest.raises(Stopped):
-            network.run_until_stop(asyncio.sleep(30))
+            network.run_until_stop(asyncio.sleep(3600))
         with pytest.raises(Stopped):
-            network.run_until_stop(asyncio.sleep(30))
+            network.run_until_stop(asyncio.sleep(3600))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -11,7 +12,7 @@ import subprocess
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,14 @@ import pytest
 from lib.progress.live import LiveView
 from lib.progress.snapshot import Watch
 from lib.results.output import Outputs
-from tests.doubles.fake_crane import install
-from tests.support.driving import between_nobody, command, drive, files, read
+from tests.doubles.fake_crane import install, open_gate
+from tests.support.driving import between_nobody, command, drive, files, read, wait_for_log
 from tests.support.terminal import resize
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 CTRL_C, CTRL_Q, CTRL_S = b"\x03", b"\x11", b"\x13"
+# What a test writes to a terminal when the run has ended.
+LAST = b"<the end>"
 
 
 @pytest.fixture
@@ -96,7 +99,7 @@ class Screen:
 
 @dataclass
 class OnTerminal:
-    """A run on a terminal of its own; `reader` collects what it shows."""
+    """A run on a terminal of its own; a thread collects what it shows."""
 
     process: subprocess.Popen[bytes]
     master: int
@@ -107,13 +110,24 @@ class OnTerminal:
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def wait_for(self, text: str, seconds: float = 20.0) -> None:
-        wait_until(lambda: text.encode() in self.data, seconds, describe=self.data.decode)
+    def wait_for(self, text: str) -> None:
+        wait_until(lambda: text.encode() in self.data, describe=self.data.decode)
 
-    def end(self) -> tuple[int, Screen]:
-        status = self.process.wait(timeout=60)
-        time.sleep(0.2)
-        return status, Screen(self.data.decode())
+    def hold(self) -> None:
+        """Type Ctrl-S, and wait until the terminal shows nothing more: no drawing is longer in coming than a second."""
+        self.type(CTRL_S)
+        seen = -1
+        while seen != len(self.data):
+            seen = len(self.data)
+            time.sleep(1.2)
+
+    def end(self, *, held: bool = False) -> tuple[int, Screen]:
+        """Wait for its end, and until all that the terminal shows is here."""
+        status = self.process.wait(timeout=SECONDS)
+        if not held:
+            os.write(self.slave, LAST)
+            wait_until(lambda: LAST in self.data)
+        return status, Screen(self.data.replace(LAST, b"").decode())
 
 
 @pytest.fixture
@@ -162,46 +176,53 @@ def _collect(running: OnTerminal) -> None:
             running.data += data
 
 
-def options(client: Path, *images: str, step: float = 1.0) -> list[str]:
-    return [*between_nobody(client, images, step, tally=0.5), "--patterns=app-0,app-1"]
+def options(client: Path, *images: str, work: Sequence[str]) -> list[str]:
+    words = between_nobody(client, images, 1.0, tally=0.1)
+    together = [word for word in words if not word.startswith("--iteration-seconds")]
+    return [*together, "--patterns=app-0,app-1", *work]
 
 
 IMAGES = ["ok/app-0:v1", "ok/app-1:v1", "refused/app-1:v2"]
-VIEW = re.compile(r" left  workers|^ending  |^CPU: |^# pattern| pulling | waiting$")
+# Two workers that start together: some work, and more than there is time for.
+SOME, ENDLESS = ("--passes=2",), ("--passes=1000000",)
+VIEW = re.compile(r" left  workers| done  workers|^ending  |^CPU: |^# pattern| pulling | waiting$")
 
 
-def check_the_end(screen: Screen, *, steps: int) -> None:
+def check_the_end(screen: Screen, last_word: str) -> None:
     """Nothing of the view is left; log, metrics and table are whole, each line in a line of its own."""
     assert screen.unknown == []
     assert not [line for line in screen.lines if VIEW.search(line)]
     assert (screen.lines[screen.row], screen.column) == ("", 0)
     logged = [line for line in screen.lines if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\t", line)]
-    for message in ("test begins", "ramp of 4 steps", "start worker 0", "stop all workers", "test ends: "):
+    for message in ("test begins", "fixed work: ", "start worker 0", last_word, "test ends: "):
         assert len([line for line in logged if line[20:].startswith(message)]) == 1, message
     header = next(k for k, line in enumerate(screen.lines) if line.startswith("workers  pulled"))
     table = screen.lines[header + 1 :]
-    assert [line.split()[0] for line in table[:steps]] == ["↑", "↑", "↓", "↓"][:steps]
-    assert re.match(r"\d+ pulled, \d+ failed", table[steps])
+    assert table[0].split()[:2] == ["→", "2"]
+    assert re.match(r"\d+ pulled, \d+ failed", table[1])
 
 
 def test_on_a_terminal_lines_stand_above_the_view(
-    client: Path, on_terminal: Callable[..., OnTerminal]
+    client: Path, on_terminal: Callable[..., OnTerminal], tmp_path: Path
 ) -> None:
-    running = on_terminal(*options(client, *IMAGES))
-    running.wait_for("2 of 2 planned")
+    images = ["gate/app-0:v1", "ok/app-1:v1", "refused/app-1:v2", "gate/app-1:v3"]
+    summary = tmp_path / "summary"
+    running = on_terminal(*options(client, *images, work=["--passes=1"]), f"--summary-file={summary}")
+    for seen in ("2 of 4 pulls done", "2 of 2 planned", "pulling gate/app-0:v1", "errors 1 refused"):
+        running.wait_for(seen)
+    open_gate(client)
     status, screen = running.end()
     assert status == 0
-    check_the_end(screen, steps=4)
-    assert len([line for line in screen.lines if re.match(r".{19}\t\d+\.\d{6}\t", line)]) == 8
-    assert b"pulling ok/app-0:v1" in running.data
-    assert b"errors " in running.data
+    check_the_end(screen, "all workers have finished their passes")
+    intervals = len(json.loads(summary.read_text())["samples"])
+    assert len([line for line in screen.lines if re.match(r".{19}\t\d+\.\d{6}\t", line)]) == intervals
 
 
 @pytest.mark.parametrize(("stop", "status"), [("ctrl-c", 130), (signal.SIGTERM, 143)])
 def test_a_stop_leaves_the_terminal_as_it_was(
     stop: str | signal.Signals, status: int, client: Path, on_terminal: Callable[..., OnTerminal]
 ) -> None:
-    running = on_terminal(*options(client, *IMAGES))
+    running = on_terminal(*options(client, *IMAGES, work=ENDLESS), "--grace=100")
     running.wait_for("2 of 2 planned")
     if isinstance(stop, signal.Signals):
         running.process.send_signal(stop)
@@ -209,7 +230,7 @@ def test_a_stop_leaves_the_terminal_as_it_was(
         running.type(CTRL_C)
     ended, screen = running.end()
     assert ended == status
-    check_the_end(screen, steps=2)
+    check_the_end(screen, "stop all workers")
     told = [line for line in screen.lines if "stopping: clients have" in line]
     assert len(told) == 1  # by the log, which is seen
 
@@ -218,7 +239,7 @@ def test_stdout_that_is_no_terminal_gets_its_lines_alone(
     client: Path, on_terminal: Callable[..., OnTerminal], tmp_path: Path
 ) -> None:
     with (tmp_path / "stdout").open("wb") as stdout:
-        running = on_terminal(*options(client, *IMAGES, step=0.4), stdout=stdout.fileno())
+        running = on_terminal(*options(client, *IMAGES, work=SOME), stdout=stdout.fileno())
         status, screen = running.end()
     assert status == 0
     text = (tmp_path / "stdout").read_text()
@@ -236,25 +257,28 @@ def test_a_held_terminal_holds_nothing_up(
     on_terminal: Callable[..., OnTerminal],
     tmp_path: Path,
 ) -> None:
-    running = on_terminal(*files(tmp_path), *options(client, *IMAGES))
-    running.wait_for("1 of 1 planned")
-    running.type(CTRL_S)
-    time.sleep(1)
+    """One that waited for the terminal would never end."""
+    images = ["ok/app-0:v1", "gate/app-1:v1"]
+    running = on_terminal(*files(tmp_path), *options(client, *images, work=["--passes=3"]), "--grace=100")
+    running.wait_for("1 of 2 planned")
+    running.hold()
     seen = len(running.data)
     if stop is not None:
         running.process.send_signal(stop)
-    ended, _ = running.end()
+        wait_for_log(tmp_path, "stop all workers")
+    open_gate(client)
+    ended, _ = running.end(held=True)
     assert ended == status
     assert len(running.data) == seen
     result = read(tmp_path, ended)
-    assert result.summary["elapsed_seconds"] < 6
     result.check_accounts()
+    assert result.summary["pulled"] == (6 if stop is None else 4)
     running.type(CTRL_Q)
 
 
 @pytest.mark.parametrize("words", [["--progress=never"], ["--progress=auto"]])
 def test_off_on_a_terminal(words: list[str], client: Path, on_terminal: Callable[..., OnTerminal]) -> None:
-    running = on_terminal(*options(client, *IMAGES, step=0.3), *words, environment={"CI": "true"})
+    running = on_terminal(*options(client, *IMAGES, work=SOME), *words, environment={"CI": "true"})
     status, _ = running.end()
     assert status == 0
     assert b"\x1b" not in running.data
@@ -262,7 +286,8 @@ def test_off_on_a_terminal(words: list[str], client: Path, on_terminal: Callable
 
 
 def test_always_in_a_pipe_is_a_plain_line_every_tally(client: Path, tmp_path: Path) -> None:
-    ended = drive(tmp_path, *options(client, *IMAGES), "--progress=always")
+    words = [*between_nobody(client, IMAGES, 0.5), "--patterns=app-0,app-1", "--progress=always"]
+    ended = drive(tmp_path, *words)
     assert ended.status == 0
     lines = ended.stderr.splitlines()
     assert len(lines) == len(ended.metrics) == 8
@@ -279,5 +304,5 @@ def test_always_in_a_pipe_is_a_plain_line_every_tally(client: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("words", [[], ["--progress=auto"], ["--progress", "never"]])
 def test_nothing_in_a_pipe(words: list[str], client: Path, tmp_path: Path) -> None:
-    ended = drive(tmp_path, *options(client, *IMAGES, step=0.2), *words)
+    ended = drive(tmp_path, *options(client, *IMAGES, work=SOME), *words)
     assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")

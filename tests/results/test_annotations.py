@@ -155,7 +155,7 @@ def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, capfd: pytest.
 def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
     client, step_summary = install(tmp_path), tmp_path / "step.md"
     ended = drive(
-        tmp_path, *between_nobody(client, ["ok/app:1", "refused/app:1"], 0.2), "--workers=1",
+        tmp_path, *between_nobody(client, ["ok/app:1", "refused/app:1"], 0.2), "--workers=1", "--passes=2",
         "--threshold=errors.refused<=0", f"--annotations={choice}",
         environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(step_summary)},
     )  # fmt: skip
@@ -166,6 +166,7 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
         assert (told, step_summary.exists()) == ([], False)
         return
     failed = ended.summary["errors"]["refused"]
+    assert failed == 2
     assert told[0].startswith("::error title=ocidriver%3A threshold missed::errors.refused<=0 (it was ")
     assert told[1].startswith(f"::warning title=ocidriver%3A refused::{failed} pull")
     assert "dial tcp 10.0.0.1:1: connect: connection refused" in told[1]

@@ -46,10 +46,10 @@ def test_a_run_in_github_actions_obeys_nobody_else(body: str, crane: str, tmp_pa
         done = subprocess.run(
             command(
                 f"--pullthrough-url={registry.address}", f"--registry-url={registry.address}", "--layout=distribution",
-                f"--client={crane}", f"--image-list={tmp_path}/images", "--workers=1", "--iteration-seconds=5",
+                f"--client={crane}", f"--image-list={tmp_path}/images", "--workers=1", "--passes=100",
                 "--annotations=github", "--summary-file=-", "--events-file=-",
             ),
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout.count("add-mask::forged") > 10
@@ -69,7 +69,7 @@ def test_neither_does_the_doctor(crane: str, tmp_path: Path) -> None:
                     "doctor", *words, f"--pullthrough-url={registry.address}", f"--registry-url={registry.address}",
                     "--layout=distribution", f"--client={crane}", f"--image-list={tmp_path}/images", "--workers=1",
                 ),
-                capture_output=True, text=True, timeout=60, check=False,
+                capture_output=True, text=True, timeout=100, check=False,
             )  # fmt: skip
             assert done.returncode == 1
             assert "# #[error]forged" in done.stdout

@@ -206,19 +206,19 @@ def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
         "--pullthrough-url=a",
         "--registry-url=b",
         "--patterns=.",
-        "--iteration-seconds=0.2",
+        "--passes=20",
         "--dry-run",
     ]
     words += [
         f"--image-list={listed}",
         f"--metrics-file={name}",
         f"--summary-file={name}",
-        "--tally-seconds=0.1",
+        "--tally-seconds=0.02",
     ]
     with out.open("w") as file:
         file.write("before\n")
         file.flush()
-        subprocess.run(command(*words, f"--events-file={name}"), stdout=file, check=True, timeout=60)
+        subprocess.run(command(*words, f"--events-file={name}"), stdout=file, check=True, timeout=100)
         file.write("after\n")
     text = out.read_text()
     assert text.startswith("before\n")
@@ -226,8 +226,8 @@ def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
     summary = json.loads(text[text.index("\n{\n") : -len("after\n")])
     lines = text[: text.index("\n{\n")].splitlines()
     assert sum("test begins" in line for line in lines) == 1
-    assert sum(line.count("\t") == 6 for line in lines) == len(summary["samples"]) == 4
-    assert sum(line.startswith("{") for line in lines) == summary["pulled"] > 10
+    assert sum(line.count("\t") == 6 for line in lines) == len(summary["samples"]) > 4
+    assert sum(line.startswith("{") for line in lines) == summary["pulled"] == 20
 
 
 @pytest.mark.parametrize("latency", [Latency(1, 2, 3.04, 4, 5.06, 6, 7), None])

@@ -33,7 +33,7 @@ from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes.signals import Stop
 from lib.results.prometheus import Exporter, RunCollector, _accepted_hosts
 from lib.results.run_state import Run
-from tests.doubles.fake_crane import install, launches
+from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
 from tests.support.asking import Answer, ask, get
 from tests.support.driving import between_nobody, command, wait_for_log
 from tests.support.paths import ROOT
@@ -266,7 +266,7 @@ def test_the_end_does_not_wait_for_a_client_that_asks_no_more() -> None:
             assert idle.recv(12) == b"HTTP/1.1 200"
             began = time.monotonic()
             network.run(exporter.close())
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 50  # aiohttp's own patience is a minute
 
 
 def options(client: Path, *images: str, patterns: str) -> list[str]:
@@ -278,7 +278,7 @@ def test_a_port_that_is_taken_ends_the_run_before_any_load(tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"--metrics-listen=:{other.getsockname()[1]}"
         words = command(*options(client, "ok/app:1", patterns="app"), "--log-file=/dev/null", listen)
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "Address already in use; give another port" in done.stderr
     assert launches(client) == []
@@ -292,27 +292,26 @@ def test_scraped_in_a_run_it_ends_with_the_summarys_counts(tmp_path: Path) -> No
     """The summary goes into a pipe, so that the run's end waits for the last scrape."""
     client, log, pipe = install(tmp_path), tmp_path / "log", tmp_path / "summary"
     os.mkfifo(pipe)
-    images = ("ok/app-0:1", "ok/app-1:1", "refused/app-1:1", "flood/app-0:1")
+    images = ("ok/app-0:1", "ok/app-1:1", "refused/app-1:1", "flood/app-0:1", "gate/app-0:2", "gate/app-1:2")
     words = command(
-        *options(client, *images, patterns="app-0,app-1"), "--metrics-listen=:0",
+        *options(client, *images, patterns="app-0,app-1"), "--passes=1", "--metrics-listen=:0",
         f"--log-file={log}", f"--summary-file={pipe}",
     )  # fmt: skip
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
         told = wait_for_log(tmp_path, "metrics for Prometheus at http://")
         (address,) = re.findall(r"metrics for Prometheus at http://(127\.0\.0\.1:\d+)/metrics", told)
-        seen = []
         wait_for_log(tmp_path, "start worker 1 ")
-        while "stop worker 1" not in log.read_text():
-            seen.append(scraped(address))
-            time.sleep(0.05)
+        seen = [scraped(address)]
+        wait_for_launches(client, count=len(images))
+        seen += [scraped(address) for _ in range(3)]
+        open_gate(client)
         wait_for_log(tmp_path, "\ttest ends: ")
         last = scraped(address)
         summary = json.loads(pipe.read_text())
-        assert (running.wait(timeout=10), running.stderr.read() if running.stderr else None) == (0, "")
+        assert (running.wait(timeout=100), running.stderr.read() if running.stderr else None) == (0, "")
     check(last, summary)
     assert max(total(each, "ocidriver_workers_running") for each in seen) == 2
-    # the last of them may have come just after worker 1 was to stop
-    assert {total(each, "ocidriver_workers_planned") for each in seen[:-1]} == {2}
+    assert {total(each, "ocidriver_workers_planned") for each in seen} == {2}
     assert total(last, "ocidriver_workers_running") == total(last, "ocidriver_workers_planned") == 0
     assert total(last, "ocidriver_build_info", client="crane", client_version="0.0.1") == 1
     pulled = [total(each, "ocidriver_pulls_total", outcome="ok") for each in [*seen, last]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +21,10 @@ from lib.results.summary_file import read_summary, summary_text
 from tests.doubles.fake_crane import install
 from tests.support.driving import Ended, between_nobody, drive, finish, start
 from tests.support.upstream import Upstream
+from tests.support.waiting import wait_until
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schema"
-QUICK = ("--iteration-seconds=0.5", "--tally-seconds=0.3")
+TALLY = "--tally-seconds=0.1"
 
 FORMATS = FormatChecker(formats=())
 
@@ -69,11 +69,13 @@ def test_every_field_says_what_it_means(name: str) -> None:
             assert about.get("description", "").endswith("."), field
 
 
-def with_real_crane(upstream: Upstream, crane: str, folder: Path, *options: str) -> Ended:
+def with_real_crane(
+    upstream: Upstream, crane: str, folder: Path, *options: str, load: str = "--passes=3"
+) -> Ended:
     address = upstream.address
     return drive(
         folder, f"--pullthrough-url={address}", f"--registry-url={address}", "--layout=direct",
-        f"--client={crane}", *QUICK, *options,
+        f"--client={crane}", load, TALLY, *options,
     )  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def dry(folder: Path, *options: str) -> list[str]:
     images = folder / "images"
     images.write_text("app-0:v1\napp-1:v1\n")
     urls = ("--pullthrough-url=c:1", "--registry-url=u:1")
-    return ["--dry-run", *urls, f"--image-list={images}", "--workers=2", *QUICK, *options]
+    return ["--dry-run", *urls, f"--image-list={images}", "--workers=2", TALLY, "--passes=3", *options]
 
 
 @pytest.fixture
@@ -96,7 +98,15 @@ def crane_with_failures(upstream: Upstream, crane: str, tmp_path: Path) -> Ran:
 
 @pytest.fixture
 def by_schedule(upstream: Upstream, crane: str, tmp_path: Path) -> Ran:
-    ended = with_real_crane(upstream, crane, tmp_path, "--workers=2", "--rate=5:20", "--metrics-format=jsonl")
+    ended = with_real_crane(
+        upstream,
+        crane,
+        tmp_path,
+        "--workers=2",
+        "--rate=5:20",
+        "--metrics-format=jsonl",
+        load="--iteration-seconds=0.5",
+    )
     assert (ended.status, ended.summary["steps"][0]["offered"] is None) == (0, False)
     return files_of(ended)
 
@@ -106,7 +116,7 @@ def in_batches(tmp_path: Path) -> Ran:
     """Some batches fail, so that images are pulled again alone."""
     images = [*(f"ok/app-{k}:v1" for k in range(4)), "refused/app:v1"]
     client = install(tmp_path / "bin")
-    ended = drive(tmp_path, *between_nobody(client, images, 0.5), "--workers=1", "--batch=3")
+    ended = drive(tmp_path, *between_nobody(client, images, 0.5), "--workers=1", "--passes=2", "--batch=3")
     assert (ended.status, ended.summary["latency_unit"]) == (0, "launch")
     assert ended.summary["repulled"] > 0
     return files_of(ended)
@@ -121,12 +131,8 @@ def dry_run(tmp_path: Path) -> Ran:
 
 @pytest.fixture
 def interrupted(tmp_path: Path) -> Ran:
-    words = [word for word in dry(tmp_path) if not word.startswith("--iteration-seconds")]
-    running = start(tmp_path, *words, "--iteration-seconds=60")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "metrics").exists() or not (tmp_path / "metrics").stat().st_size:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    running = start(tmp_path, *dry(tmp_path), "--passes=1000000")
+    wait_until(lambda: (tmp_path / "metrics").exists() and (tmp_path / "metrics").stat().st_size)
     running.send_signal(signal.SIGTERM)
     ended = finish(running, tmp_path)
     assert (ended.status, ended.summary["interrupted"]) == (143, True)

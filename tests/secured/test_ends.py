@@ -30,7 +30,7 @@ def test_the_private_files_are_gone_after_a_signal(
     assert config.stat().st_mode & 0o777 == 0o600
     assert PULLER.basic in config.read_text()
     running.send_signal(number)
-    running.communicate(timeout=60)
+    running.communicate(timeout=100)
     wait_until(lambda: not list((tmp_path / "tmp").iterdir()))
 
 
@@ -46,7 +46,7 @@ def test_the_next_start_removes_what_a_killed_run_and_a_killed_guard_left(
     folder = config.parent.parent
     os.kill(guard_of(folder), signal.SIGKILL)
     running.kill()
-    running.communicate(timeout=60)
+    running.communicate(timeout=100)
     assert config.exists()
     (tmp_path / "next").mkdir()
     ended = drive(tmp_path / "next", *options, environment=environment)

@@ -101,11 +101,11 @@ def test_a_kill_ends_a_call_that_has_no_answer(network: Network, tmp_path: Path,
     async def handle(request: web.Request) -> web.Response:
         if request.method == silent:
             asked.set()
-            await asyncio.sleep(60)
+            await asyncio.sleep(3600)
         return web.Response(headers={"Docker-Content-Digest": "sha256:" + "0" * 64})
 
     def kill() -> None:
-        asked.wait(30)
+        asked.wait(100)
         network.kill_all()
 
     with pruning(network, handle) as ways:

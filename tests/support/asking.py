@@ -6,6 +6,8 @@ import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tests.support.waiting import SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -28,7 +30,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Sends a request to `host:port`."""
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, timeout=SECONDS)
     try:
         connection.request(method, path, body, dict(headers or {}))
         answer = connection.getresponse()

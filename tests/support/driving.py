@@ -16,7 +16,7 @@ from lib.processes.guard import MARK
 from tests.doubles.fake_crane import image_list
 from tests.support.paths import SCRIPT
 from tests.support.processes import catches, pids, read_file
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def drive(
         capture_output=True,
         text=True,
         input=stdin,
-        timeout=100,
+        timeout=2 * SECONDS,
         check=False,
         env={**os.environ, **(environment or {})},
     )
@@ -140,7 +140,7 @@ def wait_for_log(folder: Path, words: str) -> str:
 
 def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
     """Wait for its end."""
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=SECONDS)
     return read(folder, running.returncode, out, err)
 
 

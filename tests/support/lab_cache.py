@@ -19,6 +19,7 @@ from lib.lab.cache.server import Behaviour, LabCache
 from lib.lab.images import digest_of
 from tests.support.images import Pushed, push
 from tests.support.paths import ROOT
+from tests.support.waiting import SECONDS
 
 
 class Lab:
@@ -118,6 +119,6 @@ def started(upstream: str, folder: Path, *options: str) -> Iterator[tuple[str, s
             yield line.split()[-1], process
         finally:
             process.terminate()
-            output, errors = process.communicate(timeout=10)
+            output, errors = process.communicate(timeout=SECONDS)
         assert (output, errors, process.returncode) == ("", "", 0)
         assert list(folder.glob("lab-cache-*")) == []

@@ -80,6 +80,12 @@ def catches(pid: int, number: signal.Signals) -> bool:
     return found is not None and bool(int(found[1], 16) >> (number - 1) & 1)
 
 
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether the signal was sent and has not reached the process yet."""
+    masks = re.findall(rb"^(?:Sig|Shd)Pnd:\s*(\w+)$", read_file(pid, "status"), re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
 def _state_and_parent(pid: int) -> tuple[bytes, int]:
     """The state is empty when the process is gone."""
     state, parent = (read_file(pid, "stat").rpartition(b")")[2].split() or [b"", b"0"])[:2]

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.waiting import SECONDS
+
 
 def run(
     *argv: object, environment: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: str = ""
@@ -19,6 +21,6 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=SECONDS,
         check=False,
     )

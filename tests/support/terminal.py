@@ -14,9 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support.programs import find
-from tests.support.waiting import wait_until
-
-_SECONDS = 40.0
+from tests.support.waiting import SECONDS, wait_until
 
 
 def resize(terminal: int, width: int, height: int = 24) -> None:
@@ -50,7 +48,7 @@ class Tmux:
         without = {name: value for name, value in os.environ.items() if name != "TMUX"}
         done = subprocess.run(
             ["tmux", "-S", f"{self._folder}/tmux", *words],
-            capture_output=True, text=True, timeout=20, check=True, env=without,
+            capture_output=True, text=True, timeout=SECONDS, check=True, env=without,
         )  # fmt: skip
         return done.stdout
 
@@ -105,4 +103,4 @@ class Tmux:
         return int(self._tmux("display", "-p", "#{cursor_y}"))
 
     def wait(self, happens: Callable[[], bool]) -> None:
-        wait_until(happens, _SECONDS, describe=lambda: "\n".join(self.everything()))
+        wait_until(happens, describe=lambda: "\n".join(self.everything()))

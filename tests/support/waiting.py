@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SECONDS = 30.0
-"""Far more than anything takes: a limit against hanging, not a measure."""
+SECONDS = 100.0
+"""Far more than anything takes, on a machine with much else to do: a limit against hanging, not a measure."""
 
 
 def wait_until(

@@ -41,7 +41,7 @@ def test_a_hang_lasts_until_the_cache_is_closed(upstream: str, tmp_path: Path) -
             await asyncio.wait_for(reader.read(1), 0.3)
         started_at = time.monotonic()
         await running.cache.close()
-        assert time.monotonic() - started_at < 20
+        assert time.monotonic() - started_at < 100
         writer.close()
 
     in_lab(upstream, tmp_path, work, faults=(Fault("hang"),))

@@ -34,8 +34,8 @@ def test_a_signal_ends_it_in_mid_answer_and_nothing_is_left(
             time.sleep(0.1)
             sent = time.monotonic()
             process.send_signal(number)
-            assert process.wait(5) == 0
-            assert time.monotonic() - sent < 20
+            assert process.wait(100) == 0
+            assert time.monotonic() - sent < 100
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "192.0.2.1:0", "example.org:80", "[::]:0"])

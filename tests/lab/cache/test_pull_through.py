@@ -207,7 +207,7 @@ def test_an_end_in_mid_fetch_leaves_nothing(upstream: str, tmp_path: Path) -> No
             assert not pull.done()
             started_at = time.monotonic()
             await running.cache.close()
-            assert time.monotonic() - started_at < 20
+            assert time.monotonic() - started_at < 100
             assert stored(tmp_path) == []
             with contextlib.suppress(aiohttp.ClientError):
                 await pull
