@@ -37,6 +37,7 @@ from tests.support.driving import (
     wait_for_outcomes,
 )
 from tests.support.images import push
+from tests.support.processes import read_file
 from tests.support.programs import needs, or_skip
 from tests.support.running import run
 from tests.support.upstream import Upstream
@@ -520,4 +521,21 @@ def test_prunes(way: str, tmp_path: Path) -> None:
     assert ended.summary["pulled"] == ended.summary["pruned"] == passes * len(images)
     # the way is tried out before, with a name that does not exist
     assert (deletes >= len(images)) == (way == "HTTP DELETE")
+    check_nothing_left(ended)
+
+
+def test_a_containerd_that_ends_in_mid_run(cache: Server, upstream: Upstream, tmp_path: Path) -> None:
+    """Each further pull fails by the client's fault; the run ends and leaves nothing."""
+    running = start(
+        tmp_path, *servers(cache, upstream), "--patterns=-0001", "--iteration-seconds=60", "--keep-going",
+    )  # fmt: skip
+    wait_for_outcomes(tmp_path, "ok", 3)
+    home = home_of((tmp_path / "log").read_text())
+    (daemon,) = (pid for pid in processes_of(home) if b"--config" in read_file(pid, "cmdline"))
+    os.kill(daemon, signal.SIGKILL)
+    wait_for_outcomes(tmp_path, "failed")
+    running.send_signal(signal.SIGTERM)
+    ended = finish(running, tmp_path)
+    ended.check_accounts()
+    assert set(ended.summary["errors"]) == {"client"}
     check_nothing_left(ended)
