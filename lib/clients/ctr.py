@@ -10,8 +10,10 @@ Its own error is the first line that begins with ``ctr: ``. Log lines before it 
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -25,6 +27,8 @@ from .containerd import Containerd, Namespaces, find_containerd
 from .files import authorities_environment, write_private
 from .go_words import QUOTED, crash_or_last_line, own_class
 
+# What a line at a terminal may hold (termios(3), canonical mode), and ctr's buffer.
+_LONGEST_PASSWORD: Final = 4000
 # Seconds that ctr waits for containerd; without a limit it waits ten.
 _CONNECT: Final = "5s"
 
@@ -64,7 +68,7 @@ class Ctr:
         self._hosts = hosts
         self._namespaces = namespaces
         self._service = service
-        self._warned = False
+        self._warned = threading.Lock()  # held for good once the user was warned
 
     @staticmethod
     def version_in(output: str) -> str | None:
@@ -75,7 +79,7 @@ class Ctr:
     @classmethod
     def set_up(cls, executable: Executable, orders: Orders) -> Ctr:
         """Writes `hosts.toml`, and starts a containerd unless the user names one."""
-        _refuse_identity_token(orders)
+        _check_login(orders)
         service = None if orders.containerd_socket else find_containerd(executable.path, orders)
         address = orders.containerd_socket if service is None else service.address
         namespaces = Namespaces(executable.path, address)
@@ -100,7 +104,7 @@ class Ctr:
             *("content", "fetch", "--hosts-dir", str(self._hosts), "--platform", self._orders.platform),
             # 1.6 and 1.7 pull only what this platform needs, and do not know the option
             *(["--skip-metadata"] if _major(self.executable.version) >= 2 else []),
-            *(["--user", login.username] if login is not None and login.username else []),
+            *([f"--user={login.username}"] if login is not None and login.username else []),
             reference,
         ]
 
@@ -154,9 +158,8 @@ class Ctr:
         return not (_UPSTREAM_ASKED.search(log) or _only_an_index(log))
 
     def _warn_if_skipped(self, stderr: str) -> None:
-        if self._warned or not _skipped(stderr):
+        if self._warned.locked() or not _skipped(stderr) or not self._warned.acquire(blocking=False):
             return
-        self._warned = True
         self._orders.caution(
             f"containerd at {self._namespaces.address} already holds layers, and does not pull them again: "
             'set content_sharing_policy = "isolated" in its configuration, or leave out --containerd-socket'
@@ -206,19 +209,28 @@ def _write_hosts(orders: Orders) -> Path:
     return folder
 
 
-def _refuse_identity_token(orders: Orders) -> None:
+def _check_login(orders: Orders) -> None:
+    """Raises RunError for a login that cannot be given to ctr without showing it to everybody."""
     login = orders.login
-    if login is not None and login.identity_token and not login.registry_token:
+    if login is None or login.registry_token:
+        return
+    server = urlsplit(orders.server_url).netloc
+    if login.identity_token:
         raise RunError(
             f"ctr takes an identity token only on its command line, where everybody can read it; {login.path} has one "
-            f"for {urlsplit(orders.server_url).netloc}: log in with a name and a password, or use another client"
+            f"for {server}: log in with a name and a password, or use another client"
+        )
+    password = login.password.encode()
+    if not 0 < len(password) <= _LONGEST_PASSWORD or any(byte < 0x20 or byte == 0x7F for byte in password):
+        raise RunError(
+            f"ctr reads a password as one line of at most {_LONGEST_PASSWORD} bytes; {login.path} has another one "
+            f"for {server}: use another client"
         )
 
 
 def _toml(value: object) -> str:
-    """A basic string (TOML 1.0)."""
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    """A basic string (TOML 1.0), which is one of JSON but for the delete character."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _major(version: str) -> int:

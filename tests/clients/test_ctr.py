@@ -278,7 +278,7 @@ def test_an_image_of_many_layers(
 def test_a_password_is_typed_and_nowhere_else(lab: CtrLab, registry: FaultyRegistry, daemon: Daemon) -> None:
     ready = fault(lab, registry, "manifest-401", login=LOGIN)
     assert ready.answer == b"secret"
-    assert "--user" in ready.argv
+    assert "--user=tester" in ready.argv
     assert not any("secret" in word for word in (*ready.argv, *ready.environment.values()))
     hosts = Path(ready.argv[ready.argv.index("--hosts-dir") + 1])
     assert "secret" not in (hosts / "_default" / "hosts.toml").read_text()

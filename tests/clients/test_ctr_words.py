@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lib.clients.classify import classify
-from lib.clients.ctr import Ctr
+from lib.clients.client import Executable, Orders
+from lib.clients.ctr import Ctr, _toml
+from lib.errors import RunError
+from lib.http.logins import Login
+from lib.http.tls import Tls
 from lib.processes.launch import KEPT_HEAD, KEPT_STDERR
 
 BLOB = "failed to copy: httpReadSeeker: failed open: "
@@ -192,3 +198,32 @@ def test_a_fallback_to_the_upstream_is_no_pull() -> None:
     assert not Ctr.succeeded(warned + MANIFEST)
     assert classify(Ctr, 1, warned + MANIFEST).error_class == "client"
     assert classify(Ctr, 1, f"{warned}ctr: {NAME}: not found\n").error_class == "client"
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", 'a "quoted" \\ path', "tab\tand\nline", "delete \x7f", "bell \a", "\u00fc \U0001f600"]
+)
+def test_every_value_can_stand_in_hosts_toml(text: str) -> None:
+    """ctr asks the upstream if it cannot read the file."""
+    tomllib = pytest.importorskip("tomllib")
+    assert tomllib.loads(f"x = {_toml(text)}") == {"x": text}
+
+
+@pytest.mark.parametrize("password", ["", "two\nlines", "x" * 4001, "a\x03b", "a\x7fb"])
+def test_a_password_that_cannot_be_typed_is_refused_in_one_line(password: str, tmp_path: Path) -> None:
+    def orders(login: Login) -> Orders:
+        return Orders(
+            platform="linux/amd64", host="up:5000", server_url="https://cache:5000", verify=True,
+            folder=lambda name: tmp_path / name, tls=Tls(), login=login, elsewhere=lambda place: place,
+            environment={}, caution=lambda _: None, containerd_socket="/absent/c.sock",
+        )  # fmt: skip
+
+    login = Login(username="me", password=password, path=tmp_path / "config.json")
+    with pytest.raises(RunError) as refused:
+        Ctr.set_up(Executable("/bin/false", "1.6"), orders(login))
+    assert str(refused.value) == (
+        f"ctr reads a password as one line of at most 4000 bytes; {tmp_path}/config.json has another one for "
+        "cache:5000: use another client"
+    )
+    with pytest.raises(RunError, match=r"containerd does not answer at /absent/c\.sock"):
+        Ctr.set_up(Executable("/bin/false", "1.6"), orders(Login(username="me", password="x" * 4000)))
