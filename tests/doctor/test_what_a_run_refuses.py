@@ -252,7 +252,7 @@ PLACES = {
     "clients/containerd.py: _wait_until_it_answers": "client_setup",
     "clients/containerd.py: check": "client_setup",
     "clients/containerd.py: find_containerd": "client_setup",
-    "clients/ctr.py: _write_hosts": "client_setup",
+    "clients/ctr.py: _check_login": "client_setup",
     "clients/find.py: _ask": "found",
     "clients/find.py: _identify": "found",
     "clients/find.py: find_client": "found",
