@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -33,15 +32,10 @@ and latency over time."""
 def load_test(**options: Any) -> int:
     """Run the load test; its exit status."""
     settings = make_settings(options)
-    start_at = None
-    if settings.start_at is not None:
-        from .options.start_at import parse_start
-
-        start_at = parse_start(settings.start_at, datetime.now().astimezone())
     from .run import run
 
     words: tuple[str, ...] = click.get_current_context().obj or ()
-    return run(settings, start_at, (called(), *words))
+    return run(settings, (called(), *words))
 
 
 def _command() -> click.Command:

@@ -1,174 +1,268 @@
-"""What the workers pull and prune with: the client and its environment, the way to the server, the pruner."""
+"""The one pass from the settings to all that the load needs, in stages.
+
+`run` carries out all stages in their order. `doctor` carries out the same stages, and goes on after a failure with
+those that do not build on the failed one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
+from importlib.util import find_spec
 
-from .clients.client import Client, Orders
+from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
-from .clients.find import Found
-from .clients.table import names_of
-from .errors import RunError
+from .clients.find import Found, find_client, missing_before
+from .errors import RunError, UsageError
 from .http.connections import Connections
-from .http.logins import Login
+from .http.network import Network
 from .http.registry import RegistryError
-from .http.tls import Tls
-from .images import Image
-from .listing.selection import Selection
-from .load.pull import ClientPuller, DryPuller, Puller
-from .options.settings import Settings
-from .processes.launch import Launcher
+from .listing.selection import Listing, Selection, list_upstream, read_image_list, select
+from .load.pace import Schedule
+from .load.passes import plan_passes
+from .load.plan import Plan
+from .load.ramp import plan_ramp, plan_schedule
+from .options.settings import ITERATION_SECONDS, Settings
+from .options.start_at import parse_start
+from .processes.guard import Guard
+from .processes.limits import raise_descriptor_limit
 from .processes.scratch import Scratch
-from .servers.choose_prune import Deleter, PruneWays, PruneWish
-from .servers.gateway import Gateway, check_fit
+from .results.run_state import Run
+from .results.writable import unwritable_files
+from .servers.choose_prune import PruneWays, PruneWish
 from .servers.prune import Pruner
-from .servers.route import GATEWAY, Route, plan_route, warn_of_unservable
+from .stage import Staged, stage
+
+# The stages that a preparation with other settings takes over.
+_KEPT = ("endpoint", "scratch", "guard", "connections", "found", "ping", "listing", "selection")
+# The packages that only the report needs.
+_REPORT_PACKAGES = ("numpy", "plotly")
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """A dry run has neither client nor launcher; `pruner` is there if the user asked for pruning."""
+class Beginning(Staged):
+    """The stages before any file is opened and anybody is asked."""
 
-    puller: Puller
-    pruner: Pruner | None = None
-    client: Client | None = None
-    launcher: Launcher | None = None
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
 
+    def carry_out(self) -> None:
+        """All stages; the first failure ends them."""
+        self.start_at()
+        self.descriptors()
+        self.image_list()
+        self.report()
+        self.files()
 
-def dry_means(connections: Connections) -> Means:
-    """The means of a dry run."""
-    connections.log("dry run: nothing is pulled or pruned")
-    return Means(DryPuller())
+    @stage
+    def start_at(self) -> datetime | None:
+        """When the load begins; None if it begins at once."""
+        text = self.settings.start_at
+        return None if text is None else parse_start(text, datetime.now().astimezone())
 
+    @stage
+    def descriptors(self) -> None:
+        """Raises the limit on open files."""
+        raise_descriptor_limit()
 
-def find_means(
-    settings: Settings,
-    found: Found,
-    selection: Selection,
-    connections: Connections,
-    scratch: Scratch,
-    stopped: Callable[[float], bool],
-) -> Means:
-    """The means of a real run. Raises RunError if there is no way to the server, or none to prune it.
+    @stage
+    def image_list(self) -> Listing | None:
+        """What the user's list holds; None if there is none."""
+        return None if self.settings.image_list is None else read_image_list(self.settings.image_list)
 
-    `stopped` waits for as many seconds as it is given, or until the run is told to stop, and says whether it was.
-    """
-    images = selection.images
-    _check_options(settings, found)
-    route = plan_route(settings.under_test, found.kind, images)
-    connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
-    if settings.layout.is_ociregistry:
-        warn_of_unservable(images, connections.caution)
-    login = connections.login(route.endpoint.url)
-    _check_fit(found, route, login, connections)
-    server_url, host = route.endpoint.url, route.host
-    if route.way == GATEWAY:
-        host = _start_gateway(found, route, login, settings, connections)
-        server_url = f"http://{host}"
-    environment = client_environment(scratch)
-    orders = Orders(
-        platform=settings.platform,
-        host=host,
-        server_url=server_url,
-        verify=not settings.tls.insecure,
-        folder=scratch.folder,
-        tls=settings.tls,
-        header=route.client_header,
-        docker_config=connections.credentials.client_config(route.endpoint.host, login),
-        login=login,
-        user_configured=bool(connections.credentials.files),
-        lean=settings.lean,
-        elsewhere=scratch.elsewhere,
-        environment=environment,
-        caution=connections.caution,
-        containerd_socket=settings.containerd_socket or "",
-    )
-    client = found.kind.set_up(found.executable, orders)
-    connections.resources.callback(client.close)
-    launcher = Launcher({**environment, **client.environment}, stopped, client.answer)
-    connections.resources.callback(launcher.close)
-
-    def reference(image: Image) -> str:
-        return route.reference(host, image)
-
-    connections.log(
-        f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path / 'worker-0'))}"
-        f"{_beside(route, client, settings.tls)}"
-    )
-    puller = ClientPuller(client, launcher, reference, settings.pull_timeout)
-    if not settings.prune and not settings.prune_first:
-        return Means(puller, None, client, launcher)
-    if not settings.prune_first:
-        connections.log("the first pass finds what the cache holds already; --prune-first makes it cold too")
-    wish = PruneWish("--prune" if settings.prune else "--prune-first", settings.prune_via)
-    deleter = Deleter(client, launcher, reference, settings.pull_timeout)
-    ways = PruneWays(wish, settings.under_test, route, deleter, connections)
-    return Means(puller, ways.choose(images[0]), client, launcher)
-
-
-def _check_options(settings: Settings, found: Found) -> None:
-    """Raises RunError for an option that this client cannot carry out."""
-    able, name = found.kind.abilities, found.kind.name
-    if settings.batch > 1 and not able.takes_several:
-        raise RunError(f"--batch: {name} pulls one image per launch; leave the option out")
-    if settings.containerd_socket is not None and not able.needs_service:
-        instead = names_of(lambda able: able.needs_service)
-        raise RunError(f"--containerd-socket: {name} does not use containerd; leave it out, or use {instead}")
-
-
-def _beside(route: Route, client: Client, tls: Tls) -> str:
-    """What the command in the log needs to be repeated by hand."""
-    needs = [*client.needs()]
-    if tls.authorities:
-        needs.append(f"with {tls.ca_file} in the file that $SSL_CERT_FILE names")
-    if route.way == GATEWAY:
-        needs.append("the gateway exists during this run only")
-    return f" ({'; '.join(needs)})" if needs else ""
-
-
-def _check_fit(found: Found, route: Route, login: Login | None, connections: Connections) -> None:
-    """Raises RunError if the server wants of the client what the client cannot give."""
-    kind, server = found.kind, route.endpoint
-    registry_token = login is not None and not (login.username or login.identity_token)
-    if registry_token and not kind.abilities.takes_registry_token:
-        assert login is not None
-        raise RunError(
-            f"{kind.name} cannot use a registry token, and {login.path} has one for {server.name}; "
-            f"use {names_of(lambda able: able.takes_registry_token)}, or log in with a name and a password"
-        )
-    tls = connections.tls
-    if tls.client_cert is not None and server.tls and not kind.abilities.shows_certificate:
-        shown, hidden = (_status(route, each, connections) for each in (tls, tls.without_certificate()))
-        if shown is None:
-            return  # it does not answer: what its clients make of that is counted
-        if shown != hidden:
+    @stage
+    def report(self) -> None:
+        """Sees that the packages are there that make the report."""
+        if self.settings.report_file is None:
+            return
+        missing = [name for name in _REPORT_PACKAGES if find_spec(name) is None]
+        if missing:
             raise RunError(
-                f"{server.name} asks for a client certificate, and {kind.name} cannot show one; "
-                f"use {names_of(lambda able: able.shows_certificate)}"
+                f"--report-file: missing Python packages ({', '.join(missing)}); install what requirements.txt names, "
+                "or leave the option out"
             )
-        connections.log(f"{kind.name} shows no client certificate; {server.name} does not ask for one")
+
+    @stage
+    def files(self) -> None:
+        """Sees that every file can be written, and changes none."""
+        for message in unwritable_files(self.settings).values():
+            raise UsageError(message)
 
 
-def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
-    try:
-        ping = connections.registry(route.endpoint.url, tls=tls).ping()
-        return connections.network.run_until_stop(ping)
-    except RegistryError:
-        return None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that the load needs. `start_at` is None if it begins at once, `pruner` if nothing is pruned."""
+
+    start_at: datetime | None
+    scratch: Scratch
+    selection: Selection
+    client_setup: ClientSetup
+    pruner: Pruner | None
+    plan: Plan
+    schedule: Schedule | None
 
 
-def _start_gateway(
-    found: Found, route: Route, login: Login | None, settings: Settings, connections: Connections
-) -> str:
-    """The gateway's host and port; it runs until the resources are closed."""
-    instead = names_of(lambda able: able.sends_header or able.asks_mirror)
-    check_fit(
-        found.kind.name, instead, route.endpoint, login=login is not None, insecure=settings.tls.insecure
-    )
-    gateway = Gateway(route.endpoint.url, settings.upstream_name)
-    network = connections.network
-    host = network.run(gateway.start())
-    connections.resources.callback(lambda: network.run(gateway.close()))
-    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
-    return host
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the stages find in place.
+
+    `resources` closes what they open, and `lasting` what has to be there until the summary is written. The metrics
+    endpoint shows `state`.
+    """
+
+    network: Network
+    resources: ExitStack
+    lasting: ExitStack
+    stopped: Callable[[float], bool]
+    log: Callable[[str], None]
+    warn: Callable[[str], None]
+    state: Run
+
+
+class Preparation(Staged):
+    """The stages after the `Beginning`."""
+
+    def __init__(self, beginning: Beginning, around: Surroundings) -> None:
+        super().__init__()
+        self.beginning = beginning
+        self.settings = beginning.settings
+        self.around = around
+
+    def carry_out(self, selected: Callable[[Selection], None]) -> Prepared:
+        """All stages; the first failure ends them. `selected` gets the selection as soon as there is one."""
+        self.beginning.carry_out()
+        self.endpoint()
+        self.scratch()
+        self.connections()
+        self.guard()
+        self.found()
+        self.ping()
+        selected(self.selection())
+        return Prepared(
+            start_at=self.beginning.start_at(),
+            scratch=self.scratch(),
+            selection=self.selection(),
+            client_setup=self.client_setup(),
+            pruner=self.pruner(),
+            plan=self.plan(),
+            schedule=self.schedule(),
+        )
+
+    def again(self, settings: Settings) -> Preparation:
+        """The same with other settings, if they change only stages that failed, or that come after the selection."""
+        other = Preparation(self.beginning, self.around)
+        other.settings = settings
+        other.values.update((name, self.values[name]) for name in _KEPT if name in self.values)
+        return other
+
+    @stage
+    def endpoint(self) -> Sequence[str]:
+        """The URLs of the metrics endpoint, which listens from now on; none if nobody asked for it."""
+        listen, network = self.settings.metrics_listen, self.around.network
+        if listen is None:
+            return ()
+        from .results.prometheus import Exporter, RunCollector
+
+        exporter = Exporter(listen, RunCollector(self.around.state))
+        addresses = network.run(exporter.start())
+        self.around.lasting.callback(lambda: network.run(exporter.close()))
+        for address in addresses:
+            self.around.log(f"metrics for Prometheus at {address}")
+        return addresses
+
+    @stage
+    def scratch(self) -> Scratch:
+        """The run's temporary folder."""
+        return self.around.resources.enter_context(Scratch())
+
+    @stage
+    def connections(self) -> Connections:
+        """The way to ask registries, with the user's logins."""
+        around = self.around
+        return Connections(around.network, around.resources, around.log, around.warn, self.settings.tls)
+
+    @stage
+    def guard(self) -> None:
+        """From here on a process of its own ends what clients leave, however the run ends."""
+        if not self.settings.dry_run:
+            self.around.resources.enter_context(Guard(str(self.scratch().path)))
+
+    @stage
+    def found(self) -> Found | None:
+        """The client that is installed; None for a dry run."""
+        if self.settings.dry_run:
+            return None
+        self.guard()
+        found = find_client(self.settings.client, client_environment(self.scratch()))
+        self.around.log(f"client {found}{missing_before(self.settings.client, found)}")
+        return found
+
+    @stage
+    def ping(self) -> None:
+        """Any HTTP answer of the server under test is enough; none is the end, unless the user goes on regardless."""
+        if self.settings.dry_run or self.settings.keep_going:
+            return
+        connections, endpoint = self.connections(), self.settings.under_test.endpoint
+        try:
+            status = connections.network.run_until_stop(connections.registry(endpoint.url).ping())
+        except RegistryError as error:
+            raise RunError(f"the server under test does not answer: {error}") from None
+        connections.log(f"server under test {endpoint.url} answers GET /v2/ with HTTP {status}")
+
+    @stage
+    def listing(self) -> Listing:
+        """The images of the user's list, or else of the upstream's catalog."""
+        given = self.beginning.image_list()
+        return list_upstream(self.settings, self.connections()) if given is None else given
+
+    @stage
+    def selection(self) -> Selection:
+        """What the workers pull."""
+        return select(self.settings, self.listing(), self.connections())
+
+    @stage
+    def client_setup(self) -> ClientSetup:
+        """The client, set up for the way to the server under test."""
+        found, connections = self.found(), self.connections()
+        if found is None:
+            return set_up_dry_run(connections)
+        return set_up_client(
+            self.settings, found, self.selection(), connections, self.scratch(), self.around.stopped
+        )
+
+    @stage
+    def pruner(self) -> Pruner | None:
+        """The way of pruning that works; None if nothing is to be pruned."""
+        settings, setup = self.settings, self.client_setup()
+        if setup.route is None or setup.deleter is None or not (settings.prune or settings.prune_first):
+            return None
+        if not settings.prune_first:
+            self.around.log(
+                "the first pass finds what the cache holds already; --prune-first makes it cold too"
+            )
+        wish = PruneWish("--prune" if settings.prune else "--prune-first", settings.prune_via)
+        ways = PruneWays(wish, settings.under_test, setup.route, setup.deleter, self.connections())
+        return ways.choose(self.selection().images[0])
+
+    @stage
+    def plan(self) -> Plan:
+        """Who runs when."""
+        return make_plan(self.settings, [len(each.images) for each in self.selection().image_sets])
+
+    @stage
+    def schedule(self) -> Schedule | None:
+        """When pulls are due, if the plan has a rate."""
+        plan = self.plan()
+        return Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
+
+
+def make_plan(settings: Settings, images: Sequence[int]) -> Plan:
+    """`images` counts those of each worker."""
+    if settings.passes is not None:
+        return plan_passes(images, settings.passes, settings.iteration_seconds)
+    seconds = settings.iteration_seconds or ITERATION_SECONDS
+    if settings.rate is not None:
+        return plan_schedule(len(images), seconds, settings.rate)
+    return plan_ramp(len(images), seconds)

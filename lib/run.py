@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -12,32 +12,22 @@ from random import Random
 from signal import Signals
 from time import monotonic
 
-from .clients.files import client_environment
-from .clients.find import find_client, missing_before
 from .clock import Clock
 from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
 from .finish import finish, log_result
-from .http.address import Listen
-from .http.connections import Connections
 from .http.network import Network
-from .http.registry import RegistryError
 from .images import Image
-from .listing.selection import Listing, Selection, read_image_list, select
-from .load.driver import Driver
-from .load.pace import Closed, Schedule
-from .load.passes import plan_passes
-from .load.plan import Plan
-from .load.ramp import plan_ramp, plan_schedule
+from .listing.selection import Selection
+from .load.driver import Clients, Driver, Reports, Rules
+from .load.pace import Closed
 from .load.tally import Tally
-from .load.worker import Warm, Worker, prune_event
-from .options.settings import ITERATION_SECONDS, Settings
+from .load.worker import Work, Worker, prune_event
+from .options.settings import Settings
 from .outcomes import OK, ErrorClass
-from .prepare import Means, dry_means, find_means
+from .prepare import Beginning, Preparation, Prepared, Surroundings
 from .processes.cpu import cores
-from .processes.guard import Guard
-from .processes.limits import of_this_machine, raise_descriptor_limit
-from .processes.scratch import Scratch
+from .processes.limits import of_this_machine
 from .processes.signals import Stop
 from .progress.choose import start_progress
 from .results.output import Outputs
@@ -51,10 +41,10 @@ from .streams import warn
 _SWITCH_SECONDS = 0.1
 
 
-def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] = ()) -> int:
-    """Carry out the test; the exit status. UsageError, before any traffic, for files that cannot be used."""
-    raise_descriptor_limit()
-    given = read_image_list(settings.image_list) if settings.image_list is not None else None
+def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
+    """Carry out the test; the exit status. UsageError or RunError, before any traffic, for what cannot work."""
+    beginning = Beginning(settings)
+    beginning.carry_out()
     stop = Stop()
     clock = Clock()
     if settings.summary_file is not None:
@@ -66,7 +56,7 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
     state.command = command
     with stop.listening(), ExitStack() as lasting:
         try:
-            _carry_out(settings, given, start_at, stop, outputs, state, lasting)
+            _carry_out(beginning, stop, outputs, state, lasting)
         except Stopped:
             pass  # which signal it was is told below
         except RunError as error:
@@ -87,81 +77,42 @@ def run(settings: Settings, start_at: datetime | None, command: tuple[str, ...] 
     return status
 
 
-def _carry_out(
-    settings: Settings,
-    given: Listing | None,
-    start_at: datetime | None,
-    stop: Stop,
-    outputs: Outputs,
-    state: Run,
-    lasting: ExitStack,
-) -> None:
+def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, lasting: ExitStack) -> None:
     """What `lasting` holds is there until the summary is written."""
-    log = outputs.log
-    log("test begins")
+    outputs.log("test begins")
     network = lasting.enter_context(Network(stop))
-    if settings.metrics_listen is not None:
-        _export(settings.metrics_listen, network, state, log, lasting)
-    with Scratch() as scratch, ExitStack() as resources:
-        connections = Connections(network, resources, log, warn, settings.tls)
-        found = None
-        if not settings.dry_run:
-            resources.enter_context(Guard(str(scratch.path)))
-            found = find_client(settings.client, client_environment(scratch))
-            log(f"client {found}{missing_before(settings.client, found)}")
-            _ping(settings, connections)
-        selection = select(settings, given, connections)
-        state.listed, state.image_sets = selection.listed, selection.image_sets
-        if found is None:
-            means = dry_means(connections)
-        else:
-            means = find_means(settings, found, selection, connections, scratch, stop.wait)
-        state.client = means.client
-        retries_known = means.client is None or means.client.abilities.reports_retries
-        plan = _plan(settings, [len(each.images) for each in selection.image_sets])
-        schedule = Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
-        tally = Tally(
-            len(selection.image_sets),
-            retries_known=retries_known,
+    with ExitStack() as resources:
+        around = Surroundings(
+            network=network,
+            resources=resources,
+            lasting=lasting,
+            stopped=stop.wait,
+            log=outputs.log,
+            warn=warn,
+            state=state,
+        )
+        prepared = Preparation(beginning, around).carry_out(state.select)
+        setup = prepared.client_setup
+        state.client = setup.client
+        state.tally = Tally(
+            len(prepared.selection.image_sets),
+            retries_known=setup.retries_known,
             on_sample=outputs.on_sample,
-            schedule=schedule,
+            schedule=prepared.schedule,
             cores=cores(),
         )
-        state.tally = tally
 
         def kill() -> None:
             network.kill_all()
-            if means.launcher is not None:
-                means.launcher.kill_all()
+            if setup.launcher is not None:
+                setup.launcher.kill_all()
 
-        if settings.prune_first and means.pruner is not None:
+        if state.settings.prune_first and prepared.pruner is not None:
+            folder = prepared.scratch.folder("prune-first")
             with stop.calling(kill):
-                _prune_first(means.pruner, selection, scratch.folder("prune-first"), stop, outputs, tally)
-        _wait_until(start_at, stop, outputs)
-        _drive(settings, plan, selection, means, scratch, kill, stop, outputs, state)
-
-
-def _export(
-    listen: Listen, network: Network, state: Run, log: Callable[[str], None], lasting: ExitStack
-) -> None:
-    from .results.prometheus import Exporter, RunCollector
-
-    exporter = Exporter(listen, RunCollector(state))
-    for address in network.run(exporter.start()):
-        log(f"metrics for Prometheus at {address}")
-    lasting.callback(lambda: network.run(exporter.close()))
-
-
-def _ping(settings: Settings, connections: Connections) -> None:
-    """Any HTTP answer of the server under test is enough; none is the end, unless the user goes on regardless."""
-    if settings.keep_going:
-        return
-    endpoint = settings.registry if settings.layout.is_upstream else settings.pullthrough
-    try:
-        status = connections.network.run_until_stop(connections.registry(endpoint.url).ping())
-    except RegistryError as error:
-        raise RunError(f"the server under test does not answer: {error}") from None
-    connections.log(f"server under test {endpoint.url} answers GET /v2/ with HTTP {status}")
+                _prune_first(prepared.pruner, prepared.selection, folder, stop, outputs, state.tally)
+        _wait_until(prepared.start_at, stop, outputs)
+        _drive(prepared, kill, stop, outputs, state)
 
 
 def _prune_first(
@@ -199,42 +150,18 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
         raise Stopped
 
 
-def _plan(settings: Settings, images: Sequence[int]) -> Plan:
-    """`images` counts those of each worker."""
-    if settings.passes is not None:
-        return plan_passes(images, settings.passes, settings.iteration_seconds)
-    seconds = settings.iteration_seconds or ITERATION_SECONDS
-    if settings.rate is not None:
-        return plan_schedule(len(images), seconds, settings.rate)
-    return plan_ramp(len(images), seconds)
-
-
-def _drive(
-    settings: Settings,
-    plan: Plan,
-    selection: Selection,
-    means: Means,
-    scratch: Scratch,
-    kill: Callable[[], None],
-    stop: Stop,
-    outputs: Outputs,
-    state: Run,
-) -> None:
+def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Outputs, state: Run) -> None:
+    settings, launcher, plan = state.settings, prepared.client_setup.launcher, prepared.plan
     driver = Driver(
         plan,
         state.tally,
         stop,
-        tally_seconds=settings.tally_seconds,
-        grace=settings.grace,
-        keep_going=settings.keep_going,
-        observe=outputs.on_event,
-        kill=kill,
-        running_cpu=means.launcher.running_cpu_seconds if means.launcher else lambda: 0.0,
-        log=outputs.log,
-        caution=outputs.caution,
+        Rules(tally_seconds=settings.tally_seconds, grace=settings.grace, keep_going=settings.keep_going),
+        Clients(kill=kill, running_cpu=launcher.running_cpu_seconds if launcher else lambda: 0.0),
+        Reports(observe=outputs.on_event, log=outputs.log, caution=outputs.caution),
     )
     state.driver = driver
-    state.workers = tuple(_workers(settings, selection, means, state.tally.schedule, scratch, driver))
+    state.workers = _workers(settings, prepared, driver)
     outputs.log(plan.about)
     sys.setswitchinterval(_SWITCH_SECONDS)
     progress = start_progress(settings.progress, state, plan, outputs)
@@ -253,35 +180,27 @@ def _drive(
         raise RunError(driver.hopeless)
 
 
-def _workers(
-    settings: Settings,
-    selection: Selection,
-    means: Means,
-    schedule: Schedule | None,
-    scratch: Scratch,
-    driver: Driver,
-) -> Sequence[Worker]:
-    warm = Warm()
-    pace = schedule or Closed()
-    pruner = means.pruner if settings.prune else None
-    return [
+def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Worker, ...]:
+    """One for each of the image sets."""
+    work = Work(
+        puller=prepared.client_setup.puller,
+        pruner=prepared.pruner if settings.prune else None,
+        pace=prepared.schedule or Closed(),
+        batch=settings.batch,
+        lean=settings.lean,
+        passes=settings.passes,
+    )
+    return tuple(
         Worker(
             index,
             image_set,
-            means.puller,
-            pruner,
-            pace,
-            warm,
-            driver.emit,
-            driver.worker_ended,
-            batch=settings.batch,
-            scratch=scratch.folder(f"worker-{index}"),
+            work,
+            driver,
+            scratch=prepared.scratch.folder(f"worker-{index}"),
             random=_random(settings.seed, index) if settings.shuffle else None,
-            lean=settings.lean,
-            passes_wanted=settings.passes,
         )
-        for index, image_set in enumerate(selection.image_sets)
-    ]
+        for index, image_set in enumerate(prepared.selection.image_sets)
+    )
 
 
 def _random(seed: int | None, worker: int) -> Random:

@@ -15,12 +15,18 @@ from tests.support.paths import ROOT
 LIB = ROOT / "lib"
 FILES = sorted(LIB.rglob("*.py"))
 # What knows many folders: the top level, where a run is put together.
-TOP = ("cli", "run", "prepare", "finish")
+TOP = ("cli", "run", "prepare", "client_setup", "finish")
 # The views and the commands besides the load test may use the top level.
 MAY_USE_TOP = ("doctor", "lab")
 # Where the name of a client may stand: its own folder, and what only helps: texts, and the servers of the lab.
 MAY_NAME_CLIENTS = ("clients", "lab")
 CLIENT_NAMES = ("crane", "skopeo", "ctr")
+# Parameters besides `self`; what travels together is a value.
+MOST_PARAMETERS = 6
+# Values that a class may get by position if it has more fields than this.
+MOST_BY_POSITION = 4
+# Files that the second rule still has to reach.
+BY_POSITION = ("compare/recorded_run.py", "load/latency.py")
 
 
 def _module(path: Path) -> tuple[str, ...]:
@@ -126,7 +132,7 @@ def test_nothing_outside_clients_imports_the_file_of_a_client() -> None:
 
 def test_messages_name_clients_by_the_table_alone() -> None:
     """A name inside a message would be wrong as soon as there is another client; help texts and docstrings may."""
-    allowed = ("options/definitions.py", "http/address.py", "doctor/checks.py", "cli.py")
+    allowed = ("options/definitions.py", "http/address.py", "doctor/registries.py", "cli.py")
     word = re.compile(rf"\b({'|'.join(CLIENT_NAMES)})\b")
     found = []
     for path in FILES:
@@ -147,4 +153,66 @@ def test_messages_name_clients_by_the_table_alone() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts
             if word.search(node.value)
         ]
+    assert found == []
+
+
+def _crowded(tree: ast.AST) -> Iterator[str]:
+    """The functions with too many parameters. Those of a click command are its options."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            names = [each.arg for each in given if each.arg not in ("self", "cls")]
+            is_command = any("click" in ast.unparse(each) for each in node.decorator_list)
+            if len(names) > MOST_PARAMETERS and not is_command:
+                yield f"{node.name}({', '.join(names)})"
+
+
+def test_it_counts_parameters() -> None:
+    code = "def f(self, a, b, c, d, e, f): ...\ndef g(a, b, c, *, d, e, f, g): ...\n@click.command()\n"
+    assert list(_crowded(ast.parse(f"{code}def h(a, b, c, d, e, f, g): ..."))) == ["g(a, b, c, d, e, f, g)"]
+
+
+def test_no_function_has_many_parameters() -> None:
+    found = [
+        f"{path.relative_to(LIB)}: {each}" for path in FILES for each in _crowded(ast.parse(path.read_text()))
+    ]
+    assert found == []
+
+
+def _records(tree: ast.AST) -> Iterator[str]:
+    """The NamedTuples and dataclasses with so many fields that names tell them apart better than places."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            made_of = " ".join(map(ast.unparse, (*node.bases, *node.decorator_list)))
+            fields = [
+                each for each in node.body
+                if isinstance(each, ast.AnnAssign) and "ClassVar" not in ast.unparse(each.annotation)
+            ]  # fmt: skip
+            if len(fields) > MOST_BY_POSITION and ("NamedTuple" in made_of or "dataclass" in made_of):
+                yield node.name
+
+
+def _by_position(tree: ast.AST, records: set[str]) -> Iterator[tuple[str, int]]:
+    """How each of these classes is built with values by position: its name, and how many."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in records
+            and node.args
+        ):
+            yield node.func.id, len(node.args)
+
+
+def test_values_with_many_fields_are_built_by_keyword() -> None:
+    trees = {str(path.relative_to(LIB)): ast.parse(path.read_text()) for path in FILES}
+    records = {name for tree in trees.values() for name in _records(tree)}
+    assert {"Event", "Pulled", "Sample", "Settings"} <= records
+    found = [
+        f"{where}: {name} with {count} values by position"
+        for where, tree in trees.items()
+        if where not in BY_POSITION
+        for name, count in _by_position(tree, records)
+        if count > (0 if name in ("Event", "Pulled") else MOST_BY_POSITION)
+    ]
     assert found == []

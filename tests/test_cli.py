@@ -22,8 +22,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The Settings of each command line that came through."""
     seen: list[Settings] = []
 
-    def run(settings: Settings, start_at: object, command: tuple[str, ...]) -> int:
-        del start_at, command
+    def run(settings: Settings, command: tuple[str, ...]) -> int:
+        del command
         seen.append(settings)
         return 0
 
@@ -145,6 +145,7 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--metrics-format", "csv"], "--metrics-format"),
     ([*URLS, "--patterns", "a", "--annotations", "gitlab"], "--annotations"),
     ([*URLS, "--patterns", "a", "--summary-file", "/tmp/x", "--events-file", "/tmp/x"], "named twice"),
+    ([*URLS, "--patterns", "a", "--log-file", "/tmp/x", "--events-file", "/tmp/x/y"], "/tmp/x/y lies in a folder"),
     ([*URLS, "--patterns", "a", "--unknown"], "--unknown"),
     ([*URLS, "--patterns", "a", "stray"], "stray"),
     (["frobnicate"], "no command 'frobnicate'"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib import fault as lib_fault
-from lib import run
+from lib import prepare
 from lib.cli import main
 
 
@@ -37,7 +37,7 @@ def test_what_nobody_foresaw_is_one_line(
     def fail(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr(run, "select", fail)
+    monkeypatch.setattr(prepare, "select", fail)
     (tmp_path / "images").write_text("app:v1\n")
     status = main(
         [
@@ -69,7 +69,7 @@ def test_the_traceback_of_a_fault_is_shown_to_who_asks_for_it(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("deep\x1b[31m")
 
-    monkeypatch.setattr(run, "select", fail)
+    monkeypatch.setattr(prepare, "select", fail)
     monkeypatch.setattr(lib_fault, "_wanted", False)
     monkeypatch.setenv("OCIDRIVER_TRACEBACK", variable)
     (tmp_path / "images").write_text("app:v1\n")

@@ -45,7 +45,7 @@ def _rate(sides: Sequence[Side]) -> Chart:
         "showlegend": True,
     }
     note = "Successful pulls a second in each tally interval; all ramps begin at zero."
-    return Chart(name, title, note, data, layout)
+    return Chart(name, title, note, data=data, layout=layout)
 
 
 def _rate_of(side: Side, intervals: Sequence[Interval], unit: float) -> Trace:
@@ -71,7 +71,7 @@ def _merged(intervals: Sequence[Interval]) -> list[Interval]:
 
 def _together(group: Sequence[Interval]) -> Interval:
     pulled, failed = sum(each.pulled for each in group), sum(each.failed for each in group)
-    return Interval(group[0].start, group[-1].end, pulled, failed, None)
+    return Interval(start=group[0].start, end=group[-1].end, pulled=pulled, failed=failed, latency=None)
 
 
 def _workers_at(run: Recorded, seconds: float) -> int:
@@ -107,7 +107,7 @@ def _rate_by_workers(sides: Sequence[Side]) -> Chart:
         "hovermode": "closest",
         "showlegend": True,
     }
-    return Chart(name, title, _STEPS, data, layout)
+    return Chart(name, title, _STEPS, data=data, layout=layout)
 
 
 _STEPS = "Each step; filled: while workers were added or held, hollow and thin: while they were taken away."
@@ -162,7 +162,7 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
             "domain": [(count - 1 - place) / count + 0.02, (count - place) / count - 0.02],
             **milliseconds(values),
         }
-    return Chart(name, title, f"{_STEPS} Successful pulls only.", data, layout)
+    return Chart(name, title, f"{_STEPS} Successful pulls only.", data=data, layout=layout)
 
 
 def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: str) -> Iterator[Trace]:
@@ -203,7 +203,11 @@ def _errors(sides: Sequence[Side]) -> Chart:
     }
     data = [_bars(side, [counts[side.place][each] for each in shown]) for side in sides]
     return Chart(
-        name, title, "The share of each run's pulls that failed, by the class of the error.", data, layout
+        name,
+        title,
+        "The share of each run's pulls that failed, by the class of the error.",
+        data=data,
+        layout=layout,
     )
 
 

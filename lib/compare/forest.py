@@ -62,7 +62,7 @@ def forest(told: Told, side: Side, margin: float) -> Chart:
     )
     if scale.ratios:
         note += " The axis is one of ratios, as some changes are large."
-    return Chart(name, title, note, list(_by_verdict(shown, scale)), layout)
+    return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 
 
 def forest_of_errors(told: Told, side: Side) -> Chart:
@@ -82,7 +82,7 @@ def forest_of_errors(told: Told, side: Side) -> Chart:
         "Of all pulls, the share that failed: right of the line more did, which is called slower. A verdict needs "
         "the whole interval on one side of it."
     )
-    return Chart(name, title, note, list(_by_verdict(shown, scale)), layout)
+    return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 
 
 def _ends(quantities: Sequence[Quantity]) -> list[float]:

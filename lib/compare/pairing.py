@@ -179,10 +179,10 @@ def _by_events(pulls: Sequence[Pull], place: Cut) -> Bins:
 
     measured = inside & good & timed
     return Bins(
-        place.ends - place.starts,
-        counts(inside & good),
-        counts(inside & ~good),
-        latencies(measured),
-        latencies(measured & first),
-        latencies(measured & ~first),
+        seconds=place.ends - place.starts,
+        pulled=counts(inside & good),
+        failed=counts(inside & ~good),
+        every=latencies(measured),
+        first=latencies(measured & first),
+        repeat=latencies(measured & ~first),
     )

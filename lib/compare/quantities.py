@@ -55,19 +55,26 @@ class Comparison:
 def compare(a: Recorded, b: Recorded, *, seed: int, margin: float) -> Comparison:
     """Every quantity; a rate or latency differs where its whole interval is beyond `margin`, a fraction."""
     places = cut(a, b)
-    pair = Pair(a, b, fill(a, places[0]), fill(b, places[1]), same_ramp(a, b), seed, margin)
+    sides = (Paired(a, fill(a, places[0])), Paired(b, fill(b, places[1])))
+    pair = Pair(*sides, whole=same_ramp(a, b), seed=seed, margin=margin)
     return Comparison(a, b, tuple(pair.quantities()), tuple(pair.notes()))
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One of two runs, and its part of the bins that they share."""
+
+    run: Recorded
+    bins: Bins
 
 
 class Pair:
     """Two runs in the same bins. `whole`: the ramps are the same, so the summaries' own figures are like with like."""
 
-    def __init__(
-        self, a: Recorded, b: Recorded, in_a: Bins, in_b: Bins, whole: bool, seed: int, margin: float
-    ) -> None:
-        self._a, self._b, self._in_a, self._in_b = a, b, in_a, in_b
+    def __init__(self, a: Paired, b: Paired, *, whole: bool, seed: int, margin: float) -> None:
+        self._a, self._b, self._in_a, self._in_b = a.run, b.run, a.bins, b.bins
         self._whole, self._margin = whole, margin
-        self._bins = len(in_a.seconds)
+        self._bins = len(self._in_a.seconds)
         self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
 
     def quantities(self) -> Iterator[Quantity]:
@@ -147,7 +154,7 @@ class Pair:
             verdict = FASTER if more_is_better else SLOWER
         elif high < -self._margin:
             verdict = SLOWER if more_is_better else FASTER
-        return Quantity(name, a, b, b / a - 1, low, high, verdict)
+        return Quantity(name=name, a=a, b=b, change=b / a - 1, low=low, high=high, verdict=verdict)
 
     def _error_rate(self) -> Quantity:
         counts = [(run.summary.failed, run.ended) for run in (self._a, self._b)]
@@ -167,7 +174,7 @@ class Pair:
 def _quantity(name: str, a: float | None, b: float | None) -> Quantity:
     """Where no interval can be told."""
     change = None if a is None or b is None or a <= 0 else b / a - 1
-    return Quantity(name, a, b, change, None, None, None)
+    return Quantity(name=name, a=a, b=b, change=change, low=None, high=None, verdict=None)
 
 
 def _errors(
@@ -178,12 +185,12 @@ def _errors(
     """The wider of the two intervals: failures come in bursts, which the exact one does not know."""
     a, b = (failed / ended if ended else None for failed, ended in counts)
     if a is None or b is None:
-        return Quantity(name, a, b, None, None, None, None)
+        return Quantity(name=name, a=a, b=b, change=None, low=None, high=None, verdict=None)
     low, high = _difference(*counts)
     if away is not None:
         low, high = min(low, b - a + away[0]), max(high, b - a + away[1])
     verdict = SLOWER if low > 0 else FASTER if high < 0 else NOISE
-    return Quantity(name, a, b, b - a, low, high, verdict)
+    return Quantity(name=name, a=a, b=b, change=b - a, low=low, high=high, verdict=verdict)
 
 
 def _difference(a: tuple[int, int], b: tuple[int, int]) -> tuple[float, float]:

@@ -6,26 +6,28 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import click
 
 from ..clean import clean
-from ..errors import ExitStatus, Stopped
-from ..http.connections import Connections
+from ..errors import ExitStatus, RunError, Stopped, UsageError
 from ..http.network import Network
-from ..listing.selection import read_image_list
+from ..load.tally import Tally
 from ..options.definitions import OPTIONS
 from ..options.sections import SectionedCommand
-from ..options.settings import make_settings
+from ..options.settings import Settings, make_settings
 from ..options.usage import called
-from ..processes.guard import Guard
-from ..processes.scratch import Scratch
+from ..prepare import Beginning, Preparation, Surroundings
 from ..processes.signals import Stop
+from ..results.run_state import Run
 from ..streams import LINE_LENGTH
-from .checks import FAILURE, OK, WARNING, Check, Examination
+from .check import FAILURE, OK, WARNING, Check
+from .checks import checks as all_checks
+from .examination import Examination
 
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
 _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
@@ -34,38 +36,52 @@ _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
 def examine(as_json: bool, **options: Any) -> int:
     """Look at everything, tell it, and recommend a command line; 0 when a run would work."""
     settings = make_settings(options)
-    given = read_image_list(settings.image_list) if settings.image_list is not None else None
-    stop = Stop()
+    beginning = Beginning(settings)
+    with suppress(UsageError, RunError):
+        beginning.image_list()  # stdin may keep it waiting, so a signal must still end the process here
     checks: list[Check] = []
-    changes: Mapping[str, str | None] = {}
+    stop = Stop()
     with stop.listening():
         try:
-            with Scratch() as scratch, Network(stop) as network, ExitStack() as resources:
-                resources.enter_context(Guard(str(scratch.path)))
-                connections = Connections(network, resources, _nothing, _nothing, settings.tls)
-                examination = Examination(settings, given, connections, scratch, stop.wait)
-                for check in examination.checks():
+            with Network(stop) as network, ExitStack() as resources, ExitStack() as lasting:
+                cautions: list[str] = []
+                around = Surroundings(
+                    network=network,
+                    resources=resources,
+                    lasting=lasting,
+                    stopped=stop.wait,
+                    log=lambda _: None,  # the doctor tells by its checks
+                    warn=cautions.append,
+                    state=_nothing_yet(settings),
+                )
+                examination = Examination(Preparation(beginning, around), cautions)
+                for check in all_checks(examination):
                     checks.append(check)
                     if not as_json:
                         click.echo(line(check, _marks()))
-                changes = examination.changes
         except Stopped:
             return 128 + (stop.signal or 0)
     well = all(check.status != FAILURE for check in checks)
-    command = [called(), *recommended(sys.argv[2:], changes)]
+    command = None
+    if not examination.undecided:
+        command = [called(), *recommended(sys.argv[2:], examination.changes)]
     if as_json:
-        click.echo(
-            json.dumps(
-                {"ok": well, "checks": [asdict(check) for check in checks], "command": command}, indent=2
-            )
-        )
+        found = {"ok": well, "checks": [asdict(check) for check in checks], "command": command}
+        click.echo(json.dumps(found, indent=2))
     else:
-        click.echo(f"\n{'Run' if well else 'Once that is mended, run'}:\n\n  {shlex.join(command)}")
+        click.echo(f"\n{_recommendation(well, command)}")
     return ExitStatus.OK if well else ExitStatus.FAILED
 
 
-def _nothing(_: str) -> None:
-    """The doctor tells by its checks, not by a log."""
+def _nothing_yet(settings: Settings) -> Run:
+    """What the metrics endpoint shows of a run before it begins."""
+    return Run(settings, datetime.now(), Tally(0, retries_known=True, on_sample=lambda _: None))
+
+
+def _recommendation(well: bool, command: Sequence[str] | None) -> str:
+    if command is None:
+        return "Change the options as told above, then run doctor again."
+    return f"{'Run' if well else 'Once that is mended, run'}:\n\n  {shlex.join(command)}"
 
 
 def _marks() -> Mapping[str, str]:
@@ -108,9 +124,10 @@ doctor = SectionedCommand(
         *OPTIONS,
         click.Option(["--json", "as_json"], is_flag=True, help="The checks as one JSON object."),
     ],
-    help="""Look at client, upstream, server under test and machine, and say of each what to do about it.
+    help="""Check whether a run with these options would work, and say what to do about each problem.
 
-    Takes the load test's options. Exit status 0 when a run with them would work. Pulls one image, and with --prune
-    prunes it again. Ends with the command line that it recommends.""",
+    Takes the load test's options, and checks all that a run checks before its load. Pulls one image, and with --prune
+    prunes it again; it makes or replaces no file. Ends with the command line that it recommends. Exit status 0 if a
+    run would work.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

@@ -6,6 +6,7 @@ Servers page in many ways, and some wrongly; `Pages` takes them as they come and
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
@@ -55,33 +56,43 @@ class Sizes:
         return True
 
 
-class Pages:
-    """One paged list: `read` gives the new valid strings of each page until nothing new comes.
+@dataclass(frozen=True, slots=True)
+class PagedList:
+    """A list of strings that a registry gives in pages: its path, and the key of the strings in each page's JSON.
 
-    `skip` gets each that is not `valid`, cut to 300 characters. What is kept is bounded, whatever the server sends,
+    `valid` says which strings the grammar allows. A page has at most `max_bytes`.
+    """
+
+    path: str
+    key: str
+    valid: Callable[[str], bool]
+    max_bytes: int
+
+
+class Pages:
+    """Reads one paged list: `read` gives the new valid strings of each page until nothing new comes.
+
+    `skip` gets each that is not valid, cut to 300 characters. What is kept is bounded, whatever the server sends,
     as long as the caller bounds the valid ones.
     """
 
     def __init__(
         self,
         registry: Registry,
-        path: str,
-        key: str,
+        wanted: PagedList,
         *,
-        valid: Callable[[str], bool],
         skip: Log,
         log: Log,
-        max_bytes: int,
         sizes: Sizes | None = None,
         patience: float = 1.0,
     ) -> None:
         self._registry = registry
-        self._path = path
-        self._key = key
-        self._valid = valid
+        self._path = wanted.path
+        self._key = wanted.key
+        self._valid = wanted.valid
         self._skip = skip
         self._log = log
-        self._max_bytes = max_bytes
+        self._max_bytes = wanted.max_bytes
         self._sizes = sizes or Sizes()
         self._patience = patience
         self._seen: set[str] = set()

@@ -87,7 +87,13 @@ def parse_tls(options: Mapping[str, Any]) -> Tls:
         if path is not None:
             _check_file(option, path)
     authorities = _authorities(ca_file) if ca_file is not None else b""
-    tls = Tls(ca_file, options["insecure"], client_cert, client_key, authorities)
+    tls = Tls(
+        ca_file=ca_file,
+        insecure=options["insecure"],
+        client_cert=client_cert,
+        client_key=client_key,
+        authorities=authorities,
+    )
     if client_cert is not None:
         _check_pair(tls)
     return tls

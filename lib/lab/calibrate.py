@@ -207,11 +207,11 @@ def _measure(summary: Summary, batch: int, registry_seconds: float) -> Measured:
     }
     a_pull = 1000 / summary.pulled
     return Measured(
-        batch,
-        rates,
-        summary.client_cpu_seconds * a_pull,
-        summary.driver_cpu_seconds * a_pull,
-        registry_seconds * a_pull,
+        batch=batch,
+        rates=rates,
+        client_ms=summary.client_cpu_seconds * a_pull,
+        driver_ms=summary.driver_cpu_seconds * a_pull,
+        registry_ms=registry_seconds * a_pull,
     )
 
 

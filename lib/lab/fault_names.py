@@ -93,12 +93,12 @@ class Repertoire:
             raise ValueError(f"the rate in {text!r} is over 1; use a share such as 0.1 or 10%")
         first = found["times"] or found["first"]
         return Fault(
-            found["status"] or found["kind"],
-            found["place"],
-            rate,
-            int(first) if first else None,
-            found["body"],
-            bool(found["after"]),
+            what=found["status"] or found["kind"],
+            place=found["place"],
+            rate=rate,
+            first=int(first) if first else None,
+            body=found["body"],
+            after=bool(found["after"]),
         )
 
     def _knows(self, found: re.Match[str]) -> bool:

@@ -53,15 +53,25 @@ def _parsed(lines: Iterable[str]) -> Listing:
     return [(repository, (reference,)) for repository, reference in parse_image_list(lines)]
 
 
-def select(settings: Settings, given: Listing | None, connections: Connections) -> Selection:
-    """The images of `given`, the user's list, or else of the upstream's catalog, one ImageSet a worker.
+def list_upstream(settings: Settings, connections: Connections) -> Listing:
+    """What the upstream's catalog holds. Raises RunError if it cannot be listed."""
+    upstream = connections.registry(settings.registry.url)
+    connections.log(f"listing the upstream {settings.registry.url}")
+    try:
+        found = connections.network.run_until_stop(list_repositories(upstream, log=connections.log))
+    except RegistryError as error:
+        raise RunError(f"cannot list the upstream: {error}") from None
+    return [(repository.name, repository.tags) for repository in found]
+
+
+def select(settings: Settings, repositories: Listing, connections: Connections) -> Selection:
+    """The images of this listing that pass the filter, one ImageSet per worker.
 
     RunError where nothing is left to pull, for the whole test or for a worker; shared images are warned of.
     """
     accept = compile_regex("--filter", settings.filter) if settings.filter is not None else None
-    repositories = _list_upstream(settings, connections) if given is None else given
     listed = sum(len(tags) for _, tags in repositories)
-    images = list(choose_tags(repositories, accept, settings.all_tags or given is not None))
+    images = list(choose_tags(repositories, accept, settings.all_tags))
     connections.log(
         f"images: {listed} listed in {len(repositories)} repositories, {len(images)} chosen for the test"
     )
@@ -70,16 +80,6 @@ def select(settings: Settings, given: Listing | None, connections: Connections) 
     selection = Selection(listed, tuple(_deal(settings, images)))
     _tell_overlaps(selection.image_sets, connections)
     return selection
-
-
-def _list_upstream(settings: Settings, connections: Connections) -> Listing:
-    upstream = connections.registry(settings.registry.url)
-    connections.log(f"listing the upstream {settings.registry.url}")
-    try:
-        found = connections.network.run_until_stop(list_repositories(upstream, log=connections.log))
-    except RegistryError as error:
-        raise RunError(f"cannot list the upstream: {error}") from None
-    return [(repository.name, repository.tags) for repository in found]
 
 
 def _nothing_left(settings: Settings, listed: int) -> str:

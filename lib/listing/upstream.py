@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ..clean import shown
-from ..http.paging import Log, Pages, Sizes
+from ..http.paging import Log, PagedList, Pages, Sizes
 from ..http.registry import MIB, Registry, RegistryError
 from ..names import valid_repository, valid_tag
 from ..outcomes import ErrorClass
@@ -56,12 +56,9 @@ async def _names(registry: Registry, log: Log) -> list[str]:
     names: set[str] = set()
     pages = Pages(
         registry,
-        "/v2/_catalog",
-        "repositories",
-        valid=valid_repository,
+        PagedList("/v2/_catalog", "repositories", valid_repository, _CATALOG_BYTES),
         skip=lambda name: skipped.add(f"skipped: not a repository name: {shown(name)}"),
         log=log,
-        max_bytes=_CATALOG_BYTES,
     )
     try:
         async for page in pages.read():
@@ -137,12 +134,9 @@ class _Listing:
         tags: dict[str, None] = {}
         pages = Pages(
             self.registry,
-            f"/v2/{name}/tags/list",
-            "tags",
-            valid=valid_tag,
+            PagedList(f"/v2/{name}/tags/list", "tags", valid_tag, _TAGS_BYTES),
             skip=lambda tag: self.bad_tags.add(f"skipped: not a tag of {name}: {shown(tag)}"),
             log=self.odd_links.add,
-            max_bytes=_TAGS_BYTES,
             sizes=self.sizes,
             # Each failure for good shortens the patience with the next: thousands of them must not take hours.
             patience=1.0 / (1 + self.refused),

@@ -40,27 +40,44 @@ class _Boundary:
     step: Step | None
 
 
-class Driver:
-    """Drives one plan. `observe` gets each Event when it is counted; `kill` ends all clients at once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a load goes on and ends.
 
-    `caution` is for what a person who waits at a terminal should know; `running_cpu` tells the CPU seconds that the
-    clients which run now have used.
+    A tally interval lasts `tally_seconds`. After a stop clients have `grace` seconds to finish. `keep_going`: also if
+    none of the first pulls succeeds.
     """
 
+    tally_seconds: float
+    grace: float
+    keep_going: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """All clients that run now: `kill` ends them at once, `running_cpu` tells the CPU seconds that they have used."""
+
+    kill: Callable[[], None]
+    running_cpu: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """Whom the driver tells: `observe` gets each Event when it is counted, `log` the lines of the log.
+
+    `caution` is for what a person who waits at a terminal should know.
+    """
+
+    observe: Callable[[Event], None]
+    log: Callable[[str], None]
+    caution: Callable[[str], None]
+
+
+class Driver:
+    """Drives one plan, and is the overseer of its workers."""
+
     def __init__(
-        self,
-        plan: Plan,
-        tally: Tally,
-        stop: Stop,
-        *,
-        tally_seconds: float,
-        grace: float,
-        keep_going: bool,
-        observe: Callable[[Event], None],
-        kill: Callable[[], None],
-        running_cpu: Callable[[], float],
-        log: Callable[[str], None],
-        caution: Callable[[str], None],
+        self, plan: Plan, tally: Tally, stop: Stop, rules: Rules, clients: Clients, reports: Reports
     ) -> None:
         self.began = 0.0
         self.elapsed = 0.0
@@ -70,14 +87,9 @@ class Driver:
         self._steps = plan.steps
         self._tally = tally
         self._stop = stop
-        self._tally_seconds = tally_seconds
-        self._grace = grace
-        self._keep_going = keep_going
-        self._observe = observe
-        self._kill = kill
-        self._running_cpu = running_cpu
-        self._log = log
-        self._caution = caution
+        self._rules = rules
+        self._clients = clients
+        self._observe, self._log, self._caution = reports.observe, reports.log, reports.caution
         self._cpu_began = 0.0
         self._events: deque[Event] = deque()
         # wakes the driver: a worker that has ended, None for a signal or a failure
@@ -103,7 +115,7 @@ class Driver:
     @property
     def client_cpu_seconds(self) -> float:
         """Of all clients so far, those included that still run; any thread may ask."""
-        return self._tally.client_cpu_seconds + self._running_cpu()
+        return self._tally.client_cpu_seconds + self._clients.running_cpu()
 
     @property
     def second(self) -> float:
@@ -217,14 +229,14 @@ class Driver:
             return
         if self._kill_at is None and self._stop.count:
             self._caution(
-                f"stopping: clients have {self._grace:g} s to finish, a second signal ends them at once"
+                f"stopping: clients have {self._rules.grace:g} s to finish, a second signal ends them at once"
             )
         self._stop_all(workers, hurry=True)
-        self._kill_at = since + self._grace
+        self._kill_at = since + self._rules.grace
         if not self._killed and (self._stop.count > 1 or self._now() >= self._kill_at):
             self._killed = True
             self._log("end the clients that still run")
-            self._kill()
+            self._clients.kill()
 
     def _until_next(self) -> float:
         """Seconds until something is due."""
@@ -273,7 +285,12 @@ class Driver:
     def _count(self, event: Event) -> None:
         self._tally.add(event)
         self._observe(event)
-        if event.op == PULL and event.outcome == FAILED and not self._keep_going and self.hopeless is None:
+        if (
+            event.op == PULL
+            and event.outcome == FAILED
+            and not self._rules.keep_going
+            and self.hopeless is None
+        ):
             self._judge_beginning(event)
 
     def _judge_beginning(self, event: Event) -> None:
@@ -287,7 +304,7 @@ class Driver:
     def _next_boundary(self) -> _Boundary | None:
         """The end of the open interval or step, whichever is first. The last of each end with the last worker."""
         ends = []
-        sample_end = (self._closed_samples + 1) * self._tally_seconds
+        sample_end = (self._closed_samples + 1) * self._rules.tally_seconds
         if sample_end < self._planned_end - _ROUNDING:
             ends.append(_Boundary(sample_end, None))
         step = self._steps[self._closed_steps]
@@ -307,7 +324,7 @@ class Driver:
             self._closed_steps += 1
         else:
             self._closed_samples += 1
-            uncounted = self._running_cpu() + sum(event.cpu_seconds for event in self._held)
+            uncounted = self._clients.running_cpu() + sum(event.cpu_seconds for event in self._held)
             self._tally.close_sample(boundary.at, self._running_at(boundary.at), self._cpu(), uncounted)
         held, self._held = self._held, []
         self._count_or_hold(held)

@@ -81,9 +81,25 @@ class ClientPuller:
         if outcome.returncode == 0:
             # what nearly every launch comes to, so without the detours of the others
             none = None if retries is None else 0
-            told = [Pulled(image, OK, outcome.started, outcome.seconds, number, none) for image in images[1:]]
+            told = [
+                Pulled(
+                    image=image,
+                    outcome=OK,
+                    started=outcome.started,
+                    seconds=outcome.seconds,
+                    launch=number,
+                    retries=none,
+                )
+                for image in images[1:]
+            ]
             first = Pulled(
-                images[0], OK, outcome.started, outcome.seconds, number, retries, None, outcome.cpu_seconds
+                image=images[0],
+                outcome=OK,
+                started=outcome.started,
+                seconds=outcome.seconds,
+                launch=number,
+                retries=retries,
+                cpu_seconds=outcome.cpu_seconds,
             )
             return [first, *told]
         return self._told_of_failure(images, number, outcome, retries, scratch, stopped)
@@ -150,7 +166,15 @@ class ClientPuller:
         """What a launch says of an image, without what the launch took."""
         ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
         failure = failure_of(self._client, outcome) if ended == FAILED else None
-        return Pulled(image, ended, outcome.started, outcome.seconds, number, 0, failure)
+        return Pulled(
+            image=image,
+            outcome=ended,
+            started=outcome.started,
+            seconds=outcome.seconds,
+            launch=number,
+            retries=0,
+            failure=failure,
+        )
 
     def _find_out(
         self,
@@ -185,7 +209,15 @@ class ClientPuller:
         else:
             yield self._told(suspect, number, failed)
         yield from (
-            Pulled(image, INTERRUPTED, failed.started, failed.seconds, number, 0) for image in to_find
+            Pulled(
+                image=image,
+                outcome=INTERRUPTED,
+                started=failed.started,
+                seconds=failed.seconds,
+                launch=number,
+                retries=0,
+            )
+            for image in to_find
         )
 
     def _pull_alone(
@@ -227,7 +259,17 @@ class DryPuller:
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
         started, number = monotonic(), next(self._numbers)
         sleep(_DRY_PULL * len(images))
-        return [Pulled(image, OK, started, monotonic() - started, number, 0) for image in images]
+        return [
+            Pulled(
+                image=image,
+                outcome=OK,
+                started=started,
+                seconds=monotonic() - started,
+                launch=number,
+                retries=0,
+            )
+            for image in images
+        ]
 
 
 def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:

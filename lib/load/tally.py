@@ -246,15 +246,15 @@ class Tally:
         # a client that has just ended and is not counted yet is in neither
         running = max(running_cpu_seconds, -open_.client_cpu_seconds)
         sample = Sample(
-            at,
-            at - open_.start,
-            workers,
-            open_.pulled,
-            open_.failed,
-            open_.latencies.result(),
-            driver_cpu_seconds - self._driver_cpu_seconds,
-            open_.client_cpu_seconds + running,
-            self._cores,
+            at=at,
+            seconds=at - open_.start,
+            workers=workers,
+            pulled=open_.pulled,
+            failed=open_.failed,
+            latency=open_.latencies.result(),
+            driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
+            client_cpu_seconds=open_.client_cpu_seconds + running,
+            cores=self._cores,
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self.samples.append(sample)
@@ -268,7 +268,14 @@ class Tally:
         seconds = at - open_.start
         latency = open_.latencies.result()
         self.steps.append(
-            StepTally(step, seconds, open_.pulled, open_.failed, latency, self._offered(open_.start, at))
+            StepTally(
+                step=step,
+                seconds=seconds,
+                pulled=open_.pulled,
+                failed=open_.failed,
+                latency=latency,
+                offered=self._offered(open_.start, at),
+            )
         )
         self._step = open_.next(at)
 

@@ -6,11 +6,12 @@ A failed pull or prune is an Event like any other; only a stop ends a worker, an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..images import Image, ImageSet
 from ..outcomes import INTERRUPTED, OK
@@ -48,46 +49,62 @@ class Warm:
         self._pulled.discard(image)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What all workers of a run do, and do it with.
+
+    `pruner` is there if each pass is pruned. A launch pulls `batch` images. Of fixed work each worker makes `passes`.
+    `lean`: its thread and its clients preempt nobody.
+    """
+
+    puller: Puller
+    pruner: Pruner | None
+    pace: Pace
+    warm: Warm = field(default_factory=Warm)
+    batch: int = 1
+    lean: bool = True
+    passes: int | None = None
+
+
+class Overseer(Protocol):
+    """Hears from the workers, in their threads."""
+
+    def emit(self, event: Event) -> None:
+        """Takes an Event."""
+        ...
+
+    def worker_ended(self, worker: Worker) -> None:
+        """Takes a worker's last word."""
+        ...
+
+
 class Worker:
     """Runs in a thread of its own from `start` until `stop` and the end of the pull that it is in.
 
-    It hands every Event to `emit`, tells `ended` when it is over, and counts its finished passes in `passes`. Of fixed
-    work it makes `passes_wanted`, and ends without being stopped.
+    It hands every Event to its overseer, and tells it when it is over. `passes` counts the finished ones. Of fixed work
+    it ends without being stopped.
     """
 
     def __init__(
         self,
         index: int,
         image_set: ImageSet,
-        puller: Puller,
-        pruner: Pruner | None,
-        pace: Pace,
-        warm: Warm,
-        emit: Callable[[Event], None],
-        ended: Callable[[Worker], None],
+        work: Work,
+        overseer: Overseer,
         *,
-        batch: int,
         scratch: Path,
         random: Random | None,
-        lean: bool = True,
-        passes_wanted: int | None = None,
     ) -> None:
         self.index = index
         self.image_set = image_set
         self.passes = 0
         self.doing = Doing(WAITING)
         self.error: BaseException | None = None
-        self._puller = puller
-        self._pruner = pruner
-        self._pace = pace
-        self._warm = warm
-        self._emit = emit
-        self._ended = ended
-        self._batch = batch
+        self._work = work
+        self._puller, self._pace, self._warm = work.puller, work.pace, work.warm
+        self._overseer = overseer
         self._scratch = scratch
         self._random = random
-        self._lean = lean
-        self._passes_wanted = passes_wanted
         self._stopping = threading.Event()
         self._hurrying = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
@@ -105,7 +122,7 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
-        if self._lean:
+        if self._work.lean:
             preempt_nobody()
         try:
             self._passes()
@@ -113,15 +130,15 @@ class Worker:
             self.error = error  # a fault of the driver's own must end the run, not vanish with the thread
         finally:
             self.doing = Doing(STOPPED, self.doing.number)
-            self._ended(self)
+            self._overseer.worker_ended(self)
 
     def _passes(self) -> None:
         images = list(self.image_set.images)
-        in_batches = list(batches(images, self._batch))
-        while not self._stopping.is_set() and self.passes != self._passes_wanted:
+        in_batches = list(batches(images, self._work.batch))
+        while not self._stopping.is_set() and self.passes != self._work.passes:
             if self._random is not None and self.passes:
                 self._random.shuffle(images)
-                in_batches = list(batches(images, self._batch))
+                in_batches = list(batches(images, self._work.batch))
             pulled: list[Image] = []
             number = 0
             for batch in in_batches:
@@ -135,9 +152,9 @@ class Worker:
                     return
                 pulled += done
                 self.doing = Doing(WAITING, number)
-            if self._pruner is not None:
+            if self._work.pruner is not None:
                 self.doing = Doing(PRUNING, len(images))
-                self._prune(self._pruner, pulled)
+                self._prune(self._work.pruner, pulled)
             self.passes += 1
 
     def _pull(self, batch: Sequence[Image], due: float) -> list[Image] | None:
@@ -156,48 +173,49 @@ class Worker:
                 done.append(image)
             # a launch may have waited for its turn, too
             delay = pulled.started - due if self._pace.scheduled else 0.0
-            self._emit(self._pull_event(pulled, image in first, pulled.whole and image is timed, delay))
+            self._overseer.emit(
+                self._pull_event(pulled, image in first, pulled.whole and image is timed, delay)
+            )
         if not started:
             self._pace.give_back(len(batch))
         return done if started and not cut_short else None
 
     def _pull_event(self, pulled: Pulled, first: bool, timed: bool, delay: float) -> Event:
         return Event(
-            PULL,
-            self.index,
-            self.passes + 1,
-            pulled.image,
-            pulled.outcome,
-            monotonic(),
-            pulled.seconds if pulled.repulled else pulled.seconds + delay,
-            first,
-            pulled.retries,
-            pulled.failure,
-            pulled.cpu_seconds,
-            pulled.launch,
-            timed,
-            pulled.repulled,
-            delay > LATE_SECONDS,
+            op=PULL,
+            worker=self.index,
+            pass_number=self.passes + 1,
+            image=pulled.image,
+            outcome=pulled.outcome,
+            ended=monotonic(),
+            seconds=pulled.seconds if pulled.repulled else pulled.seconds + delay,
+            first=first,
+            retries=pulled.retries,
+            failure=pulled.failure,
+            cpu_seconds=pulled.cpu_seconds,
+            launch=pulled.launch,
+            timed=timed,
+            repulled=pulled.repulled,
+            late=delay > LATE_SECONDS,
         )
 
     def _prune(self, pruner: Pruner, images: list[Image]) -> None:
         for pruned in pruner.prune(images, self._scratch, self._hurrying.is_set):
             if pruned.outcome == OK:
                 self._warm.pruned(pruned.image)
-            self._emit(prune_event(self.index, self.passes + 1, pruned))
+            self._overseer.emit(prune_event(self.index, self.passes + 1, pruned))
 
 
 def prune_event(worker: int, pass_number: int, pruned: Pruned) -> Event:
     return Event(
-        PRUNE,
-        worker,
-        pass_number,
-        pruned.image,
-        pruned.outcome,
-        monotonic(),
-        pruned.seconds,
-        False,
-        0,
-        pruned.failure,
-        pruned.cpu_seconds,
+        op=PRUNE,
+        worker=worker,
+        pass_number=pass_number,
+        image=pruned.image,
+        outcome=pruned.outcome,
+        ended=monotonic(),
+        seconds=pruned.seconds,
+        retries=0,
+        failure=pruned.failure,
+        cpu_seconds=pruned.cpu_seconds,
     )

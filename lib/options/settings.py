@@ -132,6 +132,10 @@ def _check_files(settings: Settings) -> None:
         raise UsageError(
             f"{shared[0]} is named twice; summary, events and report each need a file of their own"
         )
+    everything = {*lines, *own}
+    below = [path for path in everything if any(str(folder) in everything for folder in Path(path).parents)]
+    if below:
+        raise UsageError(f"{below[0]} lies in a folder that is another file of this run; name another one")
 
 
 def _real(path: str) -> str:

@@ -206,13 +206,13 @@ class Launcher:
         if -returncode in SIGNALS:
             interrupted |= self._stopped(_SAME_SIGNAL)
         return Outcome(
-            returncode,
-            kept.decode("utf-8", "replace"),
-            started,
-            ended - started,
-            cpu_seconds,
-            timed_out and returncode != 0,
-            interrupted and returncode != 0,
+            returncode=returncode,
+            stderr=kept.decode("utf-8", "replace"),
+            started=started,
+            seconds=ended - started,
+            cpu_seconds=cpu_seconds,
+            timed_out=timed_out and returncode != 0,
+            interrupted=interrupted and returncode != 0,
         )
 
 

@@ -71,16 +71,16 @@ class Doings:
     def _row(self, index: int, counts: WorkerTally, now: float, slow: float) -> WorkerRow:
         worker, doing, seconds = self.workers[index], self._seen[index][0], self._seconds(index, now)
         return WorkerRow(
-            worker.index,
-            clean(worker.image_set.pattern),
-            worker.passes + is_running(doing),
-            doing.number,
-            len(worker.image_set.images),
-            counts.pulled,
-            counts.failed,
-            doing.what,
-            clean(doing.image.name) if doing.image else "",
-            seconds if seconds >= slow else None,
+            index=worker.index,
+            pattern=clean(worker.image_set.pattern),
+            pass_number=worker.passes + is_running(doing),
+            number=doing.number,
+            images=len(worker.image_set.images),
+            pulled=counts.pulled,
+            failed=counts.failed,
+            what=doing.what,
+            name=clean(doing.image.name) if doing.image else "",
+            seconds=seconds if seconds >= slow else None,
         )
 
 

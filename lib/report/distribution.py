@@ -41,7 +41,9 @@ def distribution(findings: Findings) -> Chart:
         "yaxis": {"title": {"text": "ms"}, "rangemode": "tozero"},
         "hovermode": "x unified",
     }
-    return Chart(name, title, f"{_FIRST} With the events of the run this is a histogram.", data, layout)
+    return Chart(
+        name, title, f"{_FIRST} With the events of the run this is a histogram.", data=data, layout=layout
+    )
 
 
 def _histograms(name: str, title: str, events: EventSeries) -> Chart:
@@ -70,4 +72,4 @@ def _histograms(name: str, title: str, events: EventSeries) -> Chart:
         "yaxis": {"title": {"text": "% of the pulls of its kind"}, "rangemode": "tozero"},
         "hovermode": "x unified",
     }
-    return Chart(name, title, _FIRST, data, layout)
+    return Chart(name, title, _FIRST, data=data, layout=layout)

@@ -35,7 +35,7 @@ def failed_pulls(findings: Findings, samples: Sequence[Sample]) -> Chart:
         "showlegend": True,
     }
     shared: Trace = {"type": "bar", "hovertemplate": "%{y} %{fullData.name}<extra></extra>"}
-    return Chart(name, title, note, [{**shared, **bar} for bar in bars], layout)
+    return Chart(name, title, note, data=[{**shared, **bar} for bar in bars], layout=layout)
 
 
 def _by_class(span: Span, events: EventSeries) -> Iterator[Trace]:

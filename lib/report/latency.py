@@ -34,7 +34,7 @@ def latency(findings: Findings, samples: Sequence[Sample]) -> Chart:
         "yaxis": {"title": {"text": "ms"}, **milliseconds(values)},
         "hovermode": "closest",
     }
-    return Chart("latency", title, note, data, layout)
+    return Chart("latency", title, note, data=data, layout=layout)
 
 
 def _single_pulls(findings: Findings) -> Iterator[Trace]:

@@ -54,7 +54,7 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
         note += " Dashed: the pulls a second that the schedule offered."
     if layout["shapes"]:
         note += " Shaded: driver and clients used nearly all of this machine's CPU."
-    return Chart("rate", title, note, data, layout)
+    return Chart("rate", title, note, data=data, layout=layout)
 
 
 def _limited(span: Span, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:

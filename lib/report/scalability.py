@@ -52,7 +52,7 @@ def scalability(summary: Summary) -> Chart:
         if fitted.knee is not None:
             layout["shapes"] = [_upright(fitted.knee)]
             layout["annotations"] = [_label(fitted.knee, f"knee {fitted.knee:.1f}")]
-    return Chart(name, title, _reading(fitted, points, summary), data, layout)
+    return Chart(name, title, _reading(fitted, points, summary), data=data, layout=layout)
 
 
 def _measured(steps: Sequence[Step]) -> Iterator[Trace]:

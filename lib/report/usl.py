@@ -99,7 +99,14 @@ def fit(points: Sequence[Point]) -> Fit | None:
     left, lam = _squares(workers, rates, np.array([[sigma]]), np.array([[kappa]]))
     spread = float(((rates - rates.mean()) ** 2).sum())
     r_squared = 1 - float(left[0, 0]) / spread if spread > 0 else 1.0
-    return Fit(float(lam[0, 0]), sigma, kappa, r_squared, int(workers.max()), _unhindered(workers, rates))
+    return Fit(
+        lam=float(lam[0, 0]),
+        sigma=sigma,
+        kappa=kappa,
+        r_squared=r_squared,
+        most=int(workers.max()),
+        unhindered=_unhindered(workers, rates),
+    )
 
 
 def _unhindered(workers: Floats, rates: Floats) -> float:

@@ -13,6 +13,7 @@ from time import monotonic
 
 from ..errors import UsageError
 from ..streams import is_stdout
+from .writable import cannot_write
 
 # So much of a stream that nobody reads is kept, in bytes.
 _MOST_KEPT = 4 << 20
@@ -124,4 +125,4 @@ def _open(path: str | Path, name: str) -> int:
         # every write goes to the end: metrics and log may share a file
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise UsageError(f"--{name}-file: cannot write {path}: {error.strerror}") from None
+        raise UsageError(cannot_write(f"--{name}-file", path, error.strerror or str(error))) from None

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ..clients.client import Client
 from ..images import ImageSet
+from ..listing.selection import Selection
 from ..load.driver import Driver
 from ..load.tally import Tally
 from ..load.worker import Worker
@@ -32,6 +33,10 @@ class Run:
     command: tuple[str, ...] = ()
     driver_cpu_seconds: float = 0.0
     unstarted: int = 0
+
+    def select(self, selection: Selection) -> None:
+        """What the workers will pull is known now."""
+        self.listed, self.image_sets = selection.listed, selection.image_sets
 
     @property
     def rate(self) -> float:

@@ -21,7 +21,7 @@ SCHEMA: Final = 1
 class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The client that pulled the images."""
 
-    name: Annotated[str, about("Name of the client, for example `crane`.")]
+    name: Annotated[str, about("Name of the client, as `--client` takes it.")]
     version: Annotated[str, about("Version of the client, as it reports it.")]
 
     def __str__(self) -> str:

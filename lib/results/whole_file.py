@@ -13,22 +13,22 @@ from time import monotonic, sleep
 
 from ..errors import UsageError
 from ..streams import is_stdout
+from .writable import cannot_write, unwritable
 
 # So long a stream may be without a reader, or a reader that reads, in seconds.
 _READER_SECONDS = 10.0
 
 
 def check_path(path: Path, option: str) -> None:
-    """Before the test, as nobody wants to learn after an hour that its result has no place."""
-    if is_stdout(path):
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        special = path.exists() and not stat.S_ISREG(path.stat().st_mode)
-        if path.is_dir() or not os.access(path if special else path.resolve().parent, os.W_OK):
-            raise UsageError(f"{option}: cannot write {path}: it is a folder, or not yours to write")
-    except OSError as error:
-        raise UsageError(f"{option}: cannot write {path}: {error.strerror}") from None
+    """Before the test, as nobody wants to learn after an hour that its result has no place; makes missing folders."""
+    reason = unwritable(path, replaced=True)
+    if reason is None and not is_stdout(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror
+    if reason is not None:
+        raise UsageError(cannot_write(option, path, reason))
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -44,7 +44,7 @@ def write_whole(path: Path, text: str) -> None:
             os.close(descriptor)
         return
     path = path.resolve()
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -94,10 +94,21 @@ class ClientPruner:
             return None
         seconds = resolved + outcome.seconds
         if outcome.returncode == 0:
-            return Pruned(image, OK, seconds, None, outcome.cpu_seconds)
+            return Pruned(image=image, outcome=OK, seconds=seconds, cpu_seconds=outcome.cpu_seconds)
         if outcome.interrupted:
-            return Pruned(image, INTERRUPTED, seconds, None, outcome.cpu_seconds)
-        return Pruned(image, FAILED, seconds, failure_of(self._client, outcome), outcome.cpu_seconds)
+            return Pruned(
+                image=image,
+                outcome=INTERRUPTED,
+                seconds=seconds,
+                cpu_seconds=outcome.cpu_seconds,
+            )
+        return Pruned(
+            image=image,
+            outcome=FAILED,
+            seconds=seconds,
+            failure=failure_of(self._client, outcome),
+            cpu_seconds=outcome.cpu_seconds,
+        )
 
 
 class HttpPruner:

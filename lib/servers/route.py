@@ -79,7 +79,14 @@ def plan_route(server: ServerUnderTest, client: type[Client], images: Iterable[I
 def _template_route(server: ServerUnderTest, client: type[Client], images: list[Image]) -> Route:
     path = server.layout.template.partition("/")[2].replace("{upstream}", server.upstream_name)
     before, _, after = path.partition("{repository}")
-    return Route(PATH, f"layout {server.layout.name}", server.endpoint, server.endpoint.host, before, after)
+    return Route(
+        way=PATH,
+        why=f"layout {server.layout.name}",
+        endpoint=server.endpoint,
+        host=server.endpoint.host,
+        before=before,
+        after=after,
+    )
 
 
 def _ociregistry_route(server: ServerUnderTest, client: type[Client], images: list[Image]) -> Route:
@@ -91,7 +98,7 @@ def _ociregistry_route(server: ServerUnderTest, client: type[Client], images: li
     obstacle = _path_obstacle(name, depth)
     if obstacle is None:
         why = f"the upstream's name '{name}' fits into the path"
-        return Route(PATH, why, endpoint, endpoint.host, f"{name}/")
+        return Route(way=PATH, why=why, endpoint=endpoint, host=endpoint.host, before=f"{name}/")
     if client.abilities.sends_header:
         why = f"{obstacle}; {client.name} can send {UPSTREAM_HEADER}"
         return Route(HEADER, why, endpoint, endpoint.host, header=header)

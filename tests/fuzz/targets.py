@@ -26,7 +26,7 @@ from lib.clients.table import NAMES, client_kind
 from lib.http.authorization import _basic, _token_of
 from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after
-from lib.http.paging import Pages
+from lib.http.paging import PagedList, Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.listing.image_list import ImageListError, parse_image_list
 from lib.names import valid_digest, valid_repository, valid_tag
@@ -91,12 +91,9 @@ def listing(data: bytes) -> None:
     async def run() -> list[str]:
         pages = Pages(
             registry,  # type: ignore[arg-type]
-            path,
-            key,
-            valid=valid,
+            PagedList(path, key, valid, 1 << 20),
             skip=lambda item: told.append(clean(item, 100)),
             log=told.append,
-            max_bytes=1 << 20,
         )
         return [name async for page in pages.read() for name in page]
 

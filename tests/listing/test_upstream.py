@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from lib.http import paging
 from lib.http.credentials import Credentials
-from lib.http.paging import Pages
+from lib.http.paging import PagedList, Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
 from lib.listing import upstream
 from lib.listing.upstream import Repository, list_repositories
@@ -92,12 +92,9 @@ def test_of_a_long_string_little_is_kept() -> None:
             registry = Registry(server.url, session, Credentials({}, {}), log=print)
             catalog = Pages(
                 registry,
-                "/v2/_catalog",
-                "repositories",
-                valid=valid_repository,
+                PagedList("/v2/_catalog", "repositories", valid_repository, 2 << 20),
                 skip=skipped.append,
                 log=print,
-                max_bytes=2 << 20,
             )
             return [name async for page in catalog.read() for name in page]
 

@@ -11,7 +11,7 @@ from lib.images import Image, ImageSet
 from lib.load.event import Event
 from lib.load.pace import Closed, Pace, Rate, Schedule
 from lib.load.pull import Pulled
-from lib.load.worker import Warm, Worker
+from lib.load.worker import Work, Worker
 from lib.outcomes import OK
 from lib.servers.prune import Pruned
 
@@ -59,15 +59,16 @@ class Running:
     def __init__(self, puller: Queuing | Crowded, pace: Pace) -> None:
         self.events: list[Event] = []
         self.pruner = Recorder()
-        self.worker = Worker(
-            0, ImageSet("p", IMAGES), puller, self.pruner, pace, Warm(), self.emit, lambda _: None,
-            batch=2, scratch=Path(), random=None,
-        )  # fmt: skip
+        work = Work(puller=puller, pruner=self.pruner, pace=pace, batch=2)
+        self.worker = Worker(0, ImageSet("p", IMAGES), work, self, scratch=Path(), random=None)
         self.worker.start()
 
     def emit(self, event: Event) -> None:
         self.events.append(event)
         self.worker.stop()
+
+    def worker_ended(self, worker: Worker) -> None:
+        pass
 
 
 def begun_schedule() -> Schedule:

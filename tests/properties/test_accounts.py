@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.images import Image, ImageSet
-from lib.load.driver import Driver
+from lib.load.driver import Clients, Driver, Reports, Rules
 from lib.load.event import PRUNE, PULL, Event
 from lib.load.plan import Step
 from lib.load.ramp import plan_ramp
@@ -212,14 +212,9 @@ def test_each_pull_that_was_begun_is_counted_once_however_the_run_ends(
         plan_ramp(len(plans), 0.06),
         tally,
         stop,
-        tally_seconds=0.05,
-        grace=grace,
-        keep_going=keep_going,
-        observe=observed.append,
-        kill=killed.set,
-        running_cpu=lambda: 0.0,
-        log=lambda _: None,
-        caution=lambda _: None,
+        Rules(tally_seconds=0.05, grace=grace, keep_going=keep_going),
+        Clients(kill=killed.set, running_cpu=lambda: 0.0),
+        Reports(observe=observed.append, log=lambda _: None, caution=lambda _: None),
     )
     workers = [Puller(index, plan, driver, killed) for index, plan in enumerate(plans)]
     timers = [threading.Timer(seconds, stop.request, (SIGTERM,)) for seconds in signals]

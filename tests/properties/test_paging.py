@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from lib.http.paging import Pages
+from lib.http.paging import PagedList, Pages
 from lib.http.registry import Answer, RegistryError
 from lib.names import valid_repository
 
@@ -45,12 +45,9 @@ def read(registry: Linked) -> tuple[list[str], list[str]]:
     async def run() -> list[str]:
         pages = Pages(
             registry,  # type: ignore[arg-type]
-            "/v2/_catalog",
-            "repositories",
-            valid=valid_repository,
+            PagedList("/v2/_catalog", "repositories", valid_repository, 1 << 20),
             skip=skipped.append,
             log=lambda _: None,
-            max_bytes=1 << 20,
         )
         return [name async for page in pages.read() for name in page]
 

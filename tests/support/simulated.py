@@ -17,7 +17,7 @@ import pytest
 
 from lib.images import Image, ImageSet
 from lib.load import driver as drivers
-from lib.load.driver import Driver
+from lib.load.driver import Clients, Driver, Reports, Rules
 from lib.load.event import PULL, Event
 from lib.load.plan import Plan
 from lib.load.tally import Sample, Tally
@@ -175,14 +175,9 @@ class Simulation:
             plan,
             self.tally,
             self.stop,
-            tally_seconds=tally,
-            grace=grace,
-            keep_going=keep_going,
-            observe=self.events.append,
-            kill=self._kill,
-            running_cpu=lambda: self.running_cpu,
-            log=self.log.append,
-            caution=self.log.append,
+            Rules(tally_seconds=tally, grace=grace, keep_going=keep_going),
+            Clients(kill=self._kill, running_cpu=lambda: self.running_cpu),
+            Reports(observe=self.events.append, log=self.log.append, caution=self.log.append),
         )
         self.workers = [SimulatedWorker(k, self, pull, outcome) for k in range(most)]
 

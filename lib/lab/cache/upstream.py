@@ -98,4 +98,12 @@ def read_manifest(address: Address, digest: str, media_type: str, body: bytes) -
     if not all(re.fullmatch(r"sha256:[a-f0-9]{64}", blob) for blob in blobs):
         raise UpstreamError("the manifest names a blob by something else than sha256")
     created = now()
-    return Manifest(address, digest, media_type, body, blobs, created, created)
+    return Manifest(
+        address=address,
+        digest=digest,
+        media_type=media_type,
+        body=body,
+        blobs=blobs,
+        created=created,
+        pulled=created,
+    )

@@ -1,0 +1,177 @@
+"""What the workers pull with: the client, set up for the way to the server under test, and its launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .clients.client import Client, Orders
+from .clients.files import client_environment
+from .clients.find import Found
+from .clients.table import names_of
+from .errors import RunError
+from .http.connections import Connections
+from .http.logins import Login
+from .http.registry import RegistryError
+from .http.tls import Tls
+from .images import Image
+from .listing.selection import Selection
+from .load.pull import ClientPuller, DryPuller, Puller
+from .options.settings import Settings
+from .processes.launch import Launcher
+from .processes.scratch import Scratch
+from .servers.choose_prune import Deleter
+from .servers.gateway import Gateway, check_fit
+from .servers.route import GATEWAY, Route, plan_route, warn_of_unservable
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSetup:
+    """What the workers pull with. A dry run has neither client nor launcher, and nothing to prune with."""
+
+    puller: Puller
+    client: Client | None = None
+    launcher: Launcher | None = None
+    route: Route | None = None
+    deleter: Deleter | None = None
+
+    @property
+    def retries_known(self) -> bool:
+        """Whether the client reports how often it repeated a request by itself."""
+        return self.client is None or self.client.abilities.reports_retries
+
+
+def set_up_dry_run(connections: Connections) -> ClientSetup:
+    """What a dry run pulls with."""
+    connections.log("dry run: nothing is pulled or pruned")
+    return ClientSetup(DryPuller())
+
+
+def set_up_client(
+    settings: Settings,
+    found: Found,
+    selection: Selection,
+    connections: Connections,
+    scratch: Scratch,
+    stopped: Callable[[float], bool],
+) -> ClientSetup:
+    """What a real run pulls with. Raises RunError if there is no way to the server.
+
+    `stopped` waits for as many seconds as it is given, or until the run is told to stop, and says whether it was.
+    """
+    images = selection.images
+    _check_options(settings, found)
+    route = plan_route(settings.under_test, found.kind, images)
+    connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
+    if settings.layout.is_ociregistry:
+        warn_of_unservable(images, connections.caution)
+    login = connections.login(route.endpoint.url)
+    _check_fit(found, route, login, connections)
+    server_url, host = route.endpoint.url, route.host
+    if route.way == GATEWAY:
+        host = _start_gateway(found, route, login, settings, connections)
+        server_url = f"http://{host}"
+    environment = client_environment(scratch)
+    orders = Orders(
+        platform=settings.platform,
+        host=host,
+        server_url=server_url,
+        verify=not settings.tls.insecure,
+        folder=scratch.folder,
+        tls=settings.tls,
+        header=route.client_header,
+        docker_config=connections.credentials.client_config(route.endpoint.host, login),
+        login=login,
+        user_configured=bool(connections.credentials.files),
+        lean=settings.lean,
+        elsewhere=scratch.elsewhere,
+        environment=environment,
+        caution=connections.caution,
+        containerd_socket=settings.containerd_socket or "",
+    )
+    client = found.kind.set_up(found.executable, orders)
+    connections.resources.callback(client.close)
+    launcher = Launcher({**environment, **client.environment}, stopped, client.answer)
+    connections.resources.callback(launcher.close)
+
+    def reference(image: Image) -> str:
+        return route.reference(host, image)
+
+    connections.log(
+        f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path / 'worker-0'))}"
+        f"{_beside(route, client, settings.tls)}"
+    )
+    return ClientSetup(
+        puller=ClientPuller(client, launcher, reference, settings.pull_timeout),
+        client=client,
+        launcher=launcher,
+        route=route,
+        deleter=Deleter(client, launcher, reference, settings.pull_timeout),
+    )
+
+
+def _check_options(settings: Settings, found: Found) -> None:
+    """Raises RunError for an option that this client cannot carry out."""
+    able, name = found.kind.abilities, found.kind.name
+    if settings.batch > 1 and not able.takes_several:
+        raise RunError(f"--batch: {name} pulls one image per launch; leave the option out")
+    if settings.containerd_socket is not None and not able.needs_service:
+        instead = names_of(lambda able: able.needs_service)
+        raise RunError(f"--containerd-socket: {name} does not use containerd; leave it out, or use {instead}")
+
+
+def _beside(route: Route, client: Client, tls: Tls) -> str:
+    """What the command in the log needs to be repeated by hand."""
+    needs = [*client.needs()]
+    if tls.authorities:
+        needs.append(f"with {tls.ca_file} in the file that $SSL_CERT_FILE names")
+    if route.way == GATEWAY:
+        needs.append("the gateway exists during this run only")
+    return f" ({'; '.join(needs)})" if needs else ""
+
+
+def _check_fit(found: Found, route: Route, login: Login | None, connections: Connections) -> None:
+    """Raises RunError if the server wants of the client what the client cannot give."""
+    kind, server = found.kind, route.endpoint
+    registry_token = login is not None and not (login.username or login.identity_token)
+    if registry_token and not kind.abilities.takes_registry_token:
+        assert login is not None
+        raise RunError(
+            f"{kind.name} cannot use a registry token, and {login.path} has one for {server.name}; "
+            f"use {names_of(lambda able: able.takes_registry_token)}, or log in with a name and a password"
+        )
+    tls = connections.tls
+    if tls.client_cert is not None and server.tls and not kind.abilities.shows_certificate:
+        shown, hidden = (_status(route, each, connections) for each in (tls, tls.without_certificate()))
+        if shown is None:
+            return  # it does not answer: what its clients make of that is counted
+        if shown != hidden:
+            raise RunError(
+                f"{server.name} asks for a client certificate, and {kind.name} cannot show one; "
+                f"use {names_of(lambda able: able.shows_certificate)}"
+            )
+        connections.log(f"{kind.name} shows no client certificate; {server.name} does not ask for one")
+
+
+def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
+    try:
+        ping = connections.registry(route.endpoint.url, tls=tls).ping()
+        return connections.network.run_until_stop(ping)
+    except RegistryError:
+        return None
+
+
+def _start_gateway(
+    found: Found, route: Route, login: Login | None, settings: Settings, connections: Connections
+) -> str:
+    """The gateway's host and port; it runs until the resources are closed."""
+    instead = names_of(lambda able: able.sends_header or able.asks_mirror)
+    check_fit(
+        found.kind.name, instead, route.endpoint, login=login is not None, insecure=settings.tls.insecure
+    )
+    gateway = Gateway(route.endpoint.url, settings.upstream_name)
+    network = connections.network
+    host = network.run(gateway.start())
+    connections.resources.callback(lambda: network.run(gateway.close()))
+    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
+    return host

@@ -1,0 +1,59 @@
+"""Checks of the images: whether there are some to pull, for each pattern and each worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..errors import RunError
+from ..images import overlaps
+from ..listing.selection import Listing, select
+from .check import FAILURE, OK, WARNING, Check
+from .examination import Checks, Examination
+
+
+def selection(exam: Examination, upstream_answers: bool) -> Checks:
+    """Whether there is a selection, if need be by other patterns or for fewer workers."""
+    preparation, settings = exam.preparation, exam.settings
+    if not (yield from exam.carry_out("images", preparation.listing)):
+        exam.undecided |= upstream_answers  # so it has to be another upstream, or a list
+        return False
+    try:
+        everything = select(
+            replace(settings, patterns=(), workers=1), preparation.listing(), preparation.connections()
+        )
+    except RunError as error:
+        yield Check("images", FAILURE, str(error))
+        exam.undecided = True
+        return False
+    yield Check("images", OK, f"{everything.listed} listed, {len(everything.images)} to choose from")
+    yield from _patterns(exam, [(image.repository, (image.reference,)) for image in everything.images])
+    if not (yield from exam.carry_out("images", exam.preparation.selection)):
+        most = len(everything.images)
+        if settings.workers is None or settings.workers <= most:
+            exam.undecided = True
+            return False
+        exam.mend("--workers", str(most), workers=most)
+    shared = sum(overlaps(exam.preparation.selection().image_sets).values())
+    if shared:
+        advice = "let patterns select disjoint sets, or workers wait for each other and pull from the cache"
+        yield Check("pattern", WARNING, f"{shared} images are selected by more than one pattern", advice)
+    exam.cautions.clear()  # they tell the same
+    return True
+
+
+def _patterns(exam: Examination, images: Listing) -> Iterator[Check]:
+    settings, connections = exam.settings, exam.preparation.connections()
+    good: list[str] = []
+    for pattern in settings.patterns:
+        try:
+            one = select(replace(settings, patterns=(pattern,)), images, connections)
+            yield Check("pattern", OK, f"'{pattern}' selects {len(one.images)} images")
+            good.append(pattern)
+        except RunError as error:
+            yield Check("pattern", FAILURE, str(error), "correct the pattern or leave it out")
+    if len(good) == len(settings.patterns):
+        return
+    exam.is_told(exam.preparation.selection)
+    if good:
+        exam.mend("--patterns", ",".join(good), patterns=tuple(good))

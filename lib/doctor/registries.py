@@ -1,0 +1,97 @@
+"""Checks of the registries: the upstream, the server under test, and the logins for both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..errors import RunError
+from ..http.address import Endpoint
+from ..http.registry import Answer, RegistryError
+from .check import FAILURE, OK, WARNING, Check
+from .examination import Checks, Examination
+from .machine import clock_skew
+
+
+def upstream(exam: Examination) -> Checks:
+    """Whether the upstream answers, and takes the login."""
+    endpoint = exam.settings.registry
+    answer = ask(exam, "upstream", endpoint, "GET", "/v2/")
+    if isinstance(answer, Check):
+        _mend_scheme(exam, "--registry-url", answer)
+        yield answer
+        return False
+    check = _answered(exam, "upstream", endpoint, answer)
+    yield check
+    return check.status != FAILURE
+
+
+def server(exam: Examination) -> Checks:
+    """Whether the server under test answers. The last request is the one that a run makes."""
+    endpoint = exam.settings.under_test.endpoint
+    answer = ask(exam, "server under test", endpoint, "GET", "/v2/")
+    if isinstance(answer, Check):
+        _mend_scheme(exam, "--pullthrough-url", answer)
+        yield answer
+        return False
+    check = _answered(exam, "server under test", endpoint, answer)
+    yield check
+    yield clock_skew(endpoint, answer)
+    if check.status == FAILURE:
+        return False
+    return (yield from exam.carry_out("server under test", exam.preparation.ping))
+
+
+def credentials(exam: Examination) -> Iterator[Check]:
+    """Whether the logins can be read, and for which of the servers there is one."""
+    connections = exam.preparation.connections()
+    where = ", ".join(map(str, connections.credentials.files)) or "no configuration"
+    endpoints = dict.fromkeys((exam.settings.registry, exam.settings.pullthrough))
+    try:
+        known = [each.name for each in endpoints if connections.login(each.url) is not None]
+    except RunError as error:
+        yield Check("credentials", FAILURE, str(error))
+        return
+    yield Check(
+        "credentials", OK, f"{where}: {'for ' + ', '.join(known) if known else 'none for these servers'}"
+    )
+
+
+def ask(
+    exam: Examination, name: str, endpoint: Endpoint, method: str, path: str, **headers: str
+) -> Answer | Check:
+    """The answer, or the check that failed."""
+    connections = exam.preparation.connections()
+    registry = connections.registry(endpoint.url, 0.0)
+    try:
+        request = registry.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        return connections.network.run_until_stop(request)
+    except RegistryError as error:
+        return Check(name, FAILURE, str(error))
+
+
+def _answered(exam: Examination, name: str, endpoint: Endpoint, answer: Answer) -> Check:
+    checked = "its certificate is not checked" if exam.settings.tls.insecure else "its certificate is valid"
+    how = f"TLS, {checked}" if endpoint.tls else "plain http"
+    if answer.status in (401, 403):
+        return Check(
+            name,
+            FAILURE,
+            f"{endpoint.name} answers HTTP {answer.status}: credentials are missing or not accepted",
+            f"log in: docker login {endpoint.name}, or crane auth login {endpoint.name}",
+        )
+    if answer.status >= 500:
+        return Check(
+            name, FAILURE, f"{endpoint.name} answers HTTP {answer.status}", "look at the server's own log"
+        )
+    if answer.status != 200:
+        advice = "is this the registry's address, and not its web page's?"
+        return Check(name, WARNING, f"{endpoint.name} answers GET /v2/ with HTTP {answer.status}", advice)
+    return Check(name, OK, f"{endpoint.name} answers ({how})")
+
+
+def _mend_scheme(exam: Examination, option: str, failed: Check) -> None:
+    """Where the message says which scheme the server speaks, recommend it."""
+    url = re.search(r"\bwrite (https?://\S+)$", failed.message)
+    if url:
+        exam.changes[option] = url[1]

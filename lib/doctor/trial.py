@@ -1,0 +1,121 @@
+"""A trial of what the run will do: ask for one image in several layouts, pull it, and prune it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import quote
+
+from ..clients.table import NAMES, client_kind
+from ..errors import RunError, UsageError
+from ..images import Image
+from ..prepare import Preparation
+from ..servers.layout import parse_layout
+from ..servers.manifests import ACCEPT
+from ..servers.prune import AdminPruner, Pruner, expression
+from ..servers.route import plan_route
+from .check import FAILURE, OK, WARNING, Check
+from .examination import Checks, Examination, failure
+from .registries import ask
+
+
+def layouts(exam: Examination, image: Image) -> Checks:
+    """Ask for one image's manifest in each layout that needs no further name; whether one fits."""
+    chosen = exam.settings.layout.name
+    answers = {
+        name: _manifest(exam, name, image) for name in dict.fromkeys((chosen, "ociregistry", "distribution"))
+    }
+    good = [name for name, problem in answers.items() if problem is None]
+    if chosen in good:
+        yield Check("layout", OK, f"{chosen} fits: the server has {image.name}")
+    elif good:
+        exam.mend("--layout", good[0], layout=parse_layout(good[0]))
+        yield Check("layout", FAILURE, f"{chosen} does not fit: {answers[chosen]}", f"use --layout {good[0]}")
+    else:
+        tried = "; ".join(f"{name}: {problem}" for name, problem in answers.items())
+        advice = (
+            "does the server know this upstream, and by this --upstream-name? Else choose another --layout"
+        )
+        yield Check("layout", FAILURE, f"the server does not give {image.name} ({tried})", advice)
+    return bool(good)
+
+
+def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
+    """None where the server gives the image's manifest in this layout, else what it says."""
+    settings = exam.settings
+    found = exam.preparation.values.get("found")
+    try:
+        server = replace(settings.under_test, layout=parse_layout(layout_name))
+        route = plan_route(server, found.kind if found else client_kind(NAMES[0]), [image])
+    except (RunError, UsageError) as error:
+        return str(error)
+    path = f"/v2/{route.repository(image)}/manifests/{image.reference}"
+    answer = ask(exam, "layout", route.endpoint, "GET", path, Accept=ACCEPT, **route.headers)
+    if isinstance(answer, Check):
+        return answer.message
+    return None if answer.status == 200 else f"HTTP {answer.status}"
+
+
+def pull_and_prune(exam: Examination, image: Image) -> Iterator[Check]:
+    """With the very client and way of the test."""
+    preparation = exam.preparation
+    if not (yield from exam.carry_out("pull", preparation.client_setup)):
+        exam.undecided = True
+        return
+    yield from exam.warnings("layout")
+    setup, folder = preparation.client_setup(), preparation.scratch().folder("doctor")
+    (pulled,) = setup.puller.pull([image], folder, lambda: False)
+    if pulled.failure is not None:
+        yield Check("pull", FAILURE, f"{image.name}: {pulled.failure.error_class}: {pulled.failure.message}")
+        return
+    client = "" if setup.client is None else f" by {setup.client.name}"
+    yield Check("pull", OK, f"{image.name}{client} in {pulled.seconds * 1000:.0f} ms")
+    if not exam.settings.layout.is_upstream:
+        yield from _prune(exam, image)
+
+
+def _prune(exam: Examination, image: Image) -> Iterator[Check]:
+    if not (exam.settings.prune or exam.settings.prune_first):
+        pruning = exam.preparation.again(replace(exam.settings, prune=True))
+        error = failure(pruning.pruner)
+        if error is not None:
+            yield Check("prune", WARNING, str(error), "fine without --prune")
+            return
+        exam.cautions.clear()
+        yield Check("prune", OK, f"possible, by {_pruner(pruning).how} (with --prune it is tried)")
+        return
+    advice = "leave it out: then all passes but the first pull from the cache"
+    if not (yield from exam.carry_out("prune", exam.preparation.pruner, advice)):
+        exam.changes.update(dict.fromkeys(("--prune", "--prune-first")))
+        return
+    yield from exam.warnings("prune")
+    yield _prove_prune(exam, _pruner(exam.preparation), image)
+
+
+def _prove_prune(exam: Examination, pruner: Pruner, image: Image) -> Check:
+    """Prune the image that was just pulled, and see that it is gone."""
+    (pruned,) = pruner.prune([image], exam.preparation.scratch().folder("doctor"), lambda: False)
+    if pruned.failure is not None:
+        return Check("prune", FAILURE, f"{image.name} cannot be pruned: {pruned.failure.message}")
+    if _is_gone(exam, pruner, image):
+        return Check("prune", OK, f"{image.name} was pruned by {pruner.how} and is gone")
+    return Check("prune", FAILURE, f"{image.name} was pruned by {pruner.how}, yet it is still there")
+
+
+def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
+    """By Ociregistry's own list, or by a second delete that finds nothing; a pull would fetch it again."""
+    if isinstance(pruner, AdminPruner):
+        pattern = quote(expression(exam.settings.upstream_name, image), safe="/:@")
+        answer = ask(
+            exam, "prune", exam.settings.pullthrough, "GET", f"/cmd/image/list?pattern={pattern}&count=-1"
+        )
+        return not isinstance(answer, Check) and b"no manifests found" in answer.body
+    (again,) = pruner.prune([image], exam.preparation.scratch().folder("doctor"), lambda: False)
+    return again.failure is not None and again.failure.error_class == "not-found"
+
+
+def _pruner(preparation: Preparation) -> Pruner:
+    """Of a preparation that prunes."""
+    pruner = preparation.pruner()
+    assert pruner is not None
+    return pruner
