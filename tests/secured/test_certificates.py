@@ -67,7 +67,8 @@ def test_crane_cannot_and_is_not_begun_with(
     )  # fmt: skip
     assert (ended.status, ended.events) == (1, ())
     wants = (
-        f"{for_members.address} asks for a client certificate, and crane cannot show one; use --client skopeo"
+        f"{for_members.address} asks for a client certificate, and crane cannot show one; "
+        "use --client skopeo or --client ctr"
     )
     assert ended.stderr == f"ocidriver: {wants}\n"
 
