@@ -22,7 +22,7 @@ from .streams import say
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
 
-ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use, crane or skopeo.
+ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use.
 
 The driver lists the images of the upstream and deals them to workers. It starts one worker after the other, and stops
 them again in reverse order. Each worker pulls its images through the server under test. The driver tallies pull rate

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..choices import ANNOTATIONS, AUTO, METRICS_FORMATS, PROGRESS, PRUNE_VIA, TSV
+from ..clients.table import NAMES
 from ..fault import show_tracebacks
 from ..streams import STDOUT
 from .sections import Section
@@ -49,7 +50,9 @@ TLS_OPTIONS: list[click.Parameter] = [
         is_flag=True,
         help="Do not check certificates. Anybody on the way can then read and change the traffic.",
     ),
-    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one. crane cannot show one."),
+    _file(
+        "--client-cert", TLS, "Certificate (PEM) for servers that ask for one. Not every client can show one."
+    ),
     _file(
         "--client-key", TLS, "The key of that certificate, without a passphrase.  [default: in the same file]"
     ),
@@ -160,7 +163,7 @@ OPTIONS: list[click.Parameter] = [
         default=AUTO,
         show_default=True,
         metavar="NAME",
-        help="crane, skopeo, ctr (containerd), a path to one of them, or auto: crane if it is installed, else skopeo.",
+        help=f"{', '.join(NAMES)}, a path to one of them, or auto: the first that is installed and needs no service.",
     ),
     Section(
         ["--containerd-socket"],
