@@ -213,7 +213,7 @@ def test_pulling_through_ociregistry_from_an_upstream_with_a_port(
     ended.check_accounts()
     assert ended.summary["failed"] == 0
     assert (
-        f"layout ociregistry, by {way}: the upstream's name '{ociregistry.upstream}' cannot stand in a path"
+        f"layout ociregistry, by {way}: the upstream's name '{ociregistry.upstream}' is not valid in a path"
         in ended.log
     )
     wanted = {image for image in ociregistry.images if "-0003" not in image}

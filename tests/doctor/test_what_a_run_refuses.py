@@ -448,7 +448,7 @@ def test_a_report_needs_its_packages(
     (tmp_path / "images").write_text("app:v1\n")
     words = [*DRY, f"--image-list={tmp_path}/images", "--workers=1", f"--report-file={tmp_path}/report"]
     status, checks, recommended = examined(words, monkeypatch, capfd)
-    told = "--report-file: missing Python packages (plotly); install what requirements.txt names"
+    told = "--report-file: missing Python packages (plotly); install the packages of requirements.txt"
     assert (status, recommended) == (1, words[:-1])
     assert next(each["message"] for each in checks if each["status"] == "failure").startswith(told)
     assert cli.main(words) == 1
