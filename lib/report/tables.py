@@ -16,7 +16,7 @@ def _latency(latency: Latency | None, name: str) -> Number:
 
 
 def steps(summary: Summary) -> str:
-    """With what a schedule offered, where there was one."""
+    """Returns the table of the steps. A run with a schedule also has the offered rate."""
     scheduled = bool(summary.settings.get("rate"))
     heads = (
         "step",
@@ -77,7 +77,7 @@ def errors(counts: Mapping[str, int]) -> str:
 
 def thresholds(summary: Summary) -> str:
     return table(
-        ("threshold", "it was", "verdict"),
+        ("threshold", "measured", "verdict"),
         (
             (
                 each.expression,
