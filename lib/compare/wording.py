@@ -1,4 +1,4 @@
-"""Figures, changes and verdicts in words, the same in every format. What comes from the files is cleaned."""
+"""Words figures, changes and verdicts the same way for every format. Text from the files is cleaned."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def unit(quantity: Quantity) -> str:
 
 
 def figure(quantity: Quantity, value: float | None) -> str:
-    """In its unit."""
+    """Returns a value in the quantity's unit, without the unit's name."""
     if value is None:
         return "-"
     return f"{100 * value:.2f}" if quantity.is_errors else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def change(quantity: Quantity, value: float | None) -> str:
-    """A change, or an end of its interval."""
+    """Returns a change, or an end of its interval, with its unit."""
     if value is None:
         return "-"
     return f"{100 * value:+.2f} points" if quantity.is_errors else f"{100 * value:+.1f} %"
@@ -40,7 +40,7 @@ def interval(quantity: Quantity) -> str:
 
 
 def shown(value: Any) -> str:
-    """The value of a setting."""
+    """Returns the value of a setting."""
     return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_LENGTH)
 
 
@@ -57,15 +57,15 @@ def warnings(told: Told) -> Iterator[str]:
 
 
 def conclusion(told: Told) -> str:
-    """The verdict on the rate."""
+    """Returns the verdict on the rate as one line."""
     b, a = (clean(each.file, VALUE_LENGTH) for each in (told.comparison.b, told.comparison.a))
     if told.rate.verdict is None:
-        return f"{b} against {a}: cannot be told"
+        return f"{b} against {a}: unknown, too little data"
     return f"{b} against {a}: {told.rate.verdict} (rate {change(told.rate, told.rate.change)})"
 
 
 def judged(judgement: Judgement) -> str:
-    """How a threshold came out."""
+    """Returns the result of a threshold: `passed` or `missed`, and the change."""
     word = "passed" if judgement.passed else "missed"
     noise = ", which is noise" if judgement.passed and not judgement.within else ""
     return f"{word} ({changed(judgement)}{noise})"
@@ -76,7 +76,7 @@ def changed(judgement: Judgement) -> str:
 
 
 def missed(pairs: Sequence[Told]) -> list[str]:
-    """The thresholds that were, each with its run and value, for a message."""
+    """Returns the missed thresholds, each with its run and value, for a message."""
     return [
         f"{each.threshold.expression} ({pair.comparison.b.file}: {changed(each)})"
         for pair in pairs
