@@ -381,17 +381,17 @@ def without(document: dict[str, Any], name: str) -> dict[str, Any]:
         (b"[" * 100_000, "not JSON"),
         (b"[1]", "not a summary"),
         (b"{}", "not a summary"),
-        (b'{"schema": 2}', "its schema is 2, this ocidriver reads 1"),
-        (b'{"schema": 1}', "not a whole summary"),
-        (json.dumps(broken(Made().document, "samples", [{}])).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "rate", None)).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "latency_ms", {"p50": "x"})).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "settings", [])).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "client", 5)).encode(), "not a whole summary"),
+        (b'{"schema": 2}', "has schema 2, but this ocidriver reads schema 1"),
+        (b'{"schema": 1}', "not a valid summary"),
+        (json.dumps(broken(Made().document, "samples", [{}])).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "rate", None)).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "latency_ms", {"p50": "x"})).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "settings", [])).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "client", 5)).encode(), "not a valid summary"),
         (json.dumps(broken(Made().document, "rate", float("nan"))).encode(), "not JSON"),
-        (json.dumps(broken(Made().document, "rate", -1.0)).encode(), "not a whole summary"),
+        (json.dumps(broken(Made().document, "rate", -1.0)).encode(), "not a valid summary"),
         *(
-            (json.dumps(without(Made().document, name)).encode(), "not a whole summary")
+            (json.dumps(without(Made().document, name)).encode(), "not a valid summary")
             for name in ("limited_by", "latency_ms", "client", "error_rate", "images")
         ),
     ],
