@@ -78,6 +78,7 @@ class Pair:
         self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
 
     def quantities(self) -> Iterator[Quantity]:
+        """Yields all quantities: rate, latencies, error rate, errors by class."""
         yield self._rate()
         for group in GROUPS:
             yield from self._latencies(group)
@@ -86,6 +87,7 @@ class Pair:
             yield self._errors(name)
 
     def notes(self) -> Iterator[str]:
+        """Yields what the reader must know before the figures."""
         for run in (self._a, self._b):
             if not run.summary.pulled:
                 yield f"{run.file} pulled nothing"

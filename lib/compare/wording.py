@@ -16,6 +16,7 @@ VALUE_LENGTH = 120
 
 
 def unit(quantity: Quantity) -> str:
+    """Returns the unit of a quantity's figures."""
     return "%" if quantity.is_errors else "/s" if quantity.name == RATE else "ms"
 
 
@@ -34,6 +35,7 @@ def change(quantity: Quantity, value: float | None) -> str:
 
 
 def interval(quantity: Quantity) -> str:
+    """Returns the confidence interval of the change."""
     if quantity.low is None:
         return "-"
     return f"{change(quantity, quantity.low)} to {change(quantity, quantity.high)}"
@@ -45,12 +47,14 @@ def shown(value: Any) -> str:
 
 
 def run(recorded: Recorded) -> str:
+    """Describes a run in one line."""
     summary = recorded.summary
     started, elapsed = summary.started.isoformat(), summary.elapsed_seconds
     return clean(f"{recorded.file}: {summary.pulled} pulls in {elapsed:.6g} s from {started}")
 
 
 def warnings(told: Told) -> Iterator[str]:
+    """Yields the settings that differ and the notes of a comparison."""
     for each in told.differences:
         yield clean(f"{each.option} differs: a {shown(each.a)}, b {shown(each.b)}", 2 * VALUE_LENGTH + 100)
     yield from (clean(note) for note in told.comparison.notes)
@@ -72,6 +76,7 @@ def judged(judgement: Judgement) -> str:
 
 
 def changed(judgement: Judgement) -> str:
+    """Returns the change that a threshold was judged by."""
     return "not measured" if judgement.value is None else f"{100 * judgement.value:+.4g} %"
 
 

@@ -20,6 +20,7 @@ class Subcommand:
     attribute: str
 
     def load(self) -> click.Command:
+        """Imports and returns the click command."""
         command: click.Command = getattr(importlib.import_module(self.module, _LIB), self.attribute)
         return command
 

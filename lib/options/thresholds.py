@@ -47,6 +47,7 @@ class Threshold:
     limit: float
 
     def holds(self, value: float) -> bool:
+        """Returns whether a value, in the quantity's unit, meets the condition."""
         return _COMPARISONS[self.comparison](value, self.limit)
 
 

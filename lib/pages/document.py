@@ -58,6 +58,7 @@ def section(title: str, content: str, note: str = "") -> str:
 
 
 def warning(text: str) -> str:
+    """Returns a highlighted paragraph."""
     return f'<p class="warning">{safe(text)}</p>'
 
 

@@ -15,6 +15,7 @@ _CLASS_COLOURS = (RED, ORANGE, PURPLE, BLUE, GREEN, "#c2a83e", "#35a7b8", "#c86b
 
 
 def failed_pulls(findings: Findings, samples: Sequence[Sample]) -> Chart:
+    """Draws failed pulls over time, by error class if there are events."""
     name, title = "errors", "Failed pulls over time"
     note = "Failed pulls in each tally interval. Give the events file to see them by error class."
     bars: list[Trace] = []

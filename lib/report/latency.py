@@ -18,6 +18,7 @@ _COLOURS = (GREEN, PURPLE, RED)
 
 
 def latency(findings: Findings, samples: Sequence[Sample]) -> Chart:
+    """Draws the latency percentiles of each tally interval and, if there are events, single pulls."""
     title = "Latency over time"
     if not any(sample.latency_ms for sample in samples):
         return Chart("latency", title, "No pull succeeded, so there is no latency.")

@@ -16,6 +16,7 @@ class Span:
     seconds: float
 
     def at(self, seconds: float) -> datetime:
+        """Returns the time this many seconds after the ramp began."""
         return self.begin + timedelta(seconds=seconds)
 
 

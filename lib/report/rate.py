@@ -15,6 +15,7 @@ from .timeline import ends, time_axis, when
 
 
 def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
+    """Draws pulls per second, the planned workers and, with a schedule, the offered rate."""
     title = "Rate and workers over time"
     if not samples:
         return Chart("rate", title, "The run ended before its first tally interval.")

@@ -23,6 +23,7 @@ def _steps_of(summary: Summary) -> list[Step]:
 
 
 def scalability(summary: Summary) -> Chart:
+    """Draws the throughput of each step against its workers, with the fitted law."""
     name, title = "scalability", "Throughput against workers"
     if summary.settings.get("rate"):
         return Chart(

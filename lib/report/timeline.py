@@ -48,10 +48,12 @@ def when(moment: datetime) -> str:
 
 
 def ends(samples: Sequence[Sample]) -> list[str]:
+    """Returns the ends of the tally intervals, as plotly reads them."""
     return [when(sample.time) for sample in samples]
 
 
 def time_axis(span: Span) -> dict[str, Any]:
+    """Returns the settings of a time axis that covers the ramp."""
     return {
         "title": {"text": f"time ({span.begin.tzname() or 'local'})"},
         "type": "date",

@@ -54,6 +54,7 @@ class LineFile:
         return _terminal(self._descriptor) == _terminal(terminal) is not None
 
     def write(self, line: str) -> None:
+        """Writes a line, or keeps it for a reader that has stalled."""
         if self.failed is None and not self._left and self.divert is not None and self.divert(line):
             return
         with self._lock:

@@ -52,6 +52,7 @@ class Outputs:
         return [file for file in (self.metrics, self.logs, self.events) if file is not None]
 
     def on_sample(self, sample: Sample) -> None:
+        """Writes the metrics line of a tally interval."""
         at = self.began + sample.at
         if self._as_json:
             self.metrics.write(sample_line(sample_of(sample, self._clock.wall(at))))
@@ -68,6 +69,7 @@ class Outputs:
             self.watcher(sample)
 
     def on_event(self, event: Event) -> None:
+        """Writes an event, and logs a failure."""
         if self.events is not None:
             self.events.write(event_line(event, self._clock, batched=self._batched))
         if event.outcome == FAILED and event.failure is not None:
