@@ -14,12 +14,12 @@ from .sections import Section
 from .settings import ITERATION_SECONDS
 from .types import Seconds
 
-# A tally takes a moment itself, in seconds.
+# The shortest tally interval in seconds. A tally itself takes some time.
 _LEAST_TALLY = 0.01
 
 
 def _switch(names: list[str], section: str, text: str) -> Section:
-    """`--x`, `--x=true`, `--x=false`."""
+    """Makes a switch that can be given as `--x`, `--x=true` or `--x=false`."""
     return Section(
         names,
         section=section,
@@ -37,11 +37,11 @@ PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
 
 
 def _file(name: str, section: str, text: str) -> Section:
-    """An option that names a file."""
+    """Makes an option that takes a file name."""
     return Section([name], section=section, type=click.Path(path_type=Path), metavar="FILE", help=text)
 
 
-# Other commands that talk to registries take these as well.
+# Other commands that connect to registries have these options too.
 TLS_OPTIONS: list[click.Parameter] = [
     _file("--ca-file", TLS, "Trust the CA certificates in this PEM file, besides those of the system."),
     Section(

@@ -474,7 +474,7 @@ def test_the_client_that_auto_prefers_does_not_work(place: Place, skopeo: str, t
 def test_the_doctor_recommends_nothing_when_only_the_user_can_choose(place: Place) -> None:
     done = ran("doctor", *words_of({"--filter": "nowhere"}, place))
     assert done.returncode == 1
-    assert done.stdout.endswith("\n\nChange the options as told above, then run doctor again.\n")
+    assert done.stdout.endswith("\n\nChange the options as advised above, then run doctor again.\n")
 
 
 def test_a_list_from_stdin_that_never_comes_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from tests.support.terminal import Tmux
 
 HEAD = [
     r"((\d+:\d\d left|\d+ of \d+ pulls done)  workers \d+ of \d+ planned, peak \d+|"
-    r"ending  \d+ workers finish what they are in)",
+    r"ending  \d+ workers finish their current pull or prune)",
     r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 \d+(\.\d)? p99 \d+(\.\d)? ms)?",
     r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
     r"no errors",
@@ -77,7 +77,7 @@ def check_what_remains(terminal: Tmux, *, workers: int, whole: bool) -> None:
     assert all(re.match(STAMP, line) for line in lines[:head]), lines[:head]
     table = [line for line in lines[head + 1 :] if re.match(r" *[↑↓] ", line)]
     assert len(table) == (len(steps) if len(steps) <= 20 else 20 if whole else 10)
-    left_out = [f"{len(table)} of {len(steps)} steps; the log tells each"] if len(steps) > 20 else []
+    left_out = [f"{len(table)} of {len(steps)} steps; the log has all of them"] if len(steps) > 20 else []
     after = lines[head + 1 + len(table) :]
     assert after[: len(left_out)] == left_out
     assert re.match(r"\d+ pulled, 0 failed", after[len(left_out)])
