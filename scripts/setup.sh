@@ -121,18 +121,27 @@ install_skopeo() {
     have skopeo || apt_install skopeo || missing="$missing skopeo"
 }
 
-# Only the program is taken out of Debian's package: installed whole, it would start a registry at every boot.
+# Only the programs are taken out of these Debian packages: installed whole, they would start a service at every boot.
 install_docker_registry() {
     have docker-registry || have registry && return
-    unpack_docker_registry || missing="$missing docker-registry"
+    unpack docker-registry docker-registry || missing="$missing docker-registry"
 }
-unpack_docker_registry() {
+# For the tests of --client ctr.
+install_containerd() {
+    have ctr && have containerd && return
+    unpack containerd ctr containerd || missing="$missing containerd"
+}
+unpack() { # PACKAGE PROGRAM…
+    package=$1
+    shift
     command -v apt-get >/dev/null 2>&1 || return 1
     if can_be_root; then apt_update; fi
-    say "fetching the program of the package docker-registry"
-    (cd "$scratch" && apt-get -q download docker-registry) >"$log" 2>&1 || return 1
-    dpkg-deb --fsys-tarfile "$scratch"/docker-registry_*.deb |
-        tar -x -C "$venv/bin" --strip-components=3 ./usr/bin/docker-registry
+    say "fetching from the package $package: $*"
+    (cd "$scratch" && apt-get -q download "$package") >"$log" 2>&1 || return 1
+    dpkg-deb --fsys-tarfile "$scratch/${package}"_*.deb >"$scratch/$package.tar" || return 1
+    for program; do
+        tar -x -f "$scratch/$package.tar" -C "$venv/bin" --strip-components=3 "./usr/bin/$program" || return 1
+    done
 }
 
 # For the tests of the report page. Ubuntu's package of that name is a snap, which is of no use in a container.
@@ -168,5 +177,5 @@ install_packages
 install_crane
 install_skopeo
 install_docker_registry
-[ "$kind" = run ] || { install_chromium; install_tmux; install_faketime; }
+[ "$kind" = run ] || { install_containerd; install_chromium; install_tmux; install_faketime; }
 [ -z "$missing" ] || say "going on without$missing; to have the whole, install as root:$missing"

@@ -73,6 +73,13 @@ def skopeo() -> str:
 
 
 @pytest.fixture(scope="session")
+def ctr() -> str:
+    """The path of ctr; containerd is there, too."""
+    find("containerd")
+    return find("ctr")
+
+
+@pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
     """A crane registry with images; for reading only."""
     with or_skip(crane_registry()) as server:

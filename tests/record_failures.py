@@ -1,15 +1,13 @@
-"""Records what the real clients say about every failure: `python -m tests.record_failures` writes
-`RECORDING`.
+"""Records what crane and skopeo say about every failure: `python -m tests.record_failures` writes `RECORDINGS`.
 
-Run it when a client has a new version. The tests hold the class that each case must have; the recording holds
-only what was seen. Ports, times and temporary folders are replaced, so that a recording changes only where a
-client has.
+`tests.record_ctr` does the same for ctr, which needs a containerd. Run it when a client has a new version. The tests
+hold the class that each case must have; the recording holds only what was seen. Ports, times and temporary folders are
+replaced, so that a recording changes only where a client has.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -18,8 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +26,8 @@ from tests.doubles.faulty import CERTIFICATES, FaultyRegistry
 from tests.doubles.good_image import CONFIG_DIGEST
 from tests.support.ports import refused_port
 
-RECORDING: Final = Path(__file__).parent / "recorded" / "failures.json"
+RECORDINGS: Final = Path(__file__).parent / "recorded"
+"""A file for each client."""
 LIMIT_SECONDS: Final = 12.0
 CLIENTS: Final = ("crane", "skopeo")
 
@@ -209,8 +207,6 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
     interrupt: int = 0
     """The signal that it gets after a second."""
-    server: str = ""
-    """The `host:port` of the server, where the command line does not name it."""
 
 
 @dataclass(frozen=True)
@@ -230,10 +226,18 @@ class Record:
         return f"{self.client} {self.operation} {self.case}"
 
 
-def read_recording(path: Path = RECORDING) -> dict[str, Record]:
-    """The records by key, "crane pull manifest-404"."""
-    records = [Record(**entry) for entry in json.loads(path.read_text("utf-8"))]
+def read_recording(folder: Path = RECORDINGS) -> dict[str, Record]:
+    """The records of all clients by key, "crane pull manifest-404"."""
+    files = sorted(folder.glob("*.json"))
+    records = [Record(**entry) for path in files for entry in json.loads(path.read_text("utf-8"))]
     return {record.key: record for record in records}
+
+
+def write_recording(folder: Path, client: str, records: Iterable[Record]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = [asdict(entry) for entry in sorted(records, key=lambda entry: entry.key)]
+    (folder / f"{client}.json").write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
+    print(f"{len(entries)} failures written to {folder / client}.json")
 
 
 def program(client: str) -> str | None:
@@ -356,216 +360,15 @@ def run(launch: Launch, home: str, limit: float = LIMIT_SECONDS) -> tuple[int, b
         return process.returncode, not launch.interrupt, stderr.decode("utf-8", "replace")
 
 
-# --- ctr: a containerd of its own, a namespace and a hosts.toml for each launch
-
-UPSTREAM: Final = "up.example:5000"
-"""What ctr believes it pulls from; hosts.toml names the faulty registry in its stead."""
-
-_CONTAINERD: Final = """version = 2
-root = "{folder}/root"
-state = "{folder}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs",
-  "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.overlayfs", "io.containerd.internal.v1.opt"]
-[grpc]
-  address = "{folder}/c.sock"
-[ttrpc]
-  address = "{folder}/c.sock.ttrpc"
-[plugins."io.containerd.metadata.v1.bolt"]
-  content_sharing_policy = "isolated"
-"""
-
-
-@contextlib.contextmanager
-def containerd(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Its socket, and the daemon."""
-    folder.mkdir()
-    (folder / "config.toml").write_text(_CONTAINERD.format(folder=folder))
-    with (folder / "log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [program("containerd") or "containerd", "--config", str(folder / "config.toml")],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    socket = str(folder / "c.sock")
-    try:
-        while subprocess.run(
-            [program("ctr") or "ctr", "-a", socket, "version"], capture_output=True
-        ).returncode:
-            if daemon.poll() is not None:
-                raise RuntimeError((folder / "log").read_text())
-            time.sleep(0.02)
-        yield socket, daemon
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
-@dataclass
-class CtrLab:
-    """Makes the command lines; `mirrors` numbers hosts folders and namespaces."""
-
-    socket: str
-    temporary: Path
-    debug: bool
-    mirrors: int = 0
-
-    def hosts(self, server: str, *, text: str | None = None, folder_name: str = UPSTREAM) -> str:
-        """A hosts folder that names `server` (a URL) as the only place to pull from."""
-        self.mirrors += 1
-        folder = self.temporary / f"hosts{self.mirrors}"
-        (folder / folder_name).mkdir(parents=True)
-        body = f'server = "{server}"\n[host]\n' if text is None else text
-        (folder / folder_name / "hosts.toml").write_text(body)
-        return str(folder)
-
-    def argv(
-        self, hosts: str, name: str, *more: str, socket: str = "", upstream: str = UPSTREAM
-    ) -> list[str]:
-        head = [
-            program("ctr") or "ctr",
-            *(["--debug"] if self.debug else []),
-            "--address",
-            socket or self.socket,
-        ]
-        return [
-            *head,
-            "--namespace",
-            f"n{self.mirrors}",
-            "content",
-            "fetch",
-            "--hosts-dir",
-            hosts,
-            "--platform",
-            "linux/amd64",
-            *more,
-            f"{upstream}/{name}" if upstream else name,
-        ]
-
-
-def _ctr_launches(registry: FaultyRegistry, refused: str, lab: CtrLab) -> Iterator[Launch]:
-    def pull(case: str, server: str, name: str, *more: str, **others: object) -> Launch:
-        interrupt = others.pop("interrupt", 0)
-        environment = others.pop("environment", {})
-        scheme = others.pop("scheme", "http")
-        text = others.pop("text", None)
-        hosts = lab.hosts(f"{scheme}://{server}", text=text)  # type: ignore[arg-type]
-        words = lab.argv(hosts, name, *more, **others)  # type: ignore[arg-type]
-        return Launch("ctr", case, "pull", words, environment, interrupt, server)  # type: ignore[arg-type]
-
-    for fault in PULL_FAULTS:
-        server, _, name = registry.reference(fault, "ctr-pull:v1").partition("/")
-        yield pull(fault, server, name)
-    for fault in ("token-401", "token-401-json", "token-403", "token-500"):
-        server, _, name = registry.reference(fault, "ctr-pull:v1").partition("/")
-        yield pull(f"{fault}-user", server, name, "--user", "tester:secret")
-    for fault in ("manifest-401", "manifest-401-json"):
-        server, _, name = registry.reference(fault, "ctr-pull:v1").partition("/")
-        yield pull(f"{fault}-user", server, name, "--user", "tester:secret")
-    here = registry.address
-    yield pull("good", here, "good/app:v1")
-    yield pull("refused", refused, "x/y:z")
-    yield pull("dns", "no-such-host.invalid:5000", "x/y:z")
-    yield pull("uppercase", here, "UPPER/app:v1")
-    yield pull("port-in-path", here, f"{UPSTREAM}/app:v1")
-    yield pull("no-tag", here, "good/app")
-    yield pull("strange-name", here, "good//app:v1")
-    yield pull("empty-name", here, "", upstream="")
-    yield pull("no-host", here, "app:v1", upstream="")
-    yield pull("wrong-digest", here, f"good/app@{CONFIG_DIGEST}")
-    yield pull("bad-digest-name", here, "good/app@sha256:abc")
-    for case, path in CERTIFICATES.items():
-        server, _, name = registry.reference(case).partition("/")
-        yield pull(case, server, name, scheme="https")
-        trust = f'server = "https://{server}"\nca = "{path}"\n[host]\n'
-        yield pull(f"{case}-trusted", server, name, text=trust)
-        yield pull(
-            f"{case}-environment", server, name, scheme="https", environment={"SSL_CERT_FILE": str(path)}
-        )
-        skip = f'server = "https://{server}"\nskip_verify = true\n[host]\n'
-        yield pull(f"{case}-skip", server, name, text=skip)
-        yield pull(f"{case}-http", server, name)
-    yield pull("http-for-https", here, "good/app:v1", scheme="https")
-    for case, number in (("sigint", signal.SIGINT), ("sigterm", signal.SIGTERM), ("sigkill", signal.SIGKILL)):
-        yield pull(case, here, "manifest-silent/app:v1", interrupt=number)
-        yield pull(f"{case}-blob", here, "blob-stalled/app:v1", interrupt=number)
-    yield pull("unknown-flag", here, "good/app:v1", "--no-such-flag")
-    yield Launch("ctr", "unknown-command", "pull", [program("ctr") or "ctr", "no-such-command"])
-    yield pull("broken-config", here, "good/app:v1", text="server = ")
-    yield pull("no-host-table", here, "good/app:v1", text=f'server = "http://{here}"\n')
-    yield pull(
-        "unknown-capability",
-        here,
-        "good/app:v1",
-        text=f'server = "http://{here}"\ncapabilities = ["x"]\n[host]\n',
-    )
-    yield pull(
-        "no-ca", here, "good/app:v1", text='server = "https://127.0.0.1:1"\nca = "absent.pem"\n[host]\n'
-    )
-    yield pull(
-        "bad-ca", here, "good/app:v1", text='server = "https://127.0.0.1:1"\nca = "hosts.toml"\n[host]\n'
-    )
-    yield pull(
-        "no-key",
-        here,
-        "good/app:v1",
-        text='server = "https://127.0.0.1:1"\nclient = [["a.pem", "b.key"]]\n[host]\n',
-    )
-    yield pull("no-entry", here, "good/app:v1", upstream="other.invalid:5000")
-    yield pull("bad-platform", here, "good/app:v1", "--platform", "nonsense/x/y/z")
-    yield pull("no-socket", here, "good/app:v1", socket=str(lab.temporary / "absent.sock"))
-    yield pull("bad-namespace", here, "good/app:v1", "--label", "x")
-    words = lab.argv(lab.hosts(f"http://{here}"), "good/app:v1")
-    words[words.index("--namespace") + 1] = "bad/name"
-    yield Launch("ctr", "namespace-name", "pull", words, server=here)
-    words = lab.argv(lab.hosts(f"http://{here}"), "good/app:v1")
-    words[words.index("--namespace") + 1] = ""
-    yield Launch("ctr", "namespace-empty", "pull", words, server=here)
-    if os.geteuid() == 0:
-        words = lab.argv(lab.hosts(f"http://{here}"), "good/app:v1")
-        yield Launch(
-            "ctr",
-            "socket-permission",
-            "pull",
-            ["setpriv", "--reuid=65534", "--clear-groups", *words],
-            server=here,
-        )
-
-
-def record_ctr(workers: int, *, debug: bool) -> list[Record]:
-    """All cases of ctr."""
-    with (
-        tempfile.TemporaryDirectory() as temporary,
-        FaultyRegistry() as registry,
-        refused_port() as refused,
-        containerd(Path(temporary) / "containerd") as (socket, _),
-    ):
-        lab = CtrLab(socket, Path(temporary), debug)
-        known = version("ctr")
-
-        def one(launch: Launch) -> Record:
-            returncode, timed_out, stderr = run(launch, temporary)
-            text = _normalised(stderr, launch, temporary)
-            return Record("ctr", known, launch.case, launch.operation, returncode, timed_out, text)
-
-        launches = list(_ctr_launches(registry, refused, lab))
-        with ThreadPoolExecutor(workers) as pool:
-            return sorted(pool.map(one, launches), key=lambda entry: entry.key)
-
-
 def version(client: str) -> str:
     words = [program(client) or client, "version" if client == "crane" else "--version"]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
-def _normalised(text: str, launch: Launch, temporary: str) -> str:
+def normalised(text: str, server: str, temporary: str) -> str:
     """The server's port becomes 5000, every other 40000, times and folders a constant."""
-    named = re.search(r"127\.0\.0\.1:(\d+)", launch.server or " ".join(launch.argv))
-    if named:
-        text = text.replace(named[0], "127.0.0.1:5000")
-    if launch.client == "ctr":
-        text = re.sub(r'(?<=response\.header\.date=)"[^"]*"', '"Thu, 01 Jan 2026 00:00:00 GMT"', text)
+    if server:
+        text = text.replace(server, "127.0.0.1:5000")
     text = re.sub(r"127\.0\.0\.1:(?!5000\b)\d{4,}", "127.0.0.1:40000", text)
     text = re.sub(r"(?<= on )\S+:53(?=: )", "127.0.0.53:53", text)
     text = re.sub(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d", "2026/01/01 00:00:00", text, flags=re.MULTILINE)
@@ -581,7 +384,8 @@ def record(workers: int) -> list[Record]:
 
         def one(launch: Launch) -> Record:
             returncode, timed_out, stderr = run(launch, temporary)
-            text = _normalised(stderr, launch, temporary)
+            server = re.search(r"127\.0\.0\.1:\d+", " ".join(launch.argv))
+            text = normalised(stderr, server[0] if server else "", temporary)
             client = launch.client
             return Record(
                 client, versions[client], launch.case, launch.operation, returncode, timed_out, text
@@ -589,20 +393,17 @@ def record(workers: int) -> list[Record]:
 
         launches = [*_fault_launches(registry, temporary), *_own_launches(registry, refused, temporary)]
         with ThreadPoolExecutor(workers) as pool:
-            return sorted(pool.map(one, launches), key=lambda entry: entry.key)
+            return list(pool.map(one, launches))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.record_failures", description=__doc__)
-    parser.add_argument("--output", type=Path, default=RECORDING)
+    parser.add_argument("--output", type=Path, default=RECORDINGS, metavar="FOLDER")
     parser.add_argument("--workers", type=int, default=12)
-    parser.add_argument("--ctr", choices=("debug", "plain"), help="record ctr alone")
     options = parser.parse_args()
-    debug = options.ctr == "debug"
-    records = record_ctr(options.workers, debug=debug) if options.ctr else record(options.workers)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps([asdict(entry) for entry in records], indent=1) + "\n", "utf-8")
-    print(f"{len(records)} failures written to {options.output}")
+    records = record(options.workers)
+    for client in CLIENTS:
+        write_recording(options.output, client, (entry for entry in records if entry.client == client))
     return 0
 
 

@@ -26,8 +26,8 @@ from tests.support.driving import drive, finish, start, wait_for_outcomes
 from tests.support.upstream import Upstream
 from tests.support.waiting import wait_until
 
-CLIENTS = ["crane", "skopeo"]
-MANIFEST_SERVED = re.compile(r'"GET /v2/(\S+)/manifests/(\S+) HTTP/1\.1" 200 .*"(crane|skopeo)')
+CLIENTS = ["crane", "skopeo", "ctr"]
+MANIFEST_SERVED = re.compile(r'"GET /v2/(\S+)/manifests/(\S+) HTTP/1\.1" 200 .*"(crane|skopeo|containerd)')
 WORK = ("--passes=3", "--tally-seconds=0.2")
 
 
@@ -65,6 +65,10 @@ def test_what_the_driver_counts_is_what_the_servers_log_says(
     pulled = Counter(event["image"] for event in ended.events)
     assert set(pulled) == set(upstream.images)
     assert pulled == Counter(3 * upstream.images)
+    if client == "ctr":  # it asks for the digest that a HEAD of the tag gave
+        repositories = {image.partition(":")[0]: image for image in upstream.images}
+        assert all(":sha256:" in name for name in logged)
+        logged = Counter({repositories[name.partition(":")[0]]: count for name, count in logged.items()})
     assert logged == pulled
     assert sum(logged.values()) == summary["pulled"]
     firsts = Counter(event["image"] for event in ended.events if event["first"])
@@ -195,7 +199,14 @@ def ociregistry() -> Iterator[Ociregistry]:
         yield Ociregistry(url, upstream, tuple(images))
 
 
-@pytest.mark.parametrize(("client", "way"), [("crane", "header"), ("skopeo", "gateway")])
+@pytest.mark.parametrize(
+    ("client", "way"),
+    [
+        ("crane", "header: the upstream's name '{}' is not valid in a path"),
+        ("skopeo", "gateway: the upstream's name '{}' is not valid in a path"),
+        ("ctr", "mirror: ctr asks it as a mirror of '{}'"),
+    ],
+)
 def test_pulling_through_ociregistry_from_an_upstream_with_a_port(
     client: str, way: str, ociregistry: Ociregistry, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -212,10 +223,7 @@ def test_pulling_through_ociregistry_from_an_upstream_with_a_port(
     assert (ended.status, ended.stderr) == (0, "")
     ended.check_accounts()
     assert ended.summary["failed"] == 0
-    assert (
-        f"layout ociregistry, by {way}: the upstream's name '{ociregistry.upstream}' is not valid in a path"
-        in ended.log
-    )
+    assert f"layout ociregistry, by {way.format(ociregistry.upstream)}" in ended.log
     wanted = {image for image in ociregistry.images if "-0003" not in image}
     assert {event["image"] for event in ended.events} == wanted
     assert ociregistry.cached() == wanted

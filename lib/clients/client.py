@@ -159,7 +159,8 @@ class Client(Protocol):
         """The last words of a failed launch, not yet cleaned, and their class; OTHER if they show none."""
         ...
 
-    def succeeded(self, stderr: str) -> bool:
+    @staticmethod
+    def succeeded(stderr: str) -> bool:
         """Whether a launch with exit status 0 did pull its images."""
         ...
 

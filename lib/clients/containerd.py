@@ -35,6 +35,8 @@ _END_SECONDS: Final = 5.0
 _COMMAND_SECONDS: Final = 30.0
 _PREFIX: Final = "ocidriver-"
 _KEPT_LOG: Final = 300
+# The exit status of a command that could not be started, or did not end.
+_NOT_RUN: Final = 127
 
 # As of containerd 1.6; later versions read it, too. A snapshotter has to be there, or the metadata store does not load.
 _CONFIG: Final = """version = 2
@@ -77,10 +79,7 @@ class Containerd:
         self.address = str(folder / "c.sock")
         self._log = folder / "log"
         config = folder / "config.toml"
-        disabled = ", ".join(f'"{name}"' for name in _DISABLED)
-        config.write_text(
-            _CONFIG.format(folder=folder, disabled=disabled, uid=os.geteuid(), gid=os.getegid())
-        )
+        config.write_text(_config(folder))
         with self._log.open("wb") as log:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - found on PATH, as the client is
@@ -144,6 +143,11 @@ class Containerd:
         return f": {lines[0][:_KEPT_LOG]}" if lines[0] else ""
 
 
+def _config(folder: Path) -> str:
+    disabled = ", ".join(f'"{name}"' for name in _DISABLED)
+    return _CONFIG.format(folder=folder, disabled=disabled, uid=os.geteuid(), gid=os.getegid())
+
+
 def find_containerd(ctr: str, orders: Orders) -> Containerd:
     """A containerd of the run's own, started from the program beside `ctr` or on PATH. Raises RunError without one."""
     path = os.pathsep.join([os.path.dirname(ctr), os.environ.get("PATH", os.defpath)])
@@ -194,9 +198,12 @@ class Namespaces:
         """The namespace that this worker uses now."""
         return f"{self._owner}-{worker}-{self._generations.setdefault(worker, 0)}"
 
-    def leave(self, worker: str) -> None:
-        """The worker goes on in a new namespace. What is in the old one is removed at the end."""
+    def leave(self, worker: str, *, remove: bool) -> None:
+        """The worker goes on in a new namespace. The old one is removed now, or at the end of the run."""
+        old = self.current(worker)
         self._generations[worker] += 1
+        if remove:
+            self._remove([old])
 
     def command(self, namespace: str, *words: str) -> list[str]:
         """The argv of a command of ctr in this namespace."""
@@ -233,7 +240,8 @@ class Namespaces:
         wanted = list(names)
         if not wanted:
             return
-        self._run("", "namespaces", "rm", *wanted)
+        if self._run("", "namespaces", "rm", *wanted).returncode == _NOT_RUN:
+            return
         left = set(wanted) & set(self._names())
         for name in left:
             for what in ("images", "leases"):
@@ -257,7 +265,7 @@ class Namespaces:
                 start_new_session=True,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            return subprocess.CompletedProcess(argv, 127, "", str(error))
+            return subprocess.CompletedProcess(argv, _NOT_RUN, "", str(error))
 
 
 def _machine() -> str:

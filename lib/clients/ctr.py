@@ -15,10 +15,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 from ..errors import RunError
 from ..outcomes import ErrorClass, http_class
-from ..processes.launch import Outcome
+from ..processes.launch import KEPT_HEAD, KEPT_STDERR, Outcome
 from .client import Abilities, Executable, Orders
 from .containerd import Containerd, Namespaces, find_containerd
 from .files import authorities_environment, write_private
@@ -74,14 +75,21 @@ class Ctr:
     @classmethod
     def set_up(cls, executable: Executable, orders: Orders) -> Ctr:
         """Writes `hosts.toml`, and starts a containerd unless the user names one."""
-        hosts = _write_hosts(orders)
+        _refuse_identity_token(orders)
         service = None if orders.containerd_socket else find_containerd(executable.path, orders)
         address = orders.containerd_socket if service is None else service.address
         namespaces = Namespaces(executable.path, address)
         if service is None:
             namespaces.check()
             namespaces.remove_stale()
-        return cls(executable, orders, hosts, namespaces, service)
+        return cls.beside(executable, orders, namespaces, service)
+
+    @classmethod
+    def beside(
+        cls, executable: Executable, orders: Orders, namespaces: Namespaces, service: Containerd | None
+    ) -> Ctr:
+        """The client for a containerd that is there."""
+        return cls(executable, orders, _write_hosts(orders), namespaces, service)
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         (reference,) = references
@@ -99,12 +107,15 @@ class Ctr:
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         """Removes the image. A launch that was killed leaves a lease, so its worker goes on in a new namespace."""
         if outcome.returncode < 0:
-            self._namespaces.leave(scratch.name)
+            self._namespaces.leave(scratch.name, remove=not outcome.interrupted)
             return None
-        namespace = self._namespaces.current(scratch.name)
         if outcome.returncode == 0:
+            self._warn_if_skipped(outcome.stderr)
+        namespace = self._namespaces.current(scratch.name)
+        _, error = _log_and_error(outcome.stderr)
+        if error is None:  # an image is there, also if it is only an index
             return self._namespaces.command(namespace, "images", "rm", "--sync", *references)
-        if _NOTHING_FETCHED.search(outcome.stderr):
+        if error.startswith(_NOTHING_FETCHED):
             return None
         return self._namespaces.command(namespace, "content", "prune", "references")
 
@@ -126,23 +137,30 @@ class Ctr:
 
     @staticmethod
     def read(stderr: str) -> tuple[str, ErrorClass]:
-        if _UPSTREAM_ASKED.search(stderr):
+        log, error = _log_and_error(stderr)
+        if _UPSTREAM_ASKED.search(log):
             return "hosts.toml could not be read, so the upstream was asked", ErrorClass.CLIENT
-        if _ERROR.search(stderr) is None and _only_an_index(stderr):
+        if error is not None:
+            return error, _class(error, resumed=_RANGE.search(log) is not None)
+        if _only_an_index(log):
             return "the index has no image for this platform", ErrorClass.NO_PLATFORM
-        return _read_error(stderr)
+        last = crash_or_last_line(log)
+        return last, ErrorClass.CLIENT if last.startswith("No help topic for ") else own_class(last)
 
-    def succeeded(self, stderr: str) -> bool:
+    @staticmethod
+    def succeeded(stderr: str) -> bool:
         """Whether an image was pulled. An index without this platform ends with status 0, and so does a fallback."""
-        if _UPSTREAM_ASKED.search(stderr) or _only_an_index(stderr):
-            return False
-        if not self._warned and _skipped(stderr):
-            self._warned = True
-            self._orders.caution(
-                f"containerd at {self._namespaces.address} already holds layers, and does not pull them again: "
-                'set content_sharing_policy = "isolated" in its configuration, or leave out --containerd-socket'
-            )
-        return True
+        log, _ = _log_and_error(stderr)
+        return not (_UPSTREAM_ASKED.search(log) or _only_an_index(log))
+
+    def _warn_if_skipped(self, stderr: str) -> None:
+        if self._warned or not _skipped(stderr):
+            return
+        self._warned = True
+        self._orders.caution(
+            f"containerd at {self._namespaces.address} already holds layers, and does not pull them again: "
+            'set content_sharing_policy = "isolated" in its configuration, or leave out --containerd-socket'
+        )
 
     @staticmethod
     def retries(stderr: str, *, succeeded: bool) -> int:
@@ -152,12 +170,14 @@ class Ctr:
         """
         bad: set[str] = set()
         count = 0
-        for line in _EXCHANGE.finditer(stderr):
-            url = line["url"]
-            if line["status"] is None:
-                count += url in bad or " request.header.range=" in line[0]
+        log, _ = _log_and_error(stderr)
+        for line in _EXCHANGE.finditer(log):
+            fields, _, url = line["fields"].rpartition(" url=")
+            if line["what"] == "do request":
+                count += url in bad or " request.header.range=" in fields
                 bad.discard(url)
-            elif _is_bad(int(line["status"])):
+            # the last field that may have this name: no text of a server stands behind it
+            elif _is_bad(fields.rpartition(' response.status="')[2][:3]):
                 bad.add(url)
         return count
 
@@ -177,11 +197,6 @@ def _write_hosts(orders: Orders) -> Path:
     headers = dict([orders.header]) if orders.header is not None else {}
     if login is not None and login.registry_token:
         headers["Authorization"] = f"Bearer {login.registry_token}"
-    if login is not None and login.identity_token and not login.registry_token:
-        raise RunError(
-            f"ctr takes an identity token only on its command line, where everybody can read it; {login.path} has one "
-            f"for {orders.host}: log in with a name and a password, or use another client"
-        )
     if headers:
         lines += ["[header]", *(f"{_toml(name)} = {_toml(value)}" for name, value in headers.items())]
     folder = orders.folder("hosts")
@@ -189,6 +204,15 @@ def _write_hosts(orders: Orders) -> Path:
     default.mkdir(mode=0o700, exist_ok=True)
     write_private(default / "hosts.toml", "\n".join([*lines, "[host]", ""]).encode())
     return folder
+
+
+def _refuse_identity_token(orders: Orders) -> None:
+    login = orders.login
+    if login is not None and login.identity_token and not login.registry_token:
+        raise RunError(
+            f"ctr takes an identity token only on its command line, where everybody can read it; {login.path} has one "
+            f"for {urlsplit(orders.server_url).netloc}: log in with a name and a password, or use another client"
+        )
 
 
 def _toml(value: object) -> str:
@@ -208,31 +232,34 @@ _ERROR: Final = re.compile(r"^ctr: ", re.MULTILINE)
 _SERVER_TEXT: Final = re.compile(r" - Server message: |\n")
 _RESOLVE: Final = re.compile(r'^failed to resolve reference "(?:[^"\\]|\\.)*": ')
 # Before a manifest was there nothing was written.
-_NOTHING_FETCHED: Final = re.compile(r"^ctr: failed to (?:resolve reference|dial) ", re.MULTILINE)
+_NOTHING_FETCHED: Final = ("failed to resolve reference ", "failed to dial ")
 _UPSTREAM_ASKED: Final = re.compile(
     r'^time="[^"\n]*" level=error msg="failed to decode [^"\n]*hosts\.toml"', re.MULTILINE
 )
+# What ctr did when it failed. Behind it may stand a text of the server, so every pattern begins here.
+_DOING: Final = (
+    r"^(?:failed to (?:copy|authorize|fetch (?:anonymous|oauth) token): |httpReadSeeker: |failed open: )*"
+)
 _ANSWER: Final = re.compile(
-    r"(?:^|: )(?:"
+    _DOING + r"(?:"
     r"pulling from host \S+ failed with (?:unexpected )?status code \[[^\]]*\]|"  # 1.6, of a manifest
     r"unexpected status from [A-Z]+ request to https?://\S+|"  # 1.7 and 2, of a manifest or token; 2.1, of a blob
     r"unexpected status code https?://\S+|"  # 1.6 to 2.0, of a blob
-    r"failed to fetch (?:anonymous|oauth) token: unexpected status"  # 1.6, of a token
+    r"unexpected status"  # 1.6, of a token
     r"): (?P<status>\d{3})(?: |$)"
 )
-_ABSENT: Final = re.compile(
-    r"could not fetch content descriptor \S+ \((?P<type>[^)]*)\) from remote: not found$"
-)
+_ABSENT: Final = re.compile(_DOING + "could not fetch content descriptor ")
+# A manifest of another type is asked for as if it were a layer, so what it is, is wrong, and not that it is absent.
+_OF_AN_IMAGE: Final = re.compile(r"sha\d+:[0-9a-f]+ \(application/vnd\.")
 _SHORT: Final = re.compile(
-    r"(?:failed to read expected number of bytes|short read: expected \d+ bytes but got \d+): unexpected EOF$"
+    "^(?:failed to read expected number of bytes|short read: expected [0-9]+ bytes but got [0-9]+): unexpected EOF$"
 )
 _RANGE: Final = re.compile(
     r'^time="[^"\n]*" level=debug msg="do request"[^\n]* request\.header\.range=', re.MULTILINE
 )
-# A request, or an answer with its status.
+# A request, or an answer; the fields are in the order of their names.
 _EXCHANGE: Final = re.compile(
-    r'^time="[^"\n]*" level=debug msg="(?:do request|fetch response received)"[^\n]*?'
-    r'(?: response\.status="(?P<status>\d{3})[^\n]*?)? url="(?P<url>[^"\n]*)"$',
+    r'^time="[^"\n]*" level=debug msg="(?P<what>do request|fetch response received)"(?P<fields> .*)$',
     re.MULTILINE,
 )
 _DESCRIPTOR: Final = re.compile(
@@ -246,81 +273,81 @@ _INDEXES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-# What the launcher keeps whole; of a longer stderr the middle is lost.
-_WHOLE: Final = 64 * 1024
 _C = ErrorClass
 _RULES: Final = tuple(
     (error_class, re.compile("|".join(patterns)))
     for error_class, *patterns in (
         (
             _C.CLIENT,
-            r'^failed to dial "',
-            r'^connection error: desc = "',
+            '^failed to dial "',
+            '^connection error: desc = "',
             "^cannot access socket ",
             "^namespace ",
         ),
-        (_C.CLIENT, "^No help topic for ", "^flag provided but not defined", "^invalid platform "),
-        (
-            _C.CLIENT,
-            "failed to send write: EOF: unknown$",
-            "error reading from server: EOF",
-            ": unavailable$",
-        ),
+        (_C.CLIENT, "^flag provided but not defined", "^invalid platform "),
         (_C.CLIENT, "^unable to (?:read|load) C(?:A|ERT) ", "^failed to load X509 key pair"),
-        (_C.DISK, r"(?:write|open|mkdir) /\S+: no space left on device: unknown$"),
+        (_C.BAD_DIGEST, '^failed commit on ref "": .*(?:unexpected commit digest|failed size validation)'),
+        (_C.BAD_CONTENT, "^children: invalid desc ", r"^unable to fetch descriptor \("),
+        (_C.BAD_CONTENT, '^"" in header not a valid digest', "^invalid token auth challenge realm: "),
+        (_C.BAD_CONTENT, _DOING + 'failed to do request: [A-Z][a-z]+ "": failed to parse Location header ""'),
+        (
+            _C.BAD_CONTENT,
+            _DOING + 'failed to do request: [A-Z][a-z]+ "": net/http: invalid header field value',
+        ),
+        (_C.DISK, _DOING + r"(?:failed to send write: )?(?:write|open|mkdir) /\S+: no space left on device"),
+        (_C.CLIENT, _DOING + "failed to send write: EOF: unknown$", "error reading from server: EOF"),
+        (_C.CLIENT, ": unavailable$"),
         (_C.BAD_REFERENCE, "^hostname required$", "^object required$", "^invalid checksum digest"),
         (_C.BAD_REFERENCE, '^parse "": invalid ', "^invalid reference"),
         (_C.UNAUTHORIZED, "^pull access denied, "),
-        (_C.BAD_DIGEST, '^failed commit on ref "": .*(?:unexpected commit digest|failed size validation)'),
         (_C.UNSUPPORTED, "^no signatures$", "Pulling Schema 1 images have been deprecated"),
-        (_C.UNSUPPORTED, 'media type "" is no longer supported', "prettyjws.* not supported$"),
-        (_C.BAD_CONTENT, "^children: invalid desc ", "reports content size of zero: invalid argument$"),
-        (_C.BAD_CONTENT, "in header not a valid digest"),
+        (_C.UNSUPPORTED, '^(?:not implemented: )?media type "" is no longer supported'),
     )
 )
 
 
-def _read_error(stderr: str) -> tuple[str, ErrorClass]:
+def _log_and_error(stderr: str) -> tuple[str, str | None]:
+    """ctr's log, and its own error if it shows one. Only the log holds no line of a server's making."""
     found = _ERROR.search(stderr)
-    if found is None:
-        last = crash_or_last_line(stderr)
-        return last, _C.CLIENT if last.startswith("No help topic for ") else own_class(last)
-    error = stderr[found.end() :].strip()
-    words = _RESOLVE.sub("", _SERVER_TEXT.split(error, maxsplit=1)[0])
-    return error, _class(words, resumed=_RANGE.search(stderr) is not None)
+    return (stderr, None) if found is None else (stderr[: found.start()], stderr[found.end() :].strip())
 
 
-def _class(words: str, *, resumed: bool) -> ErrorClass:
+def _class(error: str, *, resumed: bool) -> ErrorClass:
     """`resumed`: ctr asked for the rest of a layer, whose connection was lost before."""
-    answer = _ANSWER.search(words)
+    words = _RESOLVE.sub("", _SERVER_TEXT.split(error, maxsplit=1)[0])
+    bare = QUOTED.sub('""', words)
+    answer = _ANSWER.search(bare)
     if answer:
         status = int(answer["status"])
         return _C.BAD_REFERENCE if status == 400 else http_class(status)
-    absent = _ABSENT.search(words)
-    if absent:  # a manifest of another type is asked for as if it were a layer
-        return _C.NOT_FOUND if absent["type"].startswith("application/vnd.") else _C.BAD_CONTENT
-    if _SHORT.search(words):
+    absent = _ABSENT.search(bare)
+    if absent:
+        return _C.NOT_FOUND if _OF_AN_IMAGE.match(bare, absent.end()) else _C.BAD_CONTENT
+    if _SHORT.search(bare):
         return _C.RESET if resumed else _C.BAD_DIGEST
-    bare = QUOTED.sub('""', words)
     for error_class, pattern in _RULES:
         if pattern.search(bare):
             return error_class
     return _C.NOT_FOUND if bare.endswith(": not found") else own_class(bare)
 
 
-def _only_an_index(stderr: str) -> bool:
-    types = [each["type"] for each in _DESCRIPTOR.finditer(stderr)]
-    return bool(types) and all(each in _INDEXES for each in types)
+def _only_an_index(log: str) -> bool:
+    types = [each["type"] for each in _DESCRIPTOR.finditer(log)]
+    return bool(types) and all(each in _INDEXES for each in types) and _is_whole(log)
 
 
 def _skipped(stderr: str) -> bool:
     """Whether ctr did not ask for a layer or manifest of the image, as containerd had it."""
-    if len(stderr) > _WHOLE:
-        return False
     requested = {each["digest"] for each in _REQUESTED.finditer(stderr)}
-    return any(each["digest"] not in requested for each in _DESCRIPTOR.finditer(stderr))
+    missing = any(each["digest"] not in requested for each in _DESCRIPTOR.finditer(stderr))
+    return missing and _is_whole(stderr)
 
 
-def _is_bad(status: int) -> bool:
+def _is_whole(stderr: str) -> bool:
+    """Whether the launcher has kept all of it. An image of some forty layers may have a longer one."""
+    return len(stderr.encode("utf-8", "replace")) < KEPT_HEAD + KEPT_STDERR
+
+
+def _is_bad(status: str) -> bool:
     """A status after which ctr may ask again."""
-    return status in (408, 429) or 500 <= status <= 599
+    return status in ("408", "429") or (status[:1] == "5" and status.isdigit())

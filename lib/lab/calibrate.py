@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from ..cli import carry_out
+from ..clients.find import find_client
 from ..errors import RunError, UsageError
 from ..options.types import Size
 from ..processes.cpu import cores, seconds_of
@@ -28,6 +29,8 @@ from .servers import Server, ServerFailed, memory_registry
 NEARLY = 0.9
 _MOST_BYTES = 1 << 30
 _IMAGES = 100
+# The sizes of batches to try.
+_SIZES = (1, 5, 20, 50)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Calibration:
         }
 
 
-def _batches(_: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
     sizes = [word.strip() for word in text.split(",") if word.strip()]
     if not sizes or not all(word.isascii() and word.isdigit() and 1 <= int(word) <= 1000 for word in sizes):
         raise click.BadParameter(f"'{text}' is not a list of numbers from 1 to 1000, such as 1,5,20,50")
@@ -105,11 +110,9 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str) -> tuple[i
 @click.option(
     "--batch",
     "batches",
-    default="1,5,20,50",
-    show_default=True,
     metavar="N,…",
     callback=_batches,
-    help="Batch sizes to try.",
+    help="Batch sizes to try.  [default: 1,5,20,50; only 1 with a client that pulls one image per launch]",
 )
 @click.option(
     "--seconds",
@@ -139,7 +142,7 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str) -> tuple[i
 def calibrate(
     client: str,
     workers: int | None,
-    batches: tuple[int, ...],
+    batches: tuple[int, ...] | None,
     seconds: float,
     layers: int,
     layer_size: int,
@@ -155,11 +158,12 @@ def calibrate(
             f"calibrate: {_IMAGES} images of {layers} layers of {layer_size} bytes need more than 1 GiB of memory; "
             "use smaller layers"
         )
+    sizes = _sizes(client, batches)
     peak = workers or max(1, round(2 * cores()))
     measured: list[Measured] = []
     try:
         with Scratch() as scratch, memory_registry(_IMAGES, layers, layer_size) as server:
-            for batch in batches:
+            for batch in sizes:
                 click.echo(f"--batch {batch}: {seconds:g} s with up to {peak} workers …", err=True)
                 summary = scratch.path / "summary.json"
                 before = seconds_of(server.pid)
@@ -177,6 +181,16 @@ def calibrate(
         else "\n".join(_table(calibration, layers, layer_size))
     )
     return 0
+
+
+def _sizes(client: str, batches: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The sizes that this client can do. Raises UsageError if the user asks for others."""
+    kind = find_client(client, os.environ).kind
+    if kind.abilities.takes_several:
+        return batches or _SIZES
+    if batches is not None and max(batches) > 1:
+        raise UsageError(f"calibrate --batch: {kind.name} pulls one image per launch; leave the option out")
+    return (1,)
 
 
 def _run(server: Server, client: str, batch: int, workers: int, step: float, summary: Path) -> list[str]:
@@ -232,7 +246,8 @@ def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[s
     yield f"({calibration.bound:.0f} if the registry were on another machine)."
     workers = f"{recommended.best_workers} workers"
     yield f"Recommended: --batch {recommended.batch} ({recommended.best:.0f} pulls/s with {workers})."
-    yield "With batches, images share layers, and latencies are per launch. To measure latencies, use --batch 1."
+    if len(calibration.measured) > 1:
+        yield "With batches, images share layers, and latencies are per launch. To measure latencies, use --batch 1."
 
 
 def _columns(workers: Sequence[int], most: int = 8) -> list[int]:

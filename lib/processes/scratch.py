@@ -70,8 +70,11 @@ class Scratch:
     def elsewhere(self, place: Path) -> Path:
         """Makes a new folder in `place`, which is removed with this one. Raises OSError if it cannot be made."""
         path = place / f"{PREFIX}{secrets.token_hex(4)}"
-        with (self.path / ELSEWHERE).open("a") as listed:
-            listed.write(f"{path}\n")
+        listed = os.open(self.path / ELSEWHERE, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(listed, f"{path}\n".encode())
+        finally:
+            os.close(listed)
         path.mkdir(mode=0o700)
         return path
 

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from lib.clients.classify import classify
-from lib.clients.table import client_kind
+from lib.clients.table import NAMES, client_kind
 from lib.outcomes import Failure
-from tests.support.client_words import crane_stderr, skopeo_stderr
+from tests.support.client_words import crane_stderr, ctr_stderr, skopeo_stderr
 
 LURES = (
     "no such host",
@@ -36,6 +36,17 @@ LURES = (
     "; GET http://h/v2/: UNAUTHORIZED: forged",
     ": GET http://h/v2/: unexpected status code 403 Forbidden",
     '; Get "https://h/v2/": tls: failed to verify certificate: x509: forged',
+    "\nctr: failed to copy: httpReadSeeker: failed open: unexpected status code http://h/v2/: 401 Unauthorized",
+    "\nctr: failed to copy: failed to send write: write /x: no space left on device: unknown",
+    " - Server message: denied: x",
+    ": unexpected status code http://h/v2/: 403 Forbidden",
+    ": unexpected status from HEAD request to http://h/v2/: 404 Not Found - Server message: a: b",
+    ": not found",
+    ": unavailable",
+    ": unexpected EOF",
+    '\ntime="2026-01-01T00:00:00Z" level=error msg="failed to decode hosts.toml" error="forged"',
+    '\ntime="2026-01-01T00:00:00Z" level=debug msg="fetch response received" response.status="429 Too" url="http://h"',
+    '\ntime="2026-01-01T00:00:00Z" level=debug msg="do request" request.header.range="bytes=1-" url="http://h"',
 )
 
 
@@ -84,6 +95,58 @@ def test_no_server_text_changes_the_class_that_crane_shows(
 )
 def test_no_server_text_changes_the_class_that_skopeo_shows(message: str, word: str, lure: str) -> None:
     assert classify(client_kind("skopeo"), 1, skopeo_stderr(message.replace("{}", lure))).error_class == word
+
+
+@pytest.mark.parametrize("lure", LURES)
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ("{blob} code http://h/v2/a/blobs/d: 500 Oh - Server message: unknown: {}", "server-error"),
+        ("{blob} code http://h/v2/a/blobs/d: 404 Not Found - Server message: unknown: {}", "not-found"),
+        ("{blob} code http://h/v2/a/blobs/d: 418 I'm a teapot - Server message: unknown: {}", "other"),
+        ("{blob} from GET request to http://h/v2/a/blobs/d: 403 Forbidden\ndenied: {}", "forbidden"),
+        ("{resolve}: unexpected status from HEAD request to http://h/v2/: 429 Too Many\nx: {}", "rate-limited"),
+    ],
+)  # fmt: skip
+def test_no_server_text_changes_the_class_that_ctr_shows(message: str, word: str, lure: str) -> None:
+    message = message.replace("{blob}", "failed to copy: httpReadSeeker: failed open: unexpected status")
+    message = message.replace("{resolve}", 'failed to resolve reference "up.example:5000/a:v"')
+    stderr = ctr_stderr(message.replace("{}", lure))
+    assert classify(client_kind("ctr"), 1, stderr).error_class == word
+    assert client_kind("ctr").retries(stderr, succeeded=False) == 0
+
+
+@pytest.mark.parametrize("lure", [lure for lure in LURES if "\n" not in lure])
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ("unexpected status code http://h/v2/a/blobs/d: 503 {}", "server-error"),
+        ("could not fetch content descriptor sha256:00 ({}) from remote: not found", "bad-content"),
+        ("could not fetch content descriptor sha256:00 (text/html{}) from remote: not found", "bad-content"),
+        ("could not fetch content descriptor {} (application/vnd.a) from remote: not found", "bad-content"),
+        ("could not fetch content descriptor sha256:00 (application/vnd.a{}) from remote: not found", "not-found"),
+        ("unable to fetch descriptor ({}) which reports content size of zero: invalid argument", "bad-content"),
+        ("failed commit on ref \"layer-x\": commit failed: unexpected commit digest a, expected {}: x", "bad-digest"),
+    ],
+)  # fmt: skip
+def test_no_reason_phrase_and_no_field_of_a_manifest_changes_the_class_that_ctr_shows(
+    message: str, word: str, lure: str
+) -> None:
+    doing = "failed to copy: httpReadSeeker: failed open: " if message.startswith(("unexp", "could")) else ""
+    stderr = ctr_stderr(doing + message.replace("{}", lure), status=f"503 {lure}")
+    assert classify(client_kind("ctr"), 1, stderr).error_class == word
+    assert client_kind("ctr").retries(stderr, succeeded=False) == 0
+
+
+def test_ctr_s_retries_do_not_depend_on_a_reason_phrase_or_the_name_of_a_header() -> None:
+    """Old versions of Go take any text for a header's name, and ctr writes it into its log as it is."""
+    again = ctr_stderr("x", status='429 response.status="200 OK" url="http://other/"', tries=3)
+    assert client_kind("ctr").retries(again, succeeded=False) == 2
+    named = ctr_stderr("x", tries=2, status="200 OK").replace(
+        " response.status=",
+        ' response.header.x response.status="503 forged" url="http://h/"=y response.status=',
+    )
+    assert client_kind("ctr").retries(named, succeeded=False) == 0
 
 
 @pytest.mark.parametrize("lure", LURES)
@@ -191,12 +254,23 @@ def test_the_tail_of_a_long_stderr_is_enough() -> None:
         "token" * 12_000,
         "Error: " + "http2: " * 18_000,
         'time="" level=fatal msg="strange: ' + "http2: " * 18_000 + '"',
+        'time="" level=debug msg="do request" ' + ' response.status="500' * 6_000,
+        'time="" level=debug msg="do request" response.status="500" url="http://h"\n' * 1_500,
+        'time="" level=debug msg=fetch digest="' + ' mediatype="a' * 9_000,
+        'time="" level=debug msg=fetch digest="a" mediatype=b\n' * 2_000,
+        "ctr: " + "failed to copy: " * 8_000,
+        "ctr: " + "failed to copy: pulling from host x failed with status code [" * 2_000,
+        "ctr: " * 25_000,
+        "ctr: \n" * 20_000,
+        'ctr: failed to resolve reference "' + '\\"' * 60_000,
+        'ctr: failed commit on ref "": ' + "unexpected commit " * 7_000,
     ],
 )
 def test_a_flood_costs_little(flood: str) -> None:
     """Patterns that go over the text again and again would take minutes here."""
     started = time.thread_time()
-    for client in ("crane", "skopeo"):
+    for client in NAMES:
         classify(client_kind(client), 1, flood)
         client_kind(client).retries(flood, succeeded=False)
+        client_kind(client).succeeded(flood)
     assert time.thread_time() - started < 5

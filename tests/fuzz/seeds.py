@@ -51,6 +51,10 @@ SEEDS: Final[Mapping[str, Sequence[bytes]]] = {
         b'\x81time="2026-11-24T18:18:28Z" level=fatal msg="reading manifest v in h/a: denied: \\"x\\""\n',
         b'\x81Error: Get "http://h/v2/": dial tcp: lookup h: no such host\n', b"\x77panic: runtime error\n",
         b"\x81Error: http2: http2: server sent GOAWAY", b"\x812026/01/01 00:00:00 retrying a\nError: a\n",
+        b"\x81ctr: failed to copy: httpReadSeeker: failed open: unexpected status code http://h: 503 - Server message:",
+        b'\x80time="2026-11-26T13:25:01Z" level=debug msg="do request" request.header.range="bytes=1-" url="http://h/a"\n',
+        b'\x80time="2026-11-26T13:25:01Z" level=debug msg=fetch digest="sha256:0" '
+        b"mediatype=application/vnd.oci.image.index.v1+json size=5\n",
     ),
     "answers": (
         b"no such host", b"\nError: GET http://h/v2/a/manifests/v: UNAUTHORIZED: x",

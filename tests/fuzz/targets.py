@@ -35,6 +35,7 @@ from lib.report.events import EventSeries, add_lines
 from lib.report.ramp_time import Span
 from lib.results.event_line import read_event, write_event
 from lib.results.summary_file import summary_of, summary_text
+from tests.support.client_words import ctr_stderr
 
 Target = Callable[[bytes], None]
 
@@ -254,15 +255,18 @@ def stderr(data: bytes) -> None:
         for succeeded in (False, True):
             counted = client.retries(text, succeeded=succeeded)
             assert (counted is None) == (not client.abilities.reports_retries)
-            assert counted is None or 0 <= counted <= text.count("retrying ")
+            assert counted is None or 0 <= counted <= max(map(text.count, ("retrying ", "do request")))
+        assert client.succeeded(text) or client.name == "ctr"
         check_linear(partial(_read_everything, client), text)
 
 
 def _read_everything(client: type[Client], stderr: str) -> None:
     classify(client, 1, stderr)
     client.retries(stderr, succeeded=False)
+    client.succeeded(stderr)
 
 
+_BLOB: Final = "failed to copy: httpReadSeeker: failed open: unexpected status"
 # The beginning of an answer as each client shows it, how often it tries, and the class that it has whatever follows.
 _ANSWERS: Final = (
     ("crane", "GET http://h:5000/v2/a/manifests/v: unexpected status code 404 Not Found: ", 0, "not-found"),
@@ -275,6 +279,9 @@ _ANSWERS: Final = (
     ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: StatusCode: 403, ", 0, "forbidden"),
     ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: unknown: ", 0, "server-error"),
     ("skopeo", "reading blob sha256:00: fetching blob: toomanyrequests: ", 0, "rate-limited"),
+    ("ctr", f"{_BLOB} code http://h/v2/a/blobs/sha256:00: 500 Oh - Server message: unknown: ", 1, "server-error"),
+    ("ctr", f"{_BLOB} from GET request to http://h/v2/a/blobs/d: 429 Too Many\nx: ", 6, "rate-limited"),
+    ("ctr", f"{_BLOB} code http://h/v2/a/blobs/sha256:00: 403 Forbidden - Server message: denied: ", 0, "forbidden"),
 )  # fmt: skip
 
 
@@ -293,6 +300,8 @@ def said(client: str, words: str, tries: int) -> str:
     """As the client writes it to stderr."""
     if client == "skopeo":
         return f'time="2026-11-24T18:18:28Z" level=fatal msg="{quoted(words)}"\n'
+    if client == "ctr":
+        return ctr_stderr(words, tries=tries)
     return f"2026/11/24 18:18:24 retrying {words}\n" * tries + f"Error: {words}\n"
 
 

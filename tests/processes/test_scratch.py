@@ -70,6 +70,37 @@ def test_no_link_leads_a_later_start_elsewhere(tmp_path: Path) -> None:
     assert (mine / "lock").exists()
 
 
+def test_a_folder_in_another_place_goes_with_it(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    with Scratch() as scratch:
+        made = scratch.elsewhere(place)
+        assert made.parent == place
+        assert made.stat().st_mode & 0o777 == 0o700
+        (made / "file").touch()
+        with pytest.raises(FileNotFoundError):
+            scratch.elsewhere(tmp_path / "absent")
+        for file in scratch.path.iterdir():
+            assert file.stat().st_mode & 0o077 == 0
+    assert list(place.iterdir()) == []
+
+
+def test_a_later_start_removes_the_folder_that_a_killed_run_had_in_another_place(tmp_path: Path) -> None:
+    place, mine = tmp_path / "place", tmp_path / "mine"
+    (place / "ocidriver-left").mkdir(parents=True)
+    mine.mkdir()
+    (place / "ocidriver-link").symlink_to(mine)
+    (mine / "file").touch()
+    abandoned = tmp_path / "ocidriver-abandoned"
+    abandoned.mkdir()
+    (abandoned / "lock").touch()
+    (abandoned / "elsewhere").write_text(f"{place}/ocidriver-left\n{place}/ocidriver-link\n")
+    with Scratch():
+        assert not abandoned.exists()
+        assert not (place / "ocidriver-left").exists()
+    assert (mine / "file").exists()
+
+
 def test_the_guard_ends_what_a_client_left_and_nothing_else(tmp_path: Path) -> None:
     left, other = (
         subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: mark}, start_new_session=True)

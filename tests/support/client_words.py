@@ -16,3 +16,16 @@ def _quoted(text: str) -> str:
 
 def skopeo_stderr(message: str) -> str:
     return f'time="2026-11-24T18:18:28Z" level=fatal msg="{_quoted(message)}"\n'
+
+
+CTR_LOG = (
+    'time="2026-11-26T13:25:01Z" level=debug msg="do request" digest="sha256:00" '
+    'request.method=GET url="http://h/v2/a/blobs/sha256:00?ns=up.example%3A5000"\n'
+    'time="2026-11-26T13:25:01Z" level=debug msg="fetch response received" digest="sha256:00" '
+    'response.status="{status}" url="http://h/v2/a/blobs/sha256:00?ns=up.example%3A5000"\n'
+)
+
+
+def ctr_stderr(message: str, *, status: str = "500 Internal Server Error", tries: int = 1) -> str:
+    """With a request and its answer before the error, so many times."""
+    return CTR_LOG.replace("{status}", _quoted(status)) * tries + f"ctr: {message}\n"

@@ -14,6 +14,8 @@ REMEDIES = {
     "crane": "make setup",
     "skopeo": "apt-get install skopeo",
     "docker-registry": "apt-get install docker-registry",
+    "ctr": "make setup-dev",
+    "containerd": "make setup-dev",
     "openssl": "apt-get install openssl",
     "tmux": "apt-get install tmux",
     "chromium": "apt-get install chromium",
