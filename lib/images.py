@@ -25,10 +25,12 @@ class Image(NamedTuple):
 
     @property
     def is_digest(self) -> bool:
+        """Whether `reference` is a digest."""
         return ":" in self.reference
 
     @property
     def name(self) -> str:
+        """The image's name without a host: `repository:tag` or `repository@digest`."""
         return f"{self.repository}{'@' if self.is_digest else ':'}{self.reference}"
 
 

@@ -140,15 +140,15 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--image-list", "/does/not/exist"], "--image-list: cannot read"),
     ([*URLS, "--patterns", "a", "--log-file", "/proc/no/file"], "--log-file: cannot write"),
     ([*URLS, "--patterns", "a", "--start-at", "whenever"], "--start-at"),
-    ([*URLS, "--patterns", "a", "--metrics-listen", "host"], "--metrics-listen: 'host' is no HOST:PORT"),
-    ([*URLS, "--patterns", "a", "--metrics-listen", ":99999"], "--metrics-listen: ':99999' is no HOST:PORT"),
+    ([*URLS, "--patterns", "a", "--metrics-listen", "host"], "--metrics-listen: 'host' is not a valid HOST:PORT"),
+    ([*URLS, "--patterns", "a", "--metrics-listen", ":99999"], "--metrics-listen: ':99999' is not a valid HOST:PORT"),
     ([*URLS, "--patterns", "a", "--metrics-format", "csv"], "--metrics-format"),
     ([*URLS, "--patterns", "a", "--annotations", "gitlab"], "--annotations"),
     ([*URLS, "--patterns", "a", "--summary-file", "/tmp/x", "--events-file", "/tmp/x"], "is given twice"),
     ([*URLS, "--patterns", "a", "--log-file", "/tmp/x", "--events-file", "/tmp/x/y"], "/tmp/x/y is in a folder"),
     ([*URLS, "--patterns", "a", "--unknown"], "--unknown"),
     ([*URLS, "--patterns", "a", "stray"], "stray"),
-    (["frobnicate"], "no command 'frobnicate'"),
+    (["frobnicate"], "unknown command 'frobnicate'"),
 ]  # fmt: skip
 
 

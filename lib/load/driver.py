@@ -243,7 +243,7 @@ class Driver:
             return
         if self._kill_at is None and self._stop.count:
             self._caution(
-                f"stopping: clients have {self._rules.grace:g} s to finish, a second signal ends them at once"
+                f"stopping: clients have {self._rules.grace:g} s to finish; a second signal ends them at once"
             )
         self._stop_all(workers, hurry=True)
         self._kill_at = since + self._rules.grace

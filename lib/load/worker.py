@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from ..images import Image, ImageSet
 from ..outcomes import INTERRUPTED, OK
-from ..processes.cpu_priority import preempt_nobody
+from ..processes.cpu_priority import use_batch_scheduling
 from ..servers.prune import Pruned, Pruner
 from .event import PRUNE, PULL, Event
 from .pace import LATE_SECONDS, Pace
@@ -115,6 +115,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
 
     def start(self) -> None:
+        """Starts the thread. Raises RuntimeError if this machine cannot start one."""
         self._thread.start()
 
     def stop(self, *, hurry: bool = False) -> None:
@@ -124,11 +125,12 @@ class Worker:
         self._stopping.set()
 
     def join(self) -> None:
+        """Waits for the end of the thread."""
         self._thread.join()
 
     def _run(self) -> None:
         if self._work.lean:
-            preempt_nobody()
+            use_batch_scheduling()
         try:
             self._passes()
         except BaseException as error:

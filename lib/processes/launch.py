@@ -108,6 +108,7 @@ class Launcher:
         return sum((seconds_of(pid) for pid, started in running if started < before), 0.0)
 
     def close(self) -> None:
+        """Closes the launcher's descriptors. No client may run any more."""
         for descriptor in (self._null, self._killed, self._killer):
             os.close(descriptor)
 

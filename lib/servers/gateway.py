@@ -39,11 +39,13 @@ class Gateway:
         self._listener = Listener(self._answer, most)
 
     async def start(self) -> str:
+        """Listens on a free port of loopback; returns host:port. Raises OSError if it cannot listen."""
         (_, port), *_ = await self._listener.start(LOOPBACK, 0)
         self._hosts = frozenset(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
         return f"{LOOPBACK}:{port}"
 
     async def close(self) -> None:
+        """Stops listening and closes the connections."""
         await self._listener.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:

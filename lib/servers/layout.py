@@ -36,10 +36,12 @@ class Layout:
 
     @property
     def is_ociregistry(self) -> bool:
+        """Whether the server is Ociregistry, for which the route depends on client and images."""
         return self.name == OCIREGISTRY
 
     @property
     def is_upstream(self) -> bool:
+        """Whether the clients pull from the upstream itself."""
         return self.template.startswith("{upstream}")
 
 

@@ -206,7 +206,9 @@ def test_insecure_is_the_users_own_choice(
             tmp_path, *servers(server, server), *QUICK, "--insecure", f"--client={spy.client}",
             environment={**apart(tmp_path), **login},
         )  # fmt: skip
-    warning = "warning: --insecure: no server's certificate is checked, logins go to whoever answers"
+    warning = (
+        "warning: --insecure: no server's certificate is checked; any server that answers receives the logins"
+    )
     assert (ended.status, ended.stderr) == (0, f"ocidriver: {warning}\n")
     assert warning in ended.log
     assert ended.summary["failed"] == 0
