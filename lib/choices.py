@@ -1,4 +1,4 @@
-"""The words of the options that offer a choice. It imports nothing, so that `--help` stays fast."""
+"""The values of the options that offer a choice. This module imports nothing heavy, so that `--help` stays fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from outside, made safe to print."""
+"""Makes text from outside the driver safe to print."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _NAMED_SECRET: Final = re.compile(
     r"((?:token|password|passwd|secret|signature|credential|\bsig)(?:=|\"\s*:\s*\"))[^\s&\"',;]+",
     re.IGNORECASE,
 )
-# `##[error]`, `##vso[…]`: the runners of pipelines obey them wherever in a line they stand.
+# `##[error]`, `##vso[…]`: CI runners obey these commands anywhere in a line.
 _PIPELINE_COMMAND: Final = re.compile(r"##(?=\w*\[)")
 
 
 def clean(text: str, limit: int = 500) -> str:
-    """One line of at most `limit` characters that is safe to print: no control characters, secrets or commands."""
+    """Returns one line of at most `limit` characters, without control characters, secrets or CI commands."""
     if not text.isprintable():
-        # control characters, halves of surrogate pairs, what reorders text, has no width, or no meaning yet
+        # control characters, lone surrogates, unassigned characters, and those that reorder text or have no width
         text = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(text.split())
     line = _URL_PASSWORD.sub("***@", line)
@@ -29,5 +29,5 @@ def clean(text: str, limit: int = 500) -> str:
 
 
 def shown(text: str) -> str:
-    """A name from outside for a log line: short, on one line, without control characters."""
+    """Returns a name from outside for a log line: one clean line of at most 100 characters."""
     return clean(text[:1000], 100)

@@ -1,4 +1,4 @@
-"""The command line: options to Settings, exceptions to exit statuses. Heavy modules are imported by the run only."""
+"""The command line: turns options into Settings and exceptions into exit statuses. Only a run imports heavy modules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .streams import say
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
 
-ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use, crane or skopeo.
+ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use.
 
 The driver lists the images of the upstream and deals them to workers. It starts one worker after the other, and stops
 them again in reverse order. Each worker pulls its images through the server under test. The driver tallies pull rate
@@ -30,7 +30,7 @@ and latency over time."""
 
 
 def load_test(**options: Any) -> int:
-    """Run the load test; its exit status."""
+    """Runs the load test and returns its exit status."""
     settings = make_settings(options)
     from .run import run
 
@@ -51,32 +51,32 @@ def _command() -> click.Command:
 
 
 def _completion() -> click.Group:
-    """Options and subcommands as one click group, which is what click's shell completion looks into."""
+    """Returns options and subcommands as one click group, the form that click's shell completion needs."""
     commands = {name: subcommand.load() for name, subcommand in SUBCOMMANDS.items()}
     return click.Group("ocidriver", commands, invoke_without_command=True, params=list(OPTIONS))
 
 
 def _subcommand(name: str) -> click.Command:
     if name not in SUBCOMMANDS:
-        raise UsageError(f"there is no command '{name}', only {', '.join(SUBCOMMANDS)}; see ocidriver --help")
+        raise UsageError(f"unknown command '{name}'; use {', '.join(SUBCOMMANDS)} (see ocidriver --help)")
     return SUBCOMMANDS[name].load()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The entry point: the exit status of `arguments`, by default the process's own."""
+    """The entry point: carries out `arguments`, by default those of the process, and returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     subcommand = not words[0].startswith("-")
     if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.default_int_handler):
-        # until the run takes it over Ctrl-C just ends the process: there is nothing to tidy up yet
+        # before the run handles Ctrl-C itself, it simply ends the process: there is nothing to clean up yet
         signal.signal(signal.SIGINT, signal.default_int_handler if subcommand else signal.SIG_DFL)
-    # where whoever started it ignores the ends of children, the kernel would keep theirs from us
+    # a parent may have left SIGCHLD ignored; the kernel would then hide the exit statuses of the clients
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _open_standard_descriptors()
     return carry_out(words)
 
 
 def carry_out(words: Sequence[str]) -> int:
-    """Run a command line; the exit status. Errors are one line on stderr, never a traceback."""
+    """Carries out a command line and returns the exit status. An error is one line on stderr."""
     try:
         if _COMPLETE in os.environ:
             result = _completion().main(
@@ -102,11 +102,11 @@ def carry_out(words: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
-        # nobody reads stdout any more; what is left in its buffer must not make the interpreter complain at its end
+        # the reader of stdout is gone; the interpreter must not fail when it flushes the buffer at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitStatus.FAILED
     except OSError as error:
-        say(f"cannot go on: {error.strerror or error}")
+        say(f"the command cannot continue: {error.strerror or error}")
         return ExitStatus.FAILED
     except Exception as error:
         say(fault_line(error))
@@ -118,7 +118,7 @@ def _one_line(error: click.ClickException) -> str:
 
 
 def _open_standard_descriptors() -> None:
-    """Where stdin, stdout or stderr was closed: /dev/null, before a file of ours gets its number."""
+    """Opens /dev/null for a closed stdin, stdout or stderr. Otherwise the next opened file would get its number."""
     for number in range(3):
         try:
             os.fstat(number)

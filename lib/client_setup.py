@@ -1,4 +1,4 @@
-"""What the workers pull with: the client, set up for the way to the server under test, and its launcher."""
+"""Sets up the client for the route to the server under test, and its launcher."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .servers.route import GATEWAY, Route, plan_route, warn_of_unservable
 
 @dataclass(frozen=True, slots=True)
 class ClientSetup:
-    """What the workers pull with. A dry run has neither client nor launcher, and nothing to prune with."""
+    """What the workers pull with. In a dry run, only `puller` is set."""
 
     puller: Puller
     client: Client | None = None
@@ -37,12 +37,12 @@ class ClientSetup:
 
     @property
     def retries_known(self) -> bool:
-        """Whether the client reports how often it repeated a request by itself."""
+        """Whether the client reports its own retries."""
         return self.client is None or self.client.abilities.reports_retries
 
 
 def set_up_dry_run(connections: Connections) -> ClientSetup:
-    """What a dry run pulls with."""
+    """Returns the setup of a dry run."""
     connections.log("dry run: nothing is pulled or pruned")
     return ClientSetup(DryPuller())
 
@@ -55,9 +55,9 @@ def set_up_client(
     scratch: Scratch,
     stopped: Callable[[float], bool],
 ) -> ClientSetup:
-    """What a real run pulls with. Raises RunError if there is no way to the server.
+    """Returns the setup of a real run. Raises RunError if this client cannot reach the server or carry out an option.
 
-    `stopped` waits for as many seconds as it is given, or until the run is told to stop, and says whether it was.
+    `stopped(seconds)` waits for at most this long and returns whether a stop was asked for.
     """
     images = selection.images
     _check_options(settings, found)
@@ -114,24 +114,24 @@ def _check_options(settings: Settings, found: Found) -> None:
     """Raises RunError for an option that this client cannot carry out."""
     able, name = found.kind.abilities, found.kind.name
     if settings.batch > 1 and not able.takes_several:
-        raise RunError(f"--batch: {name} pulls one image per launch; leave the option out")
+        raise RunError(f"--batch: {name} pulls one image per launch; leave out the option")
     if settings.containerd_socket is not None and not able.needs_service:
         instead = names_of(lambda able: able.needs_service)
         raise RunError(f"--containerd-socket: {name} does not use containerd; leave it out, or use {instead}")
 
 
 def _beside(route: Route, client: Client, tls: Tls) -> str:
-    """What the command in the log needs to be repeated by hand."""
+    """Returns, for the log, what a user needs to repeat the logged command by hand; empty if nothing."""
     needs = [*client.needs()]
     if tls.authorities:
         needs.append(f"with {tls.ca_file} in the file that $SSL_CERT_FILE names")
     if route.way == GATEWAY:
-        needs.append("the gateway exists during this run only")
+        needs.append("the gateway runs only during this run")
     return f" ({'; '.join(needs)})" if needs else ""
 
 
 def _check_fit(found: Found, route: Route, login: Login | None, connections: Connections) -> None:
-    """Raises RunError if the server wants of the client what the client cannot give."""
+    """Raises RunError if the server needs a login or a certificate that the client cannot send."""
     kind, server = found.kind, route.endpoint
     registry_token = login is not None and not (login.username or login.identity_token)
     if registry_token and not kind.abilities.takes_registry_token:
@@ -144,16 +144,17 @@ def _check_fit(found: Found, route: Route, login: Login | None, connections: Con
     if tls.client_cert is not None and server.tls and not kind.abilities.shows_certificate:
         shown, hidden = (_status(route, each, connections) for each in (tls, tls.without_certificate()))
         if shown is None:
-            return  # it does not answer: what its clients make of that is counted
+            return  # the server does not answer; the load counts this as failed pulls
         if shown != hidden:
             raise RunError(
-                f"{server.name} asks for a client certificate, and {kind.name} cannot show one; "
+                f"{server.name} asks for a client certificate, and {kind.name} cannot send one; "
                 f"use {names_of(lambda able: able.shows_certificate)}"
             )
-        connections.log(f"{kind.name} shows no client certificate; {server.name} does not ask for one")
+        connections.log(f"{kind.name} sends no client certificate; {server.name} does not ask for one")
 
 
 def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
+    """Returns the HTTP status of GET /v2/; None if there is no answer."""
     try:
         ping = connections.registry(route.endpoint.url, tls=tls).ping()
         return connections.network.run_until_stop(ping)
@@ -164,7 +165,7 @@ def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
 def _start_gateway(
     found: Found, route: Route, login: Login | None, settings: Settings, connections: Connections
 ) -> str:
-    """The gateway's host and port; it runs until the resources are closed."""
+    """Starts the gateway and returns its host:port. It runs until the resources are closed."""
     instead = names_of(lambda able: able.sends_header or able.asks_mirror)
     check_fit(
         found.kind.name, instead, route.endpoint, login=login is not None, insecure=settings.tls.insecure
@@ -173,5 +174,5 @@ def _start_gateway(
     network = connections.network
     host = network.run(gateway.start())
     connections.resources.callback(lambda: network.run(gateway.close()))
-    connections.log(f"gateway on {host}, sending on to {route.endpoint.url} with ns={settings.upstream_name}")
+    connections.log(f"gateway on {host} redirects to {route.endpoint.url} with ns={settings.upstream_name}")
     return host

@@ -1,4 +1,4 @@
-"""One reading of the wall clock at the start and monotonic time after it: rates survive a clock that is set."""
+"""Wall time from one reading of the wall clock and monotonic time after it, so setting the clock changes no rate."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import datetime
 
 
 class Clock:
-    """Turns monotonic readings into local wall time."""
+    """Converts monotonic times to local wall time."""
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
 
     def wall(self, monotonic: float) -> datetime:
-        """Local time with its zone."""
+        """Returns the local time, with its time zone."""
         return datetime.fromtimestamp(self._offset + monotonic).astimezone()
 
     def line_time(self, monotonic: float) -> str:
-        """`YYYY-MM-DD HH:MM:SS`, as metrics and log lines begin."""
+        """Returns the local time as `YYYY-MM-DD HH:MM:SS`, the beginning of metrics and log lines."""
         return self.wall(monotonic).strftime("%Y-%m-%d %H:%M:%S")

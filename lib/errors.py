@@ -1,4 +1,4 @@
-"""The exceptions that end a run; a failed pull is none of them, it is an Event."""
+"""The exceptions that end a run, and the exit statuses. A failed pull is an Event, not an exception."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """What the shell sees; a signal's status is 128 + its number."""
+    """The exit statuses of a process that was not ended by a signal. After a signal the status is 128 + its number."""
 
     OK = 0
     FAILED = 1
@@ -15,12 +15,12 @@ class ExitStatus(IntEnum):
 
 
 class UsageError(Exception):
-    """The command line is wrong: exit 2, one line that says what to do."""
+    """The command line is wrong: exit status 2. The message is one line that says what happened and what to do."""
 
 
 class RunError(Exception):
-    """The test could not be carried out: exit 1, one line that says what to do."""
+    """The test cannot be carried out: exit status 1. The message is one line that says what happened and what to do."""
 
 
 class Stopped(Exception):
-    """A signal ended a stage before the ramp; the status follows from the signal."""
+    """A signal ended a stage before the load. The exit status follows from the signal."""

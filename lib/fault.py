@@ -1,4 +1,4 @@
-"""A fault in ocidriver itself: the line that reports it, and its traceback for those who debug."""
+"""Reports a fault in ocidriver itself: one line for the user, and a traceback for debugging."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import traceback
 
 from .streams import write_line
 
-# Set to 1, this variable does for every command what --traceback does for the load test.
+# This environment variable, set to 1, shows tracebacks for every command, as --traceback does for the load test.
 VARIABLE = "OCIDRIVER_TRACEBACK"
 
 _wanted = False
 
 
 def show_tracebacks() -> None:
-    """From now on the traceback of a fault goes to stderr."""
+    """Makes `fault_line` write the traceback to stderr from now on."""
     global _wanted
     _wanted = True
 
 
 def fault_line(error: Exception) -> str:
-    """What to tell the user. Writes the traceback of `error` to stderr first if somebody asked for it."""
+    """Returns the message for the user. Writes the traceback of `error` to stderr first if the user asked for it."""
     if not _wanted and os.environ.get(VARIABLE) in (None, "", "0"):
         return f"a fault in ocidriver itself: {error!r}; please report it ({VARIABLE}=1 shows where)"
     for line in traceback_lines(error):
@@ -29,5 +29,5 @@ def fault_line(error: Exception) -> str:
 
 
 def traceback_lines(error: Exception) -> list[str]:
-    """The traceback, line by line."""
+    """Returns the lines of the traceback."""
     return "".join(traceback.format_exception(error)).splitlines()

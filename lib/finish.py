@@ -1,4 +1,4 @@
-"""The end of a run: its result in the log, the summary, the report, and the exit status with the reason for it."""
+"""The end of a run: logs the result, writes the summary and the report, and chooses the exit status."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .results.whole_file import write_whole
 from .servers.route import hint
 from .streams import say
 
-# So long the end waits for whoever should read stdout, in seconds.
+# Seconds to wait at the end for the reader of stdout.
 READER_SECONDS = 2.0
-# A report is made of events up to so many bytes where somebody waits for the end; reading them takes two seconds.
+# After a stop, the report includes the events only if their file has at most this many bytes (about 2 s to read).
 _EVENTS_READ_IN_A_STOP = 32 << 20
 
 
 def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
-    """Write the summary, and say in one line why it was no success."""
+    """Writes the summary and the report, and returns the exit status. One line on stderr says why the run failed."""
     tally = state.tally
     if state.reason is None and tally.pulled == 0 and not state.interrupted:
         state.reason = _nothing_pulled(tally)
@@ -51,25 +51,31 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
 
 
 def _write_report(settings: Settings, path: Path, summary: Summary, stopped: bool) -> str | None:
-    """Make the page; what kept it from being made. Who has stopped the run does not wait for a long file of events."""
+    """Writes the report page. Returns why it could not be written, or None.
+
+    A stopped run leaves out the events if their file is long, so that the user does not wait.
+    """
     events, remark = settings.events_file, None
     if events is not None and not events.is_file():
         events = None
     if events is not None and stopped and events.stat().st_size > _EVENTS_READ_IN_A_STOP:
-        events, remark = None, "Made without the events, as the run was stopped; ocidriver report reads them."
+        events, remark = (
+            None,
+            "The run was stopped, so this report leaves out the events; 'ocidriver report' includes them.",
+        )
     try:
         from .report.page import write_report
 
         write_report(path, summary, events, remark)
     except OSError as error:
         return f"cannot write the report to {path}: {error.strerror}"
-    except Exception as error:  # the run itself is over and well told
+    except Exception as error:  # a fault in the report must not spoil the run's own result
         return f"cannot make the report: {error if isinstance(error, (ImportError, UsageError)) else repr(error)}"
     return None
 
 
 def log_result(log: Callable[[str], None], state: Run) -> None:
-    """The steps of the ramp that is over, which show the knee, and the totals."""
+    """Logs one line per step, warnings about the measurement, and the totals."""
     for each in state.tally.steps:
         latency = each.latency
         offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
@@ -81,7 +87,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
-    ended = "dry run ends, nothing was pulled" if settings.dry_run else "test ends"
+    ended, pulled = ("dry run ends", "simulated pulls") if settings.dry_run else ("test ends", "pulled")
     pruned = (
         f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
         if settings.prune or settings.prune_first
@@ -91,51 +97,51 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         f"; {tally.repulled} pulled again alone to find out why a batch failed" if tally.repulled else ""
     )
     log(
-        f"{ended}: {tally.pulled} pulled, {tally.failed} failed, {tally.interrupted} interrupted "
+        f"{ended}: {tally.pulled} {pulled}, {tally.failed} failed, {tally.interrupted} interrupted "
         f"in {state.elapsed:.1f} s, {state.rate:.2f} pulls/s on average{pruned}{repulled}"
     )
 
 
 def _cautions(state: Run) -> Iterator[str]:
-    """What keeps the figures from telling of the server."""
+    """Yields a warning for each reason why the result may not show what the server can do."""
     tally = state.tally
     if tally.limited_by is not None:
         limited = sum(1 for sample in tally.samples if sample.limited_by)
         yield (
             f"driver and clients used nearly all of this machine's CPU in {limited} of {len(tally.samples)} "
-            "intervals, so the server may not be the limit: more images a launch (--batch) or more machines "
-            "(--start-at) pull faster"
+            "intervals, so the server may not be the limit; pull more images per launch (--batch) "
+            "or use more machines (--start-at)"
         )
     if tally.late or state.unstarted:
         yield (
-            f"of the schedule's pulls {tally.late} started late and {state.unstarted} never: give it more workers, "
-            "unless the rate is more than the server or this machine can do"
+            f"{tally.late} scheduled pulls started late and {state.unstarted} did not start; give more workers, "
+            "or a lower --rate if the server or this machine cannot sustain this one"
         )
 
 
 def _nothing_pulled(tally: Tally) -> str:
     if not tally.errors:
         return (
-            "nothing was pulled: the ramp ended before the first pull did; give --iteration-seconds more time"
+            "nothing was pulled: the load ended before the first pull did; give a longer --iteration-seconds"
         )
     (error_class, count), *_ = tally.errors.most_common(1)
-    return f"nothing was pulled: of {tally.failed} failed pulls {count} ended with {error_class}; the log tells each"
+    return f"nothing was pulled: {tally.failed} pulls failed, {count} of them with {error_class}; see the log for each"
 
 
 def _status(
     state: Run, stop: Stop, outputs: Outputs, unwritten: str | None, missed_thresholds: list[str]
 ) -> int:
-    """Signals win over 1, 1 over 3; what is told on stderr is logged too."""
+    """Returns the exit status and writes its reason to stderr and the log. A signal wins over 1, and 1 over 3."""
     if unwritten is not None:
         say(unwritten)
-    if state.interrupted and stop.signal is not None:  # one that came after the run has changed nothing of it
+    if state.interrupted and stop.signal is not None:  # a signal after the end of the run does not count
         return 128 + stop.signal
     if state.reason is not None:
         outputs.log(f"error: {state.reason}")
         say(state.reason)
         return ExitStatus.FAILED
     if outputs.failed:
-        say(f"not all was written ({'; '.join(outputs.failed)})")
+        say(f"not all output was written ({'; '.join(outputs.failed)})")
         return ExitStatus.FAILED
     if unwritten is not None:
         return ExitStatus.FAILED

@@ -1,6 +1,6 @@
-"""Images, and which of them a worker pulls: the filter, the patterns, the dealing.
+"""Images, and the choice of images for each worker: the filter, the patterns, the dealing.
 
-Patterns and the filter are RE2 regexes, the dialect of the Go driver this replaces, and linear in time.
+Patterns and the filter are RE2 regexes, as in Go. A search takes linear time.
 """
 
 from __future__ import annotations
@@ -18,30 +18,35 @@ _LITERAL = re.compile(r"[^\\.+*?()|\[\]{}^$]+")
 
 
 class Image(NamedTuple):
-    """`reference` is a tag, or a digest with its algorithm (`sha256:…`)."""
+    """An image of the upstream; `reference` is a tag, or a digest with its algorithm (`sha256:…`)."""
 
     repository: str
     reference: str
 
     @property
     def is_digest(self) -> bool:
+        """Whether `reference` is a digest."""
         return ":" in self.reference
 
     @property
     def name(self) -> str:
+        """The image's name without a host: `repository:tag` or `repository@digest`."""
         return f"{self.repository}{'@' if self.is_digest else ':'}{self.reference}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """What one worker pulls; `pattern` is the user's, or `k/N` where the images were dealt."""
+    """The images of one worker; `pattern` is the user's, or `k/N` if the images were dealt to N workers."""
 
     pattern: str
     images: tuple[Image, ...]
 
 
 def compile_regex(option: str, text: str) -> Callable[[str], bool]:
-    """A search for an RE2 regex. A regex without operators is a plain substring, thirty times as fast."""
+    """Returns a function that searches a text for an RE2 regex. Raises UsageError if the regex is not valid.
+
+    A regex without operators becomes a substring search, which is thirty times as fast.
+    """
     if _LITERAL.fullmatch(text):
         return lambda subject: text in subject
     options = re2.Options()
@@ -50,17 +55,17 @@ def compile_regex(option: str, text: str) -> Callable[[str], bool]:
         regex = re2.compile(text, options)
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        hint = "; to take every image write '.'" if text == "*" else ""
-        raise UsageError(f"{option}: '{text}' is no RE2 regex: {reason}{hint}") from None
+        hint = "; to select every image, write '.'" if text == "*" else ""
+        raise UsageError(f"{option}: '{text}' is not a valid RE2 regex: {reason}{hint}") from None
     except UnicodeEncodeError:
-        raise UsageError(f"{option}: '{text}' is no RE2 regex: it is not UTF-8") from None
+        raise UsageError(f"{option}: '{text}' is not a valid RE2 regex: it is not UTF-8") from None
     return lambda subject: regex.search(subject) is not None
 
 
 def choose_tags(
     repositories: Iterable[tuple[str, Sequence[str]]], accept: Callable[[str], bool] | None, all_tags: bool
 ) -> Iterator[Image]:
-    """The images of a listing: of each repository every tag that the filter accepts, or the first such tag."""
+    """Yields every image that the filter accepts if `all_tags`, else the first such image of each repository."""
     for repository, tags in repositories:
         for tag in tags:
             image = Image(repository, tag)
@@ -71,7 +76,10 @@ def choose_tags(
 
 
 def by_patterns(images: Sequence[Image], patterns: Sequence[str], searched_in: str) -> list[ImageSet]:
-    """One ImageSet a pattern, searched in `searched_in` + the image's name (pullthrough/registry/repository:tag)."""
+    """Returns one ImageSet per pattern. Raises RunError if a pattern selects no image.
+
+    Patterns are searched in `searched_in` + the image's name: pullthrough/registry/repository:tag.
+    """
     subjects = [searched_in + image.name for image in images]
     sets = []
     for pattern in patterns:
@@ -93,7 +101,10 @@ def _nothing_selected(empty: list[str], subjects: list[str]) -> str:
 
 
 def deal(images: Sequence[Image], workers: int) -> list[ImageSet]:
-    """`workers` disjoint sets whose sizes differ by one at most, dealt in turn."""
+    """Deals the images in turn to `workers` disjoint sets, whose sizes differ by at most one.
+
+    Raises RunError if there are fewer images than workers.
+    """
     if workers > len(images):
         raise RunError(
             f"--workers {workers} is more than the {len(images)} images there are; give at most {len(images)}"
@@ -102,7 +113,7 @@ def deal(images: Sequence[Image], workers: int) -> list[ImageSet]:
 
 
 def overlaps(sets: Sequence[ImageSet]) -> dict[tuple[str, str], int]:
-    """How many images each pair of patterns shares, where it is any."""
+    """Returns the number of shared images for each pair of patterns that shares any."""
     if sum(len(each.images) for each in sets) == len({image for each in sets for image in each.images}):
         return {}
     owner: dict[Image, int] = {}

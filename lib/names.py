@@ -1,7 +1,7 @@
-"""The names a registry may use: the grammar of the OCI distribution spec ("Pulling manifests").
+"""The grammar of repository names, tags and digests: the OCI distribution spec, "Pulling manifests".
 
-Both clients build URLs and command lines from these names, and crane is looser than the spec (it sends `../x`):
-a name from a server or a file is checked here before anything is done with it.
+Clients build URLs and command lines from these names, and crane accepts more than the spec (it sends `../x`). So the
+driver checks every name from a server or a file here before it uses the name.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ TAG_LENGTH: Final = 128
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
-# The algorithms that the clients' digest library knows (go-digest): others are refused before any request.
+# The algorithms of the clients' digest library (go-digest). Clients refuse others before any request.
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
 
 def valid_repository(name: str) -> bool:
-    """Whether `name` is a repository's name: lower-case components joined by `/`, at most 255 characters."""
+    """Returns whether `name` is a repository name: lower-case components joined by `/`, at most 255 characters."""
     return len(name) <= REPOSITORY_LENGTH and _REPOSITORY.fullmatch(name) is not None
 
 
 def valid_tag(tag: str) -> bool:
-    """Whether `tag` is a tag: a letter, digit or `_`, then also `.` and `-`, at most 128 characters."""
+    """Returns whether `tag` is valid: at most 128 letters, digits, `_`, `.` and `-`, with `.` and `-` not first."""
     return len(tag) <= TAG_LENGTH and _TAG.fullmatch(tag) is not None
 
 
 def valid_digest(digest: str) -> bool:
-    """Whether `digest` is an algorithm and its lower-case hexadecimal value, as in `sha256:…`."""
+    """Returns whether `digest` is an algorithm and its lower-case hexadecimal value, as in `sha256:…`."""
     return _DIGEST.fullmatch(digest) is not None
 
 
 def split_reference(text: str) -> tuple[str, str, bool]:
-    """`repository:tag` or `repository@digest` → (repository, tag or digest, is it a digest).
+    """Splits `repository:tag` or `repository@digest` into (repository, tag or digest, whether it is a digest).
 
-    There is no host in it: the driver adds one. ValueError says what is wrong, without quoting the text.
+    The text has no host; the driver adds one. Raises ValueError that says what is wrong, without the text itself.
     """
     repository, at, digest = text.partition("@")
     if at:

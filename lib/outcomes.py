@@ -1,4 +1,4 @@
-"""The classes of failures, and those of the statuses and codes that registries answer with."""
+"""The outcomes of pulls and prunes, the error classes, and the error class of each HTTP status and OCI error code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class ErrorClass(str, enum.Enum):
-    """The words by which failed pulls are counted."""
+    """The error classes by which failed pulls are counted."""
 
     REFUSED = "refused"
     DNS = "dns"
@@ -33,7 +33,7 @@ class ErrorClass(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a launch failed: a word of `ErrorClass`, and the client's last words on one line."""
+    """Why a launch failed: a value of `ErrorClass`, and the client's last message on one line."""
 
     error_class: str
     message: str
@@ -41,7 +41,7 @@ class Failure:
 
 _C = ErrorClass
 
-# The codes of the distribution specification and those that common registries add.
+# The error codes of the OCI distribution specification, and those that common registries add.
 CODES: Final = {
     "UNAUTHORIZED": _C.UNAUTHORIZED,
     "DENIED": _C.FORBIDDEN,
@@ -75,11 +75,12 @@ _STATUSES: Final = {
 
 
 def classify_http(status: int) -> str:
-    """The class of an HTTP status, for calls that the driver makes by itself."""
+    """Returns the error class of an HTTP status as a string, for requests that the driver itself sends."""
     return http_class(status).value
 
 
 def http_class(status: int) -> ErrorClass:
+    """Returns the error class of an HTTP status."""
     known = _STATUSES.get(status)
     if known is not None:
         return known

@@ -1,7 +1,7 @@
-"""The one pass from the settings to all that the load needs, in stages.
+"""Prepares the load: stages that turn the settings into all that the load needs.
 
-`run` carries out all stages in their order. `doctor` carries out the same stages, and goes on after a failure with
-those that do not build on the failed one.
+`run` carries out all stages in order. `doctor` carries out the same stages; after a failure, it continues with the
+stages that do not build on the failed one.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from .servers.choose_prune import PruneWays, PruneWish
 from .servers.prune import Pruner
 from .stage import Staged, stage
 
-# The stages that a preparation with other settings takes over.
+# The stages whose values `again` takes over.
 _KEPT = ("endpoint", "scratch", "guard", "connections", "found", "ping", "listing", "selection")
 # The packages that only the report needs.
 _REPORT_PACKAGES = ("numpy", "plotly")
 
 
 class Beginning(Staged):
-    """The stages before any file is opened and anybody is asked."""
+    """The first stages: they open no output and send no request."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
 
     def carry_out(self) -> None:
-        """All stages; the first failure ends them."""
+        """Carries out all stages. Raises the UsageError or RunError of the first one that fails."""
         self.start_at()
         self.descriptors()
         self.image_list()
@@ -58,42 +58,45 @@ class Beginning(Staged):
 
     @stage
     def start_at(self) -> datetime | None:
-        """When the load begins; None if it begins at once."""
+        """Returns the time when the load begins; None if it begins at once."""
         text = self.settings.start_at
         return None if text is None else parse_start(text, datetime.now().astimezone())
 
     @stage
     def descriptors(self) -> None:
-        """Raises the limit on open files."""
+        """Raises this process's limit on open files."""
         raise_descriptor_limit()
 
     @stage
     def image_list(self) -> Listing | None:
-        """What the user's list holds; None if there is none."""
+        """Returns the images of the user's list; None if there is no list."""
         return None if self.settings.image_list is None else read_image_list(self.settings.image_list)
 
     @stage
     def report(self) -> None:
-        """Sees that the packages are there that make the report."""
+        """Checks that the packages for the report are installed."""
         if self.settings.report_file is None:
             return
         missing = [name for name in _REPORT_PACKAGES if find_spec(name) is None]
         if missing:
             raise RunError(
-                f"--report-file: missing Python packages ({', '.join(missing)}); install what requirements.txt names, "
-                "or leave the option out"
+                f"--report-file: missing Python packages ({', '.join(missing)}); install the packages of "
+                "requirements.txt, or leave out the option"
             )
 
     @stage
     def files(self) -> None:
-        """Sees that every file can be written, and changes none."""
+        """Checks that every output file can be written, without changing any."""
         for message in unwritable_files(self.settings).values():
             raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """All that the load needs. `start_at` is None if it begins at once, `pruner` if nothing is pruned."""
+    """All that the load needs.
+
+    `start_at` is None if the load begins at once, `pruner` if nothing is pruned, `schedule` in the closed model.
+    """
 
     start_at: datetime | None
     scratch: Scratch
@@ -106,10 +109,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the stages find in place.
+    """What the caller gives the stages.
 
-    `resources` closes what they open, and `lasting` what has to be there until the summary is written. The metrics
-    endpoint shows `state`.
+    `resources` closes what the stages open; `lasting` closes what must stay open until the summary is written.
+    `stopped(seconds)` waits for at most this long and returns whether a stop was asked for. The metrics endpoint shows
+    `state`.
     """
 
     network: Network
@@ -131,7 +135,10 @@ class Preparation(Staged):
         self.around = around
 
     def carry_out(self, selected: Callable[[Selection], None]) -> Prepared:
-        """All stages; the first failure ends them. `selected` gets the selection as soon as there is one."""
+        """Carries out all stages. Raises the error of the first one that fails.
+
+        `selected` is called with the selection as soon as there is one.
+        """
         self.beginning.carry_out()
         self.endpoint()
         self.scratch()
@@ -151,7 +158,10 @@ class Preparation(Staged):
         )
 
     def again(self, settings: Settings) -> Preparation:
-        """The same with other settings, if they change only stages that failed, or that come after the selection."""
+        """Returns this preparation with other settings. It keeps the values of the stages in `_KEPT`.
+
+        The other settings must not affect a stage in `_KEPT` that succeeded.
+        """
         other = Preparation(self.beginning, self.around)
         other.settings = settings
         other.values.update((name, self.values[name]) for name in _KEPT if name in self.values)
@@ -159,7 +169,7 @@ class Preparation(Staged):
 
     @stage
     def endpoint(self) -> Sequence[str]:
-        """The URLs of the metrics endpoint, which listens from now on; none if nobody asked for it."""
+        """Starts the metrics endpoint and returns its URLs; none without --metrics-listen."""
         listen, network = self.settings.metrics_listen, self.around.network
         if listen is None:
             return ()
@@ -174,24 +184,24 @@ class Preparation(Staged):
 
     @stage
     def scratch(self) -> Scratch:
-        """The run's temporary folder."""
+        """Makes the run's temporary folder."""
         return self.around.resources.enter_context(Scratch())
 
     @stage
     def connections(self) -> Connections:
-        """The way to ask registries, with the user's logins."""
+        """Sets up requests to registries, with the user's logins."""
         around = self.around
         return Connections(around.network, around.resources, around.log, around.warn, self.settings.tls)
 
     @stage
     def guard(self) -> None:
-        """From here on a process of its own ends what clients leave, however the run ends."""
+        """Starts the guard, which ends the processes that clients leave behind, however the run ends."""
         if not self.settings.dry_run:
             self.around.resources.enter_context(Guard(str(self.scratch().path)))
 
     @stage
     def found(self) -> Found | None:
-        """The client that is installed; None for a dry run."""
+        """Finds the client that is installed; None for a dry run."""
         if self.settings.dry_run:
             return None
         self.guard()
@@ -201,7 +211,10 @@ class Preparation(Staged):
 
     @stage
     def ping(self) -> None:
-        """Any HTTP answer of the server under test is enough; none is the end, unless the user goes on regardless."""
+        """Raises RunError if the server under test gives no HTTP answer. Any status is enough.
+
+        A dry run and --keep-going skip this.
+        """
         if self.settings.dry_run or self.settings.keep_going:
             return
         connections, endpoint = self.connections(), self.settings.under_test.endpoint
@@ -213,18 +226,18 @@ class Preparation(Staged):
 
     @stage
     def listing(self) -> Listing:
-        """The images of the user's list, or else of the upstream's catalog."""
+        """Returns the images of the user's list, or else of the upstream's catalog."""
         given = self.beginning.image_list()
         return list_upstream(self.settings, self.connections()) if given is None else given
 
     @stage
     def selection(self) -> Selection:
-        """What the workers pull."""
+        """Returns the images of each worker."""
         return select(self.settings, self.listing(), self.connections())
 
     @stage
     def client_setup(self) -> ClientSetup:
-        """The client, set up for the way to the server under test."""
+        """Sets up the client for the route to the server under test."""
         found, connections = self.found(), self.connections()
         if found is None:
             return set_up_dry_run(connections)
@@ -234,13 +247,13 @@ class Preparation(Staged):
 
     @stage
     def pruner(self) -> Pruner | None:
-        """The way of pruning that works; None if nothing is to be pruned."""
+        """Returns the pruner that works with the server; None if nothing is to be pruned."""
         settings, setup = self.settings, self.client_setup()
         if setup.route is None or setup.deleter is None or not (settings.prune or settings.prune_first):
             return None
         if not settings.prune_first:
             self.around.log(
-                "the first pass finds what the cache holds already; --prune-first makes it cold too"
+                "the first pass may find images in the cache; to make it cold too, use --prune-first"
             )
         wish = PruneWish("--prune" if settings.prune else "--prune-first", settings.prune_via)
         ways = PruneWays(wish, settings.under_test, setup.route, setup.deleter, self.connections())
@@ -248,18 +261,18 @@ class Preparation(Staged):
 
     @stage
     def plan(self) -> Plan:
-        """Who runs when."""
+        """Returns the plan of the load: how many workers run when."""
         return make_plan(self.settings, [len(each.images) for each in self.selection().image_sets])
 
     @stage
     def schedule(self) -> Schedule | None:
-        """When pulls are due, if the plan has a rate."""
+        """Returns when pulls are due; None if the plan has no rate."""
         plan = self.plan()
         return Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
 
 
 def make_plan(settings: Settings, images: Sequence[int]) -> Plan:
-    """`images` counts those of each worker."""
+    """Returns the plan that the settings ask for. `images` has the number of images of each worker."""
     if settings.passes is not None:
         return plan_passes(images, settings.passes, settings.iteration_seconds)
     seconds = settings.iteration_seconds or ITERATION_SECONDS

@@ -1,4 +1,4 @@
-"""One run from its settings to its exit status: outputs open, preparation, ramp, summary."""
+"""One run, from the settings to the exit status: opens the outputs, prepares, drives the load, writes the summary."""
 
 from __future__ import annotations
 
@@ -36,13 +36,16 @@ from .results.whole_file import check_path
 from .servers.prune import Pruner
 from .streams import warn
 
-# Each thread that waits for the interpreter wakes up so often to ask for it, by default every 5 ms: hundreds of workers
-# would do little else. None of the driver's threads keeps it for long.
+# How often a thread that waits for the GIL asks for it, in seconds. With Python's default (5 ms), hundreds of workers
+# would do little else. No thread of the driver holds the GIL for long, so a longer interval does no harm.
 _SWITCH_SECONDS = 0.1
 
 
 def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
-    """Carry out the test; the exit status. UsageError or RunError, before any traffic, for what cannot work."""
+    """Carries out the load test and returns the exit status. Writes the summary even if the run fails.
+
+    Raises UsageError or RunError, before any traffic, if the first stages (`Beginning`) or the outputs fail.
+    """
     beginning = Beginning(settings)
     beginning.carry_out()
     stop = Stop()
@@ -58,7 +61,7 @@ def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
         try:
             _carry_out(beginning, stop, outputs, state, lasting)
         except Stopped:
-            pass  # which signal it was is told below
+            pass  # the signal is reported below
         except RunError as error:
             state.reason = str(error)
         except Exception as error:
@@ -78,7 +81,7 @@ def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
 
 
 def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, lasting: ExitStack) -> None:
-    """What `lasting` holds is there until the summary is written."""
+    """Prepares and drives the load. `lasting` is closed by the caller, after the summary is written."""
     outputs.log("test begins")
     network = lasting.enter_context(Network(stop))
     with ExitStack() as resources:
@@ -118,7 +121,10 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
 def _prune_first(
     pruner: Pruner, selection: Selection, scratch: Path, stop: Stop, outputs: Outputs, tally: Tally
 ) -> None:
-    """Prune what will be pulled, so that first pulls are cold. What was not there needs no pruning."""
+    """Prunes all selected images, so that first pulls are cold. An image that the cache does not have counts as pruned.
+
+    Raises RunError for the first prune that fails.
+    """
     done: set[Image] = set()
     for index, image_set in enumerate(selection.image_sets):
         images = [image for image in image_set.images if image not in done]
@@ -141,9 +147,9 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
     seconds = start_at.timestamp() - datetime.now().timestamp()
     if seconds < 0:
         outputs.log(
-            f"warning: the preparation took {-seconds:.0f} s longer than until {start_at.isoformat(sep=' ')}"
+            f"warning: the preparation ended {-seconds:.0f} s after --start-at ({start_at.isoformat(sep=' ')})"
         )
-        warn(f"--start-at is {-seconds:.0f} s ago, now that the preparation is done; the test begins at once")
+        warn(f"the preparation ended {-seconds:.0f} s after --start-at; the test begins at once")
         return
     outputs.log(f"waiting for {start_at.isoformat(sep=' ')}")
     if stop.wait(seconds):
@@ -181,7 +187,7 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
 
 
 def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Worker, ...]:
-    """One for each of the image sets."""
+    """Returns one worker per image set."""
     work = Work(
         puller=prepared.client_setup.puller,
         pruner=prepared.pruner if settings.prune else None,
@@ -204,5 +210,5 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
 
 
 def _random(seed: int | None, worker: int) -> Random:
-    """A sequence of the worker's own; the same one for the same seed."""
+    """Returns a random generator for one worker. The same seed and worker give the same sequence."""
     return Random() if seed is None else Random(f"{seed}/{worker}")  # noqa: S311 - an order, not a secret

@@ -1,4 +1,4 @@
-"""A stage of a preparation: a method that is carried out once, and whose value or failure is kept."""
+"""Stages of a preparation: methods that run at most once and whose value or failure is kept."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ S = TypeVar("S", bound="Staged")
 
 
 class Staged:
-    """A class with stages. A stage calls the stages that it builds on, so it fails with the failure of the first.
+    """A class with stages. A stage calls the stages that it builds on, so it fails if one of them fails.
 
-    So each stage is carried out at most once, whoever asks for it, and a failure is always the same exception.
+    Each stage runs at most once. Later calls return its value or raise the same exception again.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Staged:
 
 
 def stage(method: Callable[[S], T]) -> Callable[[S], T]:
-    """Makes a method without arguments a stage."""
+    """Turns a method without arguments into a stage."""
     name = method.__name__
 
     @wraps(method)
@@ -45,5 +45,5 @@ def stage(method: Callable[[S], T]) -> Callable[[S], T]:
 
 
 def stages_of(staged: type[Staged]) -> tuple[str, ...]:
-    """The names of its stages, in the order of their definition."""
+    """Returns the names of the stages of a class, in the order of their definition."""
     return tuple(name for name, method in vars(staged).items() if hasattr(method, "is_stage"))

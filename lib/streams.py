@@ -1,4 +1,4 @@
-"""stderr and stdout: errors and warnings as one clean line each, and which outputs go to stdout."""
+"""stderr and stdout: writes each error and warning as one clean line, and recognizes outputs that go to stdout."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ def say(message: str) -> None:
 
 
 def write_line(line: str) -> None:
-    """Writes a line to stderr as it is. A closed stderr is no reason for an error."""
+    """Writes a line to stderr as it is. Does nothing if stderr is closed."""
     with suppress(OSError):
         os.write(2, f"{line}\n".encode("utf-8", "replace"))
 
 
 def divert(taker: Callable[[str], bool] | None) -> None:
-    """Lets whoever draws on the terminal write the lines instead. A line that it does not take goes to stderr."""
+    """Passes the lines of `say` to `taker`, which draws on the terminal, until a call with None.
+
+    A line for which `taker` returns False goes to stderr.
+    """
     global _diverted
     _diverted = taker
 
@@ -41,7 +44,7 @@ def warn(message: str) -> None:
 
 
 def is_stdout(path: str | Path) -> bool:
-    """Whether this path is `-`, or another name of what stdout is open to."""
+    """Returns whether this path is `-`, or another name of the file that stdout is open to."""
     if str(path) == STDOUT:
         return True
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The kinds of numbers in a run's files, each with its range. `about` adds what a field means to the JSON Schema."""
+"""The kinds of numbers in a run's files, each with its range; `about` describes a field in the JSON Schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-# No count, latency or rate of a run is larger, and no run is longer.
+# Upper bounds: of every count, latency and rate, and of the length of a run.
 _MOST: Final = 10**15
 LONGEST_SECONDS: Final = 10 * 366 * 86400
 
@@ -14,11 +14,11 @@ Count = Annotated[int, Meta(ge=0, le=_MOST)]
 Milliseconds = Annotated[float, Meta(ge=0, le=_MOST)]
 Rate = Annotated[float, Meta(ge=0, le=_MOST)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
-# Of several processes or cores, so it may be longer than the run.
+# CPU seconds of several processes or cores, so the number may exceed the length of the run.
 CpuSeconds = Annotated[float, Meta(ge=0, le=_MOST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 def about(text: str) -> Meta:
-    """What a field means, with its unit."""
+    """Returns the description of a field: what it means, with its unit."""
     return Meta(description=text)

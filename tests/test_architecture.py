@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.clients.table import NAMES
 from tests.support.paths import ROOT
 
 LIB = ROOT / "lib"
@@ -20,7 +21,7 @@ TOP = ("cli", "run", "prepare", "client_setup", "finish")
 MAY_USE_TOP = ("doctor", "lab")
 # Where the name of a client may stand: its own folder, and what only helps: texts, and the servers of the lab.
 MAY_NAME_CLIENTS = ("clients", "lab")
-CLIENT_NAMES = ("crane", "skopeo", "ctr")
+CLIENT_NAMES = NAMES
 # Parameters besides `self`; what travels together is a value.
 MOST_PARAMETERS = 6
 # Values that a class may get by position if it has more fields than this.

@@ -39,8 +39,8 @@ _SENTENCE_END = re.compile(
 _PROJECT_FOLDERS = ("lib", "tests", "docs", "scripts", "benchmarks", "contrib", ".github", ".ci")
 _PATH = re.compile(r"(?:\.?[\w-]+/)*\.?[\w.-]+/?")
 _ROOT_FILE = re.compile(r"(?:\./)?(?:[\w-]+\.(?:md|py|toml)|Makefile|LICENSE|requirements[\w-]*\.txt)")
-# Files of other programs, whose names look like those of project files.
-_FILES_OF_OTHERS = ("hosts.toml",)
+# Files of other programs, and of the example in CONTRIBUTING, whose names look like those of project files.
+_FILES_OF_OTHERS = ("hosts.toml", "lib/clients/fetch.py")
 
 
 def page_id(path: Path) -> str:
@@ -189,7 +189,7 @@ def test_every_project_file_that_it_names_exists(page: Path) -> None:
     for code in _CODE.findall(without_code_blocks(page.read_text())):
         name = code.strip("`").partition("::")[0]
         below = name.partition("/")[0] in _PROJECT_FOLDERS and "/" in name and _PATH.fullmatch(name)
-        if below or (_ROOT_FILE.fullmatch(name) and name not in _FILES_OF_OTHERS):
+        if name not in _FILES_OF_OTHERS and (below or _ROOT_FILE.fullmatch(name)):
             assert (ROOT / name).exists() or (page.parent / name).exists(), f"{page_id(page)}: no file {name}"
 
 

@@ -139,7 +139,7 @@ def test_a_hopeless_beginning_ends_it(client: Path, tmp_path: Path) -> None:
 def test_fixed_work_of_which_nothing_succeeds_is_exit_1(client: Path, tmp_path: Path) -> None:
     ended = drive(tmp_path, *options(client, ["refused/app:1"], "--workers=1", "--passes=3"))
     assert ended.status == 1
-    assert "nothing was pulled: of 3 failed pulls 3 ended with refused" in ended.stderr
+    assert "nothing was pulled: 3 pulls failed, 3 of them with refused" in ended.stderr
 
 
 def test_two_runs_of_fixed_work_are_compared_as_like_with_like(

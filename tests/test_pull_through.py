@@ -202,8 +202,8 @@ def ociregistry() -> Iterator[Ociregistry]:
 @pytest.mark.parametrize(
     ("client", "way"),
     [
-        ("crane", "header: the upstream's name '{}' cannot stand in a path"),
-        ("skopeo", "gateway: the upstream's name '{}' cannot stand in a path"),
+        ("crane", "header: the upstream's name '{}' is not valid in a path"),
+        ("skopeo", "gateway: the upstream's name '{}' is not valid in a path"),
         ("ctr", "mirror: ctr asks it as a mirror of '{}'"),
     ],
 )

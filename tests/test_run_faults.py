@@ -18,12 +18,12 @@ from lib.cli import main
     [
         (
             OSError(errno.EMFILE, "Too many open files"),
-            "this machine cannot go on: Too many open files",
+            "the run cannot continue on this machine: Too many open files",
             False,
         ),
         (ZeroDivisionError("a\x1b[31m\nb"), "a fault in ocidriver itself: ZeroDivisionError", True),
         (RecursionError("deep"), "a fault in ocidriver itself: RecursionError", True),
-        (MemoryError(), "this machine cannot go on: out of memory", False),
+        (MemoryError(), "the run cannot continue on this machine: out of memory", False),
     ],
 )
 def test_what_nobody_foresaw_is_one_line(

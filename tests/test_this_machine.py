@@ -111,7 +111,7 @@ def test_a_full_disk_for_one_of_the_files(full: str, client: Path, tmp_path: Pat
     assert ended.stderr.splitlines() == [
         f"ocidriver: warning: cannot write the {full} to /dev/full: No space left on device; "
         "the test goes on without it",
-        f"ocidriver: not all was written ({full}: No space left on device)",
+        f"ocidriver: not all output was written ({full}: No space left on device)",
     ]
     assert ended.summary["pulled"] == 3
     assert full == "events" or len(ended.events) == ended.summary["pulled"]
@@ -135,7 +135,7 @@ def test_a_disk_that_fills_in_mid_run(client: Path, tmp_path: Path, temporary: d
     place = f"the events to {tmp_path}/events"
     assert ended.stderr.splitlines() == [
         f"ocidriver: warning: cannot write {place}: File too large; the test goes on without it",
-        "ocidriver: not all was written (events: File too large)",
+        "ocidriver: not all output was written (events: File too large)",
     ]
     assert ended.summary["pulled"] == 200
     assert 50 < len(ended.events) < 200
@@ -162,7 +162,7 @@ def test_no_space_for_a_clients_temporary_files(
     assert ended.status == 1
     ended.check_accounts()
     assert ended.summary["errors"] == {"disk": 4}
-    assert "ended with disk; the log tells each" in ended.stderr
+    assert "of them with disk; see the log for each" in ended.stderr
     assert "file too large" in ended.log
 
 
@@ -212,7 +212,7 @@ def test_temporary_files_that_vanish(
 
 def test_too_few_descriptors_for_any_run(client: Path, tmp_path: Path) -> None:
     ended = limited(["prlimit", "--nofile=24"], tmp_path, options(client, "ok/app:1"), {})
-    told = "only 24 open files are allowed, too few for any run; raise the limit (ulimit -n)"
+    told = "only 24 open files are allowed, too few for a run; raise the limit (ulimit -n) to 32 or more"
     assert (ended.status, ended.stdout, ended.stderr) == (1, "", f"ocidriver: {told}\n")
 
 

@@ -183,7 +183,7 @@ def _class(before: str, words: str) -> ErrorClass:
     answer = _ANSWER.search(words)
     own = own_class(QUOTED.sub('""', words[: answer.start()] if answer else words))
     # after https has failed crane asks the same port in plain http, to which a port for TLS answers 400
-    if answer is None or own is _C.TLS or (own is _C.RESET and answer["status"] == "400"):
+    if answer is None or own is _C.TLS or (own is not _C.OTHER and answer["status"] == "400"):
         return own
     if answer["size"]:
         return _C.BAD_DIGEST

@@ -1,4 +1,5 @@
-"""`ocidriver compare`: is one run faster than another, and is that more than noise. The load test needs none of it.
+"""`ocidriver compare`: finds out whether one run is faster than another, beyond noise. The load test does not use it.
 
-Data flows summaries → bins → bootstrap → quantities → told → words → formats, or sides → forest, charts → page.
+Data flows: summaries → bins → bootstrap → quantities → comparison → wording → formats. The page goes on with
+run_styles → forest, charts → page.
 """

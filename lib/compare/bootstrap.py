@@ -1,7 +1,7 @@
-"""How far chance alone moves the difference of two runs: a block bootstrap over their paired bins.
+"""Estimates how much chance alone changes the difference of two runs: a block bootstrap over their paired bins.
 
-Neighbouring bins are alike (a busy machine stays busy for a while), so they are drawn in blocks, and the spread is
-widened by Student's t for as few blocks as there are. Both runs get the same draw: that leaves the ramp out.
+Neighbouring bins are correlated, because a busy machine stays busy for a while. So bins are drawn in blocks, and
+Student's t widens the spread if there are few blocks. Both runs get the same draw, which cancels the ramp.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .pairing import Floats, Latencies, milliseconds
 
 DRAWS = 1000
 CONFIDENCE = 0.95
-# With fewer bins nothing can be said of noise.
+# With fewer bins, noise cannot be estimated.
 LEAST_BINS = 6
 
 
 def draws(bins: int, seed: int) -> Floats:
-    """How often each bin is in each of the draws, a row a draw; in the first row each bin is there once."""
+    """Returns how often each draw contains each bin: shape (DRAWS + 1, bins). Row 0 is the original, all ones."""
     length = _block(bins)
     blocks = -(-bins // length)
     starts = np.random.default_rng(seed).integers(0, bins, size=(DRAWS, blocks))
@@ -33,12 +33,15 @@ def draws(bins: int, seed: int) -> Floats:
 
 
 def _block(bins: int) -> int:
-    """Long, as what disturbs a short run lasts for a good part of it."""
+    """Returns the block length, in bins: the square root of their number, as disturbances last for a while."""
     return max(1, round(math.sqrt(bins)))
 
 
 def spread(values: Floats, bins: int) -> tuple[float, float] | None:
-    """(low, high) of the draws' values, relative to the first; None if it cannot be told."""
+    """Returns (low, high) of the confidence interval relative to `values[0]`, or None if it cannot be estimated.
+
+    `values` has the statistic of each draw, the original first.
+    """
     if bins < LEAST_BINS:
         return None
     centre = values[0]
@@ -52,7 +55,11 @@ def spread(values: Floats, bins: int) -> tuple[float, float] | None:
 
 
 def _widening(bins: int) -> float:
-    """Student's t over the normal quantile (Cornish-Fisher), and the variance that drawing from few blocks loses."""
+    """Returns the factor that corrects the interval for few blocks.
+
+    It is Student's t over the normal quantile (Cornish-Fisher expansion), times sqrt(n / (n - l)): draws in blocks of l
+    of n bins vary less by that factor.
+    """
     length = _block(bins)
     free = bins / length - 1
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -61,7 +68,7 @@ def _widening(bins: int) -> float:
 
 
 def statistics(weights: Floats, latencies: Latencies, shares: Mapping[str, float]) -> dict[str, Floats]:
-    """The mean of each draw, and the latencies that these shares of its pulls stayed under; NaN without pulls."""
+    """Returns the mean latency and the quantiles (`shares`, 0 to 1) of each draw in milliseconds; NaN without pulls."""
     used = np.flatnonzero(latencies.histogram.any(axis=0))
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
     below = np.cumsum(weights @ latencies.histogram[:, first:last], axis=1)
@@ -71,7 +78,7 @@ def statistics(weights: Floats, latencies: Latencies, shares: Mapping[str, float
 
 
 def _quantile(below: Floats, share: float, first: int) -> Floats:
-    """Within the bucket where the cumulated pulls, a row a draw, pass the share; `first` is the first column's."""
+    """Returns the quantile of each row of cumulated pulls, interpolated in its bucket. Column 0 is bucket `first`."""
     wanted = share * below[:, -1]
     bucket = np.minimum((below < wanted[:, None]).sum(axis=1), below.shape[1] - 1)
     rows = np.arange(len(below))

@@ -1,4 +1,4 @@
-"""The runs side by side: rate over time, rate and latency by workers, errors by class."""
+"""Charts of all runs together: rate over time, rate and latency by workers, failed pulls by class."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..pages.chart import HEADROOM, MOST_POINTS, Chart, Trace, label, millisecon
 from .recorded_run import Interval, Recorded, Span
 from .run_styles import Side
 
-# The axes of the percentiles, from the top.
+# The axis of each percentile, from the top panel to the bottom.
 _PANELS = {name: f"y{place}" if place > 1 else "y" for place, name in enumerate(SHOWN_PERCENTILES, 1)}
-# Shorter than this is a rest without a rate of its own.
+# A shorter step or interval, in seconds, is too short for a rate.
 _LEAST_SECONDS = 0.001
-# A longer ramp is shown in minutes.
+# A ramp of more seconds than this has an axis in minutes.
 _LONG = 600.0
 _MOST_CLASSES = 20
-# Pixels: a bar, between classes, around all of them.
+# Heights in pixels: of a bar, between two classes, and around all of them.
 _BAR, _GAP, _AROUND = 18, 14, 140
 _REST = "other classes"
 
 
 def charts(sides: Sequence[Side]) -> list[Chart]:
-    """In the page's order; those with nothing to draw say why."""
+    """Returns the charts in the page's order. A chart with nothing to draw has a note that says why."""
     return [_rate(sides), _rate_by_workers(sides), _latency_by_workers(sides), _errors(sides)]
 
 
@@ -33,7 +33,7 @@ def _rate(sides: Sequence[Side]) -> Chart:
     name, title = "rate", "Rate over time"
     drawn = [(side, intervals) for side in sides if (intervals := _merged(side.run.intervals))]
     if not drawn:
-        return Chart(name, title, "No run has an interval.")
+        return Chart(name, title, "No run has a tally interval.")
     longest = max(intervals[-1].end for _, intervals in drawn)
     unit, seconds = ("minutes", 60.0) if longest > _LONG else ("seconds", 1.0)
     data = [_rate_of(side, intervals, seconds) for side, intervals in drawn]
@@ -44,7 +44,7 @@ def _rate(sides: Sequence[Side]) -> Chart:
         "hovermode": "closest",
         "showlegend": True,
     }
-    note = "Successful pulls a second in each tally interval; all ramps begin at zero."
+    note = "Successful pulls per second in each tally interval. Each ramp begins at zero."
     return Chart(name, title, note, data=data, layout=layout)
 
 
@@ -63,7 +63,7 @@ def _rate_of(side: Side, intervals: Sequence[Interval], unit: float) -> Trace:
 
 
 def _merged(intervals: Sequence[Interval]) -> list[Interval]:
-    """At most MOST_POINTS of them, each with a rate; latencies are left out."""
+    """Merges neighbouring intervals into at most MOST_POINTS, each with a rate. The result has no latencies."""
     size = max(1, -(-len(intervals) // MOST_POINTS))
     groups = [intervals[start : start + size] for start in range(0, len(intervals), size)]
     return [_together(group) for group in groups if group[-1].end - group[0].start >= _LEAST_SECONDS]
@@ -80,7 +80,7 @@ def _workers_at(run: Recorded, seconds: float) -> int:
 
 
 def _steps(run: Recorded, direction: str) -> list[Span]:
-    """Those that tell a rate; the one that an interruption cut short is left out."""
+    """Returns the steps that have a rate. Leaves out a last step that was interrupted."""
     steps = run.steps[:-1] if run.interrupted else run.steps
     return [
         each
@@ -100,7 +100,7 @@ def _rate_by_workers(sides: Sequence[Side]) -> Chart:
         for side, direction, steps in _directions(sides)
     ]
     if not data:
-        return Chart(name, title, "No run has a whole step of its ramp.")
+        return Chart(name, title, "No run has a complete step.")
     layout = {
         "xaxis": _workers_axis(data),
         "yaxis": {"title": {"text": "pulls/s"}, "rangemode": "tozero"},
@@ -110,7 +110,7 @@ def _rate_by_workers(sides: Sequence[Side]) -> Chart:
     return Chart(name, title, _STEPS, data=data, layout=layout)
 
 
-_STEPS = "Each step; filled: while workers were added or held, hollow and thin: while they were taken away."
+_STEPS = "One point per step. Filled: workers were added or held. Hollow and thin: workers were stopped."
 
 
 def _directions(sides: Sequence[Side]) -> Iterator[tuple[Side, str, list[Span]]]:
@@ -138,7 +138,7 @@ def _workers_axis(data: Sequence[Trace]) -> dict[str, Any]:
 
 
 def _latency_by_workers(sides: Sequence[Side]) -> Chart:
-    """A panel for each percentile, one below the other."""
+    """Draws a panel for each percentile, one below the other."""
     name, title = "latency-by-workers", "Latency by workers"
     data = [
         trace
@@ -147,7 +147,7 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
         for trace in _percentile(side, direction, steps, percentile)
     ]
     if not data:
-        return Chart(name, title, "No step of a ramp has a latency.")
+        return Chart(name, title, "No step has a latency.")
     layout: dict[str, Any] = {
         "height": 760,
         "xaxis": {**_workers_axis(data), "anchor": _PANELS[SHOWN_PERCENTILES[-1]]},
@@ -162,7 +162,7 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
             "domain": [(count - 1 - place) / count + 0.02, (count - place) / count - 0.02],
             **milliseconds(values),
         }
-    return Chart(name, title, f"{_STEPS} Successful pulls only.", data=data, layout=layout)
+    return Chart(name, title, f"{_STEPS} Only successful pulls count.", data=data, layout=layout)
 
 
 def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: str) -> Iterator[Trace]:
@@ -205,7 +205,7 @@ def _errors(sides: Sequence[Side]) -> Chart:
     return Chart(
         name,
         title,
-        "The share of each run's pulls that failed, by the class of the error.",
+        "The share of each run's pulls that failed, by error class.",
         data=data,
         layout=layout,
     )

@@ -1,4 +1,4 @@
-"""`ocidriver compare`."""
+"""The command `ocidriver compare`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FILE = click.Path(path_type=Path)
     multiple=True,
     type=FILE,
     metavar="FILE",
-    help="The events file of each run, in the order of the summaries: latencies are then compared pull by pull.",
+    help="Compare single pulls: give the events file of each run, in the order of the summaries.",
 )
 @click.option(
     "--threshold",
     multiple=True,
     metavar="EXPR",
-    help="Exit 3 where a change is beyond it and more than noise: rate>-5%, p95<+10%, first.p99<+20%, "
-    "error_rate<+1% (points); may be repeated.",
+    help="Exit with status 3 if a change misses this limit and is more than noise: rate>-5%, p95<+10%, "
+    "first.p99<+20%, error_rate<+1% (percentage points). Repeatable.",
 )
 @click.option(
     "--margin",
@@ -42,7 +42,7 @@ FILE = click.Path(path_type=Path)
     default=2.0,
     show_default=True,
     metavar="PERCENT",
-    help="Smaller differences of rate and latency are noise, however sure: two runs are never quite alike.",
+    help="Call smaller differences of rate and latency noise, however certain they are.",
 )
 @click.option(
     "--format",
@@ -50,16 +50,21 @@ FILE = click.Path(path_type=Path)
     type=click.Choice(["text", "markdown", "json"]),
     default="text",
     show_default=True,
-    help="How the result is written to stdout.",
+    help="Write the result to stdout in this format.",
 )
 @click.option(
     "--report-file",
     type=FILE,
     metavar="FILE",
-    help="Write one HTML page as well: the same figures, and the runs' charts side by side.",
+    help="Also write an HTML page with the same figures and with charts of the runs.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the bootstrap."
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Seed of the bootstrap.",
 )
 def compare(
     files: Sequence[Path],
@@ -70,14 +75,14 @@ def compare(
     report_file: Path | None,
     seed: int,
 ) -> int:
-    """Say of two runs which is faster, by their summary files, and whether that is more than noise.
+    """Compare the summary files of two or more runs: which is faster, and is the difference more than noise?
 
-    Each further file is compared with the first. Rate, latencies and errors stand side by side; a change has a 95 %
-    confidence interval, and is called faster or slower where all of it is beyond the margin, else noise. Of errors,
-    slower means more of them. Settings that differ are warned of.
+    The first run is compared with each other run: rate, latencies and errors. Each change has a 95 % confidence
+    interval. The verdict is faster or slower if the whole interval is beyond the margin, else noise. For errors,
+    slower means more errors. The command warns about settings that differ.
 
     \b
-    Exit status: 0 compared; 1 nothing was pulled in a run, or the page cannot be written; 2 wrong usage;
+    Exit status: 0 compared; 1 a run pulled nothing, or the page cannot be written; 2 wrong usage;
     3 a threshold was missed.
     """
     _check_usage(files, events, report_file)
@@ -90,7 +95,7 @@ def compare(
             from . import page
     except ModuleNotFoundError as error:
         raise RunError(
-            f"the Python package {error.name} is missing; install what requirements.txt names"
+            f"the Python package {error.name} is missing; install the packages in requirements.txt"
         ) from None
 
     limits = [parse_limit(text) for text in threshold]
@@ -107,7 +112,7 @@ def compare(
 
 def _check_usage(files: Sequence[Path], events: Sequence[Path], report_file: Path | None) -> None:
     if len(files) < 2:
-        raise UsageError("compare: give the summary files of at least two runs, which --summary-file wrote")
+        raise UsageError("compare: give the summary files of at least two runs; --summary-file writes them")
     if events and len(events) != len(files):
         raise UsageError(
             f"compare: {len(events)} --events for {len(files)} summaries; give one for each, in the same order"
@@ -117,9 +122,9 @@ def _check_usage(files: Sequence[Path], events: Sequence[Path], report_file: Pat
 
 
 def _check_report_file(path: Path, inputs: Sequence[Path]) -> None:
-    """Before any work: the page must not take the place of what it is made of, and must have one."""
+    """Checks, before any work, that the page can be written and does not replace an input file."""
     if str(path) == STDOUT:
-        raise UsageError("--report-file: stdout has the comparison already; name a file")
+        raise UsageError("--report-file: stdout is used for the comparison; name a file")
     if any(_same(path, each) for each in inputs):
         raise UsageError(f"--report-file: {path} is one of the files to compare; name another")
     try:
@@ -129,7 +134,7 @@ def _check_report_file(path: Path, inputs: Sequence[Path]) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """The same file, also by another name."""
+    """Returns whether both paths lead to the same file, also through links."""
     if os.path.realpath(one) == os.path.realpath(other):
         return True
     try:
@@ -143,12 +148,12 @@ def _unwritable(path: Path, reason: str) -> str:
 
 
 def _status(told: Sequence[Told], missed: Sequence[str]) -> int:
-    """Without a pull there is no comparison: that wins over thresholds."""
+    """Returns the exit status. Raises `RunError` if a run pulled nothing, even if a threshold was missed."""
     runs = (told[0].comparison.a, *(pair.comparison.b for pair in told))
     empty = [run.file for run in runs if not run.summary.pulled]
     if empty:
         raise RunError(
-            f"{empty[0]}: nothing was pulled in this run, so rate and latencies cannot be compared"
+            f"{empty[0]}: this run pulled nothing, so rate and latencies cannot be compared; give another run"
         )
     if missed:
         say(f"threshold missed: {', '.join(missed)}")
@@ -157,6 +162,6 @@ def _status(told: Sequence[Told], missed: Sequence[str]) -> int:
 
 
 def _printable(text: str) -> str:
-    """What stdout's encoding does not have is replaced."""
+    """Replaces the characters that stdout's encoding does not have."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)

@@ -1,4 +1,4 @@
-"""Summaries in, all there is to say of each pair of runs out; how it is written is another's business."""
+"""Compares the first run with each other run. `formats` and `page` write the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .thresholds import Judgement, judge
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """All there is to say of one pair."""
+    """The result for one pair of runs."""
 
     comparison: Comparison
     differences: tuple[Difference, ...]
@@ -27,14 +27,17 @@ class Told:
 
     @property
     def measured(self) -> list[Quantity]:
-        """Those that one run has at least."""
+        """The quantities that at least one of the runs has."""
         return [each for each in self.comparison.quantities if each.a is not None or each.b is not None]
 
 
 def tell(
     files: Sequence[Path], events: Sequence[Path], limits: Sequence[Threshold], *, seed: int, margin: float
 ) -> list[Told]:
-    """Each further run against the first; `events` has a file for each run, or none."""
+    """Compares each further run with the first. `events` has a file for each run, or is empty.
+
+    Raises `UsageError` if a file cannot be read.
+    """
     first, *others = (read_run(file, events[index] if events else None) for index, file in enumerate(files))
     told = []
     for other in others:

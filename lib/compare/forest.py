@@ -1,4 +1,4 @@
-"""The changes of a pair with their confidence intervals: a row for each quantity, a line at no change."""
+"""Forest plots: the changes of a pair of runs with their confidence intervals, a row for each quantity."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .comparison import Told
 from .quantities import FASTER, NOISE, SLOWER, Quantity
 from .run_styles import Side
 
-# Shape tells the verdict as well as colour does.
+# Each verdict has its own shape, so that it can be seen without colours.
 _LOOKS: Sequence[tuple[str | None, str, str]] = (
     (FASTER, "triangle-up", GREEN),
     (SLOWER, "triangle-down", RED),
     (NOISE, "circle-open", GREY),
     (None, "x-thin-open", GREY),
 )
-# A change of more than so much, as a fraction, would squeeze the others: the axis is one of ratios then.
+# A larger change, as a fraction, would squeeze the others. The axis is then logarithmic and shows ratios.
 _FAR = 3.0
 _RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000, 10_000, 100_000)
-# Of the axis, beyond what is shown; pixels a row, and around all of them.
+# Free space at both ends of the axis, as a share of it; pixels of a row, and around all rows.
 _PADDING, _ROW, _AROUND = 0.06, 26, 140
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """How changes, as fractions, stand on the axis: in per cent, or as ratios, which have a logarithmic axis."""
+    """Converts changes (fractions) to places on the axis: per cent, or ratios on a logarithmic axis."""
 
     ratios: bool
 
@@ -47,30 +47,30 @@ class _Scale:
 
 
 def forest(told: Told, side: Side, margin: float) -> Chart:
-    """Rate and latencies; `margin` is a fraction, shown as a band."""
+    """Draws the changes of rate and latencies. `margin` is a fraction, shown as a band."""
     name, title = f"change-{side.letter}", f"Change of rate and latency, {side.letter} against A"
     shown = [each for each in told.comparison.quantities if not each.is_errors and each.change is not None]
     if not shown:
-        return Chart(name, title, "Neither rate nor latency was measured in both runs.")
+        return Chart(name, title, "The runs have neither a rate nor a latency in common.")
     changes = [-margin, 0.0, margin, *_ends(shown)]
     scale = _Scale(max(changes) > _FAR)
     layout = _layout(shown, "change in %, with its 95 % interval", scale.axis(changes))
     layout["shapes"] = [_band(scale(-margin), scale(margin)), _line(scale(0.0))]
     note = (
-        "Left of the line is less, right is more: more rate is faster, more latency is slower. A verdict needs the "
-        f"whole interval beyond the grey band, the margin of ±{100 * margin:g} %."
+        "Left of the line is less, right of it is more. More rate is faster, more latency is slower. A verdict other "
+        f"than noise needs the whole interval beyond the grey band, the margin of ±{100 * margin:g} %."
     )
     if scale.ratios:
-        note += " The axis is one of ratios, as some changes are large."
+        note += " The axis is logarithmic, because some changes are large."
     return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 
 
 def forest_of_errors(told: Told, side: Side) -> Chart:
-    """Differences of the shares of pulls that failed."""
+    """Draws the changes of the shares of failed pulls, in percentage points."""
     name, title = f"errors-{side.letter}", f"Change of failed pulls, {side.letter} against A"
     shown = [each for each in told.comparison.quantities if each.is_errors and each.change is not None]
     if not shown:
-        return Chart(name, title, "No pull ended in one of the runs.")
+        return Chart(name, title, "In one of the runs, no pull ended.")
     if not any(each.a or each.b for each in shown):
         return Chart(name, title, "No pull failed in either run.")
     scale = _Scale(False)
@@ -79,8 +79,8 @@ def forest_of_errors(told: Told, side: Side) -> Chart:
     )
     layout["shapes"] = [_line(0.0)]
     note = (
-        "Of all pulls, the share that failed: right of the line more did, which is called slower. A verdict needs "
-        "the whole interval on one side of it."
+        "The share of all pulls that failed. Right of the line, more pulls failed, which is called slower. A verdict "
+        "other than noise needs the whole interval on one side of the line."
     )
     return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 
@@ -90,12 +90,12 @@ def _ends(quantities: Sequence[Quantity]) -> list[float]:
 
 
 def _by_verdict(quantities: Sequence[Quantity], scale: _Scale) -> Iterator[Trace]:
-    """A trace for each verdict there is, which the legend names."""
+    """Yields a trace for each verdict that occurs. The legend names the verdicts."""
     for verdict, symbol, colour in _LOOKS:
         rows = [(row, each) for row, each in enumerate(quantities) if each.verdict == verdict]
         if rows:
             yield {
-                "name": verdict or "cannot be told",
+                "name": verdict or "unknown",
                 "x": [scale(each.change or 0.0) for _, each in rows],
                 "y": [row for row, _ in rows],
                 "mode": "markers",
@@ -109,7 +109,7 @@ def _by_verdict(quantities: Sequence[Quantity], scale: _Scale) -> Iterator[Trace
 
 
 def _intervals(quantities: Sequence[Quantity], scale: _Scale, colour: str) -> dict[str, Any]:
-    """How far each reaches to both sides; nothing of those that have none."""
+    """Returns the error bars of the quantities that have an interval."""
     reach = [
         (scale(each.high) - scale(each.change), scale(each.change) - scale(each.low))
         for each in quantities

@@ -1,4 +1,4 @@
-"""Comparisons as text, Markdown or JSON."""
+"""Writes comparisons as text, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADINGS = ("", "a", "b", "change", "95 % interval", "verdict")
 
 
 def as_text(pairs: Sequence[Told]) -> str:
-    """Aligned columns, a block for each pair."""
+    """Returns a block of aligned columns for each pair."""
     return "\n\n".join("\n".join(_text(pair)) for pair in pairs)
 
 
@@ -36,7 +36,7 @@ def _text(pair: Told) -> Iterator[str]:
 
 
 def as_markdown(pairs: Sequence[Told]) -> str:
-    """For a pipeline's summary page or a comment."""
+    """Returns Markdown, for a pipeline's summary page or a comment."""
     return "\n\n".join("\n".join(_markdown(pair)) for pair in pairs)
 
 
@@ -78,7 +78,7 @@ def _thresholds(pair: Told) -> Iterator[str]:
 
 
 def as_json(pairs: Sequence[Told]) -> str:
-    """One object; its `comparisons` are in the order of the files."""
+    """Returns one JSON object. Its `comparisons` are in the order of the files."""
     return json.dumps({"schema": 1, "comparisons": [_json(pair) for pair in pairs]}, indent=2)
 
 

@@ -1,4 +1,4 @@
-"""The comparison as one HTML page."""
+"""Makes the comparison's HTML page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import Chart
-from ..pages.command_line import command_line
+from ..pages.command_line import REBUILT, command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import Mark, Number, safe, table, tiles
 from ..results.whole_file import write_whole
@@ -25,12 +25,12 @@ _TILES = (RATE, *SHOWN_PERCENTILES, ERROR_RATE)
 
 
 def write_page(path: Path, pairs: Sequence[Told], margin: float) -> None:
-    """`margin` is the fraction that the verdicts were made with."""
+    """Writes the page. `margin` is the fraction that the verdicts used. Raises `OSError` if it cannot be written."""
     write_whole(path, page(pairs, margin))
 
 
 def page(pairs: Sequence[Told], margin: float) -> str:
-    """The whole page."""
+    """Returns the whole page as HTML."""
     runs = sides(pairs)
     together = charts(runs)
     changes = [
@@ -68,12 +68,7 @@ def _body(
     yield from map(place_of, together)
     for side in runs:
         command, exact = command_line(side.run.summary.command, side.run.summary.settings)
-        note = (
-            ""
-            if exact
-            else "Put together from the settings; the summary does not hold the line as it was typed."
-        )
-        yield section(f"Command line of {side.letter}", command, note)
+        yield section(f"Command line of {side.letter}", command, "" if exact else REBUILT)
     yield section("How a change is judged", "".join(f"<p>{safe(text)}</p>" for text in _method(margin)))
 
 
@@ -110,7 +105,7 @@ def _run(side: Side) -> list[object]:
 
 
 def _notes(pairs: Sequence[Told], runs: Sequence[Side]) -> Iterator[str]:
-    """What all pairs share is told once."""
+    """Yields the notes. A note that all pairs share appears once."""
     shared = [
         note for note in pairs[0].comparison.notes if all(note in each.comparison.notes for each in pairs)
     ]
@@ -122,7 +117,7 @@ def _notes(pairs: Sequence[Told], runs: Sequence[Side]) -> Iterator[str]:
 
 
 def _differences(pairs: Sequence[Told], runs: Sequence[Side]) -> str:
-    """The settings in which a run differs from the first, for all runs."""
+    """Returns a warning with a table of the settings that differ from the first run, or nothing."""
     by_run = [{each.option: each for each in pair.differences} for pair in pairs]
     first = {option: each.a for found in by_run for option, each in found.items()}
     if not first:
@@ -131,10 +126,8 @@ def _differences(pairs: Sequence[Told], runs: Sequence[Side]) -> str:
         (option, _value(a), *(_value(found[option].b if option in found else a) for found in by_run))
         for option, a in first.items()
     ]
-    told = "The runs were not set up alike. A change may come from what differs here:"
-    return (
-        f'<div class="warning"><p>{told}</p>{table(("setting", *(side.letter for side in runs)), rows)}</div>'
-    )
+    caution = "The runs have different settings. These differences may cause the changes:"
+    return f'<div class="warning"><p>{caution}</p>{table(("setting", *(side.letter for side in runs)), rows)}</div>'
 
 
 def _value(value: Any) -> str:
@@ -144,9 +137,7 @@ def _value(value: Any) -> str:
 def _tiles(pair: Told) -> Iterator[tuple[object, str]]:
     for quantity in (each for each in pair.measured if each.name in _TILES):
         values = " → ".join(_dashed(wording.figure(quantity, value)) for value in (quantity.a, quantity.b))
-        meaning = (
-            f"{quantity.name}, {quantity.verdict or 'cannot be told'}; {values} {wording.unit(quantity)}"
-        )
+        meaning = f"{quantity.name}, {quantity.verdict or 'unknown'}; {values} {wording.unit(quantity)}"
         yield _judged(quantity, _dashed(wording.change(quantity, quantity.change))), meaning
 
 
@@ -155,7 +146,7 @@ def _dashed(text: str) -> str:
 
 
 def _judged(quantity: Quantity, text: str) -> object:
-    """Coloured where the change is more than noise."""
+    """Returns the text, coloured if the change is more than noise."""
     if quantity.verdict not in (FASTER, SLOWER):
         return text
     return Mark(text, quantity.verdict == FASTER)
@@ -177,13 +168,13 @@ def _change(quantity: Quantity | None) -> object:
 
 def _pair(pair: Told, side: Side, drawn: Sequence[Chart]) -> Iterator[str]:
     heads = ("quantity", "A", side.letter, "change", "low", "high", "verdict")
-    told = f"Low and high are the ends of the change's {_SURE} confidence interval."
+    note = f"Low and high are the ends of the change's {_SURE} confidence interval."
     if NEEDS_EVENTS in pair.comparison.notes:
-        told += f" {NEEDS_EVENTS[0].upper()}{NEEDS_EVENTS[1:]}."
+        note += f" {NEEDS_EVENTS[0].upper()}{NEEDS_EVENTS[1:]}."
     yield section(
         f"Rate, latencies and errors, {side.letter} against A",
         table(heads, map(_quantity, pair.measured)),
-        told,
+        note,
     )
     yield from map(place_of, drawn)
     if pair.judgements:
@@ -207,20 +198,21 @@ def _thresholds(pair: Told) -> str:
 
 def _method(margin: float) -> Iterator[str]:
     yield (
-        "Like is compared with like: both ramps are cut into intervals at the same places, as far as both have steps "
-        "with as many workers in the same direction, or with the same schedule."
+        "Only matching parts are compared. Steps match if they have the same number of workers and the same direction, "
+        "or the same schedule. Matching steps are cut into intervals at the same places."
     )
     yield (
-        f"In each of {DRAWS:,} rounds as many intervals are drawn by chance, the same of both runs and in blocks, as "
-        f"neighbours are alike, and the change is worked out anew: a block bootstrap. The middle {_SURE} of "
-        "these changes, widened as blocks are few, is the interval. Shares of failed pulls have Newcombe's interval "
-        "too; the wider one counts."
+        f"The confidence interval comes from a block bootstrap. Each of {DRAWS:,} rounds draws blocks of intervals at "
+        f"random, the same of both runs, and computes the change from them. The middle {_SURE} of these changes is "
+        "the confidence interval, widened because there are few blocks. For shares of failed pulls, Newcombe's "
+        "interval is computed too, and the wider one counts."
     )
     yield (
-        f"faster, slower: the whole interval lies beyond ±{100 * margin:g} %, of failed pulls beyond zero; slower is "
-        f"then more of them. noise: it does not. A dash: it cannot be told, as with fewer than {LEAST_BINS} intervals."
+        f"Faster or slower: the whole confidence interval is beyond ±{100 * margin:g} %, or, for failed pulls, beyond "
+        "zero. More failed pulls are called slower. Noise: the confidence interval is not beyond it. A dash: there is "
+        f"too little data, for example fewer than {LEAST_BINS} intervals."
     )
     yield (
-        "The interval covers the noise within the runs. What changed between them, such as another load on the "
-        "machine, looks like a difference: when in doubt, run each twice and compare all."
+        "The confidence interval covers only the noise within the runs. A change between the runs, such as other work "
+        "of the machine, looks like a difference. If in doubt, run each test twice and compare all four runs."
     )

@@ -1,9 +1,9 @@
-"""Like with like: two runs cut at the same places of their ramps, so that the ramp itself is not taken for noise.
+"""Pairs two runs: cuts both at the same places of their ramps, so that the ramp does not count as noise.
 
-A step of one run is paired with the step of the other that has as many workers in the same direction, as far as both
-last, and cut into equal parts, the bins. By a schedule all steps have that: there the schedules have to be the same,
-and a step is paired with the one that comes as late. Bin i of one run has the same seconds at the same place as bin i
-of the other.
+A step is paired with the other run's step that has the same number of workers and the same direction. The shorter of
+the two sets the length, which is cut into equal parts, the bins. With a schedule, all steps have the same workers: so
+the schedules must be the same, and the n-th step is paired with the n-th. Bin i has the same length and the same place
+in both runs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .recorded_run import Key, Pull, Recorded, Span
 
 Floats = NDArray[np.float64]
 
-# Latencies are counted in buckets, each half a per cent wide, from 10 µs to 28 hours.
+# Latencies are counted in buckets of a width of 0.5 %, from 10 µs to 28 hours.
 _LEAST, _WIDTH, _BUCKETS = np.log(0.01), 0.005, 4606
-# Events allow finer bins than the tally; more bins than the most do not tell more.
+# With events, bins can be finer than the tally intervals: at least _WANTED bins. More than _MOST bins gain nothing.
 _WANTED, _MOST = 24, 600
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """By bin: how many there are, the sum of their milliseconds, and their histogram, a row a bin."""
+    """Latencies by bin: their number, their sum in milliseconds, and their histogram, shape (bins, buckets)."""
 
     counted: Floats
     total: Floats
@@ -37,7 +37,7 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """One run, cut; `first` and `repeat` need events. Several images that share a launch have one latency."""
+    """The counts of one run by bin. `first` and `repeat` need events. Images that share a launch have one latency."""
 
     seconds: Floats
     pulled: Floats
@@ -49,14 +49,17 @@ class Bins:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where the bins of one run begin and end, in seconds from its ramp's beginning."""
+    """The begin and end of each bin of one run, in seconds since its ramp began."""
 
     starts: Floats
     ends: Floats
 
 
 def same_ramp(a: Recorded, b: Recorded) -> bool:
-    """Both runs went through the same steps to the end, each as long; the last one lasts until the last pull ended."""
+    """Returns whether both runs completed the same steps, with lengths within 5 %.
+
+    The length of the last step is not compared, as it lasts until the last pull ends.
+    """
     if a.interrupted or b.interrupted or [s.key for s in a.steps] != [s.key for s in b.steps]:
         return False
     pairs = list(zip(a.steps, b.steps, strict=True))
@@ -67,7 +70,7 @@ def same_ramp(a: Recorded, b: Recorded) -> bool:
 
 
 def cut(a: Recorded, b: Recorded) -> tuple[Cut, Cut]:
-    """The places of the bins in both runs; none where they have no step in common."""
+    """Returns the bins of both runs, in the same order. There are none if the runs have no step in common."""
     pairs = _common(a.steps, b.steps)
     events = a.pulls is not None and b.pulls is not None
     at_most = max(1, _MOST // max(1, len(pairs)))
@@ -96,7 +99,7 @@ def _common(a: Sequence[Span], b: Sequence[Span]) -> list[tuple[Span, Span]]:
 
 
 def _numbered(steps: Sequence[Span]) -> Iterator[tuple[tuple[Key, int], Span]]:
-    """Each with its key and how many had the same before it."""
+    """Yields each step with (its key, the number of earlier steps with the same key)."""
     seen: Counter[Key] = Counter()
     for step in steps:
         yield (step.key, seen[step.key]), step
@@ -104,14 +107,14 @@ def _numbered(steps: Sequence[Span]) -> Iterator[tuple[tuple[Key, int], Span]]:
 
 
 def _intervals_in(run: Recorded, start: float, length: float) -> int:
-    """How many tally intervals fit in; a short one at the end is no more than a rest."""
+    """Returns how many tally intervals fit into this many seconds. A short last interval hardly counts."""
     widths = [each.end - each.start for each in run.intervals]
     typical = float(np.median(widths)) if widths else 0.0
     return round(length / typical) if typical > 0 else 0
 
 
 def fill(run: Recorded, place: Cut) -> Bins:
-    """The run's pulls in its bins: by events where there are, else by the share of each interval in a bin."""
+    """Counts the run's pulls by bin: from its events, or else from the share of each tally interval in a bin."""
     return _by_intervals(run, place) if run.pulls is None else _by_events(run.pulls, place)
 
 
@@ -133,7 +136,7 @@ def _by_intervals(run: Recorded, place: Cut) -> Bins:
 
 
 def _spread(latency: Latency) -> Floats:
-    """A distribution that has these percentiles, even in between."""
+    """Returns a distribution over the buckets that has these percentiles and is even between them."""
     shares, values = (np.array(column, dtype=np.float64) for column in zip(*latency.points(), strict=True))
     places = np.maximum.accumulate(_place(values)) + np.arange(len(values)) * 1e-9
     edges = np.arange(_BUCKETS + 1, dtype=np.float64)
@@ -148,7 +151,7 @@ def _place(milliseconds: Floats) -> Floats:
 
 
 def milliseconds(place: Floats) -> Floats:
-    """A place in the buckets, which may lie between two, as a latency."""
+    """Returns the latency in milliseconds at a place in the buckets. A place may be a fraction."""
     back: Floats = np.exp(place * _WIDTH + _LEAST)
     return back
 
@@ -160,7 +163,7 @@ def _by_events(pulls: Sequence[Pull], place: Cut) -> Bins:
     at = np.array([pull.at for pull in pulls], dtype=np.float64)
     order = np.argsort(place.starts)
     found = order[np.clip(np.searchsorted(place.starts[order], at, "right") - 1, 0, None)]
-    # a pull ends within a millisecond of what the summary's rounded times say
+    # the summary's times are rounded to a millisecond
     inside = (at >= place.starts[found] - 0.002) & (at < place.ends[found])
     good = np.array([pull.error is None for pull in pulls], dtype=bool)
     first = np.array([pull.first for pull in pulls], dtype=bool)

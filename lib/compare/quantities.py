@@ -1,4 +1,4 @@
-"""What is compared, and the verdict on each: rate, latencies and errors of two runs."""
+"""Compares the rate, latencies and errors of two runs, and gives a verdict on each."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FASTER, SLOWER, NOISE = "faster", "slower", "noise"
 QUANTILES = {name: percent / 100 for name, percent in PERCENTILES.items()}
 LATENCIES = ("mean", *QUANTILES)
 RATE, ERROR_RATE, ERRORS = "rate", "error_rate", "errors."
-NEEDS_EVENTS = "first and repeat latencies have an interval only with --events, once for each file"
+NEEDS_EVENTS = "first and repeat latencies have a confidence interval only if you give --events for each run"
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """`a` and `b` in pulls/s, ms or a fraction of the pulls; `change` is relative, of errors the difference.
+    """One compared quantity. `a` and `b` are in pulls per second, milliseconds or a fraction of the pulls.
 
-    `low` and `high` are the ends of its confidence interval; None, like the verdict, where it cannot be told.
-    Of errors, `slower` is more of them.
+    `change` is relative; for errors, it is the difference. `low` and `high` are the ends of its confidence interval.
+    They and the verdict are None if there is too little data. For errors, `slower` means more errors.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Run b against run a; `notes` are what a reader must know before the figures."""
+    """Run b compared with run a. `notes` are cautions to show before the figures."""
 
     a: Recorded
     b: Recorded
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def compare(a: Recorded, b: Recorded, *, seed: int, margin: float) -> Comparison:
-    """Every quantity; a rate or latency differs where its whole interval is beyond `margin`, a fraction."""
+    """Compares every quantity. A rate or latency differs if its whole interval is beyond `margin`, a fraction."""
     places = cut(a, b)
     sides = (Paired(a, fill(a, places[0])), Paired(b, fill(b, places[1])))
     pair = Pair(*sides, whole=same_ramp(a, b), seed=seed, margin=margin)
@@ -62,14 +62,14 @@ def compare(a: Recorded, b: Recorded, *, seed: int, margin: float) -> Comparison
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One of two runs, and its part of the bins that they share."""
+    """One of the two runs, and its counts by bin."""
 
     run: Recorded
     bins: Bins
 
 
 class Pair:
-    """Two runs in the same bins. `whole`: the ramps are the same, so the summaries' own figures are like with like."""
+    """Two runs, cut into the same bins. `whole`: the ramps are the same, so the summaries' figures can be compared."""
 
     def __init__(self, a: Paired, b: Paired, *, whole: bool, seed: int, margin: float) -> None:
         self._a, self._b, self._in_a, self._in_b = a.run, b.run, a.bins, b.bins
@@ -78,6 +78,7 @@ class Pair:
         self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
 
     def quantities(self) -> Iterator[Quantity]:
+        """Yields all quantities: rate, latencies, error rate, errors by class."""
         yield self._rate()
         for group in GROUPS:
             yield from self._latencies(group)
@@ -86,23 +87,24 @@ class Pair:
             yield self._errors(name)
 
     def notes(self) -> Iterator[str]:
+        """Yields what the reader must know before the figures."""
         for run in (self._a, self._b):
             if not run.summary.pulled:
-                yield f"nothing was pulled in {run.file}"
+                yield f"{run.file} pulled nothing"
             if run.interrupted:
                 yield f"{run.file} was interrupted"
             if run.summary.limited_by:
-                yield f"{run.file} was limited by its {run.summary.limited_by}, not by the server alone"
+                yield f"{run.file} was limited by its {run.summary.limited_by}, not only by the server"
         if not self._whole:
             seconds = float(self._in_a.seconds.sum())
             yield (
-                f"the ramps differ: rate and latencies are those of the {seconds:.6g} seconds of each that have as "
-                "many workers in the same direction, or the same schedule"
+                f"the ramps differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
+                "number of workers in the same direction, or with the same schedule"
             )
         if self._bins < LEAST_BINS:
             yield (
-                f"only {self._bins} interval{'s' * (self._bins != 1)} can be paired, too few to tell a difference from "
-                "noise: take a smaller --tally-seconds, or give --events"
+                f"only {self._bins} interval{'s' * (self._bins != 1)} can be paired, too few to tell a difference "
+                "from noise: use a smaller --tally-seconds, or give --events"
             )
         if self._in_a.first is None or self._in_b.first is None:
             yield NEEDS_EVENTS
@@ -119,7 +121,7 @@ class Pair:
         return self._relative(RATE, a, b, pulled[0], pulled[1], more_is_better=True)
 
     def _latencies(self, group: str) -> Iterator[Quantity]:
-        """Figures of the summaries where they are like with like, or where there are no others."""
+        """Yields the latencies: from the summaries if the ramps are the same or nothing is paired, else by bin."""
         in_a, in_b = self._of(self._in_a, group), self._of(self._in_b, group)
         drawn = None
         if in_a is not None and in_b is not None and self._bins:
@@ -172,7 +174,7 @@ class Pair:
 
 
 def _quantity(name: str, a: float | None, b: float | None) -> Quantity:
-    """Where no interval can be told."""
+    """Returns a quantity without interval and verdict."""
     change = None if a is None or b is None or a <= 0 else b / a - 1
     return Quantity(name=name, a=a, b=b, change=change, low=None, high=None, verdict=None)
 
@@ -182,7 +184,11 @@ def _errors(
     counts: list[tuple[int, int]],
     away: tuple[float, float] | None,
 ) -> Quantity:
-    """The wider of the two intervals: failures come in bursts, which the exact one does not know."""
+    """Returns a quantity with the wider of Newcombe's and the bootstrap's (`away`) intervals.
+
+    Newcombe's interval assumes independent failures, but failures come in bursts. `counts` are (failed, ended) of both
+    runs.
+    """
     a, b = (failed / ended if ended else None for failed, ended in counts)
     if a is None or b is None:
         return Quantity(name=name, a=a, b=b, change=None, low=None, high=None, verdict=None)
@@ -194,7 +200,11 @@ def _errors(
 
 
 def _difference(a: tuple[int, int], b: tuple[int, int]) -> tuple[float, float]:
-    """Newcombe's interval of the difference of two proportions, the second less the first, from Wilson's of each."""
+    """Returns Newcombe's interval of the difference of two proportions, b - a, from Wilson's interval of each.
+
+    R. G. Newcombe, "Interval estimation for the difference between independent proportions" (Statistics in Medicine,
+    1998), method 10 without continuity correction. `a` and `b` are (count, total).
+    """
     (low_a, high_a), (low_b, high_b) = _wilson(*a), _wilson(*b)
     share_a, share_b = a[0] / a[1], b[0] / b[1]
     change = share_b - share_a

@@ -1,4 +1,4 @@
-"""A run's summary and its events as values."""
+"""Reads a run's summary and events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Key = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A tally interval: from `start` to `end` in seconds from the ramp's beginning."""
+    """A tally interval. `start` and `end` are in seconds since the ramp began."""
 
     start: float
     end: float
@@ -30,9 +30,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A step of the ramp: from `start` to `end` in seconds from the ramp's beginning.
+    """A step of the ramp. `start` and `end` are in seconds since the ramp began.
 
-    `schedule` tells one schedule from another, and is empty where there is none.
+    `schedule` identifies the schedule. It is empty without one.
     """
 
     workers: int
@@ -45,15 +45,15 @@ class Span:
 
     @property
     def key(self) -> Key:
-        """What steps of the same load have in common."""
+        """Identifies the load: steps with the same key can be compared."""
         return self.direction, self.workers, self.schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull that succeeded or failed `at` seconds after the ramp's beginning; `error` is a failed one's class.
+    """A pull that ended `at` seconds after the ramp began. `error` is the error class of a failed pull.
 
-    Of the images that shared a launch one is `timed`; those pulled alone after it had failed are not.
+    Only one of the images that shared a launch is `timed`. Images that were pulled again alone are not `timed`.
     """
 
     at: float
@@ -65,7 +65,7 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run as its files tell it; `pulls` is None without events."""
+    """A run as read from its files. `pulls` is None without events."""
 
     file: str
     summary: Summary
@@ -84,12 +84,12 @@ class Recorded:
 
 
 def read_run(path: Path, events: Path | None = None) -> Recorded:
-    """The files of one run; UsageError where they are not."""
+    """Reads the files of one run. Raises `UsageError` if they cannot be read or are from different runs."""
     summary = read_summary(path)
     pulls = None if events is None else tuple(_pulls(events, summary))
     if pulls is not None and sum(pull.error is None for pull in pulls) != summary.pulled:
         raise UsageError(
-            f"{events}: does not hold the {summary.pulled} pulls of {path}; give the events of that run"
+            f"{events} does not have the {summary.pulled} pulls of {path}; give the events file of that run"
         )
     return Recorded(str(path), summary, _steps(summary), _intervals(summary), pulls)
 
@@ -105,7 +105,7 @@ def _steps(summary: Summary) -> tuple[Span, ...]:
 
 
 def _schedule(summary: Summary) -> str:
-    """One that rises or falls does so over the ramp, so how long its steps are makes a difference."""
+    """Identifies the schedule. If the rate changes over the ramp, the length of the steps is a part of it."""
     rate = summary.settings.get("rate")
     if rate is None:
         return ""
@@ -132,13 +132,17 @@ def _pulls(path: Path, summary: Summary) -> Iterator[Pull]:
                     timed = event.timed is not False
                     yield Pull(at, 1000 * known(event.seconds), known(event.first), error, timed)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+        raise UsageError(
+            f"cannot read {path}: {error.strerror or error}; give the file that --events-file wrote"
+        ) from None
     except (ValueError, OverflowError):
-        raise UsageError(f"{path}: not an events file of ocidriver; make it with --events-file") from None
+        raise UsageError(
+            f"{path} is not an events file of ocidriver; give the file that --events-file wrote"
+        ) from None
 
 
 def _began(summary: Summary) -> float:
-    """The ramp's beginning as a timestamp."""
+    """Returns when the ramp began, as a POSIX timestamp."""
     if not summary.samples:
         return summary.started.timestamp()
     return summary.samples[0].time.timestamp() - summary.samples[0].seconds

@@ -1,4 +1,4 @@
-"""The runs that are compared, each with the letter, colour and line that it has all over the page."""
+"""The letter, colour and line style of each run, the same in all charts and tables of the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A run; what tells it from the others is seen without colours too."""
+    """A run and its style. Runs can be told apart without colours too."""
 
     place: int
     run: Recorded
@@ -35,7 +35,7 @@ class Side:
 
     @property
     def name(self) -> str:
-        """For a legend: the letter and the end of the file's name."""
+        """The name in a legend: the letter and the end of the file's name."""
         file = self.run.file
         return label(
             f"{self.letter} {file if len(file) <= _LONGEST_NAME else '…' + file[1 - _LONGEST_NAME :]}"
@@ -59,6 +59,6 @@ class Side:
 
 
 def sides(pairs: Sequence[Told]) -> list[Side]:
-    """The first run, which all are compared with, and the others."""
+    """Returns all runs. The first is the one that the others are compared with."""
     runs = [pairs[0].comparison.a, *(pair.comparison.b for pair in pairs)]
     return [Side(place, run) for place, run in enumerate(runs)]

@@ -1,4 +1,4 @@
-"""Where two runs were not set up alike."""
+"""Finds the settings in which two runs differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .recorded_run import Recorded
 
-# They say where results go and how they are judged, not what load is made.
+# These options do not change the load: they only say where results go and how they are judged.
 _OF_NO_WEIGHT = frozenset(
     (
         "metrics_file",
@@ -29,7 +29,7 @@ _OF_NO_WEIGHT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`option` is named as on the command line, or says what else differs."""
+    """A setting that differs. `option` is its name on the command line, or `client` or `images`."""
 
     option: str
     a: Any
@@ -37,7 +37,10 @@ class Difference:
 
 
 def differences(a: Recorded, b: Recorded) -> tuple[Difference, ...]:
-    """Settings, client and images that differ; an option that one ocidriver did not have is None there."""
+    """Returns the settings that differ, and the client and number of images if they differ.
+
+    The value of an option is None for an ocidriver that did not have it.
+    """
     one, other = a.summary.settings, b.summary.settings
     found = [
         Difference(f"--{name.replace('_', '-')}", one.get(name), other.get(name))

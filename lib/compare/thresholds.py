@@ -1,4 +1,4 @@
-"""`--threshold` of a comparison: how much a quantity may change before a pipeline is to fail."""
+"""`--threshold` of a comparison: how much a quantity may change before a pipeline fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHANGES: Final = Vocabulary(
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`within`: the change keeps to the limit; a change that does not and is noise has passed all the same."""
+    """The result of a threshold. `within`: the change is within the limit. A change that is noise passes anyway."""
 
     threshold: Threshold
     value: float | None
@@ -35,12 +35,15 @@ class Judgement:
 
 
 def parse_limit(text: str) -> Threshold:
-    """`rate>-5%` as a condition on the change of a quantity. Its limit is a fraction, of errors one of all pulls."""
+    """Parses a condition on a change, such as `rate>-5%`. Raises `UsageError` if it is not valid.
+
+    The limit is a fraction. For errors, it is a fraction of all pulls.
+    """
     return parse(text, _CHANGES)
 
 
 def judge(threshold: Threshold, quantities: Sequence[Quantity]) -> Judgement:
-    """Missed where the change is beyond the limit and not noise; also where there is nothing to judge."""
+    """Judges a threshold. It is missed if the change is beyond the limit and not noise, or was not measured."""
     quantity = next((each for each in quantities if each.name == threshold.quantity), None)
     if quantity is None:
         # a class of errors that neither run had

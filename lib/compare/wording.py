@@ -1,4 +1,4 @@
-"""Figures, changes and verdicts in words, the same in every format. What comes from the files is cleaned."""
+"""Words figures, changes and verdicts the same way for every format. Text from the files is cleaned."""
 
 from __future__ import annotations
 
@@ -16,67 +16,72 @@ VALUE_LENGTH = 120
 
 
 def unit(quantity: Quantity) -> str:
+    """Returns the unit of a quantity's figures."""
     return "%" if quantity.is_errors else "/s" if quantity.name == RATE else "ms"
 
 
 def figure(quantity: Quantity, value: float | None) -> str:
-    """In its unit."""
+    """Returns a value in the quantity's unit, without the unit's name."""
     if value is None:
         return "-"
     return f"{100 * value:.2f}" if quantity.is_errors else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def change(quantity: Quantity, value: float | None) -> str:
-    """A change, or an end of its interval."""
+    """Returns a change, or an end of its interval, with its unit."""
     if value is None:
         return "-"
     return f"{100 * value:+.2f} points" if quantity.is_errors else f"{100 * value:+.1f} %"
 
 
 def interval(quantity: Quantity) -> str:
+    """Returns the confidence interval of the change."""
     if quantity.low is None:
         return "-"
     return f"{change(quantity, quantity.low)} to {change(quantity, quantity.high)}"
 
 
 def shown(value: Any) -> str:
-    """The value of a setting."""
+    """Returns the value of a setting."""
     return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_LENGTH)
 
 
 def run(recorded: Recorded) -> str:
+    """Describes a run in one line."""
     summary = recorded.summary
     started, elapsed = summary.started.isoformat(), summary.elapsed_seconds
     return clean(f"{recorded.file}: {summary.pulled} pulls in {elapsed:.6g} s from {started}")
 
 
 def warnings(told: Told) -> Iterator[str]:
+    """Yields the settings that differ and the notes of a comparison."""
     for each in told.differences:
         yield clean(f"{each.option} differs: a {shown(each.a)}, b {shown(each.b)}", 2 * VALUE_LENGTH + 100)
     yield from (clean(note) for note in told.comparison.notes)
 
 
 def conclusion(told: Told) -> str:
-    """The verdict on the rate."""
+    """Returns the verdict on the rate as one line."""
     b, a = (clean(each.file, VALUE_LENGTH) for each in (told.comparison.b, told.comparison.a))
     if told.rate.verdict is None:
-        return f"{b} against {a}: cannot be told"
+        return f"{b} against {a}: unknown, too little data"
     return f"{b} against {a}: {told.rate.verdict} (rate {change(told.rate, told.rate.change)})"
 
 
 def judged(judgement: Judgement) -> str:
-    """How a threshold came out."""
+    """Returns the result of a threshold: `passed` or `missed`, and the change."""
     word = "passed" if judgement.passed else "missed"
     noise = ", which is noise" if judgement.passed and not judgement.within else ""
     return f"{word} ({changed(judgement)}{noise})"
 
 
 def changed(judgement: Judgement) -> str:
+    """Returns the change that a threshold was judged by."""
     return "not measured" if judgement.value is None else f"{100 * judgement.value:+.4g} %"
 
 
 def missed(pairs: Sequence[Told]) -> list[str]:
-    """The thresholds that were, each with its run and value, for a message."""
+    """Returns the missed thresholds, each with its run and value, for a message."""
     return [
         f"{each.threshold.expression} ({pair.comparison.b.file}: {changed(each)})"
         for pair in pairs

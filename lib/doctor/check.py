@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of one of doctor's checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OK, WARNING, FAILURE = "ok", "warning", "failure"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was looked at, how it is, and what to do about it where it is not well."""
+    """A line of doctor's output: what was checked, the result, and, for a problem, what to do about it."""
 
     name: str
     status: str

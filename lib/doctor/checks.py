@@ -1,7 +1,7 @@
-"""What `doctor` looks at: every stage of a run's preparation, and what goes wrong in a run although it was prepared.
+"""All checks of `doctor`: each stage of a run's preparation, and problems that would appear only during a run.
 
-A check that fails says what to do. What builds on a failed one is left out, everything else is still looked at. After
-a failure that other options mend, the checks go on with these.
+A check that fails says what to do. Checks that depend on a failed one are skipped; all others still run. If other
+options would solve a problem, the remaining checks use these options.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .examination import Examination, failure
 
 
 def checks(exam: Examination) -> Iterator[Check]:
-    """All checks; if all is well, every stage of the preparation has been carried out in the end."""
+    """Yields all checks. If none fails, every stage of the preparation has been carried out in the end."""
     well = True
     for check in _all(exam):
         well &= check.status != FAILURE
@@ -44,7 +44,7 @@ def _all(exam: Examination) -> Iterator[Check]:
 
 def _start(exam: Examination) -> Iterator[Check]:
     stage = exam.preparation.beginning.start_at
-    if not (yield from exam.carry_out("start", stage, "or leave it out, to begin at once")):
+    if not (yield from exam.carry_out("start", stage, "or leave --start-at out to begin at once")):
         exam.changes["--start-at"] = None
         return
     when = stage()
@@ -96,7 +96,7 @@ def _endpoint(exam: Examination) -> Iterator[Check]:
 
 def _clients(exam: Examination) -> Iterator[Check]:
     if exam.settings.dry_run:
-        yield Check("client", OK, "a dry run needs none, and no server under test")
+        yield Check("client", OK, "a dry run needs neither a client nor a server under test")
         return
     wanted = exam.settings.client
     well = yield from exam.carry_out("client", exam.preparation.found)
@@ -116,7 +116,7 @@ def _clients(exam: Examination) -> Iterator[Check]:
                 yield Check("client", WARNING, f"{name}: {error}")
             continue
         yield _client(other)
-        if found is None:  # the one that `auto` prefers is there, and does not work
+        if found is None:  # the client that `auto` prefers is installed, but does not work
             found = other
             exam.mend("--client", name, client=name)
 

@@ -1,4 +1,4 @@
-"""`ocidriver doctor OPTIONS`: would a run with these options work, and if not, what is to be done."""
+"""The command `ocidriver doctor OPTIONS`: checks whether a run with these options would work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
 
 
 def examine(as_json: bool, **options: Any) -> int:
-    """Look at everything, tell it, and recommend a command line; 0 when a run would work."""
+    """Runs and prints all checks, then recommends a command line. Returns 0 if a run would work."""
     settings = make_settings(options)
     beginning = Beginning(settings)
     with suppress(UsageError, RunError):
@@ -50,7 +50,7 @@ def examine(as_json: bool, **options: Any) -> int:
                     resources=resources,
                     lasting=lasting,
                     stopped=stop.wait,
-                    log=lambda _: None,  # the doctor tells by its checks
+                    log=lambda _: None,  # doctor reports by its checks
                     warn=cautions.append,
                     state=_nothing_yet(settings),
                 )
@@ -74,14 +74,14 @@ def examine(as_json: bool, **options: Any) -> int:
 
 
 def _nothing_yet(settings: Settings) -> Run:
-    """What the metrics endpoint shows of a run before it begins."""
+    """Returns a run that has not begun, for the metrics endpoint."""
     return Run(settings, datetime.now(), Tally(0, retries_known=True, on_sample=lambda _: None))
 
 
 def _recommendation(well: bool, command: Sequence[str] | None) -> str:
     if command is None:
-        return "Change the options as told above, then run doctor again."
-    return f"{'Run' if well else 'Once that is mended, run'}:\n\n  {shlex.join(command)}"
+        return "Change the options as advised above, then run doctor again."
+    return f"{'Run' if well else 'When you have solved these problems, run'}:\n\n  {shlex.join(command)}"
 
 
 def _marks() -> Mapping[str, str]:
@@ -89,13 +89,13 @@ def _marks() -> Mapping[str, str]:
 
 
 def line(check: Check, marks: Mapping[str, str]) -> str:
-    """One line, whatever a server put into it."""
+    """Returns a check as one clean line, even if a message from a server has several."""
     advice = f"; {check.advice}" if check.advice else ""
     return clean(f"{marks[check.status]} {check.name}: {check.message}{advice}", LINE_LENGTH)
 
 
 def recommended(words: Sequence[str], changes: Mapping[str, str | None]) -> list[str]:
-    """The user's own options with these set, or left out where the value is None; without the doctor's."""
+    """Returns the user's options (`words`) with the changes, and without doctor's own. A change to None removes one."""
     kept = _without(words, {*changes, "--json"})
     return [*kept, *(word for name, value in changes.items() if value is not None for word in (name, value))]
 
@@ -122,12 +122,12 @@ doctor = SectionedCommand(
     callback=examine,
     params=[
         *OPTIONS,
-        click.Option(["--json", "as_json"], is_flag=True, help="The checks as one JSON object."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the checks as one JSON object."),
     ],
     help="""Check whether a run with these options would work, and say what to do about each problem.
 
-    Takes the load test's options, and checks all that a run checks before its load. Pulls one image, and with --prune
-    prunes it again; it makes or replaces no file. Ends with the command line that it recommends. Exit status 0 if a
-    run would work.""",
+    Give the options of the load test. doctor checks all that a run checks before its load. It pulls one image and, with
+    --prune, prunes it again. It does not create or replace files. At the end, it recommends a command line. The exit
+    status is 0 if a run would work.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

@@ -1,4 +1,4 @@
-"""The state of an examination: the preparation that it carries out stage by stage, and what it has found so far."""
+"""The state of doctor's checks: the preparation that they carry out stage by stage, and the findings so far."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..options.settings import Settings
 from ..prepare import Preparation
 from .check import FAILURE, WARNING, Check
 
-# A generator of checks that ends with whether all is well.
+# A generator of checks that returns whether none of them failed.
 Checks = Generator[Check, None, bool]
 
 
 class Examination:
-    """Carries out the stages of a preparation, each as a check. `cautions` are its warnings, which the stages fill.
+    """Carries out the stages of a preparation, each as a check. The stages add their warnings to `cautions`.
 
-    `changes` collects options to set (or, with None, to leave out) in the recommended command. There is none to
-    recommend if `undecided`: an option has to change, and only the user can say how.
+    `changes` collects options to set (or, with None, to leave out) in the recommended command. If `undecided`, no
+    command is recommended: an option has to change, and only the user knows how.
     """
 
     def __init__(self, preparation: Preparation, cautions: list[str]) -> None:
@@ -27,40 +27,40 @@ class Examination:
         self.cautions = cautions
         self.changes: dict[str, str | None] = {}
         self.undecided = False
-        self._told: set[Exception] = set()
+        self._reported: set[Exception] = set()
 
     @property
     def settings(self) -> Settings:
         return self.preparation.settings
 
     def carry_out(self, name: str, stage: Callable[[], object], advice: str = "") -> Checks:
-        """Carries out a stage. The failure of a stage that it builds on has been told before."""
+        """Carries out a stage and yields its failure. Skips a failure that has been reported before."""
         error = failure(stage)
-        if error is not None and error not in self._told:
-            self._told.add(error)
+        if error is not None and error not in self._reported:
+            self._reported.add(error)
             yield Check(name, FAILURE, str(error), advice)
         return error is None
 
     def is_told(self, stage: Callable[[], object]) -> None:
-        """Other checks have told why this stage fails."""
+        """Marks the failure of this stage as reported, because other checks have explained it."""
         error = failure(stage)
         if error is not None:
-            self._told.add(error)
+            self._reported.add(error)
 
     def mend(self, option: str, value: str | None, **settings: Any) -> None:
-        """Recommends this option, and goes on with these settings."""
+        """Recommends this option, and continues the preparation with these settings."""
         self.changes[option] = value
         self.preparation = self.preparation.again(replace(self.settings, **settings))
 
     def warnings(self, name: str) -> Iterator[Check]:
-        """What the stages have warned of since the last call."""
+        """Yields the warnings of the stages since the last call."""
         for message in self.cautions:
             yield Check(name, WARNING, message)
         self.cautions.clear()
 
 
 def failure(stage: Callable[[], object]) -> UsageError | RunError | None:
-    """Why a stage fails; None if it succeeds."""
+    """Carries out a stage and returns its error, or None if it succeeds."""
     try:
         stage()
     except (UsageError, RunError) as error:

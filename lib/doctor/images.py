@@ -1,4 +1,4 @@
-"""Checks of the images: whether there are some to pull, for each pattern and each worker."""
+"""Checks whether each pattern and each worker has images to pull."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .examination import Checks, Examination
 
 
 def selection(exam: Examination, upstream_answers: bool) -> Checks:
-    """Whether there is a selection, if need be by other patterns or for fewer workers."""
+    """Checks the selection of images. Returns whether there is one, possibly with fewer patterns or workers."""
     preparation, settings = exam.preparation, exam.settings
     if not (yield from exam.carry_out("images", preparation.listing)):
-        exam.undecided |= upstream_answers  # so it has to be another upstream, or a list
+        exam.undecided |= upstream_answers  # so the user needs another upstream or an image list
         return False
     try:
         everything = select(
@@ -36,9 +36,9 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
         exam.mend("--workers", str(most), workers=most)
     shared = sum(overlaps(exam.preparation.selection().image_sets).values())
     if shared:
-        advice = "let patterns select disjoint sets, or workers wait for each other and pull from the cache"
+        advice = "change the patterns so that each image matches only one; else later pulls of it come from the cache"
         yield Check("pattern", WARNING, f"{shared} images are selected by more than one pattern", advice)
-    exam.cautions.clear()  # they tell the same
+    exam.cautions.clear()  # the checks above say the same
     return True
 
 

@@ -1,4 +1,4 @@
-"""Checks of this machine: its temporary folder, its limit on open files, and its clock beside a server's."""
+"""Checks of this machine: its temporary folder, its limit on open files, and its clock."""
 
 from __future__ import annotations
 
@@ -19,37 +19,47 @@ _SKEW = 5.0
 
 
 def clock_skew(endpoint: Endpoint, answer: Answer) -> Check:
-    """Compares this machine's clock with the date of a server's answer."""
+    """Compares this machine's clock with the Date header of a server's answer."""
     date = answer.headers.get("Date", "")
     try:
         skew = (parser.parse(date) - datetime.now(timezone.utc)).total_seconds()
     except (ValueError, OverflowError, TypeError):
-        return Check("clock", WARNING, f"{endpoint.name} tells no date, so its clock cannot be compared")
+        return Check(
+            "clock", WARNING, f"{endpoint.name} sends no valid Date header, so its clock cannot be compared"
+        )
     if abs(skew) > _SKEW:
-        advice = "set the clocks (NTP) before you compare this test's times with the server's log"
-        return Check("clock", WARNING, f"{endpoint.name} is {skew:+.0f} s off this machine's clock", advice)
-    return Check("clock", OK, f"{endpoint.name} agrees with this machine's within {_SKEW:.0f} s")
+        advice = "synchronise the clocks (NTP) before you compare times of this test with the server's log"
+        return Check(
+            "clock",
+            WARNING,
+            f"the clock of {endpoint.name} differs by {skew:+.0f} s from this machine's",
+            advice,
+        )
+    return Check("clock", OK, f"the clock of {endpoint.name} is within {_SKEW:.0f} s of this machine's")
 
 
 def room() -> Check:
-    """Looks for space for temporary files."""
+    """Checks the free space for temporary files."""
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     message = f"{free / (1 << 30):.1f} GiB free in {folder}"
     if free < _LEAST_ROOM:
-        return Check("room", FAILURE, message, "free some space, or name another folder in TMPDIR")
+        return Check("room", FAILURE, message, "free some space, or set TMPDIR to another folder")
     if free < _ENOUGH_ROOM:
-        advice = "a client may keep layers there while it pulls them; name another folder in TMPDIR"
+        advice = "a client may store layers there while it pulls; set TMPDIR to a folder with more space"
         return Check("room", WARNING, message, advice)
     return Check("room", OK, message)
 
 
 def descriptors(workers: int) -> Check:
-    """Compares the limit on open files with what so many workers need."""
+    """Checks that the limit on open files suffices for this number of workers."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     needed = 3 * workers + 50
     if hard != resource.RLIM_INFINITY and hard < needed:
         return Check(
-            "descriptors", FAILURE, f"{hard} allowed, {workers} workers need {needed}", f"ulimit -n {needed}"
+            "descriptors",
+            FAILURE,
+            f"{hard} open files are allowed, {workers} workers need {needed}",
+            f"run ulimit -n {needed} first",
         )
-    return Check("descriptors", OK, f"enough for {workers} workers")
+    return Check("descriptors", OK, f"enough open files for {workers} workers")

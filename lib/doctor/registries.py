@@ -14,7 +14,7 @@ from .machine import clock_skew
 
 
 def upstream(exam: Examination) -> Checks:
-    """Whether the upstream answers, and takes the login."""
+    """Checks that the upstream answers and accepts the login."""
     endpoint = exam.settings.registry
     answer = ask(exam, "upstream", endpoint, "GET", "/v2/")
     if isinstance(answer, Check):
@@ -27,7 +27,7 @@ def upstream(exam: Examination) -> Checks:
 
 
 def server(exam: Examination) -> Checks:
-    """Whether the server under test answers. The last request is the one that a run makes."""
+    """Checks that the server under test answers. The last request is the one that a run makes before its load."""
     endpoint = exam.settings.under_test.endpoint
     answer = ask(exam, "server under test", endpoint, "GET", "/v2/")
     if isinstance(answer, Check):
@@ -43,9 +43,9 @@ def server(exam: Examination) -> Checks:
 
 
 def credentials(exam: Examination) -> Iterator[Check]:
-    """Whether the logins can be read, and for which of the servers there is one."""
+    """Checks that the logins can be read, and lists the servers that have one."""
     connections = exam.preparation.connections()
-    where = ", ".join(map(str, connections.credentials.files)) or "no configuration"
+    where = ", ".join(map(str, connections.credentials.files)) or "no Docker configuration"
     endpoints = dict.fromkeys((exam.settings.registry, exam.settings.pullthrough))
     try:
         known = [each.name for each in endpoints if connections.login(each.url) is not None]
@@ -53,14 +53,16 @@ def credentials(exam: Examination) -> Iterator[Check]:
         yield Check("credentials", FAILURE, str(error))
         return
     yield Check(
-        "credentials", OK, f"{where}: {'for ' + ', '.join(known) if known else 'none for these servers'}"
+        "credentials",
+        OK,
+        f"{where}: {'a login for ' + ', '.join(known) if known else 'no login for these servers'}",
     )
 
 
 def ask(
     exam: Examination, name: str, endpoint: Endpoint, method: str, path: str, **headers: str
 ) -> Answer | Check:
-    """The answer, or the check that failed."""
+    """Sends a request. Returns the answer, or a failed check if there is none."""
     connections = exam.preparation.connections()
     registry = connections.registry(endpoint.url, 0.0)
     try:
@@ -82,16 +84,16 @@ def _answered(exam: Examination, name: str, endpoint: Endpoint, answer: Answer) 
         )
     if answer.status >= 500:
         return Check(
-            name, FAILURE, f"{endpoint.name} answers HTTP {answer.status}", "look at the server's own log"
+            name, FAILURE, f"{endpoint.name} answers HTTP {answer.status}", "look at the server's log"
         )
     if answer.status != 200:
-        advice = "is this the registry's address, and not its web page's?"
+        advice = "check that this is the registry's address, not that of its web page"
         return Check(name, WARNING, f"{endpoint.name} answers GET /v2/ with HTTP {answer.status}", advice)
     return Check(name, OK, f"{endpoint.name} answers ({how})")
 
 
 def _mend_scheme(exam: Examination, option: str, failed: Check) -> None:
-    """Where the message says which scheme the server speaks, recommend it."""
+    """Recommends the URL with the right scheme, if the message names it."""
     url = re.search(r"\bwrite (https?://\S+)$", failed.message)
     if url:
         exam.changes[option] = url[1]

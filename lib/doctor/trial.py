@@ -1,4 +1,4 @@
-"""A trial of what the run will do: ask for one image in several layouts, pull it, and prune it again."""
+"""Tries what the run will do with one image: requests it in several layouts, pulls it, and prunes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .registries import ask
 
 
 def layouts(exam: Examination, image: Image) -> Checks:
-    """Ask for one image's manifest in each layout that needs no further name; whether one fits."""
+    """Requests the image's manifest in each layout that needs no further name. Returns whether one fits."""
     chosen = exam.settings.layout.name
     answers = {
         name: _manifest(exam, name, image) for name in dict.fromkeys((chosen, "ociregistry", "distribution"))
@@ -33,15 +33,13 @@ def layouts(exam: Examination, image: Image) -> Checks:
         yield Check("layout", FAILURE, f"{chosen} does not fit: {answers[chosen]}", f"use --layout {good[0]}")
     else:
         tried = "; ".join(f"{name}: {problem}" for name, problem in answers.items())
-        advice = (
-            "does the server know this upstream, and by this --upstream-name? Else choose another --layout"
-        )
-        yield Check("layout", FAILURE, f"the server does not give {image.name} ({tried})", advice)
+        advice = "check that the server is configured for this upstream and --upstream-name, or try another --layout"
+        yield Check("layout", FAILURE, f"the server does not serve {image.name} ({tried})", advice)
     return bool(good)
 
 
 def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
-    """None where the server gives the image's manifest in this layout, else what it says."""
+    """Requests the image's manifest in this layout. Returns None if the server has it, else the problem."""
     settings = exam.settings
     found = exam.preparation.values.get("found")
     try:
@@ -57,7 +55,7 @@ def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
 
 
 def pull_and_prune(exam: Examination, image: Image) -> Iterator[Check]:
-    """With the very client and way of the test."""
+    """Pulls and prunes the image just as the run would."""
     preparation = exam.preparation
     if not (yield from exam.carry_out("pull", preparation.client_setup)):
         exam.undecided = True
@@ -79,12 +77,12 @@ def _prune(exam: Examination, image: Image) -> Iterator[Check]:
         pruning = exam.preparation.again(replace(exam.settings, prune=True))
         error = failure(pruning.pruner)
         if error is not None:
-            yield Check("prune", WARNING, str(error), "fine without --prune")
+            yield Check("prune", WARNING, str(error), "this matters only with --prune")
             return
         exam.cautions.clear()
-        yield Check("prune", OK, f"possible, by {_pruner(pruning).how} (with --prune it is tried)")
+        yield Check("prune", OK, f"possible, by {_pruner(pruning).how} (add --prune to try it)")
         return
-    advice = "leave it out: then all passes but the first pull from the cache"
+    advice = "or leave --prune out; then all passes after the first pull from the cache"
     if not (yield from exam.carry_out("prune", exam.preparation.pruner, advice)):
         exam.changes.update(dict.fromkeys(("--prune", "--prune-first")))
         return
@@ -93,17 +91,20 @@ def _prune(exam: Examination, image: Image) -> Iterator[Check]:
 
 
 def _prove_prune(exam: Examination, pruner: Pruner, image: Image) -> Check:
-    """Prune the image that was just pulled, and see that it is gone."""
+    """Prunes the image that was just pulled, and checks that the server no longer has it."""
     (pruned,) = pruner.prune([image], exam.preparation.scratch().folder("doctor"), lambda: False)
     if pruned.failure is not None:
         return Check("prune", FAILURE, f"{image.name} cannot be pruned: {pruned.failure.message}")
     if _is_gone(exam, pruner, image):
         return Check("prune", OK, f"{image.name} was pruned by {pruner.how} and is gone")
-    return Check("prune", FAILURE, f"{image.name} was pruned by {pruner.how}, yet it is still there")
+    return Check("prune", FAILURE, f"{image.name} was pruned by {pruner.how}, but the server still has it")
 
 
 def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
-    """By Ociregistry's own list, or by a second delete that finds nothing; a pull would fetch it again."""
+    """Returns whether the server no longer has the image. A pull cannot show that, as it would fetch it again.
+
+    Asks Ociregistry for its list, or deletes the image a second time and expects `not-found`.
+    """
     if isinstance(pruner, AdminPruner):
         pattern = quote(expression(exam.settings.upstream_name, image), safe="/:@")
         answer = ask(
@@ -115,7 +116,7 @@ def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
 
 
 def _pruner(preparation: Preparation) -> Pruner:
-    """Of a preparation that prunes."""
+    """Returns the pruner of a preparation that prunes."""
     pruner = preparation.pruner()
     assert pruner is not None
     return pruner

@@ -1,1 +1,1 @@
-"""HTTP to registries: the listing, probes and admin calls, on one network thread, with the user's credentials."""
+"""HTTP requests to registries: the listing, probes and admin calls, in one network thread, with the user's logins."""

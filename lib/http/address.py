@@ -1,4 +1,4 @@
-"""A registry's address: as the user wrote it, as patterns see it, as a reference needs it."""
+"""Addresses: of registries (as the user wrote them, in patterns, in references), and of listeners."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..errors import UsageError
 class Endpoint:
     """A registry's address.
 
-    `name` is what the user wrote, without scheme and trailing slash: patterns see it. `host` is what goes
-    into a reference: both clients take a first part without dot, colon or 'localhost' for a repository of
-    Docker Hub, so such a name gets its scheme's default port.
+    `name` is what the user wrote, without scheme and trailing slash; patterns are searched in it. `host` goes into
+    references. Clients treat a first part without a dot or colon, other than 'localhost', as a repository of Docker
+    Hub. So such a name gets the default port of its scheme.
     """
 
     scheme: str
@@ -24,21 +24,24 @@ class Endpoint:
 
     @property
     def host(self) -> str:
+        """The first part of a reference to this registry."""
         if "." in self.name or ":" in self.name or self.name == "localhost":
             return self.name
         return f"{self.name}:{443 if self.tls else 80}"
 
     @property
     def tls(self) -> bool:
+        """Whether the scheme is https."""
         return self.scheme == "https"
 
     @property
     def url(self) -> str:
+        """The URL, without a path."""
         return f"{self.scheme}://{self.name}"
 
 
 def parse_endpoint(option: str, text: str) -> Endpoint:
-    """'host:port', 'http://…' or 'https://…' to an Endpoint; no scheme means http."""
+    """Parses 'host:port', 'http://…' or 'https://…'; without a scheme it is http. Raises UsageError if not valid."""
     scheme, separator, rest = text.strip().partition("://")
     scheme = scheme.lower()
     if not separator:
@@ -48,7 +51,7 @@ def parse_endpoint(option: str, text: str) -> Endpoint:
         raise UsageError(f"{option}: '{scheme}://' is not supported; use http:// or https://")
     if "@" in name:
         raise UsageError(
-            f"{option}: no user name or password here; 'docker login' or 'crane auth login' keeps them"
+            f"{option}: a URL must not have a user name or password; use 'docker login' or 'crane auth login'"
         )
     if "/" in name:
         raise UsageError(f"{option}: '{name}' has a path; give host:port, and the path with --layout")
@@ -72,7 +75,9 @@ def _check_host(option: str, name: str) -> None:
         or not name.isascii()
         or any(c.isspace() or c in "?#\\%" or not c.isprintable() for c in name)
     ):
-        raise UsageError(f"{option}: '{name}' is not a host or host:port")
+        raise UsageError(
+            f"{option}: '{name}' is not a host or host:port; give one, such as cache.example:5000"
+        )
 
 
 LOOPBACK = "127.0.0.1"
@@ -80,7 +85,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """`host` without brackets; port 0 takes any that is free."""
+    """An address to listen on: `host` has no brackets; port 0 means any free port."""
 
     host: str
     port: int
@@ -90,13 +95,13 @@ class Listen:
 
 
 def parse_listen(option: str, text: str) -> Listen:
-    """`9100`, `:9100`, `host:9100` or `[::1]:9100`; UsageError for what is none of them."""
+    """Parses `9100`, `:9100`, `host:9100` or `[::1]:9100`. Raises UsageError for anything else."""
     host, _, port = text.strip().rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     valid = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
     if not valid or (bare == host and ":" in host) or not _is_name(bare):
         raise UsageError(
-            f"{option}: '{text}' is no HOST:PORT, such as :9100 (this machine only) or 0.0.0.0:9100"
+            f"{option}: '{text}' is not a valid HOST:PORT; give one, such as :9100 (this machine only) or 0.0.0.0:9100"
         )
     return Listen(LOOPBACK if bare in ("", "localhost") else bare, int(port))
 
@@ -106,12 +111,12 @@ def _is_name(host: str) -> bool:
 
 
 def spelled_alike(one: Endpoint, other: Endpoint) -> bool:
-    """The same host and port, whatever the case and whether the default port is written out."""
+    """Returns whether both have the same host and port. Case and a default port left out make no difference."""
     return _host_and_port(one) == _host_and_port(other)
 
 
 def same_server(one: Endpoint, other: Endpoint) -> bool:
-    """The same port at an address that both names have; all loopback addresses are one."""
+    """Returns whether both have the same port and a common IP address. All loopback addresses count as one."""
     (host, port), (other_host, other_port) = _host_and_port(one), _host_and_port(other)
     return port == other_port and (host == other_host or bool(_addresses(host) & _addresses(other_host)))
 
@@ -122,7 +127,7 @@ def _host_and_port(endpoint: Endpoint) -> tuple[str, int]:
 
 
 def _addresses(host: str) -> set[str]:
-    """None for a name that cannot be resolved: who cannot be reached cannot be pruned either."""
+    """Returns the IP addresses of a host; none if it cannot be resolved, since it cannot be pruned then either."""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:

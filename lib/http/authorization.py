@@ -1,4 +1,4 @@
-"""The Authorization header for one registry: Basic (RFC 7617), or tokens (distribution, token authentication)."""
+"""The Authorization header for one registry: Basic (RFC 7617), or a token (distribution, "Token Authentication")."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .credentials import Credentials, CredentialsError, Login
 from .exchange import Answer, RegistryError, TransientError
 from .headers import Challenge, challenges, retry_after
 
-# A token that names no lifetime lasts so many seconds (distribution, token specification).
+# The lifetime in seconds of a token that names none (distribution, "Token Authentication Specification").
 TOKEN_SECONDS: Final = 60.0
-# A token is renewed so long before its end, so that it does not expire on its way.
+# A token is renewed this many seconds before its end, so that it does not expire in transit.
 _MARGIN_SECONDS: Final = 5.0
 _LONGEST_SECONDS: Final = 86400.0
-# Tokens can be several KB long, and a registry may want one for each repository.
+# The most tokens kept: tokens can be several KB long, and a registry may need one for each repository.
 _KEPT: Final = 256
 _TOKEN_BYTES: Final = 1 << 20
 _TOKEN_LENGTH: Final = 65536
@@ -32,7 +32,7 @@ V = TypeVar("V")
 
 
 class Recent(OrderedDict[str, V], Generic[V]):
-    """The last few values, by key."""
+    """The values put in last, by key; at most `_KEPT` of them."""
 
     def put(self, key: str, value: V) -> None:
         self[key] = value
@@ -48,9 +48,9 @@ class _Token:
 
 
 class Authorizer:
-    """Answers a registry's challenges with the user's login, or anonymously. For one event loop.
+    """Answers a registry's challenges with the user's login, or anonymously. For use in one event loop.
 
-    `fetch(method, url, headers, form, max_bytes)` is one HTTP exchange, for the token service.
+    `fetch(method, url, headers, form, max_bytes)` sends one HTTP request to the token service.
     """
 
     def __init__(self, url: URL, credentials: Credentials, fetch: Fetch) -> None:
@@ -64,7 +64,7 @@ class Authorizer:
         self.login: Login | None = None
 
     def known(self, path: str) -> str | None:
-        """The header to send with a request for this path, from what was learnt so far."""
+        """Returns the header for a request for this path, from earlier challenges; None if there were none."""
         key = self._needed.get(_space(path))
         token = self._tokens.get(key) if key else None
         if token is not None and token.ends > monotonic():
@@ -72,7 +72,7 @@ class Authorizer:
         return self._basic
 
     async def answer(self, refusal: Answer, path: str, refused: str | None) -> str | None:
-        """The header that a 401 asks for; None when there is none but `refused`, which brought the 401."""
+        """Returns the header that a 401 asks for; None if there is none but `refused`, which got this 401."""
         for challenge in _by_strength(challenges(refusal.headers.getall("WWW-Authenticate", []))):
             header = await (
                 self._token(challenge, path, refused)
@@ -90,7 +90,10 @@ class Authorizer:
         return self._basic
 
     async def _token(self, challenge: Challenge, path: str, refused: str | None) -> str | None:
-        """From the store, unless it was refused; else from the token service, one request at a time a scope."""
+        """Returns a kept token's header, unless it was refused; else asks the token service.
+
+        Sends one request at a time per scope.
+        """
         key = "\n".join((challenge.realm, challenge.service, challenge.scope))
         self._needed.put(_space(path), key)
         lock = self._locks.get(key) or asyncio.Lock()
@@ -117,7 +120,10 @@ class Authorizer:
         return _token_of(answer)
 
     def _realm(self, challenge: Challenge, login: Login | None) -> URL:
-        """Where tokens are had; a login that came over TLS is not sent on in the clear."""
+        """Returns the URL of the token service. Raises RegistryError if it is not valid, or would leak the login.
+
+        The login for a registry with TLS is never sent without TLS.
+        """
         try:
             realm = self._url.join(URL(challenge.realm)).with_user(None).with_fragment(None)
         except ValueError:
@@ -129,12 +135,13 @@ class Authorizer:
             )
         if login is not None and self._url.scheme == "https" and realm.scheme == "http":
             raise RegistryError(
-                f"{host} wants the login sent to {realm.host} without TLS: not done; correct its realm", 401
+                f"{host} asks to send the login to {realm.host} without TLS, which is refused: correct its realm",
+                401,
             )
         return realm
 
     async def _ask(self, realm: URL, challenge: Challenge, login: Login | None) -> Answer:
-        """Docker's token protocol: GET with the login; for an identity token, OAuth2's refresh by POST."""
+        """Asks for a token: GET with the login, or for an identity token OAuth2's refresh with POST (distribution)."""
         scopes = challenge.scope.split()
         if login is not None and login.identity_token:
             form = {
@@ -152,7 +159,7 @@ class Authorizer:
         return await self._fetch("GET", realm.with_query(query), headers, None, _TOKEN_BYTES)
 
     async def _login(self) -> Login | None:
-        """The user's login for this registry."""
+        """Looks up the user's login for this registry. Raises RegistryError if it cannot be read."""
         try:
             self.login = await self._credentials.login_for(self._url)
         except CredentialsError as error:
@@ -161,12 +168,12 @@ class Authorizer:
 
 
 def _by_strength(offered: list[Challenge]) -> list[Challenge]:
-    """Those that can be answered, tokens first."""
+    """Returns the challenges with a supported scheme, bearer before basic."""
     return [each for scheme in ("bearer", "basic") for each in offered if each.scheme == scheme]
 
 
 def _space(path: str) -> str:
-    """The part of a path that one token is good for: the repository, else the path itself."""
+    """Returns the part of a path for which one token is valid: the repository, else the path itself."""
     for end in ("/tags/", "/manifests/", "/blobs/"):
         before, found, _ = path.rpartition(end)
         if found:
@@ -192,7 +199,7 @@ def _service_fault(answer: Answer) -> Exception:
 
 
 def _token_of(answer: Answer) -> _Token:
-    """`token`, else `access_token`, good for `expires_in` seconds."""
+    """Parses the answer of a token service: `token`, else `access_token`, valid for `expires_in` seconds."""
     value = answer.json()
     fields = value if isinstance(value, dict) else {}
     token = fields.get("token") or fields.get("access_token")

@@ -1,4 +1,4 @@
-"""What the stages before the load share: the network, credentials and TLS, registries to ask, where to tell."""
+"""What the stages before the load share: the network thread, credentials, TLS, registries, the log and warnings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from .tls import INSECURE, Tls
 
 
 class Connections:
-    """Registries over few sessions, which `resources` closes. RunError for a Docker configuration that is broken."""
+    """Access to registries, with one HTTP session per TLS setting. `resources` closes the sessions.
+
+    Raises RunError if the user's Docker configuration is broken.
+    """
 
     def __init__(
         self,
@@ -42,12 +45,12 @@ class Connections:
             self.caution(INSECURE)
 
     def registry(self, url: str, retry_seconds: float = RETRY_SECONDS, tls: Tls | None = None) -> Registry:
-        """The registry at this address; what fails for a moment is tried again for so many seconds."""
+        """Returns the registry at this address. Requests with transient failures are retried for `retry_seconds`."""
         session = self._session(tls or self.tls)
         return Registry(url, session, self.credentials, retry_seconds=retry_seconds, log=self.log)
 
     def login(self, url: str) -> Login | None:
-        """The user's login for the registry at this address; RunError where it cannot be read."""
+        """Returns the user's login for the registry at this address. Raises RunError if it cannot be read."""
         try:
             return self.network.run_until_stop(self.credentials.login_for(URL(url)))
         except CredentialsError as error:
@@ -61,11 +64,11 @@ class Connections:
         return session
 
     def caution(self, message: str) -> None:
-        """A warning, for the log and for stderr."""
+        """Writes a warning to the log and to stderr."""
         self.log(f"warning: {message}")
         self._warn(message)
 
 
 async def _open(context: ssl.SSLContext) -> aiohttp.ClientSession:
-    """Sessions belong to the loop that they are made in."""
+    """Opens a session inside the loop that will use it, as aiohttp requires."""
     return open_session(context)

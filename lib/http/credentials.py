@@ -1,8 +1,8 @@
-"""The user's registry logins, from the files and helpers that Docker and podman keep them in.
+"""The user's registry logins, from the files and helpers of Docker and podman.
 
 The format is Docker's config.json: `auths`, `credHelpers` and `credsStore`; podman's auth.json is a subset.
-Each client reads other files, in another order, and other parts of them. So it is the driver that looks for a login,
-and `client_config` hands the same one to either. Secrets live in `Login` only, and its repr shows none of them.
+Clients differ in which files they read, in which order, and which parts of them. So the driver looks up the login, and
+`client_config` gives every client the same one. Only `Login` holds secrets, and its repr shows none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SECTIONS_WITH_LOGINS: Final = frozenset({"auths", "credHelpers", "credsStore"})
 
 
 class Credentials:
-    """The logins of some config files, best first; safe to use from several threads. Each host is looked up once."""
+    """The logins in some config files, in order of precedence. Looks up each host once. Threads may share it."""
 
     def __init__(self, files: Mapping[Path, Mapping[str, object]], env: Mapping[str, str]) -> None:
         self.files = MappingProxyType(dict(files))
@@ -44,15 +44,18 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Credentials:
-        """Those of Docker's config file, then of podman's. CredentialsError when one is there and cannot be read."""
+        """Returns the logins of Docker's config file, then of podman's files.
+
+        Raises CredentialsError if a file exists and cannot be read.
+        """
         paths = [path for path in dict.fromkeys(_candidates(env)) if os.path.isfile(path)]
         return cls({path: _read(path) for path in paths}, env)
 
     def lookup(self, *hosts: str) -> Login | None:
-        """The login for the first of `hosts` (`name` or `name:port`) that has one. May run a helper, for 10 s at most.
+        """Returns the login for the first of `hosts` (`name` or `name:port`) that has one. May run a helper (10 s).
 
-        The first file that has it counts; in a file the order is Docker's: the host's own helper, else the common one,
-        then the entry. CredentialsError when the entry is broken or its helper cannot be used.
+        The first file with a login counts. Within a file, the order is Docker's: the host's helper or else the default
+        helper, then the entry. Raises CredentialsError if the entry is broken or the helper cannot be used.
         """
         with self._lock:
             for host in map(canonical, hosts):
@@ -63,7 +66,7 @@ class Credentials:
         return None
 
     async def login_for(self, url: URL) -> Login | None:
-        """As `lookup`, of the registry at this address, in a thread; a helper ends when this task is cancelled."""
+        """Runs `lookup` in a thread, for the registry at this address. Cancelling this task ends a running helper."""
         names = url.host_port_subcomponent, f"{url.host_subcomponent}:{url.port}"
         try:
             return await asyncio.to_thread(self.lookup, *filter(None, names))
@@ -72,9 +75,9 @@ class Credentials:
             raise
 
     def client_config(self, host: str, login: Login | None) -> dict[str, object]:
-        """A config file for a client: the user's first one, but with this login, for `host`, in place of all others.
+        """Returns a config file for a client: the user's first one, with `login` for `host` in place of all logins.
 
-        A helper is named, not asked: what it gives may expire, and stays off the disk.
+        If the login comes from a helper, the file names the helper: its secret may expire and must not be on disk.
         """
         first: Mapping[str, object] = next(iter(self.files.values()), {})
         config = {name: value for name, value in first.items() if name not in _SECTIONS_WITH_LOGINS}
@@ -86,7 +89,7 @@ class Credentials:
         return config
 
     def abandon(self) -> None:
-        """End a helper that is running now, so that the thread in `lookup` comes back at once."""
+        """Ends a running helper, so that the thread in `lookup` returns at once."""
         helper = self._helper
         if helper is not None:
             _kill(helper)
@@ -103,7 +106,11 @@ class Credentials:
         return login_in(path, config, host)
 
     def _ask_helper(self, name: str, config_path: Path, host: str) -> Login | None:
-        """`docker-credential-NAME get`: host on stdin, JSON on stdout; 'not found' on stdout where there is none."""
+        """Runs `docker-credential-NAME get` and returns its login; None if it has none.
+
+        The helper reads the host from stdin and writes JSON to stdout. It fails with 'not found' on stdout if it has no
+        login (docker-credential-helpers). Raises CredentialsError if it cannot be used.
+        """
         program = f"docker-credential-{name}"
         path = shutil.which(program, path=self._env.get("PATH", os.defpath))
         if path is None:
@@ -116,7 +123,8 @@ class Credentials:
                 out, _ = process.communicate(key.encode(), timeout=HELPER_SECONDS)
             except subprocess.TimeoutExpired:
                 raise CredentialsError(
-                    f"{program} hangs ({HELPER_SECONDS:g} s, {host}); try: echo {key} | {program} get"
+                    f"{program} gave no answer for {host} within {HELPER_SECONDS:g} s; "
+                    f"try: echo {key} | {program} get"
                 ) from None
         if process.returncode != 0:
             if b"not found" in out:
@@ -126,7 +134,7 @@ class Credentials:
 
     @contextmanager
     def _started(self, path: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The helper in a process group of its own, which is gone afterwards."""
+        """Starts the helper in its own process group, and kills the group at the end."""
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own helper, its name checked, no shell

@@ -1,4 +1,4 @@
-"""One HTTP exchange: a request and its bounded answer, or an error that names the server and what to do."""
+"""One HTTP exchange: sends a request; returns the answer, bounded in size, or an error that says what to do."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ _NOT_TLS: Final = (
     "HTTP_REQUEST",
     "PACKET_LENGTH",
 )
-# What to do about a certificate, by OpenSSL's number of what is wrong with it (X509_V_ERR_…).
+# What to do about a certificate that is not accepted, by OpenSSL's error number (X509_V_ERR_…).
 _NOT_TRUSTED: Final = "name its CA (the certificate itself, if self-signed) with --ca-file FILE"
 _OTHER_NAME: Final = "call the server by a name that the certificate is for"
-_NOT_IN_FORCE: Final = "renew it, and check this machine's clock"
+_NOT_VALID_NOW: Final = "renew it, and check this machine's clock"
 _REMEDIES: Final = {
     **dict.fromkeys((2, 18, 19, 20, 21), _NOT_TRUSTED),
     **dict.fromkeys((62, 63, 64), _OTHER_NAME),
-    **dict.fromkeys((9, 10), _NOT_IN_FORCE),
+    **dict.fromkeys((9, 10), _NOT_VALID_NOW),
 }
-# A server's alerts about what it was shown; with TLS 1.3 they come in the place of its first answer.
+# A server's TLS alerts about the client certificate. With TLS 1.3 they arrive in place of the first answer.
 _OF_CLIENT_CERTIFICATE: Final = re.compile(
     r"ALERT_(?:BAD_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE)"
 )
 
 
 class RegistryError(Exception):
-    """A registry cannot be used; one line that names it and what to do.
+    """A registry cannot be used. The message is one line that names the registry and says what to do.
 
-    `status` is the HTTP status where there was an answer; `error_class` the contract's class where there was none.
+    `status` is the HTTP status if there was an answer. If there was none, `error_class` says why.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class RegistryError(Exception):
 
 
 class TransientError(Exception):
-    """Trying again may help. `final` is what to give when it does not.
+    """A request failed, and a retry may succeed. `final` is the result if no retry does.
 
-    `after` is what the server asks to wait, in seconds. `unreachable`: there was no connection at all.
+    `after` is the wait in seconds that the server asks for. `unreachable`: there was no connection.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer in full. `url` is where it came from, after redirects; `body` is decompressed."""
+    """A complete HTTP answer. `url` is its address, after redirects; `body` is decompressed."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -87,7 +87,7 @@ class Answer:
     url: str
 
     def json(self) -> object:
-        """The body as JSON; RegistryError when it is something else, nested too deep to read included."""
+        """Returns the body parsed as JSON. Raises RegistryError if it is not JSON, or nested too deeply to parse."""
         try:
             value: object = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -98,11 +98,11 @@ class Answer:
 
 
 def open_session(tls: ssl.SSLContext | bool = True) -> aiohttp.ClientSession:
-    """A session for `Registry`, within a running loop; the caller closes it.
+    """Opens a session for `Registry`. Call this within a running loop, and close the session yourself.
 
-    `tls`: a context with another CA, or False to accept any certificate. Nothing that a server sends is kept from
-    one request to the next. aiohttp's own use of the environment is off: it would read .netrc at every request, and
-    send what it finds there along redirects. Proxies come from `proxy_for`.
+    `tls` is the context to use, or False to accept any certificate. The session keeps no cookies. aiohttp must not read
+    the environment (`trust_env` stays off): it would read .netrc at every request and send its logins along redirects.
+    Proxies come from `proxy_for`.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls),
@@ -117,7 +117,7 @@ def open_session(tls: ssl.SSLContext | bool = True) -> aiohttp.ClientSession:
 
 
 def proxy_for(url: URL) -> str | None:
-    """The proxy that the environment names for this URL; none for loopback, as in the clients (Go's net/http)."""
+    """Returns the environment's proxy for this URL; None for loopback, as in the clients (Go's net/http)."""
     host = url.host or ""
     if host == "localhost" or host == "::1" or host.startswith("127."):
         return None
@@ -126,13 +126,13 @@ def proxy_for(url: URL) -> str | None:
 
 
 def host_of(url: URL) -> str:
-    """`host:port` for a message, the port of the scheme included."""
+    """Returns `host:port` for a message, with the port even if it is the default one."""
     host = f"[{url.host}]" if ":" in (url.host or "") else url.host
     return f"{host}:{url.port}"
 
 
 def printable(url: URL) -> str:
-    """A URL for a message: without user, query and fragment, which may hold secrets."""
+    """Returns a URL for a message: without user, query and fragment, which may hold secrets."""
     return clean(str(url.with_user(None).with_query(None).with_fragment(None)), 200)
 
 
@@ -145,7 +145,10 @@ async def exchange(
     form: Mapping[str, str] | None = None,
     max_bytes: int = 16 * MIB,
 ) -> Answer:
-    """One request, redirects not followed. TransientError when it may do later, RegistryError when it will not."""
+    """Sends one request and returns the answer; does not follow redirects.
+
+    Raises TransientError if a retry may succeed, else RegistryError. `max_bytes` limits the decompressed body.
+    """
     try:
         async with session.request(
             method, url, headers=headers, data=form, allow_redirects=False, proxy=proxy_for(url)
@@ -160,7 +163,7 @@ async def exchange(
 
 
 async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The body; aiohttp decompresses in bounded pieces, so that the bound holds for a gzip bomb as well."""
+    """Reads the body. aiohttp decompresses in bounded chunks, so the limit holds for a gzip bomb too."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         body += chunk
@@ -173,13 +176,13 @@ async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 
 
 def explain(error: Exception, url: URL) -> str:
-    """What to tell about an error that aiohttp raised in a request to this address."""
+    """Returns the message for an error that aiohttp raised in a request to this address."""
     fault = _fault(error, url)
     return str(fault.final if isinstance(fault, TransientError) else fault)
 
 
 def _fault(error: Exception, url: URL) -> RegistryError | TransientError:
-    """The table from what aiohttp raises to what the user reads."""
+    """Returns the error to raise, with its message for the user, for an error that aiohttp raised."""
     host = host_of(url)
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)) or (
         isinstance(error, aiohttp.ClientOSError) and _OF_CLIENT_CERTIFICATE.search(str(error))

@@ -1,6 +1,6 @@
-"""HTTP headers that registries steer their clients with: WWW-Authenticate, Link and Retry-After, as values.
+"""Parses the HTTP headers WWW-Authenticate, Link and Retry-After.
 
-What a server sends is taken as hostile: no function here raises on any text, or takes more than linear time.
+A server may be hostile: no text makes a function here raise an exception or take more than linear time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Final
 from urllib.request import parse_http_list
 
-# A longer header is no header that a registry sends.
+# Characters of a header that are read; registries send no longer headers.
 _HEADER_LENGTH: Final = 16384
 _CHALLENGE: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?:[ \t]+(.*))?", re.DOTALL)
 _PARAMETER: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)[ \t]*=[ \t]*(.*)", re.DOTALL)
@@ -23,7 +23,7 @@ _DATE_LENGTH: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One challenge of a 401. `scheme` is in lower case; a missing parameter is an empty string."""
+    """One authentication challenge of a 401. `scheme` is in lower case; a missing parameter is an empty string."""
 
     scheme: str
     realm: str = ""
@@ -32,7 +32,7 @@ class Challenge:
 
 
 def challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Values of WWW-Authenticate, each of one or more challenges (RFC 7235, section 4.1), in order."""
+    """Returns the challenges in the values of WWW-Authenticate, in order (RFC 7235, section 4.1)."""
     found: list[tuple[str, dict[str, str]]] = []
     for header in headers:
         for item in parse_http_list(header[:_HEADER_LENGTH]):
@@ -44,7 +44,7 @@ def challenges(headers: Iterable[str]) -> list[Challenge]:
 
 
 def _take_item(item: str, found: list[tuple[str, dict[str, str]]]) -> None:
-    """`scheme name=value` begins a challenge, `name=value` belongs to the last one."""
+    """Adds an item to `found`: `scheme name=value` begins a challenge, `name=value` belongs to the last one."""
     parameter = _PARAMETER.fullmatch(item)
     if parameter is None:
         challenge = _CHALLENGE.fullmatch(item)
@@ -57,9 +57,9 @@ def _take_item(item: str, found: list[tuple[str, dict[str, str]]]) -> None:
 
 
 def next_link(headers: Iterable[str]) -> str | None:
-    """The target of the first link with the relation `next` (RFC 8288, section 3), as it stands there; else None.
+    """Returns the target of the first link with the relation `next`, unresolved; None if there is none.
 
-    The relation may be one of several, in any case, and quoted or not.
+    The relation may be one of several, in any case, quoted or not (RFC 8288, section 3).
     """
     for header in headers:
         for target, relation in _links(header[:_HEADER_LENGTH]):
@@ -69,7 +69,7 @@ def next_link(headers: Iterable[str]) -> str | None:
 
 
 def _links(header: str) -> Iterator[tuple[str, str]]:
-    """(target, value of its first `rel`) for each link of one header."""
+    """Yields (target, value of its first `rel`) for each link of one header."""
     target: str | None = None
     relation = name = None
     parts = _LINK_PARTS.findall(header)
@@ -92,9 +92,9 @@ def _links(header: str) -> Iterator[tuple[str, str]]:
 
 
 def retry_after(value: str | None, date: str | None = None) -> float | None:
-    """Seconds that a Retry-After asks for (RFC 9110, section 10.2.3), as a number or a date; else None.
+    """Returns the seconds that a Retry-After asks for, as a number or a date; None if it is missing or not valid.
 
-    A date counts from the answer's own `date` header, so that a wrong clock does no harm.
+    A date counts from the answer's own `date` header, so a wrong clock does no harm (RFC 9110, section 10.2.3).
     """
     if value is None:
         return None
@@ -109,10 +109,13 @@ def retry_after(value: str | None, date: str | None = None) -> float | None:
 
 
 def _moment(text: str) -> datetime | None:
-    """An HTTP date begins with the day's name; other text is none, though dateutil makes a date of `12`."""
+    """Parses an HTTP date; None if it is not one.
+
+    An HTTP date begins with the name of a day. dateutil accepts other text too, such as `12`.
+    """
     if not text[:1].isalpha() or len(text) > _DATE_LENGTH:
         return None
-    # imported here: few answers hold a date to read, and it takes ten milliseconds of every start
+    # imported here, as the import takes ten milliseconds and few answers have a date to parse
     from dateutil import parser
 
     try:
@@ -123,7 +126,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _unquoted(text: str) -> str:
-    """A token or quoted string (RFC 9110, section 5.6.4) to its value; single quotes go too."""
+    """Returns the value of a token or quoted string (RFC 9110, section 5.6.4). Removes single quotes too."""
     if len(text) >= 2 and text[0] == text[-1] == '"':
         return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
     return text.strip("'")

@@ -1,7 +1,7 @@
-"""The driver's own HTTP listeners: their connections are bounded, and they answer no proxy's kind of request.
+"""The driver's own HTTP listeners. They limit their connections and refuse requests that are meant for a proxy.
 
-Whoever connects and sends nothing, or slowly, holds up nobody: of too many connections the oldest is closed, so that
-the driver keeps its descriptors for pulls.
+Beyond the limit, a new connection closes the oldest one. So a peer that sends nothing, or sends slowly, blocks no other
+peer, and the driver keeps its descriptors for pulls.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-# So long the end waits for a reader in mid-answer, in seconds.
+# Seconds to wait at the end for a peer that is still reading an answer.
 _READER_SECONDS = 1.0
 
 Answerer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Listener:
-    """Answers by `answer` on one address; `most` connections at a time."""
+    """An HTTP server on one address: `answer` makes the answers, and at most `most` connections are open at a time."""
 
     def __init__(self, answer: Answerer, most: int) -> None:
         self._answer = answer
@@ -27,7 +27,7 @@ class Listener:
         self._runner: web.ServerRunner | None = None
 
     async def start(self, host: str, port: int) -> list[tuple[str, int]]:
-        """The addresses it listens on then; OSError where it cannot."""
+        """Starts to listen; returns the addresses as (host, port). Raises OSError if it cannot listen."""
         runner = web.ServerRunner(_Bounded(self._checked, self._most), shutdown_timeout=_READER_SECONDS)
         await runner.setup()
         try:
@@ -39,23 +39,24 @@ class Listener:
         return [address[:2] for address in runner.addresses]
 
     async def close(self) -> None:
+        """Stops listening and closes the connections."""
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _checked(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A target is a path (RFC 9112, origin-form); a URL or host:port is what a proxy is asked for."""
+        """Refuses a request whose target is not a path (RFC 9112, origin-form): such a request is meant for a proxy."""
         if not request.raw_path.startswith("/"):
-            return web.Response(status=400, text="this is no proxy\n")
+            return web.Response(status=400, text="this server is not a proxy\n")
         return await self._answer(request)
 
 
 class _Bounded(web.Server):
-    """Closes the oldest connection when there are too many."""
+    """Closes the oldest connection if there are more than `most`."""
 
     def __init__(self, handler: Answerer, most: int) -> None:
         super().__init__(handler, access_log=None)
         self._most = most
-        self._open: dict[RequestHandler, Transport] = {}  # in the order of their beginning
+        self._open: dict[RequestHandler, Transport] = {}  # oldest first
 
     def connection_made(self, handler: RequestHandler, transport: Transport) -> None:
         super().connection_made(handler, transport)

@@ -1,4 +1,4 @@
-"""One registry's login, and how Docker and podman write it down: entries of their config files, answers of helpers."""
+"""One registry's login, and its formats in Docker and podman: entries of config files, and answers of helpers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-# Docker files its hub's login under this key, whichever of the hub's names was used (docker/cli, IndexServer).
+# Docker stores the login for Docker Hub under this key, for each of the hub's names (docker/cli, IndexServer).
 HUB_KEY: Final = "https://index.docker.io/v1/"
 HUB_NAMES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-# What stands for the user name where the secret is an identity token (docker-credential-helpers).
+# The user name in a helper's answer whose secret is an identity token (docker-credential-helpers).
 _TOKEN_USER: Final = "<token>"  # noqa: S105
 _HELPER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class CredentialsError(Exception):
-    """A login could not be read; one line that says what to do, without any secret."""
+    """A login cannot be read. The message is one line that says what happened and what to do, without any secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What to log in to one registry with; an empty string is what there is not.
+    """The login for one registry. A part that is missing is an empty string.
 
-    `identity_token` is an OAuth2 refresh token, `registry_token` a bearer token to be sent as it is. `path` is the file
-    that it comes from, or that names the `helper` which gave it.
+    `identity_token` is an OAuth2 refresh token. `registry_token` is a bearer token, sent as it is. `path` is the config
+    file that holds the login or names the `helper` that gave it.
     """
 
     username: str = ""
@@ -42,7 +42,7 @@ class Login:
         return bool(self.username or self.password or self.identity_token or self.registry_token)
 
     def as_entry(self) -> dict[str, str]:
-        """As a value of `auths` that both clients read: skopeo takes no `username`, and nothing without an `auth`."""
+        """Returns the login as a value of `auths` that all clients read. skopeo needs `auth` and ignores `username`."""
         username = self.username or (_TOKEN_USER if self.identity_token else "")
         entry = {"identitytoken": self.identity_token, "registrytoken": self.registry_token}
         if username or self.password:
@@ -51,7 +51,10 @@ class Login:
 
 
 def helper_for(path: Path, config: Mapping[str, object], host: str) -> str:
-    """The name of the host's own helper, else of the common one, else nothing."""
+    """Returns the name of the helper for this host, else of the default helper, else an empty string.
+
+    Raises CredentialsError if the name is not valid.
+    """
     own = _entry(_section(config, "credHelpers"), host)
     helper = own if own is not None else config.get("credsStore")
     if not helper:
@@ -62,7 +65,10 @@ def helper_for(path: Path, config: Mapping[str, object], host: str) -> str:
 
 
 def login_in(path: Path, config: Mapping[str, object], host: str) -> Login | None:
-    """The login that the file itself holds."""
+    """Returns the login for this host that the file itself holds; None if there is none.
+
+    Raises CredentialsError if the entry is broken.
+    """
     entry = _entry(_section(config, "auths"), host)
     if entry is None:
         return None
@@ -70,13 +76,13 @@ def login_in(path: Path, config: Mapping[str, object], host: str) -> Login | Non
         login = _login(entry)
     except ValueError as error:
         raise CredentialsError(
-            f"{path}: the entry for {host} is broken ({error}); docker login {host} again"
+            f"{path}: the entry for {host} is broken ({error}); run docker login {host} again"
         ) from None
     return replace(login, path=path) if login else None
 
 
 def helper_login(out: bytes, program: str, host: str) -> Login | None:
-    """The login in a helper's answer."""
+    """Returns the login in a helper's answer; None if it is empty. Raises CredentialsError if it is not valid."""
     try:
         answer = json.loads(out)
         username, secret = _text(answer, "Username"), _text(answer, "Secret")
@@ -88,7 +94,7 @@ def helper_login(out: bytes, program: str, host: str) -> Login | None:
 
 
 def canonical(host: str) -> str:
-    """One name for each registry: lower case, and one of the hub's three."""
+    """Returns the canonical name of a registry: lower case, and the same name for the three names of Docker Hub."""
     host = host.lower()
     return "index.docker.io" if host in HUB_NAMES else host
 
@@ -99,13 +105,13 @@ def _section(config: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 def _hostname(key: str) -> str:
-    """A key of the config file to its host, as Docker converts it: neither scheme nor path."""
+    """Returns the host of a key in a config file: without scheme and path, as in Docker."""
     bare = re.sub(r"^https?://", "", key.strip(), flags=re.IGNORECASE)
     return canonical(bare.partition("/")[0])
 
 
 def _entry(section: Mapping[str, object], host: str) -> object | None:
-    """The value under `host` itself, else under a key that comes to the same host."""
+    """Returns the value for `host`: under the host itself, else under a key with the same host."""
     for key, value in section.items():
         if canonical(key) == host:
             return value
@@ -113,7 +119,7 @@ def _entry(section: Mapping[str, object], host: str) -> object | None:
 
 
 def _login(entry: object) -> Login:
-    """One value of `auths` to a Login; ValueError says what is broken."""
+    """Parses one value of `auths`. Raises ValueError that says what is broken."""
     if not isinstance(entry, dict):
         raise ValueError("not an object")
     username, password = _text(entry, "username"), _text(entry, "password")
@@ -130,12 +136,12 @@ def _text(entry: Mapping[str, object], name: str) -> str:
 
 
 def _unsafe(value: str) -> bool:
-    """Line breaks would break out of the HTTP header that the value goes into; halves of characters have no bytes."""
+    """Returns whether a value cannot be sent: line breaks would end the HTTP header; lone surrogates have no bytes."""
     return any(character in "\r\n\0" or "\ud800" <= character <= "\udfff" for character in value)
 
 
 def _decoded(auth: str) -> tuple[str, str]:
-    """Base64 of `username:password`; Docker pads the password with NULs."""
+    """Decodes the base64 of `username:password`. Raises ValueError if it is not valid. Docker pads it with NULs."""
     try:
         text = base64.b64decode(auth, validate=True).decode()
     except (binascii.Error, ValueError):

@@ -1,6 +1,6 @@
-"""The one thread that speaks HTTP: the listing, the probes, Ociregistry's admin calls and the gateway run in its loop.
+"""The network thread: the listing, the probes, Ociregistry's admin calls and the gateway run in its asyncio loop.
 
-Workers and the driver hand it coroutines and wait; a stop ends the wait at once.
+Other threads submit coroutines and wait for them. A stop ends the wait at once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 class Network:
-    """An asyncio loop in a thread of its own. Use as a context manager."""
+    """An asyncio loop in its own thread. Use it as a context manager."""
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(_tell)
+        self._loop.set_exception_handler(_warn_of)
         _silence()
         self._killed = False
         self._running: set[Future[Any]] = set()
@@ -49,11 +49,11 @@ class Network:
         await self._loop.shutdown_asyncgens()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result, whatever happens meanwhile."""
+        """Returns the coroutine's result. Neither a signal nor `kill_all` ends the wait."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def run_until_kill(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result; CancelledError once `kill_all` was called, also before."""
+        """Returns the coroutine's result. Raises CancelledError after `kill_all`, called now or earlier."""
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         self._running.add(future)
         try:
@@ -64,13 +64,13 @@ class Network:
             self._running.discard(future)
 
     def kill_all(self) -> None:
-        """End what `run_until_kill` waits for, now and from now on."""
+        """Cancels every current and later coroutine of `run_until_kill`."""
         self._killed = True
         for future in list(self._running):
             future.cancel()
 
     def run_until_stop(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result; a signal cancels it and raises Stopped."""
+        """Returns the coroutine's result. A signal cancels the coroutine; then this raises Stopped."""
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         with self.stop.calling(future.cancel):
             try:
@@ -81,21 +81,21 @@ class Network:
 
 
 async def _ended(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Wait for the end of a task that was cancelled: what it uses may be closed then, and its errors are nobody's."""
+    """Waits for the end of a cancelled task and drops its errors. Then the caller may close what the task used."""
     await asyncio.gather(
         *(task for task in asyncio.all_tasks() if task.get_coro() is coroutine), return_exceptions=True
     )
 
 
 def _silence() -> None:
-    """Where nobody has set up logging, libraries tell stderr what strangers send, in tracebacks."""
+    """Silences the loggers of libraries. Without handlers they write tracebacks about hostile requests to stderr."""
     for library in ("aiohttp", "asyncio"):
         logger = logging.getLogger(library)
         if not logger.handlers:
             logger.addHandler(logging.NullHandler())
 
 
-def _tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio has nobody else to tell, such as that no descriptor is left for a connection."""
+def _warn_of(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Warns of an error that asyncio cannot raise anywhere, such as no free descriptor for a connection."""
     error = context.get("exception")
     warn(f"network: {context['message']}" + (f": {error!r}" if error is not None else ""))

@@ -1,6 +1,6 @@
-"""Paged lists of a registry (distribution spec, "Content Discovery").
+"""Reads the paged lists of a registry (distribution spec, "Content Discovery").
 
-Servers page in many ways, and some wrongly; `Pages` takes them as they come and ends on each of them.
+Servers page in many ways, some of them wrong. `Pages` handles them all and always comes to an end.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ from .headers import next_link
 from .registry import Answer, Registry, RegistryError
 
 PAGE_LIMIT: Final = 10_000
-# So many pages in a row that bring nothing new are no catalog that will end.
+# After this many pages in a row with nothing new, the list counts as endless.
 BARREN_LIMIT: Final = 100
-# What is asked for, best first: docker-registry refuses more than 1000, other servers less. None: no `n` at all.
+# Page sizes to ask for, in this order. docker-registry refuses more than 1000, other servers refuse less. None: no `n`.
 PAGE_SIZES: Final[tuple[int | None, ...]] = (1000, 100, None, 10)
-# A page of more values is refused before it is read: in memory an empty list takes twenty times its text.
+# A page with more values is refused before it is parsed: in memory, an empty list takes twenty times its text.
 VALUE_LIMIT: Final = 1_000_000
-# A list with so many strings that are no names is another kind of list, and they are kept to be told apart.
+# The most strings that are not valid names. They are kept to recognize duplicates, so their number is limited.
 INVALID_LIMIT: Final = 10_000
-# Of a string so many characters are kept; no name is as long.
+# Characters kept of a string; valid names are shorter.
 _LONGEST: Final = 300
 _GREATEST_SIZE: Final = 10_000_000
 _REFUSED_SIZE: Final = frozenset({400, 416, 422})
-# Greatest pages of servers that cut a list there, whatever is asked for, and give no link.
+# The usual page sizes of servers that cut a list at their own limit and give no link to the rest.
 _USUAL_CUTS: Final = frozenset({50, 100, 200, 250, 500, 1000})
 
 Log = Callable[[str], None]
 
 
 class Sizes:
-    """The page size that a server took, remembered for its next list."""
+    """The page size that a server accepted, kept for its next list."""
 
     def __init__(self) -> None:
         self._index = 0
 
     @property
     def now(self) -> int | None:
+        """The page size to ask for; None to ask for none."""
         return PAGE_SIZES[self._index]
 
     def smaller(self, refused: int | None) -> bool:
-        """After a refusal of that size; False when there is none left to try."""
+        """Moves on to the next size after the server refused this one. Returns False if there is none left."""
         if refused != self.now:
             return True
         if self._index + 1 == len(PAGE_SIZES):
@@ -58,9 +59,9 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class PagedList:
-    """A list of strings that a registry gives in pages: its path, and the key of the strings in each page's JSON.
+    """A list of strings in pages: its path on the registry, and the key of the strings in the JSON of each page.
 
-    `valid` says which strings the grammar allows. A page has at most `max_bytes`.
+    `valid` returns whether the grammar allows a string. A page has at most `max_bytes` bytes.
     """
 
     path: str
@@ -70,10 +71,10 @@ class PagedList:
 
 
 class Pages:
-    """Reads one paged list: `read` gives the new valid strings of each page until nothing new comes.
+    """Reads one paged list: `read` yields the new valid strings of each page until the list ends.
 
-    `skip` gets each that is not valid, cut to 300 characters. What is kept is bounded, whatever the server sends,
-    as long as the caller bounds the valid ones.
+    `skip` is called with each string that is not valid, cut to 300 characters. `patience` scales the seconds of
+    retries. Memory stays bounded for any server if the caller limits the number of valid strings.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Pages:
         self._invalid = 0
 
     async def read(self) -> AsyncIterator[list[str]]:
-        """The valid strings of each page that no page before had. RegistryError, with its status, for a failed page."""
+        """Yields, for each page, the valid strings that no earlier page had. Raises RegistryError if a page fails."""
         async for new in self._read():
             yield [item for item in new if self._takes(item)]
 
@@ -111,7 +112,7 @@ class Pages:
             return True
         self._invalid += 1
         if self._invalid > INVALID_LIMIT:
-            raise self._none(f"more than {INVALID_LIMIT} {self._key} that no registry can have")
+            raise self._none(f"more than {INVALID_LIMIT} {self._key} that are not valid")
         self._skip(item)
         return False
 
@@ -126,7 +127,7 @@ class Pages:
             yield rest
 
     async def _first(self) -> tuple[int | None, Answer]:
-        """The first page, of the greatest size that the server takes."""
+        """Returns the first page, with the first page size that the server accepts."""
         while True:
             size = self._sizes.now
             answer = await self._get(self._url(size))
@@ -136,7 +137,7 @@ class Pages:
                 raise self._registry.complaint(answer)
 
     async def _linked(self, link: str | None) -> AsyncIterator[list[str]]:
-        """The pages from this link on."""
+        """Yields the new strings of this link's page and of all pages that it leads to."""
         while link is not None:
             answer = await self._get(link)
             if answer.status != 200:
@@ -145,10 +146,11 @@ class Pages:
             link = self._link(answer)
 
     async def _rest(self, page: list[str]) -> AsyncIterator[list[str]]:
-        """What comes after a page that is just full and has no link: nothing, or the rest of a list that was cut.
+        """Yields what comes after a full page without a link: nothing, or the rest of a list that the server cut.
 
-        `crane registry serve` cuts, knows no `last`, and gives all without `n`; other servers have a greatest size
-        and know `last`. So all three are tried, until an answer is plainly whole.
+        `crane registry serve` cuts a list, ignores `last`, and gives the whole list without `n`. Other servers have a
+        largest page size and support `last`. So this tries no `n`, then larger pages, then `last`, until an answer is
+        complete.
         """
         size = len(page)
         for greater in (None, size * 10, size * 100, size * 1000, _GREATEST_SIZE):
@@ -167,7 +169,7 @@ class Pages:
             yield rest
 
     async def _after(self, size: int, last: str) -> AsyncIterator[list[str]]:
-        """The pages after `last`, while they bring something new."""
+        """Yields the new strings of the pages after `last`, until a page has nothing new."""
         while True:
             answer = await self._get(self._url(size, last))
             page = self._items(answer) if answer.status == 200 else []
@@ -192,7 +194,7 @@ class Pages:
         return f"{self._registry.url}{self._path}" + ("?" + "&".join(query) if query else "")
 
     def _link(self, answer: Answer) -> str | None:
-        """The next page's URL; None at the end, and where a page comes again."""
+        """Returns the URL of the next page; None at the end, or if the link is not valid or repeats a page."""
         target = next_link(answer.headers.getall("Link", []))
         if not target:
             return None
@@ -200,19 +202,22 @@ class Pages:
         if link is None or _mark(link) in self._visited:
             self._log(
                 f"{self._registry.host}: the link to the next page of {self._path} "
-                + ("is not valid" if link is None else "leads to a page that was read already")
+                + ("is not valid" if link is None else "leads to a page that was read before")
                 + "; the list ends there"
             )
             return None
         return link
 
     def _items(self, answer: Answer) -> list[str]:
-        """The page's strings as they are, repeated ones too; null is an empty list."""
+        """Returns the page's strings, duplicates included; null counts as an empty list.
+
+        Raises RegistryError if the page holds no such list.
+        """
         if sum(map(answer.body.count, (b",", b"[", b"{"))) > VALUE_LIMIT:
             raise self._none(f"more than {VALUE_LIMIT} values on a page")
         value = answer.json()
         fields = value if isinstance(value, dict) else {}
-        # A server may leave the tags out where there are none; an object without either is something else.
+        # A server may leave out `tags` if there are none. An object without `tags` and `name` is not a list of tags.
         items = fields.get(self._key, [] if self._key == "tags" and "name" in fields else False)
         if items is None:
             return []
@@ -243,15 +248,15 @@ class Pages:
 
 
 def _mark(url: str) -> bytes:
-    """What is kept of a URL to know it again; a server may give thousands of 16 KB each."""
+    """Returns a hash to recognize a URL again. A server may send thousands of URLs of 16 KB each."""
     return sha256(url.encode()).digest()
 
 
 def _resolved(base: str, page: str, target: str) -> str | None:
-    """A link's target as a URL (RFC 3986), or None where it is none.
+    """Resolves a link's target to a URL (RFC 3986); None if it is not valid.
 
-    `v2/…` without its slash is taken for `/v2/…`. A link to the registry's own name under the other scheme, as
-    servers behind a TLS proxy send, is taken for the registry itself, so that the login goes with it.
+    `v2/…` without its leading slash counts as `/v2/…`. Servers behind a TLS proxy send links to their own name with the
+    other scheme. Such a link counts as a link to the registry itself, so that it gets the login.
     """
     try:
         url = URL(page).join(URL("/" + target if target.startswith("v2/") else target)).with_fragment(None)

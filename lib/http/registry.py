@@ -1,4 +1,4 @@
-"""One registry over HTTP: the user's login, redirects, and retries that end."""
+"""The HTTP API of one registry, with the user's login, redirects and bounded retries."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .headers import retry_after
 
 __all__ = ["MIB", "Answer", "Registry", "RegistryError", "open_session"]
 
-# A server that never answered is given so long: it is more likely not there than starting.
+# Seconds of retries for a server that has never answered: it is more likely missing than starting.
 UNREACHABLE_SECONDS: Final = 2.0
-# Seconds for which a request that failed for a moment is repeated, if nothing else is asked for.
+# Seconds of retries for a request that failed for a transient reason, by default.
 RETRY_SECONDS: Final = 60.0
 _REDIRECTS: Final = 10
 _SHORTEST_WAIT: Final = 0.1
@@ -36,10 +36,10 @@ _REDIRECT_GET: Final = frozenset({301, 302, 303})
 
 
 class Registry:
-    """One registry's HTTP API, with the user's credentials and bounded retries. For one event loop.
+    """One registry's HTTP API, with the user's credentials and bounded retries. For use in one event loop.
 
-    Credentials go to the registry's own scheme, host and port, and to the token service that it names; never along
-    a redirect or a link to another place.
+    Credentials are sent to the registry's own scheme, host and port, and to the token service that it names. They are
+    never sent along a redirect or a link to another server.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Registry:
         retry: bool = True,
         retry_seconds: float | None = None,
     ) -> Answer:
-        """The answer, of whatever status, after redirects and a login.
+        """Returns the answer, whatever its status, after redirects and a login.
 
-        429, 408 and 5xx, lost and refused connections are tried again for `retry_seconds` (the registry's own where
-        it is None), or not at all; RegistryError when there is no answer at the end.
+        Unless `retry` is False, retries 408, 429, 5xx, and lost or refused connections for `retry_seconds` (None: the
+        registry's default). Raises RegistryError if there is no answer at the end.
         """
         limit = (self.retry_seconds if retry_seconds is None else retry_seconds) if retry else 0.0
         url = self._resolved(path_or_url)
@@ -87,7 +87,7 @@ class Registry:
             stop=lambda state: (
                 (state.seconds_since_start or 0.0) + state.upcoming_sleep > self._budget(state, limit)
             ),
-            before_sleep=self._tell,
+            before_sleep=self._log_retry,
             reraise=True,
         )
         try:
@@ -98,7 +98,7 @@ class Registry:
             raise last.final from last.__cause__
 
     async def ping(self, timeout: float = 5.0) -> int:
-        """The status of GET /v2/, whichever it is; RegistryError when no HTTP answer comes within `timeout` seconds."""
+        """Returns the status of GET /v2/, whatever it is. Raises RegistryError if no answer comes in `timeout` s."""
         try:
             call = self._exchange("GET", self._base.joinpath("v2", ""), {}, None, MIB)
             return (await asyncio.wait_for(call, timeout)).status
@@ -111,7 +111,7 @@ class Registry:
             raise fault.final if isinstance(fault.final, RegistryError) else RuntimeError from fault.__cause__
 
     def complaint(self, answer: Answer) -> RegistryError:
-        """What to tell about an answer that is of no use: one line with the status and what to do."""
+        """Returns the error for an answer with an unexpected status: one line with the status and what to do."""
         status, where = answer.status, printable(URL(answer.url))
         if URL(answer.url).origin() != self._base.origin():
             return RegistryError(
@@ -123,15 +123,15 @@ class Registry:
     def _reason(self, status: int, where: str) -> str:
         login = self._authorizer.login
         if status == 401 and login is not None:
-            return f"refuses the login in {login.path} (401): docker login {self._login_name} again"
+            return f"refuses the login in {login.path} (401): run docker login {self._login_name} again"
         if status == 401:
-            return f"wants a login (401): docker login {self._login_name}"
+            return f"needs a login (401): run docker login {self._login_name}"
         if status == 403:
             return (
-                f"forbids {where} (403): log in as someone who may read it (docker login {self._login_name})"
+                f"forbids {where} (403): log in as a user who may read it (docker login {self._login_name})"
             )
         if status == 429:
-            return "limits the rate of requests (429): wait, or log in with a higher limit"
+            return "limits the rate of requests (429): wait, or log in as a user with a higher limit"
         if status >= 500:
             return f"answers {_named(status)} to {where}: check the server's log"
         return f"answers {_named(status)} to {where}: is this the URL of an OCI registry?"
@@ -141,7 +141,10 @@ class Registry:
         return self._base.host or "" if self._base.is_default_port() else self.host
 
     def _resolved(self, path_or_url: str) -> URL:
-        """A URL, or a path on the registry; sent as it is written when it is written in URL characters only."""
+        """Resolves a URL or a path on the registry. Text of URL characters only is sent as it is, without re-encoding.
+
+        Raises RegistryError if the result is not a valid http or https URL.
+        """
         if "://" not in path_or_url.partition("?")[0]:
             path_or_url = self.url.rstrip("/") + "/" + path_or_url.lstrip("/")
         written = path_or_url.isascii() and path_or_url.isprintable() and " " not in path_or_url
@@ -164,7 +167,7 @@ class Registry:
         return answer
 
     async def _followed(self, method: str, url: URL, headers: Mapping[str, str], max_bytes: int) -> Answer:
-        """Redirects by hand: each hop decides for itself whether the login may go there."""
+        """Sends the request and follows redirects. For each hop, `_hop` decides whether to send the login."""
         for _ in range(_REDIRECTS + 1):
             answer = await self._hop(method, url, headers, max_bytes)
             location = answer.headers.get("Location")
@@ -185,7 +188,7 @@ class Registry:
             ) from None
 
     async def _hop(self, method: str, url: URL, headers: Mapping[str, str], max_bytes: int) -> Answer:
-        """One exchange; on the registry itself with the login, and once or twice more for a challenge."""
+        """Sends one request. The registry itself gets the login, and at most two more tries after a challenge."""
         if url.origin() != self._base.origin():
             public = {name: value for name, value in headers.items() if name.lower() != "authorization"}
             return await self._exchange(method, url, public, None, max_bytes)
@@ -220,16 +223,17 @@ class Registry:
         return answer
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds until the next try: what the server asks for, and never all callers at the same moment."""
+        """Returns the seconds until the next try: what the server asks for, plus a random part to spread callers."""
         return max(_transient(state).after or 0.0, 0.0) + self._backoff(state)
 
     def _budget(self, state: RetryCallState, limit: float) -> float:
+        """Returns the seconds that all tries together may take."""
         if _transient(state).unreachable and not self._answered:
             return min(UNREACHABLE_SECONDS, limit)
         return limit
 
-    def _tell(self, state: RetryCallState) -> None:
-        """A line for a retry, at most one in five seconds: many requests fail together."""
+    def _log_retry(self, state: RetryCallState) -> None:
+        """Logs a retry, at most once in five seconds, since many requests fail together."""
         if monotonic() - self._logged < _LOG_SECONDS:
             return
         self._logged = monotonic()

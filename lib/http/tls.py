@@ -1,4 +1,4 @@
-"""TLS as the user wants it: whom to trust beside the system, whether to check at all, which certificate to show."""
+"""The user's TLS settings: extra certificate authorities, whether to check certificates, and the client certificate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import UsageError
 
-# Where Go's crypto/x509, and so both clients, look for the system's authorities; the first that there is counts.
+# Where Go's crypto/x509, and so every client, looks for the system's authorities; the first file that exists counts.
 _SYSTEM_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -22,14 +22,19 @@ _SYSTEM_FILES: Final = (
     "/etc/ssl/cert.pem",
 )
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-# What to warn of.
-INSECURE: Final = "--insecure: no server's certificate is checked, logins go to whoever answers"
+# The warning about --insecure.
+INSECURE: Final = (
+    "--insecure: no server's certificate is checked; any server that answers receives the logins"
+)
 _LONGEST_FILE: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """`authorities` are the certificates (PEM) of `ca_file`. Without a `client_key`, `client_cert` holds both."""
+    """TLS settings. `authorities` are the certificates (PEM) in `ca_file`.
+
+    If `client_key` is None, `client_cert` holds both the certificate and its key.
+    """
 
     ca_file: Path | None = None
     insecure: bool = False
@@ -43,26 +48,29 @@ class Tls:
         return self.client_key or self.client_cert
 
     def without_certificate(self) -> Tls:
-        """The same, showing no certificate."""
+        """Returns these settings without a client certificate."""
         return replace(self, client_cert=None, client_key=None)
 
     def as_json(self) -> dict[str, Any]:
-        """As the summary shows it, under the options' names."""
+        """Returns the settings under the options' names, as the summary shows them."""
         files = {"ca_file": self.ca_file, "client_cert": self.client_cert, "client_key": self.client_key}
         shown = {name: None if path is None else str(path) for name, path in files.items()}
         return {"insecure": self.insecure, **shown}
 
     def context(self) -> ssl.SSLContext:
-        """For the driver's own requests. It accepts what the clients accept, whichever Python this is."""
+        """Returns the context for the driver's own requests. It accepts what the clients accept, with any Python.
+
+        Raises ssl.SSLError if the client certificate and its key do not fit.
+        """
         context = ssl.create_default_context()
-        # Go: each certificate of the pool is an anchor, key identifiers are not asked for, common names not read
+        # as in Go: every certificate in the pool is a trust anchor, key identifiers are optional, common names ignored
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.hostname_checks_common_name = False
         if self.authorities:
             context.load_verify_locations(cadata=self.authorities.decode("ascii"))
         if self.client_cert is not None:
-            # a password that is wrong, as OpenSSL would ask for one at the terminal
+            # without a password, OpenSSL would ask for one at the terminal
             context.load_cert_chain(self.client_cert, self.key, password="")
         if self.insecure:
             context.check_hostname = False
@@ -70,7 +78,10 @@ class Tls:
         return context
 
     def bundle(self, environment: Mapping[str, str]) -> bytes:
-        """The system's authorities and the user's, for SSL_CERT_FILE: clients read it in place of the system's file."""
+        """Returns the system's and the user's authorities (PEM), for the file that $SSL_CERT_FILE names.
+
+        Clients read that file in place of the system's.
+        """
         given = environment.get("SSL_CERT_FILE")
         for path in (given,) if given else _SYSTEM_FILES:
             with suppress(OSError):
@@ -79,10 +90,10 @@ class Tls:
 
 
 def parse_tls(options: Mapping[str, Any]) -> Tls:
-    """Those of a command's options, with the files read; UsageError for files that cannot be used."""
+    """Returns the TLS settings of a command's options, and reads the files. Raises UsageError if one is not usable."""
     ca_file, client_cert, client_key = (options[name] for name in ("ca_file", "client_cert", "client_key"))
     if client_key is not None and client_cert is None:
-        raise UsageError("--client-key needs --client-cert, the certificate that it belongs to")
+        raise UsageError("--client-key needs a certificate; give it with --client-cert")
     for option, path in (("--client-cert", client_cert), ("--client-key", client_key)):
         if path is not None:
             _check_file(option, path)
@@ -102,13 +113,17 @@ def parse_tls(options: Mapping[str, Any]) -> Tls:
 def _authorities(path: Path) -> bytes:
     found = _CERTIFICATE.findall(_read("--ca-file", path))
     if not found:
-        raise UsageError(f"--ca-file: {path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")
+        raise UsageError(
+            f"--ca-file: {path} holds no certificate in PEM; give a file with -----BEGIN CERTIFICATE----- lines"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for number, certificate in enumerate(found, 1):
         try:
             context.load_verify_locations(cadata=certificate.decode("ascii"))
         except (ssl.SSLError, ValueError):
-            raise UsageError(f"--ca-file: certificate {number} in {path} is damaged") from None
+            raise UsageError(
+                f"--ca-file: certificate {number} in {path} is damaged; replace or remove it"
+            ) from None
     return b"\n".join(found) + b"\n"
 
 
@@ -121,9 +136,9 @@ def _read(option: str, path: Path) -> bytes:
 
 
 def _check_file(option: str, path: Path) -> None:
-    """It is read again and again, by each client; a pipe could be read only once."""
+    """Raises UsageError unless `path` is a readable regular file. Every client reads it, so it must not be a pipe."""
     if path.exists() and not path.is_file():
-        raise UsageError(f"{option}: {path} is not a regular file")
+        raise UsageError(f"{option}: {path} is not a regular file; give a file that can be read repeatedly")
     _read(option, path)
 
 
@@ -132,7 +147,7 @@ def _check_pair(tls: Tls) -> None:
         tls.context()
     except ssl.SSLError as error:
         raise UsageError(
-            f"--client-cert: the key in {tls.key} is not that of the certificate"
+            f"--client-cert: the key in {tls.key} does not belong to the certificate; give the key with --client-key"
             if error.reason == "KEY_VALUES_MISMATCH"
             else f"--client-cert: {tls.client_cert} and {tls.key} must hold a certificate and its key in PEM, "
             "the key without a passphrase"

@@ -1,7 +1,7 @@
-"""`ocidriver calibrate`: the most pulls a second that this machine can drive, whatever the server.
+"""The command `ocidriver calibrate`: measures the most pulls per second that this machine can drive.
 
-The very load test, against a registry on loopback that answers from memory, once for each size of batch; its ramp
-gives the rate for each number of workers.
+Runs the load test against a registry on loopback that answers from memory, once for each batch size. The ramp gives
+the rate for each number of workers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..results.summary import Step, Summary
 from ..results.summary_file import read_summary
 from .servers import Server, ServerFailed, memory_registry
 
-# A smaller batch is recommended where its best rate is within this share of the best of all.
+# The smallest batch whose best rate is at least this share of the overall best is recommended.
 NEARLY = 0.9
 _MOST_BYTES = 1 << 30
 _IMAGES = 100
@@ -35,7 +35,7 @@ _SIZES = (1, 5, 20, 50)
 
 @dataclass(frozen=True)
 class Measured:
-    """One size of batch: pulls a second by number of workers, and CPU milliseconds a pull."""
+    """The result for one batch size: pulls per second by number of workers, and CPU milliseconds per pull."""
 
     batch: int
     rates: dict[int, float]
@@ -54,7 +54,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the machine can drive. `bound` is what its cores could drive if the registry took nothing of them."""
+    """The result of all batch sizes. `bound` is the rate that the cores could drive if the registry used no CPU."""
 
     client: str
     cores: float
@@ -93,24 +93,26 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
         return None
     sizes = [word.strip() for word in text.split(",") if word.strip()]
     if not sizes or not all(word.isascii() and word.isdigit() and 1 <= int(word) <= 1000 for word in sizes):
-        raise click.BadParameter(f"'{text}' is not one to several numbers from 1 to 1000, such as 1,5,20,50")
+        raise click.BadParameter(f"'{text}' is not a list of numbers from 1 to 1000, such as 1,5,20,50")
     return tuple(sorted({int(word) for word in sizes}))
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
-@click.option("--client", default="auto", show_default=True, metavar="NAME", help="As in the load test.")
+@click.option(
+    "--client", default="auto", show_default=True, metavar="NAME", help="The client, as in the load test."
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 500),
     metavar="N",
-    help="The ramp goes up to so many.  [default: two a core]",
+    help="Workers at the peak of the ramp.  [default: two per core]",
 )
 @click.option(
     "--batch",
     "batches",
     metavar="N,…",
     callback=_batches,
-    help="Sizes of batches to try.  [default: 1,5,20,50; only 1 with a client that pulls one image per launch]",
+    help="Batch sizes to try.  [default: 1,5,20,50; only 1 with a client that pulls one image per launch]",
 )
 @click.option(
     "--seconds",
@@ -118,7 +120,7 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     default=10.0,
     show_default=True,
     metavar="S",
-    help="Length of the ramp for each size.",
+    help="Length of the ramp for each batch size.",
 )
 @click.option(
     "--layers",
@@ -134,9 +136,9 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     default="2KiB",
     show_default=True,
     metavar="SIZE",
-    help="Size of a layer: take what your images have.",
+    help="Size of a layer. Give the size that your images have.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def calibrate(
     client: str,
     workers: int | None,
@@ -146,15 +148,15 @@ def calibrate(
     layer_size: int,
     as_json: bool,
 ) -> int:
-    """Find the most pulls a second that this machine can drive.
+    """Find the most pulls per second that this machine can drive.
 
-    Runs the load test against a registry on this machine that answers from memory, for each size of batch. A server
-    that is measured at nearly these rates may be faster than this machine.
+    Runs the load test once for each batch size, against a registry on this machine that answers from memory. If you
+    measure nearly these rates with a server, the server may be faster than this machine.
     """
     if layers * layer_size * _IMAGES > _MOST_BYTES:
         raise UsageError(
-            f"calibrate: {_IMAGES} images of {layers} layers of {layer_size} bytes are more than a gibibyte of memory; "
-            "take smaller layers"
+            f"calibrate: {_IMAGES} images of {layers} layers of {layer_size} bytes need more than 1 GiB of memory; "
+            "use smaller layers"
         )
     sizes = _sizes(client, batches)
     peak = workers or max(1, round(2 * cores()))
@@ -211,7 +213,7 @@ def _run(server: Server, client: str, batch: int, workers: int, step: float, sum
 
 
 def _measure(summary: Summary, batch: int, registry_seconds: float) -> Measured:
-    """Both steps with a number of workers together, the one on the way up and the one on the way down."""
+    """Combines the steps with the same number of workers: the one on the way up and the one on the way down."""
     by_workers: dict[int, list[Step]] = {}
     for step in summary.steps:
         by_workers.setdefault(step.workers, []).append(step)
@@ -233,7 +235,7 @@ def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[s
     yield f"{calibration.client}, {calibration.cores:g} cores, images of {layers} layers of {layer_size:,} bytes"
     yield ""
     shown = _columns(list(calibration.measured[0].rates))
-    yield f"{'':6} {'pulls/s with workers':{7 * len(shown)}}  CPU ms a pull"
+    yield f"{'':6} {'pulls/s with workers':{7 * len(shown)}}  CPU ms per pull"
     yield f"{'batch':6}" + "".join(f"{workers:7}" for workers in shown) + "   client  driver  registry"
     for each in calibration.measured:
         rates = "".join(f"{each.rates[workers]:7.0f}" for workers in shown)
@@ -241,15 +243,15 @@ def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[s
     yield ""
     best, recommended = calibration.best, calibration.recommended
     yield f"At most {best.best:.0f} pulls/s, with --batch {best.batch} and {best.best_workers} workers"
-    yield f"({calibration.bound:.0f} if the registry, too, were on another machine)."
+    yield f"({calibration.bound:.0f} if the registry were on another machine)."
     workers = f"{recommended.best_workers} workers"
     yield f"Recommended: --batch {recommended.batch} ({recommended.best:.0f} pulls/s with {workers})."
     if len(calibration.measured) > 1:
-        yield "Batches share layers and give latencies a launch: where you look at latencies take --batch 1."
+        yield "With batches, images share layers, and latencies are per launch. To measure latencies, use --batch 1."
 
 
 def _columns(workers: Sequence[int], most: int = 8) -> list[int]:
-    """All numbers of workers, or some of many: evenly, with the first and the last."""
+    """Returns at most `most` of the numbers of workers, evenly spaced, with the first and the last."""
     if len(workers) <= most:
         return list(workers)
     return [workers[round(k * (len(workers) - 1) / (most - 1))] for k in range(most)]

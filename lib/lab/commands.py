@@ -1,4 +1,4 @@
-"""`ocidriver populate` and `ocidriver lab`."""
+"""The commands `ocidriver populate` and `ocidriver lab`."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ KIB, GIB = 1024, 1 << 30
 
 
 def _population_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which images are made; both commands have them."""
+    """Adds the options that describe the images. Both commands have them."""
     options = [
         click.option("--groups", type=click.IntRange(1, 9999), default=10, show_default=True, metavar="N",
-                     help="Groups of images; -NNNN in a name is its group, so that --patterns=-0001,… fits."),
+                     help="Groups of images. Their names contain -NNNN, so that --patterns=-0001,… selects groups."),
         click.option("--images", type=click.IntRange(1), default=50, show_default=True, metavar="N",
                      help="Images in each group."),
         click.option("--layers", type=click.IntRange(1, 127), default=5, show_default=True, metavar="N",
@@ -52,9 +52,9 @@ def _population_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tags", type=click.IntRange(1), default=1, show_default=True, metavar="N",
                      help="Tags of each repository, each an image of its own."),
         click.option("--shared-layers", type=click.FloatRange(0, 100), default=0.0, show_default=True, metavar="P",
-                     help="So many per cent of an image's layers are the same in all images."),
+                     help="Share of an image's layers that all images have in common, in per cent."),
         click.option("--platforms", default="", metavar="OS/ARCH,…",
-                     help="Multi-platform images of these platforms, such as linux/amd64,linux/arm64."),
+                     help="Make multi-platform images, for example for linux/amd64,linux/arm64."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -82,7 +82,7 @@ def _population(options: dict[str, Any]) -> Population:
 
 @contextmanager
 def _bar(population: Population) -> Iterator[Progress]:
-    """A progress bar on stderr, where that is a terminal."""
+    """Shows a progress bar on stderr if that is a terminal."""
     total = population.groups * population.images * population.tags
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=total, label="pushing images", file=sys.stderr, hidden=hidden) as bar:
@@ -100,10 +100,10 @@ _REGISTRY_URL = click.Option(
 @click.command(context_settings=SETTINGS, params=[_REGISTRY_URL, *TLS_OPTIONS])
 @_population_options
 def populate(registry_url: str, **options: Any) -> None:
-    """Make randomised images and push them to a registry.
+    """Make random images and push them to a registry.
 
-    They are called <word>-<word>-NNNN:vX.Y, NNNN being the group. What the registry has already is not pushed again,
-    so an interrupted run can simply be started again.
+    Their names are <word>-<word>-NNNN:vX.Y, where NNNN is the group. Images that the registry already has are not
+    pushed again. So after an interruption, start the same command again.
     """
     endpoint = parse_endpoint("--registry-url", registry_url)
     population = _population(options)
@@ -113,7 +113,7 @@ def populate(registry_url: str, **options: Any) -> None:
     started = time.monotonic()
     names = _push(str(_with_login(endpoint)), population, tls)
     click.echo(
-        f"{len(names)} images in {endpoint.name} after {time.monotonic() - started:.1f} s. Run next:\n"
+        f"{len(names)} images are in {endpoint.name} after {time.monotonic() - started:.1f} s. Run next:\n"
     )
     patterns = group_patterns(population)
     click.echo(
@@ -122,18 +122,18 @@ def populate(registry_url: str, **options: Any) -> None:
 
 
 def _push(url: str, population: Population, tls: Tls) -> list[str]:
-    """Push with a progress bar; RunError where the registry does not take it."""
+    """Pushes the images with a progress bar. Raises `RunError` if the registry does not accept them."""
     try:
         with _bar(population) as progress:
             return asyncio.run(push_images(url, population, progress=progress, tls=tls.context()))
     except PushRefused as error:
-        raise RunError(f"the registry refuses the push: {error}") from None
+        raise RunError(f"the registry refused the push: {error}") from None
     except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
         raise RunError(f"cannot push: {explain(error, URL(url))}") from None
 
 
 def _with_login(endpoint: Endpoint) -> URL:
-    """The URL with the user's own login, from the Docker configuration."""
+    """Returns the URL with the user's login from the Docker configuration."""
     url = URL(endpoint.url)
     try:
         login = asyncio.run(Credentials.from_environment(os.environ).login_for(url))
@@ -149,35 +149,45 @@ def _with_login(endpoint: Endpoint) -> URL:
     type=click.Choice([EMBEDDED, DISTRIBUTION]),
     default=EMBEDDED,
     show_default=True,
-    help="The lab's own cache, which answers as Ociregistry does, or docker-registry as a proxy.",
+    help="embedded: the lab's own cache, which answers as Ociregistry does. distribution: docker-registry as a proxy.",
 )
 @click.option(
     "--upstream",
     type=click.Choice([CRANE, DISTRIBUTION]),
     default=CRANE,
     show_default=True,
-    help="crane's registry, in memory, or docker-registry.",
+    help="crane: crane's registry, in memory. distribution: docker-registry.",
 )
 @click.option(
-    "--cache-port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Default: a free one."
+    "--cache-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="PORT",
+    help="Port of the cache.  [default: a free one]",
 )
 @click.option(
-    "--upstream-port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Default: a free one."
+    "--upstream-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="PORT",
+    help="Port of the upstream.  [default: a free one]",
 )
-@click.option("--latency", metavar="MS", help="Embedded cache: added to each answer.")
-@click.option("--bandwidth", metavar="BYTES/S", help="Embedded cache: for all clients together.")
+@click.option("--latency", metavar="MS", help="Embedded cache: delay each answer by this time.")
 @click.option(
-    "--max-concurrent", metavar="N", help="Embedded cache: so many requests at a time, the others wait."
+    "--bandwidth", metavar="BYTES/S", help="Embedded cache: limit the bandwidth of all clients together."
+)
+@click.option(
+    "--max-concurrent", metavar="N", help="Embedded cache: serve at most N requests at a time. Others wait."
 )
 @click.option(
     "--fault",
     multiple=True,
     metavar="NAME[:RATE]",
-    help="Embedded cache: 500, 503, 429, reset, hang, truncate, corrupt …, after manifest- or blob-; "
-    "RATE 0.1, 10% or 2x (the first two); may be repeated.",
+    help="Embedded cache: answer with a fault: 500, 503, 429, reset, hang, truncate, corrupt … For manifests or blobs "
+    "only: manifest-500, blob-500. RATE is 0.1, 10% or 2x (the first two answers). Repeatable.",
 )
 @click.option(
-    "--allow-delete", is_flag=True, help="Embedded cache: OCI deletes work, so that a client can prune."
+    "--allow-delete", is_flag=True, help="Embedded cache: allow OCI deletes, so that clients can prune."
 )
 @_population_options
 @click.argument("driver_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS]")
@@ -189,9 +199,9 @@ def lab(
     driver_options: tuple[str, ...],
     **options: Any,
 ) -> int:
-    """Start an upstream with images and a pull-through cache on this machine, loopback only, to try things in.
+    """Start an upstream with images and a pull-through cache on this machine, to try things out. Loopback only.
 
-    Stays until Ctrl-C; `ocidriver lab -- OPTIONS` instead runs the load test against it and ends.
+    The lab runs until Ctrl-C. `ocidriver lab -- OPTIONS` instead runs the load test against it and then ends.
     """
     population = _population(options)
     cache_options = _cache_options(kind, options)
@@ -213,15 +223,18 @@ def _cache_options(kind: str, options: dict[str, Any]) -> list[str]:
         *(["--allow-delete"] if options["allow_delete"] else []),
     ]  # fmt: skip
     if given and kind != EMBEDDED:
-        raise click.UsageError(f"{given[0]} is for the embedded cache only")
+        raise click.UsageError(
+            f"{given[0]} works only with the embedded cache; leave it out, or use --cache embedded"
+        )
     return given
 
 
 @contextmanager
 def _ended_in_order(interrupted: int) -> Iterator[None]:
-    """A signal that would end Python on the spot leaves the block instead: servers are stopped, folders removed.
+    """Makes a signal leave the block in order: servers are stopped and folders removed.
 
-    Ctrl-C does so with the exit status `interrupted`.
+    Without this, SIGTERM and SIGHUP would end Python at once. The exit status of Ctrl-C is `interrupted`.
+    Raises `RunError` if a server is missing or failed.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
@@ -240,7 +253,7 @@ def _ended_in_order(interrupted: int) -> Iterator[None]:
 
 def _tell(scene: Scene, kind: str, population: Population) -> None:
     where = (
-        "the lab's own, which answers as Ociregistry does"
+        "the lab's own cache, which answers as Ociregistry does"
         if kind == EMBEDDED
         else "docker-registry as a proxy"
     )

@@ -1,9 +1,9 @@
-"""A demonstration: the real load test against a cache on this machine, for half a minute.
+"""The demonstration: a real load test of a cache on this machine, for half a minute.
 
     python -m lib.lab.demo [FOLDER]
 
-Starts an upstream with freshly made images and a docker-registry in proxy mode, or the lab's own cache where there is
-none, runs ocidriver.py with three patterns, and ends everything it started, whatever ends it.
+Starts an upstream with new images and a cache: docker-registry as a proxy or, if that is not installed, the lab's own.
+Runs ocidriver.py with three patterns. Stops everything that it started, also after a signal or an error.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ HEADER = "\t".join(
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"))
-@click.option("--iteration-seconds", type=float, default=5.0, show_default=True, help="Length of a step.")
 @click.option(
-    "--tally-seconds", type=float, default=3.0, show_default=True, help="A metrics line every so often."
+    "--iteration-seconds", type=float, default=5.0, show_default=True, help="Length of a step in seconds."
+)
+@click.option(
+    "--tally-seconds", type=float, default=3.0, show_default=True, help="Seconds between two metrics lines."
 )
 def main(folder: Path, iteration_seconds: float, tally_seconds: float) -> None:
-    """Load-test a cache on this machine; the files of the run go to FOLDER."""
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # also where a script started it in the background
+    """Run a load test of a cache on this machine. The files of the run go to FOLDER."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also if a script started it in the background
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
@@ -72,39 +72,39 @@ def main(folder: Path, iteration_seconds: float, tally_seconds: float) -> None:
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    """A signal that would end Python on the spot ends it in order: servers are stopped, folders removed."""
+    """Handles a signal that would end Python at once: stops the servers and removes their folders first."""
     sys.exit(128 + number)
 
 
 @contextmanager
 def _scene() -> Iterator[Scene]:
-    """Upstream, images and cache, while the block lasts."""
+    """Runs upstream and cache, with images, while the block lasts."""
     with upstream_server(CRANE) as upstream:
         names = asyncio.run(populate(upstream.url, POPULATION))
-        click.echo(f"Upstream: crane registry serve on {upstream.address}, {len(names)} fresh images")
+        click.echo(f"Upstream: crane registry serve on {upstream.address}, {len(names)} new images")
         kind, what = _available_cache()
         with cache_of(upstream, kind) as scene:
-            click.echo(f"Cache:    {what} on {scene.pullthrough}, pulling through from the upstream")
+            click.echo(f"Cache:    {what} on {scene.pullthrough}, pulls through from the upstream")
             yield scene
 
 
 def _available_cache() -> tuple[str, str]:
-    """docker-registry where it is installed, else the lab's own cache."""
+    """Returns (kind, description) of docker-registry if it is installed, else of the lab's own cache."""
     try:
         find_docker_registry()
     except ServerMissing as missing:
-        return EMBEDDED, f"{missing};\n          so it is the lab's own"
+        return EMBEDDED, f"{missing};\n          using the lab's own cache"
     return DISTRIBUTION, "docker-registry"
 
 
 def command_line(scene: Scene, folder: Path, options: list[str]) -> list[str]:
-    """The driver's arguments, as a user would type them."""
+    """Returns the driver's arguments, as a user would type them."""
     files = (word for kind, name in OUTPUTS.items() for word in (f"--{kind}-file", str(folder / name)))
     return [*scene.arguments(group_patterns(POPULATION)), *options, *files]
 
 
 def _drive(scene: Scene, folder: Path, options: list[str]) -> int:
-    """Runs the driver, shows its metrics lines as they come, then what to make of them. Gives its exit status."""
+    """Runs the driver, prints its metrics lines as they come and the result. Returns the driver's exit status."""
     arguments = command_line(scene, folder, options)
     click.echo(f"\n{shlex.join(['./ocidriver.py', *arguments])}\n\n{HEADER}")
     for name in OUTPUTS.values():
@@ -120,7 +120,7 @@ def _drive(scene: Scene, folder: Path, options: list[str]) -> int:
 
 @contextmanager
 def _process(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a process group of its own, ended in order when the block is left early."""
+    """Starts a child in its own process group. Stops it if the block ends early: SIGTERM, later SIGKILL."""
     process = subprocess.Popen(  # noqa: S603 - this project's own commands, no shell
         argv, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM)
     )
@@ -138,7 +138,7 @@ def _process(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def _followed(path: Path) -> Iterator[None]:
-    """Prints what is written to the file while the block lasts, and the rest at its end."""
+    """Prints what is written to the file while the block lasts, and what is left at its end."""
     ended = threading.Event()
     follower = threading.Thread(target=_follow, args=(path, ended), daemon=True)
     follower.start()
@@ -161,7 +161,7 @@ def _follow(path: Path, ended: threading.Event) -> None:
 
 
 def _tell(folder: Path) -> None:
-    """Where the files are, and three lines on what they say."""
+    """Prints where the files are, and three lines on the result."""
     click.echo("")
     for kind, name in OUTPUTS.items():
         if (folder / name).exists():
@@ -172,16 +172,16 @@ def _tell(folder: Path) -> None:
 
 
 def reading(summary: Summary) -> list[str]:
-    """Three lines on a summary: how much, what a cold pull costs against a warm one, how the rate grew."""
+    """Returns three lines on a summary: the totals, cold against warm pulls, and the rate by workers."""
     all_pulls, first, repeat = (summary.latency(group) for group in GROUPS)
     steps = [f"{each.workers}: {each.rate:.1f}" for each in summary.steps if each.direction == "up"]
-    limit = ". The client's own work was the limit." if summary.limited_by == "client" else "."
+    limit = ". The CPU of this machine was the limit." if summary.limited_by == "client" else "."
     return [
-        f"{summary.pulled} pulls in {summary.elapsed_seconds:.0f} s, {summary.failed} failed; half of them"
-        f" took up to {_ms(all_pulls, 'p50')}, 99 % up to {_ms(all_pulls, 'p99')}.",
-        f"The first pull of an image took {_ms(first, 'p50')} (median; the cache had to fetch it),"
-        f" every other {_ms(repeat, 'p50')}.",
-        f"Pulls a second by workers: {', '.join(steps)}{limit}",
+        f"{summary.pulled} pulls in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the pulls"
+        f" took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",
+        f"First pulls of an image, which the cache had to fetch, took {_ms(first, 'p50')} (median);"
+        f" all others {_ms(repeat, 'p50')}.",
+        f"Pulls per second by workers: {', '.join(steps)}{limit}",
     ]
 
 

@@ -1,10 +1,10 @@
-"""The names of faults: one grammar for every server and client that breaks on purpose.
+"""The names of faults: one grammar for all test servers and clients that fail on purpose.
 
     [PLACE-]WHAT[-BODY][-after][-xN][:RATE]
 
 | part | values | meaning |
 | --- | --- | --- |
-| PLACE | ping, manifest, blob, config, delete, token | the requests that are hit; without it, all |
+| PLACE | ping, manifest, blob, config, delete, token | the requests that get the fault; without it, all |
 | WHAT | a status, 400 to 599 | the answer has this status |
 | | hang, silent | no answer comes |
 | | reset, close | the connection ends before the answer: with a TCP reset, or in an orderly way |
@@ -15,7 +15,7 @@
 | | short, empty | the body is complete for HTTP, but lacks its end, or all of it |
 | | html, text, halfjson, strange, schemaone, noplatform | the body is complete, but is not such an image |
 | | killed, died | the whole server goes away: in the middle of the answer, or before it |
-| | tls, tls-name | the whole server has a certificate that nobody trusts, or one for another name |
+| | tls, tls-name | the whole server has an untrusted certificate, or one for another name |
 | | ok, slow, retry | a client pulls well: at once, after a while, after a retry |
 | | refused, flood, signal, litter | a client fails: in a line, in 3 MB, by a signal, with a file left behind |
 | | stubborn, gate | a client ignores signals; waits until the test lets it go on |
@@ -27,8 +27,8 @@
 | :RATE | 0.1, 10% | this share of the answers |
 | | 2x | only the first two answers |
 
-A name with `-xN` can stand in the name of an image, where a colon cannot. No server can do everything: a `Repertoire`
-says what one can do, and `Repertoire.parse` refuses every other name.
+An image's name can contain a fault with `-xN`, as that has no colon. Each server can make only some of the faults: a
+`Repertoire` describes them, and `Repertoire.parse` refuses all others.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault as its name describes it: `what` is a status or a kind; without a `place` it hits every request.
+    """A parsed fault. `what` is a status or a kind. `place` is the request that gets it; None means every request.
 
-    It strikes always, at a `rate` (0 to 1), or only the `first` times. `body` and `after` go with a status.
+    The fault happens always, at a `rate` (0 to 1), or only the `first` times. `body` and `after` need a status.
     """
 
     what: str
@@ -61,16 +61,16 @@ class Fault:
 
     @property
     def status(self) -> int | None:
-        """The status, if that is what is wrong."""
+        """The status of the answer, if the fault is a status."""
         return int(self.what) if self.what.isdigit() else None
 
 
 @dataclass(frozen=True)
 class Repertoire:
-    """The faults that one server or client can make; `usage` describes them in an error message.
+    """The faults that one server or client can make. `usage` describes them in an error message.
 
-    `alone` are kinds that take no place and no modifier. Statuses are possible wherever there are `places`.
-    `everywhere`: the place may be left out. `rates`: `:RATE` is possible; without it, `-xN` and `-after` are.
+    `alone` are kinds without a place and modifiers. Every place can have a status. `everywhere`: the place may be left
+    out. `rates`: `:RATE` is allowed; without `rates`, `-xN` and `-after` are allowed instead.
     """
 
     usage: str
@@ -82,7 +82,7 @@ class Repertoire:
     rates: bool = False
 
     def parse(self, text: str) -> Fault:
-        """Raises ValueError for a name that is not in the repertoire."""
+        """Parses a fault. Raises `ValueError` if the repertoire does not have it."""
         if text in self.alone:
             return Fault(text)
         found = _NAME.fullmatch(text)
@@ -90,7 +90,7 @@ class Repertoire:
             raise ValueError(f"{text!r} is not a fault; use {self.usage}")
         rate = float(found["rate"]) / (100 if found["percent"] else 1) if found["rate"] else 1.0
         if rate > 1:
-            raise ValueError(f"the rate in {text!r} is over 1; use a share such as 0.1 or 10%")
+            raise ValueError(f"the rate in {text!r} is more than 1; use a share such as 0.1 or 10%")
         first = found["times"] or found["first"]
         return Fault(
             what=found["status"] or found["kind"],

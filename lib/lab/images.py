@@ -1,7 +1,7 @@
-"""Randomised OCI images, made from a seed: pure values and byte streams, no network.
+"""Makes random OCI images from a seed, without any network.
 
-Nothing here depends on what was made before: each image comes from a generator of its own. So any of them can
-be made alone and in any order, and a larger population holds the images of a smaller one.
+Each image has its own random generator. So images can be made one at a time and in any order, and a larger population
+contains the images of a smaller one.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 DEFAULT_PLATFORM = "linux/amd64"
 CHUNK = 256 * 1024
 STORED_FROM = 1024 * 1024
-"""From this size on a file is stored, not deflated: random bytes do not shrink, and it is many times as fast."""
+"""Files of at least this many bytes are stored, not deflated: that is faster, and random bytes do not shrink."""
 
 MAX_GROUPS = 9999
 MAX_IMAGES = len(ADJECTIVES) * len(NOUNS)
 MAX_LAYER_SIZE = 8 * 1024**3 - 1
-"""What the size field of a tar header can say."""
+"""The largest size, in bytes, that fits into the size field of a tar header."""
 
 Json = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Population:
-    """What to make. `images` are those of one group; a tag is an image of its own.
+    """Describes the images to make: `images` per group, each with `tags` tags. Each tag is a different image.
 
-    `layer_size` is the size in bytes of the random file that a layer holds; its blob is a little bigger, by
-    2 KB at most plus 5 bytes for every 32 KiB. The first `shared_layers` (a fraction, 0 to 1) of an image's
-    layers are the same in all images. Without `platforms` an image is a plain manifest, with them an index of
-    one manifest each.
+    `layer_size` is the size of the random file in a layer, in bytes. Its blob is larger by at most 2 KB plus 5 bytes
+    for each 32 KiB. The first `shared_layers` (a fraction, 0 to 1) of an image's layers are the same in all images.
+    With `platforms`, an image is an index with a manifest for each; without, it is a single manifest.
+    Raises `ValueError` if a value is out of range.
     """
 
     groups: int = 10
@@ -65,7 +65,7 @@ class Population:
 
     @property
     def shared(self) -> int:
-        """How many layers of an image are the same in all images."""
+        """The number of layers of an image that are the same in all images."""
         return round(self.layers * self.shared_layers)
 
 
@@ -75,7 +75,7 @@ def _check(name: str, value: float, low: float, high: float) -> None:
 
 
 def image_names(population: Population) -> list[str]:
-    """`repository:tag` of every image, group by group: `brave-otter-0001:v3.7`."""
+    """Returns `repository:tag` of every image, group by group: `brave-otter-0001:v3.7`."""
     return [name for group in range(1, population.groups + 1) for name in _group_names(population, group)]
 
 
@@ -90,7 +90,7 @@ def _group_names(population: Population, group: int) -> Iterator[str]:
 
 
 def _repositories(population: Population, group: int) -> list[str]:
-    """Distinct names; drawn one by one, so that asking for more images keeps the first ones as they are."""
+    """Returns distinct names. A larger number of images begins with the same names, as they are drawn one by one."""
     rng = _generator(population, f"group {group}")
     names: dict[str, None] = {}
     while len(names) < population.images:
@@ -99,13 +99,13 @@ def _repositories(population: Population, group: int) -> list[str]:
 
 
 def _generator(population: Population, purpose: str) -> random.Random:
-    """Python's own seeding by text, which is the same in every process and version."""
+    """Returns a random generator seeded by text. It is the same in every process and version of Python."""
     return random.Random(f"{population.seed}/{purpose}")  # noqa: S311 - reproducible, not secret
 
 
 @dataclass
 class Layer:
-    """One tar.gz layer with one file of random bytes. Its digests are known once `chunks` ran to its end."""
+    """A tar.gz layer with one file of random bytes. Its digests and `blob_size` are set when `chunks` has ended."""
 
     seed: str
     size: int
@@ -115,7 +115,7 @@ class Layer:
     blob_size: int = field(default=0, init=False)
 
     def chunks(self) -> Iterator[bytes]:
-        """The blob in pieces of a few hundred KiB, the same each time."""
+        """Yields the blob in pieces of a few hundred KiB, the same each time."""
         packer = zlib.compressobj(0 if self.size >= STORED_FROM else 1, zlib.DEFLATED, 31)
         blob, content, length = hashlib.sha256(), hashlib.sha256(), 0
         for piece in self._tar():
@@ -142,7 +142,7 @@ class Layer:
 
 
 def layers_of(population: Population, name: str, platform: str) -> list[Layer]:
-    """An image's layers, the shared ones first, as base layers are."""
+    """Returns the layers of an image, the shared ones first, like base layers."""
     seeds = [
         f"{population.seed}/shared/{number}"
         if number < population.shared
@@ -155,12 +155,12 @@ def layers_of(population: Population, name: str, platform: str) -> list[Layer]:
 
 
 def platform_json(platform: str) -> Json:
-    """`linux/arm/v7` as OCI writes it."""
+    """Returns a platform such as `linux/arm/v7` as OCI's platform object."""
     return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
 
 
 def config_json(name: str, platform: str, layers: list[Layer]) -> bytes:
-    """The image configuration; it holds the image's name, so no two images are the same."""
+    """Returns the image configuration. It contains the image's name, so that no two images are the same."""
     return _json(
         platform_json(platform)
         | {
@@ -173,7 +173,7 @@ def config_json(name: str, platform: str, layers: list[Layer]) -> bytes:
 
 
 def manifest_json(config: bytes, layers: list[Layer]) -> bytes:
-    """The manifest of one platform."""
+    """Returns the manifest of one platform."""
     return _json(
         {
             "schemaVersion": 2,
@@ -187,7 +187,7 @@ def manifest_json(config: bytes, layers: list[Layer]) -> bytes:
 
 
 def index_json(manifests: dict[str, bytes]) -> bytes:
-    """The index over the manifests, keyed by platform."""
+    """Returns the index of the manifests, which are given by platform."""
     entries = [
         descriptor(MANIFEST_TYPE, body) | {"platform": platform_json(platform)}
         for platform, body in manifests.items()
@@ -196,12 +196,12 @@ def index_json(manifests: dict[str, bytes]) -> bytes:
 
 
 def descriptor(media_type: str, body: bytes) -> Json:
-    """How a manifest refers to `body`."""
+    """Returns the OCI descriptor of `body`."""
     return {"mediaType": media_type, "digest": digest_of(body), "size": len(body)}
 
 
 def digest_of(body: bytes) -> str:
-    """The name that registries give to `body`."""
+    """Returns the digest of `body`: `sha256:` and 64 hexadecimal digits."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 

@@ -1,8 +1,8 @@
-"""A registry that answers from memory, as cheaply as can be: what is left is the clients' own work.
+"""A registry that answers from memory with very little CPU, so that mostly the work of the clients is measured.
 
     python -m lib.lab.memory_registry --listen 127.0.0.1:0 [--images 100] [--layers 5] [--layer-size 2KiB]
 
-Every answer is made once, at the start. It has a catalog and tags, and takes no pushes.
+It makes all answers once, at the start. It has a catalog and tags, and refuses pushes.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from .images import (
 _OCTETS = "application/octet-stream"
 _JSON = "application/json"
 _HEAD_LIMIT = 64 * 1024
-# The first byte of a TLS hello. Both clients try https first and lose time where nobody refuses it.
+# The first byte of a TLS hello. The clients try https first, and lose time if it is not refused.
 _TLS_HELLO = 0x16
 
 Answer = tuple[bytes, bytes]
-"""Head and body."""
+"""The head and the body of an answer."""
 
 
 def answer(status: str, content_type: str, body: bytes, digest: str = "") -> Answer:
-    """One HTTP/1.1 answer."""
+    """Returns an HTTP/1.1 answer."""
     lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     if digest:
         lines.append(f"Docker-Content-Digest: {digest}")
@@ -51,7 +51,7 @@ NO_HTTP = b"HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
 
 def answers(population: Population) -> dict[str, Answer]:
-    """What is served, by path."""
+    """Returns all answers by path."""
     found = {"/v2/": answer("200 OK", _JSON, b"{}")}
     tags: dict[str, list[str]] = {}
     for name in image_names(population):
@@ -80,7 +80,7 @@ def _image(population: Population, name: str, path: str, tag: str) -> dict[str, 
 
 
 class Connection(asyncio.Protocol):
-    """Serves requests without a body, one after the other."""
+    """Answers requests, which must have no body, one after the other."""
 
     def __init__(self, served: dict[str, Answer]) -> None:
         self._served = served
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(host: str, port: int, population: Population) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serves the images until SIGTERM or SIGINT."""
     served, ended = answers(population), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -126,7 +126,7 @@ async def serve(host: str, port: int, population: Population) -> None:
 @click.option("--layers", type=click.IntRange(1, 127), default=5, show_default=True)
 @click.option("--layer-size", type=Size(), default="2KiB", show_default=True)
 def main(listen: str, images: int, layers: int, layer_size: int) -> None:
-    """Serve randomised images from memory."""
+    """Serve random images from memory."""
     host, _, port = listen.rpartition(":")
     population = Population(groups=1, images=images, layers=layers, layer_size=layer_size)
     asyncio.run(serve(host, int(port), population))

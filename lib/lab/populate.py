@@ -1,7 +1,7 @@
-"""Pushes randomised images to a registry over HTTP.
+"""Pushes random images to a registry over HTTP.
 
-One event loop pushes several images at a time, in constant memory: layers above `WHOLE_UP_TO` are made while
-they are sent. What the registry has already is left alone, so an interrupted run can simply be started again.
+One event loop pushes several images at a time in constant memory: layers above `WHOLE_UP_TO` bytes are generated while
+they are sent. Images that the registry already has are skipped, so an interrupted run can be started again.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ ATTEMPTS = 4
 ACCEPTED_TYPES = f"{INDEX_TYPE}, {MANIFEST_TYPE}"
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images done and of all."""
+"""Called with the number of images that are done, and the number of all images."""
 
 
 class PushRefused(Exception):
-    """The registry answered a push with an error; the message names the request and the answer."""
+    """The registry answered a push with an error. The message names the request and the answer."""
 
     def __init__(self, method: str, path: str, status: int, text: str) -> None:
         super().__init__(f"{method} {path}: HTTP {status} {' '.join(text.split())[:200]}".rstrip())
@@ -54,9 +54,10 @@ async def populate(
     progress: Progress | None = None,
     tls: ssl.SSLContext | bool = True,
 ) -> list[str]:
-    """Pushes what `registry_url` lacks of `population`; gives the names of all its images, `repository:tag`.
+    """Pushes the images of `population` that the registry lacks. Returns the names of all images, `repository:tag`.
 
-    The URL is `host:port` (http) or has a scheme, and may hold `user:password@`; `tls` as for `open_session`.
+    The URL is `host:port` (http) or has a scheme. It may contain `user:password@`. `tls` is aiohttp's `ssl` argument.
+    Raises `PushRefused`, `OSError`, `aiohttp.ClientError` or `asyncio.TimeoutError` if retries do not help.
     """
     names = image_names(population)
     base, headers = _base_and_headers(registry_url)
@@ -77,7 +78,7 @@ def _base_and_headers(registry_url: str) -> tuple[URL, dict[str, str]]:
 
 
 async def _run_all(pusher: _Pusher, names: list[str], concurrency: int, progress: Progress) -> None:
-    """Pushes all images, `concurrency` at a time; the first error ends the others."""
+    """Pushes all images, `concurrency` at a time. The first error cancels the others."""
     queue, done = iter(names), 0
 
     async def work(queue: Iterator[str]) -> None:
@@ -97,7 +98,7 @@ async def _run_all(pusher: _Pusher, names: list[str], concurrency: int, progress
 
 
 def _worth_retrying(error: BaseException) -> bool:
-    """Lost connections, and answers that a busy server gives."""
+    """Returns whether a retry may succeed: after a lost connection, and after status 429 or 5xx."""
     if isinstance(error, PushRefused):
         return error.status == 429 or error.status >= 500
     return isinstance(
@@ -106,7 +107,7 @@ def _worth_retrying(error: BaseException) -> bool:
 
 
 class _Pusher:
-    """Pushes images of one population into one registry, over one session."""
+    """Pushes images of one population to one registry, over one session."""
 
     def __init__(self, session: aiohttp.ClientSession, base: URL, population: Population) -> None:
         self._session = session
@@ -116,7 +117,7 @@ class _Pusher:
         self._shared_lock = asyncio.Lock()
 
     async def push_with_retries(self, name: str) -> None:
-        """Pushes an image unless it is there; again after a passing failure, as pushing is idempotent."""
+        """Pushes an image unless the registry has it. Retries after a temporary failure, as pushing is idempotent."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_exponential(multiplier=0.2, max=3),
@@ -142,7 +143,7 @@ class _Pusher:
         await self._put_manifest(repository, tag, INDEX_TYPE, index_json(manifests))
 
     async def _push_platform(self, name: str, platform: str) -> bytes:
-        """Pushes the blobs of one platform's image; gives its manifest."""
+        """Pushes the blobs of one platform's image. Returns its manifest."""
         repository = name.split(":")[0]
         layers = [
             await self._push_shared(repository, layer)
@@ -155,7 +156,7 @@ class _Pusher:
         return manifest_json(config, layers)
 
     async def _push_shared(self, repository: str, layer: Layer) -> Layer:
-        """Pushes a layer that other images have too: once; then it is mounted, where the server can do that."""
+        """Pushes a shared layer the first time. Later, mounts it if the registry can do that, else pushes it again."""
         async with self._shared_lock:
             if layer.seed not in self._shared:
                 self._shared[layer.seed] = repository, await self._push_layer(repository, layer)
@@ -166,9 +167,9 @@ class _Pusher:
         return known
 
     async def _mounted(self, repository: str, digest: str, home: str) -> bool:
-        """Whether the blob is in the repository now.
+        """Mounts a blob from the repository `home`. Returns whether the blob is in the repository now.
 
-        HEAD comes first: some registries keep one pool of blobs for all repositories and cannot mount.
+        Sends HEAD first: some registries store the blobs of all repositories together and cannot mount.
         """
         blob = self._base / repository / "blobs" / digest
         async with self._session.head(blob) as answer:
@@ -188,7 +189,7 @@ class _Pusher:
         await self._finish_upload(location, digest_of(body), body)
 
     async def _push_stream(self, repository: str, layer: Layer) -> None:
-        """Makes the layer while it is sent; its digest is known at the end."""
+        """Generates the layer while it is sent. Its digest is known at the end."""
         location = await self._begin_upload(repository, {})
         headers = {"Content-Type": "application/octet-stream"}
         async with self._session.patch(location, data=_stream(layer), headers=headers) as answer:
@@ -197,7 +198,7 @@ class _Pusher:
         await self._finish_upload(location, layer.digest, b"")
 
     async def _begin_upload(self, repository: str, query: dict[str, str]) -> URL:
-        """Where to send a blob; an empty URL when a mount made that needless."""
+        """Returns the URL to send a blob to, or an empty URL if a mount has made the blob available."""
         url = (self._base / repository / "blobs" / "uploads" / "").with_query(query)
         async with self._session.post(url) as answer:
             await _expect(answer, 201, 202)
@@ -211,7 +212,7 @@ class _Pusher:
             await _expect(answer, 201)
 
     def _location(self, answer: aiohttp.ClientResponse, asked: URL) -> URL:
-        """The upload's next URL: relative or absolute, and to be used as it is, its encoding included."""
+        """Returns the upload's next URL. `Location` may be relative or absolute; its encoding must not change."""
         return asked.join(URL(answer.headers.get("Location", str(asked)), encoded=True))
 
     async def _has(self, repository: str, reference: str) -> bool:

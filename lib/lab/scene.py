@@ -1,4 +1,4 @@
-"""A whole lab: an upstream with images and a pull-through cache of it, and what a driver has to be told of them."""
+"""A lab: an upstream with images and a pull-through cache of it, and the driver's options for them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LAYOUTS = {EMBEDDED: "ociregistry", DISTRIBUTION: "distribution"}
 
 @dataclass(frozen=True)
 class Scene:
-    """What a driver is to measure: addresses (`host:port`), and how the server under test names upstream images."""
+    """The servers of a lab: their addresses (`host:port`), and the layout of the server under test."""
 
     upstream: str
     pullthrough: str
     layout: str
 
     def arguments(self, patterns: Sequence[str] = ()) -> list[str]:
-        """The driver's options for it, as a user would type them. The default layout needs no mention."""
+        """Returns the driver's options, as a user would type them. Leaves out the default layout."""
         return [
             *("--pullthrough-url", self.pullthrough),
             *("--registry-url", self.upstream),
@@ -33,18 +33,18 @@ class Scene:
 
 
 def group_patterns(population: Population, most: int = 10) -> list[str]:
-    """`-0001`, `-0002` …: one for each group of images, disjoint."""
+    """Returns a pattern for each group of images, at most `most`: `-0001`, `-0002` …"""
     return [f"-{group:04d}" for group in range(1, min(population.groups, most) + 1)]
 
 
 def upstream_server(kind: str, port: int = 0) -> AbstractContextManager[Server]:
-    """An empty upstream: `crane` (in memory) or `distribution`."""
+    """Runs an empty upstream: `crane` (in memory) or `distribution`."""
     return crane_registry(port=port) if kind == CRANE else docker_registry(port=port)
 
 
 @contextmanager
 def cache_of(upstream: Server, kind: str, *, port: int = 0, options: Sequence[str] = ()) -> Iterator[Scene]:
-    """A pull-through cache of the upstream: `embedded`, with its own `options`, or `distribution`."""
+    """Runs a pull-through cache of the upstream: `embedded`, with its own `options`, or `distribution`."""
     with _cache(upstream, kind, port, options) as cache:
         yield Scene(upstream.address, cache.address, LAYOUTS[kind])
 

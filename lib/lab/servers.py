@@ -1,9 +1,9 @@
-"""Registries for the lab: each a real server process on a free loopback port, for as long as a `with` block lasts.
+"""Registries for the lab: each is a server process on a free loopback port, which runs while a `with` block lasts.
 
-The servers choose their port themselves (port 0) and tell it in their log, so that nothing can take a port
-between its choice and its use. A server is ended and its temporary folder removed however the block ends; should
-this process be killed outright, the kernel ends the server. That tie is to the thread that started the server:
-start them from a thread that outlives them, and not from inside a running event loop: sh would tie them to it.
+The servers choose a free port themselves (port 0) and write it to their log. So no other process can take the port in
+between. At the end of the block, the server is stopped and its temporary folder removed. If this process is killed, the
+kernel kills the server. The kernel does so when the thread that started the server ends: start servers from a thread
+that outlives them. Do not start them inside a running event loop, because sh would tie them to it.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ Argv = Callable[[Path], list[str]]
 
 
 class ServerMissing(Exception):
-    """A server's program is not on this machine; the message says what to install."""
+    """A server's program is not installed. The message says what to install."""
 
 
 class ServerFailed(Exception):
-    """A server ended, or did not answer, before it was ready; the message holds the end of its log."""
+    """A server ended, or did not answer, before it was ready. The message contains a line of its log."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running registry. `log_path` receives all it prints, for docker-registry its access log too."""
+    """A running registry. `log_path` receives all its output; for docker-registry, also its access log."""
 
     url: str
     pid: int
@@ -58,13 +58,13 @@ class Server:
 
     @property
     def address(self) -> str:
-        """`host:port`, as image references want it."""
+        """`host:port`, as in an image reference."""
         return urlsplit(self.url).netloc
 
 
 @contextmanager
 def crane_registry(*, port: int = 0) -> Iterator[Server]:
-    """An in-memory registry with catalog, tags and deletes: `crane registry serve`."""
+    """Runs `crane registry serve`: a registry in memory with catalog, tags and deletes."""
     crane = find_program("crane", hint="run `make setup`, or put crane on PATH")
     with _server(lambda _data: [crane, "registry", "serve", "--address", f"127.0.0.1:{port}"]) as server:
         yield server
@@ -72,7 +72,10 @@ def crane_registry(*, port: int = 0) -> Iterator[Server]:
 
 @contextmanager
 def memory_registry(images: int, layers: int, layer_size: int) -> Iterator[Server]:
-    """A registry with so many images that costs next to nothing (`python -m lib.lab.memory_registry`)."""
+    """Runs a registry that holds `images` images and needs very little CPU (`python -m lib.lab.memory_registry`).
+
+    `layer_size` is in bytes.
+    """
     options = [f"--images={images}", f"--layers={layers}", f"--layer-size={layer_size}"]
     with _server(lambda _data: [sys.executable, "-m", f"{__package__}.memory_registry", *options]) as server:
         yield server
@@ -80,7 +83,7 @@ def memory_registry(images: int, layers: int, layer_size: int) -> Iterator[Serve
 
 @contextmanager
 def lab_cache(upstream: str, *options: str, port: int = 0) -> Iterator[Server]:
-    """This project's own pull-through cache of `upstream` (host:port), `options` as `python -m lib.lab.cache` has."""
+    """Runs the lab's own cache of `upstream` (host:port). `options` are those of `python -m lib.lab.cache`."""
     module = f"{__package__}.cache"
 
     def argv(data: Path) -> list[str]:
@@ -93,7 +96,7 @@ def lab_cache(upstream: str, *options: str, port: int = 0) -> Iterator[Server]:
 
 @contextmanager
 def docker_registry_proxy(upstream: str, *, port: int = 0) -> Iterator[Server]:
-    """A docker-registry as a pull-through cache of `upstream`, which has to answer already."""
+    """Runs docker-registry as a pull-through cache of `upstream`, which must already answer."""
     url = upstream if "://" in upstream else f"http://{upstream}"
     with _docker_registry({"proxy": {"remoteurl": url}}, port) as server:
         yield server
@@ -107,8 +110,10 @@ def docker_registry(
     port: int = 0,
     more: Mapping[str, object] | None = None,
 ) -> Iterator[Server]:
-    """A docker-registry of its own. `htpasswd` is the text of a password file, its hashes bcrypt; `more` are further
-    sections of its configuration, or others in place of the usual ones."""
+    """Runs an empty docker-registry. `htpasswd` is the text of a password file with bcrypt hashes.
+
+    `more` adds or replaces sections of its configuration.
+    """
     with Scratch(PREFIX) as scratch:
         settings = dict(more or {})
         if htpasswd is not None:
@@ -120,7 +125,10 @@ def docker_registry(
 
 
 def find_program(*names: str, hint: str) -> str:
-    """The path of the first of `names` beside this Python or on PATH; `hint` says how to get it."""
+    """Returns the path of the first of `names` next to this Python or on PATH.
+
+    Raises `ServerMissing` if there is none. `hint` says how to install it.
+    """
     here = str(Path(sys.executable).parent)
     for name in names:
         path = shutil.which(name, path=here) or shutil.which(name)
@@ -130,7 +138,7 @@ def find_program(*names: str, hint: str) -> str:
 
 
 def find_docker_registry() -> str:
-    """The path of docker-registry, as Debian calls it, or registry, as it calls itself."""
+    """Returns the path of docker-registry (Debian's name) or registry (its own name). Raises `ServerMissing`."""
     return find_program("docker-registry", "registry", hint="apt-get install docker-registry")
 
 
@@ -148,7 +156,7 @@ def _docker_registry(settings: dict[str, object], port: int, *, delete: bool = F
 
 
 def registry_config(data: Path, port: int, *, delete: bool, **settings: object) -> str:
-    """docker-registry's YAML file, for versions 2 and 3; JSON is YAML, so no YAML library is needed."""
+    """Returns docker-registry's configuration for versions 2 and 3, as JSON. docker-registry reads it as YAML."""
     config: dict[str, object] = {
         "version": 0.1,
         "log": {"accesslog": {"disabled": False}},
@@ -160,7 +168,7 @@ def registry_config(data: Path, port: int, *, delete: bool, **settings: object) 
 
 @contextmanager
 def _server(argv: Argv) -> Iterator[Server]:
-    """Runs `argv(data folder)` until the block ends; the block begins when `/v2/` answers."""
+    """Runs `argv(data folder)` until the block ends. The block begins when `/v2/` answers. Raises `ServerFailed`."""
     with Scratch(PREFIX) as scratch:
         data, log_path = scratch.folder("data"), scratch.path / "server.log"
         with log_path.open("wb") as log:
@@ -173,7 +181,7 @@ def _server(argv: Argv) -> Iterator[Server]:
 
 
 def _launch(argv: list[str], log: BinaryIO) -> sh.RunningCommand:
-    """Starts a server in a session of its own: a Ctrl-C at the terminal is for its owner, who ends it later."""
+    """Starts a server in its own session, so that Ctrl-C at the terminal reaches only this process."""
     return sh.Command(argv[0])(
         *argv[1:],
         _bg=True,
@@ -188,15 +196,15 @@ def _launch(argv: list[str], log: BinaryIO) -> sh.RunningCommand:
 
 
 def _python_path() -> str:
-    """Where this package is found, for servers that are modules of it, whatever the current folder."""
+    """Returns a PYTHONPATH with this package, so that servers that are its modules start in any current folder."""
     here = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """What a child runs before its program: the kernel sends it the signal when its starter ends (Linux).
+    """Returns a `preexec_fn`: on Linux, the kernel sends the child this signal when the thread that started it ends.
 
-    The starter is the calling thread, not only the process.
+    Elsewhere, it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return lambda: None
@@ -212,7 +220,7 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
 
 
 def _wait_ready(process: sh.RunningCommand, log_path: Path) -> str:
-    """The server's URL, once it answers. One that ends first, or stays silent, is a `ServerFailed`."""
+    """Waits until the server answers and returns its URL. Raises `ServerFailed` if it ends first or takes too long."""
     retrying = Retrying(
         stop=stop_after_delay(READY_SECONDS), wait=wait_fixed(0.02), retry=retry_if_exception_type(OSError)
     )
@@ -223,7 +231,7 @@ def _wait_ready(process: sh.RunningCommand, log_path: Path) -> str:
 
 
 def _ready_url(process: sh.RunningCommand, log_path: Path) -> str:
-    """One attempt: an `OSError` means not yet."""
+    """Returns the server's URL. Raises `OSError` if it is not ready yet, `ServerFailed` if it has ended."""
     if not process.is_alive():
         raise ServerFailed(_failure("ended at once", log_path))
     found = LISTENING.search(log_path.read_bytes())
@@ -238,14 +246,14 @@ def _ready_url(process: sh.RunningCommand, log_path: Path) -> str:
 
 
 def _failure(what: str, log_path: Path) -> str:
-    """One line: the first of the log that tells of an error (usage and traces follow it), else the last."""
+    """Returns a message with one line of the log: the first that reports an error, else the last."""
     lines = log_path.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
     telling = [line for line in lines if TROUBLE.search(line)]
     return f"server {what}: {(telling or lines[-1:])[0]}"
 
 
 def _stop(process: sh.RunningCommand) -> None:
-    """Ends a server, by force when it does not go; returns when it is gone."""
+    """Stops a server and waits for its end. Kills it if SIGTERM does not end it in `STOP_SECONDS`."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if not process.is_alive():
             break

@@ -1,4 +1,4 @@
-"""The image list that a user gives in place of the upstream's catalog."""
+"""Parses the image list that a user gives in place of the upstream's catalog."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..names import split_reference
 
 
 class ImageListError(Exception):
-    """A line of an image list is no image; one line that names it by its number."""
+    """A line of an image list is not a valid image. The message is one line with the number of that line."""
 
 
 def parse_image_list(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(repository, tag or digest) for each image of a list, in its order, each once.
+    """Yields (repository, tag or digest) for each image of a list, in its order, without duplicates.
 
-    `#` begins a comment, blank lines are nothing. ImageListError names the number of a line that is no image.
+    `#` begins a comment; blank lines are skipped. Raises ImageListError for a line that is not a valid image.
     """
     seen: set[tuple[str, str]] = set()
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""What the workers will pull: listed by the upstream or given in a file, filtered, dealt, checked for overlaps."""
+"""Selects what the workers pull: lists the upstream or reads a file, filters, deals, and checks for shared images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..streams import STDOUT
 from .image_list import ImageListError, parse_image_list
 from .upstream import list_repositories
 
-_PAIRS_TOLD = 5
+# The driver warns about at most this many pairs of patterns by name.
+_PAIRS_SHOWN = 5
 
 # Repositories and their tags (or one digest), as the upstream or an image list gives them.
 Listing = Sequence[tuple[str, tuple[str, ...]]]
@@ -23,23 +24,23 @@ Listing = Sequence[tuple[str, tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the workers pull; `listed` counts the images before the filter."""
+    """The images of each worker; `listed` counts the images before the filter."""
 
     listed: int
     image_sets: tuple[ImageSet, ...]
 
     @property
     def images(self) -> list[Image]:
-        """Each image once, in the listing's order within each set."""
+        """All images without duplicates, in the listing's order within each set."""
         return list(dict.fromkeys(image for each in self.image_sets for image in each.images))
 
 
 def read_image_list(source: str) -> Listing:
-    """`--image-list`: one entry an image, in the file's order; what cannot be read is wrong usage."""
+    """Reads `--image-list`: one entry per image, in the file's order. Raises UsageError if it cannot be read."""
     try:
         if source == STDOUT:
             if sys.stdin is None:
-                raise UsageError("--image-list: stdin is closed")
+                raise UsageError("--image-list: stdin is closed; pipe the list into it, or name a file")
             return _parsed(sys.stdin)
         with open(source, encoding="utf-8") as file:
             return _parsed(file)
@@ -54,7 +55,7 @@ def _parsed(lines: Iterable[str]) -> Listing:
 
 
 def list_upstream(settings: Settings, connections: Connections) -> Listing:
-    """What the upstream's catalog holds. Raises RunError if it cannot be listed."""
+    """Lists the upstream's catalog. Raises RunError if it cannot be listed."""
     upstream = connections.registry(settings.registry.url)
     connections.log(f"listing the upstream {settings.registry.url}")
     try:
@@ -65,9 +66,9 @@ def list_upstream(settings: Settings, connections: Connections) -> Listing:
 
 
 def select(settings: Settings, repositories: Listing, connections: Connections) -> Selection:
-    """The images of this listing that pass the filter, one ImageSet per worker.
+    """Returns the images of this listing that pass the filter, one ImageSet per worker.
 
-    RunError where nothing is left to pull, for the whole test or for a worker; shared images are warned of.
+    Raises RunError if the test or a worker has no image to pull. Warns about images that workers share.
     """
     accept = compile_regex("--filter", settings.filter) if settings.filter is not None else None
     listed = sum(len(tags) for _, tags in repositories)
@@ -78,14 +79,14 @@ def select(settings: Settings, repositories: Listing, connections: Connections) 
     if not images:
         raise RunError(_nothing_left(settings, listed))
     selection = Selection(listed, tuple(_deal(settings, images)))
-    _tell_overlaps(selection.image_sets, connections)
+    _warn_of_overlaps(selection.image_sets, connections)
     return selection
 
 
 def _nothing_left(settings: Settings, listed: int) -> str:
     source = settings.image_list or settings.registry.url
     if listed:
-        return f"--filter '{settings.filter}' leaves none of the {listed} images of {source}"
+        return f"--filter '{settings.filter}' leaves none of the {listed} images of {source}; give another --filter"
     return f"{source} lists no images; push some, or name what to pull with --image-list"
 
 
@@ -95,11 +96,11 @@ def _deal(settings: Settings, images: list[Image]) -> list[ImageSet]:
     return by_patterns(images, settings.patterns, f"{settings.pullthrough.name}/{settings.registry.name}/")
 
 
-def _tell_overlaps(image_sets: Sequence[ImageSet], connections: Connections) -> None:
+def _warn_of_overlaps(image_sets: Sequence[ImageSet], connections: Connections) -> None:
     shared = overlaps(image_sets)
-    for (one, other), count in list(shared.items())[:_PAIRS_TOLD]:
+    for (one, other), count in list(shared.items())[:_PAIRS_SHOWN]:
         connections.caution(
-            f"the patterns '{one}' and '{other}' share images ({count}); who comes second pulls from the cache"
+            f"the patterns '{one}' and '{other}' share images ({count}); the second pull of each comes from the cache"
         )
-    if len(shared) > _PAIRS_TOLD:
-        connections.caution(f"so do {len(shared) - _PAIRS_TOLD} more pairs of patterns")
+    if len(shared) > _PAIRS_SHOWN:
+        connections.caution(f"{len(shared) - _PAIRS_SHOWN} more pairs of patterns share images")

@@ -1,4 +1,4 @@
-"""What the upstream holds: its repositories and their tags, from its catalog."""
+"""Lists the upstream's repositories and their tags, from its catalog."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ TAG_LIMIT: Final = 5_000_000
 _TAGS_BYTES: Final = 4 * MIB
 _CATALOG_BYTES: Final = 64 * MIB
 _NO_CATALOG: Final = frozenset({401, 403, 404, 405, 501})
+# At most this many log lines about skipped names of one kind.
 _LINES: Final = 20
-# A listing that takes long tells after so many seconds, again and again, how far it is.
-_TOLD_SECONDS: Final = 10.0
+# Seconds between two log lines about the progress of a long listing.
+_PROGRESS_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository with at least one tag; `tags` in the upstream's order, each once."""
+    """A repository with at least one tag; `tags` are in the upstream's order, without duplicates."""
 
     name: str
     tags: tuple[str, ...]
@@ -38,15 +39,15 @@ async def list_repositories(
     concurrency: int = 32,
     log: Log,
 ) -> list[Repository]:
-    """Every repository that has tags, by name, whatever order the server gives them in.
+    """Returns every repository that has tags, sorted by name.
 
-    What is left out (names and tags outside the grammar, repositories that are gone or refused) is logged, and so is
-    how far a long listing has come. RegistryError when there is no catalog, when the connection is lost for good, when
-    nothing can be listed, and at a million repositories or five million tags.
+    Logs what it skips (names and tags outside the grammar, repositories that are gone or refused), and the progress of
+    a long listing. Raises RegistryError if there is no catalog, if the connection is lost, if nothing can be listed,
+    or above a million repositories or five million tags.
     """
     names = await _names(registry, log)
     listing = _Listing(registry, log, len(names))
-    left = iter(names)  # one for all consumers
+    left = iter(names)  # all consumers share it
     await _run_all(listing.consume(left) for _ in range(max(1, min(concurrency, len(names)))))
     return listing.finished()
 
@@ -65,7 +66,8 @@ async def _names(registry: Registry, log: Log) -> list[str]:
             names.update(page)
             if len(names) > REPOSITORY_LIMIT:
                 raise RegistryError(
-                    f"{registry.host} lists more than {REPOSITORY_LIMIT} repositories: choose some with --image-list"
+                    f"{registry.host} lists more than {REPOSITORY_LIMIT} repositories: "
+                    "choose some with --image-list FILE"
                 )
     except RegistryError as error:
         if error.status in _NO_CATALOG:
@@ -83,14 +85,17 @@ def _without_catalog(registry: Registry, error: RegistryError) -> str:
 
 @dataclass(slots=True)
 class _Listing:
-    """Tags of many repositories, asked for by a fixed set of consumers, so that memory stays bounded."""
+    """Lists the tags of many repositories. A fixed number of consumers sends the requests, so memory stays bounded.
+
+    `total` is the number of repositories, `done` those asked so far, `refused` those that failed other than by 404.
+    """
 
     registry: Registry
     log: Log
     total: int
     found: dict[str, tuple[str, ...]] = field(default_factory=dict)
     done: int = 0
-    told: float = field(default_factory=monotonic)
+    logged_at: float = field(default_factory=monotonic)
     tags: int = 0
     without_tags: int = 0
     refused: int = 0
@@ -104,14 +109,14 @@ class _Listing:
     def __post_init__(self) -> None:
         self.bad_tags = _Skipped(self.log, "tags outside the distribution grammar")
         self.skipped = _Skipped(self.log, "repositories whose tags cannot be listed")
-        self.odd_links = _Skipped(self.log, "links to a next page that is none")
+        self.odd_links = _Skipped(self.log, "links to a next page that are not valid or repeat a page")
 
     async def consume(self, names: Iterator[str]) -> None:
         for name in names:
             await self._list(name)
             self.done += 1
-            if monotonic() >= self.told + _TOLD_SECONDS:
-                self.told = monotonic()
+            if monotonic() >= self.logged_at + _PROGRESS_SECONDS:
+                self.logged_at = monotonic()
                 self.log(f"listed the tags of {self.done} of {self.total} repositories")
 
     async def _list(self, name: str) -> None:
@@ -130,7 +135,7 @@ class _Listing:
             self.without_tags += 1
 
     async def _tags(self, name: str) -> tuple[str, ...]:
-        """One repository's tags. A common tag is one string for all repositories."""
+        """Returns one repository's tags. Repositories share the string of a common tag, to save memory."""
         tags: dict[str, None] = {}
         pages = Pages(
             self.registry,
@@ -138,7 +143,7 @@ class _Listing:
             skip=lambda tag: self.bad_tags.add(f"skipped: not a tag of {name}: {shown(tag)}"),
             log=self.odd_links.add,
             sizes=self.sizes,
-            # Each failure for good shortens the patience with the next: thousands of them must not take hours.
+            # After each repository that failed, the next one is retried for less time: thousands must not take hours.
             patience=1.0 / (1 + self.refused),
         )
         async for page in pages.read():
@@ -150,7 +155,7 @@ class _Listing:
         return tuple(tags)
 
     def _skip(self, name: str, error: RegistryError) -> None:
-        """Gone is no error, refused is one only when all are; a lost connection ends the listing."""
+        """Skips a repository that is gone (404) or refused. Raises RegistryError if the connection is lost."""
         status = error.status
         if status is None and error.error_class is not ErrorClass.BAD_CONTENT:
             raise RegistryError(
@@ -162,6 +167,7 @@ class _Listing:
         self.skipped.add(f"skipped: {name}: {'it is gone (404)' if status == 404 else error}")
 
     def finished(self) -> list[Repository]:
+        """Returns the repositories by name. Raises RegistryError if every one was refused."""
         self.bad_tags.end()
         self.skipped.end()
         self.odd_links.end()
@@ -175,7 +181,7 @@ class _Listing:
 
 
 class _Skipped:
-    """Log lines about what is left out: the first twenty, then a count."""
+    """Logs what is skipped: the first twenty lines, then their number in all."""
 
     def __init__(self, log: Log, what: str) -> None:
         self._log = log
@@ -193,7 +199,7 @@ class _Skipped:
 
 
 async def _run_all(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All of them, together; the first that fails, or a cancellation, ends the others before it goes on."""
+    """Runs the coroutines concurrently. If one fails, or on a cancellation, cancels the others and waits for them."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await asyncio.gather(*tasks)

@@ -1,9 +1,8 @@
-"""Walks through the plan: starts and stops the workers, takes their Events, closes tally intervals and steps.
+"""Carries out the plan: starts and stops the workers, counts their Events, closes tally intervals and steps.
 
-One thread does all of it, so that no count is shared. It looks for Events now and then (`LOOK`): to be woken by each
-would cost more than counting them, and many are counted faster together, while the code for it is in the CPU's cache.
-What is due at a time is closed a moment later (`SLACK`), when the Events that ended before it have arrived; an Event
-that ended after it waits for its turn.
+One thread does all of this, so threads share no counter. It counts Events in groups, every `LOOK` seconds: waking up
+for each Event would cost more than counting it. It closes an interval `SLACK` seconds after its end, when all Events of
+the interval have arrived. An Event that ended later is held back and counted in the next interval.
 """
 
 from __future__ import annotations
@@ -24,17 +23,19 @@ from .plan import WITH_THE_LAST_WORKER, Plan, Step
 from .tally import Tally
 from .worker import Worker
 
+# Seconds between the end of an interval or step and the moment when it is closed.
 SLACK = 0.05
-# Seconds that may lie between two sums which should be the same.
+# Times that differ by less than this, in seconds, count as equal.
 _ROUNDING = 1e-6
+# Longest wait between two looks for Events, in seconds.
 LOOK = 0.2
-# So many first pulls without a success end a run, unless it was told to keep going.
+# Without --keep-going, a run ends after this many failed pulls if no pull has succeeded.
 HOPELESS_AFTER = 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Boundary:
-    """At `at` seconds of the load the tally interval ends, or `step` does."""
+    """The end of `step`, or of a tally interval if `step` is None, at `at` seconds after the load began."""
 
     at: float
     step: Step | None
@@ -42,10 +43,10 @@ class _Boundary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How a load goes on and ends.
+    """The limits that a load observes.
 
-    A tally interval lasts `tally_seconds`. After a stop clients have `grace` seconds to finish. `keep_going`: also if
-    none of the first pulls succeeds.
+    A tally interval lasts `tally_seconds`. After a stop, clients have `grace` seconds to finish.
+    `keep_going`: the load goes on even if none of the first pulls succeeds.
     """
 
     tally_seconds: float
@@ -55,7 +56,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """All clients that run now: `kill` ends them at once, `running_cpu` tells the CPU seconds that they have used."""
+    """Access to all running clients: `kill` ends them at once, `running_cpu` returns their CPU seconds so far."""
 
     kill: Callable[[], None]
     running_cpu: Callable[[], float]
@@ -63,9 +64,9 @@ class Clients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
-    """Whom the driver tells: `observe` gets each Event when it is counted, `log` the lines of the log.
+    """Where the driver reports: `observe` receives each Event when it is counted, `log` receives log lines.
 
-    `caution` is for what a person who waits at a terminal should know.
+    `caution` receives warnings, for the log and for the user's terminal.
     """
 
     observe: Callable[[Event], None]
@@ -74,7 +75,11 @@ class Reports:
 
 
 class Driver:
-    """Drives one plan, and is the overseer of its workers."""
+    """Carries out one plan and receives what its workers report.
+
+    After `drive`: `began` is monotonic, `elapsed` and `cpu_seconds` (the driver's own) are seconds. `hopeless` is the
+    reason why the driver ended the load early, or None.
+    """
 
     def __init__(
         self, plan: Plan, tally: Tally, stop: Stop, rules: Rules, clients: Clients, reports: Reports
@@ -92,7 +97,7 @@ class Driver:
         self._observe, self._log, self._caution = reports.observe, reports.log, reports.caution
         self._cpu_began = 0.0
         self._events: deque[Event] = deque()
-        # wakes the driver: a worker that has ended, None for a signal or a failure
+        # wakes the driver: holds each worker that has ended, and None for a signal or a failed pull
         self._queue: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._held: list[Event] = []
         self._started: dict[int, float] = {}
@@ -108,38 +113,44 @@ class Driver:
 
     @property
     def running(self) -> int:
-        """Workers running now; any thread may ask."""
+        """The number of workers running now. Any thread may read it."""
         ended = len(self._ended)
         return len(self._started) - ended
 
     @property
     def client_cpu_seconds(self) -> float:
-        """Of all clients so far, those included that still run; any thread may ask."""
+        """The CPU seconds of all clients so far, running ones included. Any thread may read it."""
         return self._tally.client_cpu_seconds + self._clients.running_cpu()
 
     @property
     def second(self) -> float:
-        """Of the load, up to its planned end or to when it was stopped; any thread may ask."""
+        """Seconds since the load began, at most until its planned end or its stop. Any thread may read it."""
         return min(self._now(), self._planned_end) if self.began else 0.0
 
     @property
     def planned(self) -> int:
-        """Workers that the plan has running now, also those that are through with fixed work; any thread may ask."""
+        """The number of workers that the plan has running now. Any thread may read it.
+
+        It includes workers that have finished their fixed work.
+        """
         index = self._step_index
         return self._steps[index].workers if index >= 0 and self._stopping_since is None else 0
 
     def emit(self, event: Event) -> None:
-        """For the workers: hand over an Event."""
+        """Receives an Event. Workers call this from their threads."""
         self._events.append(event)
         if event.outcome == FAILED and not self._tally.pulled:
-            self._queue.put(None)  # it may be what makes the run hopeless
+            self._queue.put(None)  # it may be the failure that makes the run hopeless
 
     def worker_ended(self, worker: Worker) -> None:
-        """For the workers: their last word."""
+        """Receives a worker that has ended. Workers call this from their threads."""
         self._queue.put(worker)
 
     def drive(self, workers: Sequence[Worker]) -> None:
-        """From the first worker's start to the last one's end; every Event is counted and every thread joined then."""
+        """Runs the load until the last worker has ended, every Event is counted and every thread is joined.
+
+        Raises the error of the first worker that ended with one.
+        """
         self.began, self._cpu_began = monotonic(), own_seconds()
         self._tally.begin()
         if self._tally.schedule is not None:
@@ -171,13 +182,13 @@ class Driver:
             self._take(self._until_next())
 
     def _follow_the_plan(self, workers: Sequence[Worker]) -> None:
-        """Start and stop workers by the next step where it is due; after a pause one look takes one step."""
+        """Starts and stops workers if the next step is due. One call begins at most one step."""
         if self._step_index + 1 < len(self._steps) and self._steps[self._step_index + 1].start <= self._now():
             self._step_index += 1
             wanted = self._steps[self._step_index].workers
             for worker in workers[self._wanted : wanted]:
                 if self._stop.count or self.hopeless is not None:
-                    return  # by a schedule hundreds start at once: after a signal, or one that cannot, no more
+                    return  # a step may start hundreds of workers: start no more after a signal or a failed start
                 self._start(worker)
             for worker in workers[wanted : self._wanted]:
                 self._retire(worker)
@@ -185,7 +196,7 @@ class Driver:
         elif self._now() >= self._planned_end:
             self._stop_all(workers, hurry=False)
         elif self._work_is_done():
-            # before its moment the last worker still ran, and so it did in the interval that ends with it
+            # the load ends exactly when the last worker did, so the last interval still counts that worker as running
             self._stopping_since = self._planned_end = max(self._ended.values())
             self._log("all workers have finished their passes")
 
@@ -221,7 +232,10 @@ class Driver:
             worker.stop(hurry=hurry)
 
     def _heed_stops(self, workers: Sequence[Worker]) -> None:
-        """The first signal, or a hopeless beginning, lets clients finish for the grace; a second signal does not."""
+        """Stops the load after a signal, or if it is hopeless.
+
+        Clients then have the grace period to finish. A second signal ends them at once.
+        """
         since = self._stop.at - self.began if self._stop.count else None
         if since is None and self.hopeless is not None:
             since = self._stopping_since if self._stopping_since is not None else self._now()
@@ -229,7 +243,7 @@ class Driver:
             return
         if self._kill_at is None and self._stop.count:
             self._caution(
-                f"stopping: clients have {self._rules.grace:g} s to finish, a second signal ends them at once"
+                f"stopping: clients have {self._rules.grace:g} s to finish; a second signal ends them at once"
             )
         self._stop_all(workers, hurry=True)
         self._kill_at = since + self._rules.grace
@@ -239,7 +253,7 @@ class Driver:
             self._clients.kill()
 
     def _until_next(self) -> float:
-        """Seconds until something is due."""
+        """Returns the seconds until the next step, boundary or kill is due."""
         due = []
         if self._stopping_since is None:
             following = self._step_index + 1
@@ -252,7 +266,10 @@ class Driver:
         return max(0.0, min(due) - self._now()) if due else 3600.0
 
     def _take(self, timeout: float) -> None:
-        """Count what has come, after waiting for a while; not more than is there, so that the plan is not held up."""
+        """Waits at most `timeout` or `LOOK` seconds, then counts the Events that are there.
+
+        Events that arrive meanwhile are left for the next call, so that they do not delay the plan.
+        """
         ended = []
         with suppress(queue.Empty):
             ended.append(
@@ -260,18 +277,18 @@ class Driver:
             )
             for _ in range(self._queue.qsize()):
                 ended.append(self._queue.get_nowait())
-        self._count_what_came()
+        self._count_arrived()
         for worker in ended:
             if worker is not None:
-                self._note_end(worker)  # its events came before it, and are counted
+                self._note_end(worker)  # its Events arrived before it and are counted
 
-    def _count_what_came(self) -> None:
+    def _count_arrived(self) -> None:
         self._count_or_hold([self._events.popleft() for _ in range(len(self._events))])
 
     def _note_end(self, worker: Worker) -> None:
         self._ended[worker.index] = self._now()
         if worker.error is not None and self.hopeless is None:
-            self.hopeless = f"worker {worker.index} ended by {worker.error!r}"
+            self.hopeless = f"worker {worker.index} ended with {worker.error!r}"
 
     def _count_or_hold(self, events: Sequence[Event]) -> None:
         boundary = self._next_boundary()
@@ -298,11 +315,14 @@ class Driver:
         if failed >= HOPELESS_AFTER and not self._tally.pulled and failure is not None:
             self.hopeless = (
                 f"none of the first {failed} pulls succeeded: {failure.error_class}: {failure.message} "
-                "(--keep-going goes on regardless)"
+                "(to continue regardless, use --keep-going)"
             )
 
     def _next_boundary(self) -> _Boundary | None:
-        """The end of the open interval or step, whichever is first. The last of each end with the last worker."""
+        """Returns the end of the open interval or step, whichever is first; None if only the last ones are open.
+
+        The last interval and the last step end with the last worker.
+        """
         ends = []
         sample_end = (self._closed_samples + 1) * self._rules.tally_seconds
         if sample_end < self._planned_end - _ROUNDING:
@@ -314,7 +334,7 @@ class Driver:
 
     def _close_what_is_due(self) -> None:
         now = self._now()
-        self._count_what_came()
+        self._count_arrived()
         while (boundary := self._next_boundary()) is not None and now >= boundary.at + SLACK:
             self._close(boundary)
 
@@ -330,12 +350,12 @@ class Driver:
         self._count_or_hold(held)
 
     def _running_at(self, at: float) -> int:
-        """Workers running then, before any that was started or stopped at that very moment."""
+        """Returns how many workers ran just before `at`."""
         started = sum(1 for when in self._started.values() if when < at)
         return started - sum(1 for when in self._ended.values() if when < at)
 
     def _end(self, workers: Sequence[Worker]) -> None:
-        """Whatever ended the walk: no thread is left, and all that they told is counted."""
+        """Stops all workers, joins their threads and counts their last Events, also after an exception."""
         self._stop_all(workers, hurry=False)
         while len(self._ended) < len(self._started):
             self._heed_stops(workers)
@@ -344,7 +364,7 @@ class Driver:
             if worker.index in self._started:
                 worker.join()
         self.elapsed = self._now()
-        self._count_what_came()
+        self._count_arrived()
 
     def _close_the_last(self) -> None:
         while (boundary := self._next_boundary()) is not None:

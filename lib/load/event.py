@@ -1,4 +1,4 @@
-"""What came of one pull or prune of one image: the value that every count, latency and line is made of."""
+"""The result of one pull or prune of one image. All counts, latencies and event lines come from these values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ PRUNE = "prune"
 
 
 class Event(NamedTuple):
-    """`ended` is monotonic, `seconds` from launch (by a schedule: from when it was due) to exit.
+    """One pull or prune of one image.
 
-    `first`: the first pull of the image, or since its prune. `failure` is there just where `outcome` is FAILED.
-    `retries` is None where the client does not tell. `launch` numbers the pull's launch; of the images that one has
-    pulled just one is `timed`, and the first has its retries and CPU seconds. `repulled`: alone, after that had failed.
+    `ended` is monotonic. `seconds` is the time from launch to exit; with a schedule it starts when the pull was due.
+    `first`: the first pull of the image in this run, or since its last prune. `failure` is set only if `outcome` is
+    FAILED. `retries` is None if the client does not report retries. `launch` is the number of the pull's launch. In a
+    batch, one image is `timed` (its `seconds` count as the latency), and the first has the retries and CPU seconds.
+    `repulled`: pulled alone after its batch had failed. `late`: started more than `LATE_SECONDS` after it was due.
     """
 
     op: str

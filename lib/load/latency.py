@@ -1,4 +1,4 @@
-"""Latencies in a bounded, mergeable histogram: HDR, with three significant digits whatever the number of pulls."""
+"""Latencies in a mergeable HDR histogram of fixed size, with three significant digits for any number of pulls."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..latency import PERCENTILES, Latency
 _LONGEST_US = 24 * 3600 * 1_000_000
 _DIGITS = 3
 _COUNT_BYTES = 4
-# Upper bounds in seconds, each within its bucket: from a cached pull of a small image to the default --pull-timeout.
+# Inclusive upper bounds of buckets, in seconds: from a cached pull of a small image to the default --pull-timeout.
 BOUNDS = (
     *(0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
     *(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0),
 )
-# Without letting go of the interpreter: who closes an interval would wait in line for it behind all workers.
+# Called with the GIL held. Otherwise the thread that closes an interval would queue for the GIL behind all workers.
 _memset = ctypes.PyDLL(None).memset
 
 
 class Latencies:
-    """Accumulates seconds. Minimum, maximum and mean are exact, percentiles within 0.1 %."""
+    """Accumulates latencies in seconds. Minimum, maximum and mean are exact; percentiles are accurate to 0.1 %."""
 
     def __init__(self) -> None:
         self._histogram: HdrHistogram | None = None
@@ -45,7 +45,7 @@ class Latencies:
         self._most = max(self._most, seconds)
 
     def merge(self, other: Latencies) -> None:
-        """Add all that the other holds, as if it had been added here."""
+        """Adds all latencies of `other`, which stays as it is."""
         if other._histogram is None or not other._count:
             return
         if self._histogram is None:
@@ -59,13 +59,16 @@ class Latencies:
         self._most = max(self._most, other._most)
 
     def clear(self) -> None:
-        """As new. A histogram is 100 KB and in a cycle of references: to make it anew each time would fill memory."""
+        """Removes all latencies and keeps the histogram.
+
+        A histogram takes 100 KB and is part of a reference cycle, so a new one each time would fill memory.
+        """
         if self._histogram is not None and self._count:
             _reset(self._histogram)
         self._count, self._sum, self._least, self._most = 0, 0.0, 0.0, 0.0
 
     def result(self) -> Latency | None:
-        """The distribution so far, None where nothing was added."""
+        """Returns the distribution in milliseconds; None if there are no latencies."""
         if self._histogram is None or not self._count:
             return None
         least, most = self._least * 1000, self._most * 1000
@@ -77,9 +80,9 @@ class Latencies:
 
 
 def _percentiles(histogram: HdrHistogram) -> dict[str, int]:
-    """Microseconds by name.
+    """Returns the percentiles in microseconds, by name.
 
-    As its own `get_percentile_to_value_dict`, which adds count after count and takes ten times as long.
+    The result equals that of hdrh's `get_percentile_to_value_dict`, which loops in Python and takes ten times as long.
     """
     counts = histogram.counts[: histogram.get_counts_array_index(histogram.max_value) + 1]
     totals = list(accumulate(counts))
@@ -91,7 +94,7 @@ def _percentiles(histogram: HdrHistogram) -> dict[str, int]:
 
 
 def _reset(histogram: HdrHistogram) -> None:
-    """As its own `reset`, which sets count after count and takes a hundred times as long."""
+    """Resets the histogram as hdrh's `reset` does, which loops in Python and takes a hundred times as long."""
     _memset(histogram.counts, 0, ctypes.c_size_t(ctypes.sizeof(histogram.counts)))
     histogram.total_count = 0
     histogram.min_value = sys.maxsize
@@ -99,7 +102,7 @@ def _reset(histogram: HdrHistogram) -> None:
 
 
 class Buckets:
-    """Counts seconds by `BOUNDS`, exactly; the last count is of what is longer than all of them."""
+    """Exact counts of latencies per bucket of `BOUNDS`; the last count is for latencies above all bounds."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)

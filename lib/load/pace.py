@@ -1,7 +1,7 @@
-"""When pulls start: each after the one before (closed model), or by a schedule that no slow server holds up (open).
+"""When pulls start: each after the one before (closed model), or by a schedule (open model).
 
-Where clients wait for a server that stalls, they measure one slow pull and leave out all those that they would have
-started meanwhile. A schedule keeps them, and their latencies count from when they should have started.
+In the closed model, clients that wait for a stalled server measure one slow pull. They skip the pulls that they would
+have started meanwhile (coordinated omission). A schedule keeps them, and their latency counts from when they were due.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Protocol
 
 from ..errors import UsageError
 
-# What starts later than this after its time, in seconds, is late.
+# A pull is late if it starts more than this many seconds after it was due.
 LATE_SECONDS = 0.05
-MOST_PULLS_A_SECOND = 100_000.0
+MOST_PULLS_PER_SECOND = 100_000.0
 _RATE = re.compile(r"(?P<first>\d+(\.\d*)?|\.\d+)(:(?P<last>\d+(\.\d*)?|\.\d+))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Pulls a second over all workers, from `first` at the ramp's beginning to `last` at its end."""
+    """Pulls per second of all workers together: `first` at the beginning of the ramp, `last` at its end."""
 
     first: float
     last: float
@@ -33,35 +33,41 @@ class Rate:
 
 
 def parse_rate(option: str, text: str) -> Rate:
-    """`50`, or `10:200`; anything else is wrong usage."""
+    """Parses `50` or `10:200`. Raises UsageError for anything else."""
     match = _RATE.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f"{option}: '{text}' is no rate; give pulls a second, such as 50, or 10:200 to go from 10 to 200"
+            f"{option}: '{text}' is not a valid rate; give pulls per second, such as 50, or 10:200 to go from 10 to 200"
         )
     first = float(match["first"])
     rate = Rate(first, float(match["last"]) if match["last"] else first)
-    if not 0 < max(rate.first, rate.last) <= MOST_PULLS_A_SECOND:
-        raise UsageError(f"{option}: '{text}' is not between 0 and {MOST_PULLS_A_SECOND:g} pulls a second")
+    if not 0 < max(rate.first, rate.last) <= MOST_PULLS_PER_SECOND:
+        raise UsageError(
+            f"{option}: '{text}' is out of range; give a rate above 0 and at most "
+            f"{MOST_PULLS_PER_SECOND:g} pulls per second"
+        )
     return rate
 
 
 class Pace(Protocol):
-    """Asked by every worker before each launch; `scheduled` where latencies count from the time that it says."""
+    """When the next launch starts; every worker asks before each launch.
+
+    `scheduled`: latencies count from the time that `next` returns.
+    """
 
     scheduled: bool
 
     def next(self, pulls: int, stopping: threading.Event) -> float | None:
-        """Wait until a launch of so many pulls should start; its time (monotonic), None when no more should."""
+        """Waits until a launch of `pulls` pulls is due; returns that time (monotonic), or None if no more are due."""
         ...
 
     def give_back(self, pulls: int) -> None:
-        """They were not started after all."""
+        """Returns pulls to the pace that were taken with `next` and not started."""
         ...
 
 
 class Closed:
-    """As soon as the worker is free."""
+    """The closed model: a pull is due as soon as the worker is free."""
 
     scheduled = False
 
@@ -73,7 +79,7 @@ class Closed:
 
 
 class Schedule:
-    """The open model: `seconds` of a ramp in which the pulls are due at `rate`, whoever is free takes the next.
+    """The open model: during a ramp of `seconds`, pulls are due at `rate`, and any free worker takes the next one.
 
     The number of pulls due by second t is the integral of the rate: first·t + (last - first)·t²/(2·seconds).
     """
@@ -84,34 +90,37 @@ class Schedule:
         self.rate = rate
         self.seconds = seconds
         self.taken = 0
-        # the last of a whole number of pulls is due before the end, whatever the rounding
+        # the margin absorbs rounding errors: a whole number of pulls stays that number, the last due before the end
         self._total = math.ceil(self.due_by(seconds) * (1 - 1e-12))
         self._began = 0.0
         self._lock = threading.Lock()
 
     def begin(self, at: float) -> None:
-        """The ramp begins (monotonic)."""
+        """Sets the beginning of the ramp (monotonic)."""
         self._began = at
 
     def due_by(self, second: float) -> float:
-        """Pulls that should have started by this second of the ramp."""
+        """Returns how many pulls are due by this second of the ramp, as a real number (see the class)."""
         t = min(max(second, 0.0), self.seconds)
         return self.rate.first * t + (self.rate.last - self.rate.first) * t * t / (2 * self.seconds)
 
     def second_of(self, pull: int) -> float:
-        """The second of the ramp in which the pull with this number, counted from 0, is due; infinite where none is."""
+        """Returns the second of the ramp at which a pull is due; infinity if the ramp has no such pull.
+
+        Pulls are numbered from 0.
+        """
         slope = (self.rate.last - self.rate.first) / self.seconds
         under_root = self.rate.first**2 + 2 * slope * pull
         if under_root < 0 or pull >= self._total:
             return math.inf
         root = self.rate.first + math.sqrt(under_root)
-        # the form of the quadratic's solution that holds for a slope of 0 too
+        # this form of the solution of the quadratic equation also holds for a slope of 0
         return 2 * pull / root if root else 0.0
 
     def next(self, pulls: int, stopping: threading.Event) -> float | None:
         due = self._take(pulls)
         if due is None:
-            stopping.wait()  # the ramp's end, or whatever ends it before
+            stopping.wait()  # until the ramp ends or the worker is stopped
             return None
         wait = due - monotonic()
         if stopping.wait(wait) if wait > 0 else stopping.is_set():
@@ -132,9 +141,9 @@ class Schedule:
             return self._began + second
 
     def due_pulls(self, second: float) -> int:
-        """How many pulls are due by this second of the ramp: the first at once, the last before its end."""
+        """Returns the whole number of pulls due by this second: the first is due at 0, the last before the end."""
         return min(math.floor(self.due_by(second)) + 1, self._total)
 
     def unstarted(self, second: float) -> int:
-        """Pulls that were due by this second of the ramp and have not started."""
+        """Returns how many pulls were due by this second of the ramp and have not started."""
         return max(0, self.due_pulls(second) - self.taken)

@@ -1,4 +1,4 @@
-"""Fixed work: each worker makes some passes over its images and ends, however long that takes."""
+"""Fixed work: each worker makes a given number of passes over its images and then ends, however long that takes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from .plan import WITH_THE_LAST_WORKER, Plan, Step
 
 
 def plan_passes(images: Sequence[int], passes: int, seconds: float | None) -> Plan:
-    """`images` counts those of each worker. Workers start together, or `seconds` apart.
+    """Returns the plan for fixed work. `images` has the number of images of each worker.
 
-    Until all have started each number of workers is an `up` step; the step after that lasts until the last has ended.
+    Workers start together, or `seconds` apart. While workers start, each number of workers is one `up` step. The `hold`
+    step after that lasts until the last worker has ended.
     """
     workers, apart = len(images), seconds or 0.0
     starting = range(1, workers) if seconds else ()

@@ -1,4 +1,4 @@
-"""A plan: who runs when. Every shape of the load makes one; the driver walks through it, and the views show it."""
+"""A plan: how many workers run when. Every load shape makes one; the driver carries it out, and the views show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WITH_THE_LAST_WORKER = inf
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From `start` to `end`, in seconds from the load's beginning, `workers` workers run."""
+    """A span of time in which `workers` workers run; `start` and `end` are seconds since the load began."""
 
     workers: int
     direction: str
@@ -23,10 +23,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps that follow each other; `about` says in words what they are.
+    """Steps that follow one another without a gap; `about` describes them in words, for the log.
 
-    `rate` is set where pulls start by a schedule. Fixed work has `passes`, the passes of each worker, and `pulls`, the
-    attempts of all workers together.
+    `rate` is set if pulls start by a schedule. `passes` (per worker) and `pulls` (attempts of all workers together) are
+    set for fixed work.
     """
 
     steps: tuple[Step, ...]
@@ -37,14 +37,14 @@ class Plan:
 
     @property
     def end(self) -> float | None:
-        """The planned end in seconds from the load's beginning; None if the load ends with its last worker."""
+        """The planned end in seconds since the load began; None if the load ends with its last worker."""
         end = self.steps[-1].end
         return None if end == WITH_THE_LAST_WORKER else end
 
     def workers_at(self, at: float) -> int:
-        """Workers that the plan has running at this second; at a boundary those of the step that ends."""
+        """Returns how many workers the plan has running at this second; at a boundary, those of the step that ends."""
         return next((step.workers for step in self.steps if at <= step.end), 0)
 
     def left(self, at: float) -> float | None:
-        """Seconds from `at` to the planned end; None if there is none."""
+        """Returns the seconds from `at` to the planned end; None if the load ends with its last worker."""
         return None if self.end is None else max(0.0, self.end - at)

@@ -1,4 +1,4 @@
-"""Pulling images, one or a batch a launch of the client, and finding out which images made a batch fail."""
+"""Pulls images, one or a batch per launch of the client, and finds the images that made a batch fail."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from ..images import Image
 from ..outcomes import FAILED, INTERRUPTED, OK, Failure
 from ..processes.launch import Launcher, Outcome
 
-# A client that cannot even be started fails in microseconds; the pause keeps such a run from spinning.
+# Seconds to pause after a client could not be started. Such a failure takes microseconds, so the workers would spin.
 _PAUSE_AFTER_NO_START = 0.1
 # The exit status of a launch that ended with 0 although it did not pull its images.
 _NOT_PULLED = 1
 # Seconds after which a clean-up that hangs is killed.
 _CLEAN_UP_SECONDS = 60.0
-# What a dry run spends on an image, in seconds.
+# Seconds that a dry run sleeps per image.
 _DRY_PULL = 0.005
 
 
 class Pulled(NamedTuple):
-    """What came of pulling one image; `launch` numbers the launch that it shared with others, `started` is its start.
+    """The result of pulling one image.
 
-    A launch is `whole` when it pulled all its images: then they share its seconds, and the first of them has its CPU
-    seconds and retries. An image that was pulled alone after its launch had failed is `repulled`, its seconds its own.
+    `launch` is the number of the launch; the images of a batch share it. `started` is the launch's start (monotonic).
+    If the launch succeeded, all its images have its `seconds`, and the first one has its CPU seconds and retries.
+    `repulled`: the image was pulled alone after its batch had failed, and `seconds` is the time of that pull.
     """
 
     image: Image
@@ -46,14 +47,16 @@ class Pulled(NamedTuple):
 
     @property
     def whole(self) -> bool:
+        """Whether the launch pulled all its images."""
         return self.outcome == OK and not self.repulled
 
 
 class Puller(Protocol):
-    """Pulls images with one launch; each of them is told once, in any order.
+    """Pulls images with one launch and returns one `Pulled` per image, in any order.
 
-    `scratch` is the worker's own folder. What fails is found out by further launches while the answer is read, until
-    `stopped` says so. Where it says so before the first launch has started, nothing is told.
+    `scratch` is the worker's folder. If the launch fails, further launches find the images that failed. They run while
+    the caller reads the result, and end when `stopped` returns True. The result is empty if `stopped` returns True
+    before the first launch starts.
     """
 
     def pull(
@@ -62,7 +65,7 @@ class Puller(Protocol):
 
 
 class ClientPuller:
-    """With a launch of the client, and after the failure of one with several images one for each of them."""
+    """Pulls with one launch of the client. If a batch fails, pulls its images again one by one."""
 
     def __init__(
         self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float
@@ -79,9 +82,9 @@ class ClientPuller:
             return []
         retries = self._retries(outcome)
         if outcome.returncode == 0:
-            # what nearly every launch comes to, so without the detours of the others
+            # the fast path: nearly every launch ends here
             none = None if retries is None else 0
-            told = [
+            others = [
                 Pulled(
                     image=image,
                     outcome=OK,
@@ -101,10 +104,10 @@ class ClientPuller:
                 retries=retries,
                 cpu_seconds=outcome.cpu_seconds,
             )
-            return [first, *told]
-        return self._told_of_failure(images, number, outcome, retries, scratch, stopped)
+            return [first, *others]
+        return self._after_failure(images, number, outcome, retries, scratch, stopped)
 
-    def _told_of_failure(
+    def _after_failure(
         self,
         images: Sequence[Image],
         number: int,
@@ -113,12 +116,13 @@ class ClientPuller:
         scratch: Path,
         stopped: Callable[[], bool],
     ) -> Iterator[Pulled]:
+        """Yields the result for each image of a launch that did not succeed."""
         if len(images) > 1 and not outcome.interrupted:
-            told = self._find_out(images, number, outcome, scratch, stopped)
+            results = self._pull_one_by_one(images, number, outcome, scratch, stopped)
         else:
-            told = (self._told(image, number, outcome) for image in images)
+            results = (self._result(image, number, outcome) for image in images)
         cpu = outcome.cpu_seconds
-        for pulled in told:  # what the launch itself took is the first one's
+        for pulled in results:  # the first image gets the retries and CPU seconds of the failed launch
             retried = None if hidden is None else (pulled.retries or 0) + hidden
             yield pulled._replace(
                 retries=retried, cpu_seconds=pulled.cpu_seconds + cpu, started=outcome.started
@@ -146,9 +150,9 @@ class ClientPuller:
         return least is not None and images >= least
 
     def _cleaned_up(self, outcome: Outcome, references: Sequence[str], scratch: Path) -> Outcome:
-        """Removes what the launch left elsewhere. This counts in its CPU seconds, but not in its latency.
+        """Removes what the launch left outside its folder. The CPU seconds include this, the latency does not.
 
-        What stays would make the next pull of the image a pull of nothing, so the launch then counts as failed.
+        If the clean-up fails, the launch counts as failed: the next pull of the image would transfer nothing.
         """
         argv = self._client.clean_up(references, scratch, outcome)
         if argv is None or outcome.dropped or outcome.error is not None:
@@ -162,8 +166,8 @@ class ClientPuller:
         stderr = f"pulled, but the image could not be removed afterwards: {removed.stderr}"
         return outcome._replace(returncode=_NOT_PULLED, stderr=stderr, error=why)
 
-    def _told(self, image: Image, number: int, outcome: Outcome) -> Pulled:
-        """What a launch says of an image, without what the launch took."""
+    def _result(self, image: Image, number: int, outcome: Outcome) -> Pulled:
+        """Returns the result of a launch for one image, without the launch's retries and CPU seconds."""
         ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
         failure = failure_of(self._client, outcome) if ended == FAILED else None
         return Pulled(
@@ -176,7 +180,7 @@ class ClientPuller:
             failure=failure,
         )
 
-    def _find_out(
+    def _pull_one_by_one(
         self,
         images: Sequence[Image],
         number: int,
@@ -184,30 +188,31 @@ class ClientPuller:
         scratch: Path,
         stopped: Callable[[], bool],
     ) -> Iterator[Pulled]:
-        """Pull each alone, the one that the client complained of last: where all others succeed, the failure was its.
+        """Pulls each image alone; the image that the error message names comes last.
 
-        So every launch that failed has at least one failed image, also when its fault has gone by then.
+        If all other images succeed, the named image counts as failed and is not pulled again. So every failed launch
+        has at least one failed image, even if the fault is gone by now.
         """
         suspect = self._suspect(images, failed.stderr)
-        to_find, culprits = [image for image in images if image is not suspect], 0
-        while to_find and not stopped():
-            alone = self._pull_alone(to_find[0], number, scratch, stopped)
+        left, culprits = [image for image in images if image is not suspect], 0
+        while left and not stopped():
+            alone = self._pull_alone(left[0], number, scratch, stopped)
             if alone is None:
                 break
-            del to_find[0]
+            del left[0]
             culprits += alone.outcome == FAILED
             yield alone
             if alone.outcome == INTERRUPTED:
                 break
         last = None
-        if culprits and not to_find and not stopped():
+        if culprits and not left and not stopped():
             last = self._pull_alone(suspect, number, scratch, stopped)
         if last is not None:
             yield last
         elif culprits:
-            to_find.append(suspect)
+            left.append(suspect)
         else:
-            yield self._told(suspect, number, failed)
+            yield self._result(suspect, number, failed)
         yield from (
             Pulled(
                 image=image,
@@ -217,7 +222,7 @@ class ClientPuller:
                 launch=number,
                 retries=0,
             )
-            for image in to_find
+            for image in left
         )
 
     def _pull_alone(
@@ -227,12 +232,13 @@ class ClientPuller:
         if outcome.dropped:
             return None
         hidden, cpu = self._retries(outcome), outcome.cpu_seconds
-        return self._told(image, number, outcome)._replace(retries=hidden, cpu_seconds=cpu, repulled=True)
+        return self._result(image, number, outcome)._replace(retries=hidden, cpu_seconds=cpu, repulled=True)
 
     def _suspect(self, images: Sequence[Image], stderr: str) -> Image:
-        """The image that the client named last, in a URL or a reference; else the first of all.
+        """Returns the image that stderr names last, in a URL or a reference; the first image if it names none.
 
-        Of two that end alike the longer name is meant: `lib/app` holds `app`. A blob's URL names the repository alone.
+        If two names match at the same place, the longer one counts (`lib/app` contains `app`). The URL of a blob names
+        only the repository.
         """
 
         def named(image: Image) -> tuple[int, int]:
@@ -251,7 +257,7 @@ class ClientPuller:
 
 
 class DryPuller:
-    """Takes a few milliseconds an image and touches nothing."""
+    """Simulates pulls: sleeps a few milliseconds per image and starts no client."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -273,9 +279,9 @@ class DryPuller:
 
 
 def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:
-    """The images in their order, up to `size` together.
+    """Yields the images in order, in batches of at most `size`.
 
-    Two digests of one repository are kept apart: crane gives both the same name in its tarball, and pulls one.
+    A batch never holds two digests of one repository: crane would give both the same name in its tarball and pull one.
     """
     batch: list[Image] = []
     by_digest: set[str] = set()
@@ -291,7 +297,7 @@ def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:
 
 
 def _empty(folder: Path) -> None:
-    """Remove what a client left in its folder; the folder itself stays."""
+    """Removes everything in the folder, but not the folder itself."""
     with suppress(OSError):
         for left in folder.iterdir():
             if left.is_dir() and not left.is_symlink():

@@ -1,6 +1,6 @@
-"""Events to Samples (a tally interval each), StepTallies and the Summary. No clock and no I/O: the caller says when.
+"""Counts Events into Samples (one per tally interval) and StepTallies (one per step). Uses no clock and no I/O.
 
-Every Event is counted once, in the interval and the step in which it ended.
+Every Event is counted once, in the interval and in the step in which it ended. The caller passes the times.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from .latency import Buckets, Latencies
 from .pace import Schedule
 from .plan import Step
 
-# The client side limits an interval when driver and clients used so much of this machine's CPU time in it, and a run
-# when it limited so much of the run's time.
+# The client side limits an interval if driver and clients used at least this share of the machine's CPU time in it.
 CLIENT_LIMITED = 0.9
+# The client side limits a run if it limits intervals that make up at least this share of the run's time.
 RUN_LIMITED = 0.1
 CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tally interval of `seconds` that ended `at` seconds after the ramp's beginning; `rate` in pulls a second.
+    """One tally interval: it took `seconds` and ended `at` seconds after the ramp began.
 
-    CPU seconds are those that driver and clients used in it; `cores` is what this machine has of CPU.
+    The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
+    this machine (or its container) may use.
     """
 
     at: float
@@ -42,18 +43,22 @@ class Sample:
 
     @property
     def rate(self) -> float:
+        """Successful pulls per second."""
         return self.pulled / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def limited_by(self) -> str | None:
-        """Says `client` where driver and clients used nearly all CPU time: then the server may not be the limit."""
+        """`client` if driver and clients used nearly all CPU time, else None. The server may then not be the limit."""
         used = self.driver_cpu_seconds + self.client_cpu_seconds
         return CLIENT if used >= CLIENT_LIMITED * self.seconds * self.cores > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class StepTally:
-    """What happened in one step of the ramp, which took `seconds`; by a schedule `offered` pulls a second were due."""
+    """The counts of one step of the ramp, which took `seconds`.
+
+    With a schedule, `offered` is the rate of due pulls in the step, in pulls per second.
+    """
 
     step: Step
     seconds: float
@@ -64,14 +69,15 @@ class StepTally:
 
     @property
     def rate(self) -> float:
+        """Successful pulls per second."""
         return self.pulled / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(slots=True)
 class Interval:
-    """The pulls of a span of time that is not over yet.
+    """The counts of an open interval or step.
 
-    Of the CPU seconds of the clients that ended in it, those that the interval before it has counted are taken off.
+    `client_cpu_seconds` is for the clients that ended in it, minus what earlier intervals already counted for them.
     """
 
     start: float
@@ -81,7 +87,7 @@ class Interval:
     latencies: Latencies = field(default_factory=Latencies)
 
     def next(self, start: float, counted_cpu_seconds: float = 0.0) -> Interval:
-        """The one after it; this one has been told and gives its histogram away."""
+        """Returns the interval that follows. It reuses this one's histogram, so this one must not be read any more."""
         self.latencies.clear()
         return Interval(start, client_cpu_seconds=-counted_cpu_seconds, latencies=self.latencies)
 
@@ -99,11 +105,12 @@ class WorkerTally:
 
 
 class Tally:
-    """Counts Events. `retries_known` is False for a client that retries silently; `schedule` is the open model's.
+    """Counts Events.
 
-    `examples` holds the first message of each (op, error class).
-    `latencies`, `first` and `repeat` are as of the last end of an interval or a step.
-    `on_sample` gets each Sample as its interval is closed.
+    `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
+    `on_sample` is called with each Sample when its interval is closed.
+    `examples` holds the first message for each (op, error class).
+    `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
     """
 
     def __init__(
@@ -141,23 +148,24 @@ class Tally:
         self._driver_cpu_seconds = 0.0
         self._sample = Interval(0.0)
         self._step = Interval(0.0)
-        # of first and repeat pulls since the last end of an interval or a step: a pull is recorded but once
+        # latencies of first and of repeat pulls since the last end of an interval or step; merged into the others there
         self._recent = (Latencies(), Latencies())
 
     @property
     def attempts(self) -> int:
+        """Pulls that started: successful, failed and interrupted ones."""
         return self.pulled + self.failed + self.interrupted
 
     @property
     def error_rate(self) -> float | None:
-        """Failed pulls of those that ended by themselves; None where none did."""
+        """The share of failed pulls among the pulls that were not interrupted; None if there are none."""
         ended = self.pulled + self.failed
         return self.failed / ended if ended else None
 
     def open_latency(self, least: int) -> Latency | None:
-        """Of the interval that is not over yet, where it has so many pulls, at least two; for other threads too.
+        """Returns the latency of the open interval; None if it has fewer than `least` pulls, or fewer than two.
 
-        The last pull counted may be missing: with two the first is there.
+        Other threads may call this. The pull counted last may be missing from the result, which is why it takes two.
         """
         open_ = self._sample
         if open_.pulled < max(least, 2):
@@ -168,11 +176,11 @@ class Tally:
         return together.result()
 
     def begin(self) -> None:
-        """The ramp begins: what pruning before it took is no interval's."""
+        """Begins the first interval. The CPU time of pruning before the ramp belongs to no interval."""
         self._sample = Interval(0.0)
 
     def add(self, event: Event) -> None:
-        """Count an Event into the open interval and the open step."""
+        """Counts an Event in the open interval and the open step."""
         self.client_cpu_seconds += event.cpu_seconds
         self._sample.client_cpu_seconds += event.cpu_seconds
         self.repulled += event.repulled
@@ -236,14 +244,14 @@ class Tally:
     def close_sample(
         self, at: float, workers: int, driver_cpu_seconds: float = 0.0, running_cpu_seconds: float = 0.0
     ) -> None:
-        """End the tally interval `at` seconds after the ramp's beginning, when `workers` were running.
+        """Ends the tally interval at `at` seconds after the ramp began, with `workers` workers running.
 
-        The driver's CPU seconds are those since the ramp's beginning; the running ones are those that clients which are
-        not counted yet have used so far.
+        `driver_cpu_seconds` counts from the beginning of the ramp. `running_cpu_seconds` is the CPU time so far of the
+        clients whose Events have not been counted yet.
         """
         self._merge_recent()
         open_ = self._sample
-        # a client that has just ended and is not counted yet is in neither
+        # a client that has just ended may be missing from both, so the sum must not become negative
         running = max(running_cpu_seconds, -open_.client_cpu_seconds)
         sample = Sample(
             at=at,
@@ -262,7 +270,7 @@ class Tally:
         self._on_sample(sample)
 
     def close_step(self, at: float, step: Step) -> None:
-        """End a step of the ramp."""
+        """Ends a step of the ramp at `at` seconds after the ramp began."""
         self._merge_recent()
         open_ = self._step
         seconds = at - open_.start
@@ -280,6 +288,7 @@ class Tally:
         self._step = open_.next(at)
 
     def _offered(self, start: float, end: float) -> float | None:
+        """Returns the pulls per second that the schedule offered in this span; None without a schedule."""
         if self.schedule is None:
             return None
         end = min(end, self.schedule.seconds)
@@ -289,7 +298,7 @@ class Tally:
 
     @property
     def limited_by(self) -> str | None:
-        """Says `client` where the client side limited a good part of the run."""
+        """`client` if the client side limited at least `RUN_LIMITED` of the run's time, else None."""
         limited = sum(sample.seconds for sample in self.samples if sample.limited_by)
         return (
             CLIENT

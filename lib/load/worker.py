@@ -1,6 +1,7 @@
-"""One worker: passes over its ImageSet, one launch after the other, each image becoming an Event.
+"""One worker: makes passes over its ImageSet, one launch after another, and emits an Event for each image.
 
-A failed pull or prune is an Event like any other; only a stop ends a worker, and never in mid-launch.
+A failed pull or prune is an Event like any other. A worker ends when it is stopped or has finished its passes, and
+never in the middle of a launch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from ..images import Image, ImageSet
 from ..outcomes import INTERRUPTED, OK
-from ..processes.cpu_priority import preempt_nobody
+from ..processes.cpu_priority import use_batch_scheduling
 from ..servers.prune import Pruned, Pruner
 from .event import PRUNE, PULL, Event
 from .pace import LATE_SECONDS, Pace
@@ -23,7 +24,10 @@ from .pull import Pulled, Puller, batches
 
 
 class Doing(NamedTuple):
-    """What a worker does now, for who watches; `number` counts the images of its pass, to the last of the launch."""
+    """What a worker does now, for the live view. `number` counts its images in this pass, the current launch included.
+
+    `image` is the first image of the current launch.
+    """
 
     what: str
     number: int = 0
@@ -34,7 +38,7 @@ WAITING, PULLING, PRUNING, STOPPED = "waiting", "pulling", "pruning", "stopped"
 
 
 class Warm:
-    """Which images have been pulled since the run began or since they were pruned; all workers share one."""
+    """The images pulled since the run began or since they were last pruned. All workers share one instance."""
 
     def __init__(self) -> None:
         self._pulled: set[Image] = set()
@@ -51,10 +55,11 @@ class Warm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What all workers of a run do, and do it with.
+    """What the workers of a run share.
 
-    `pruner` is there if each pass is pruned. A launch pulls `batch` images. Of fixed work each worker makes `passes`.
-    `lean`: its thread and its clients preempt nobody.
+    `pruner` is None unless each worker prunes its images after every pass. A launch pulls at most `batch` images.
+    `passes` is the number of passes per worker; None if only a stop ends a worker.
+    `lean`: worker threads and clients run under SCHED_BATCH (see `cpu_priority`).
     """
 
     puller: Puller
@@ -67,22 +72,22 @@ class Work:
 
 
 class Overseer(Protocol):
-    """Hears from the workers, in their threads."""
+    """Receives what the workers report. Workers call it from their own threads."""
 
     def emit(self, event: Event) -> None:
-        """Takes an Event."""
+        """Receives an Event."""
         ...
 
     def worker_ended(self, worker: Worker) -> None:
-        """Takes a worker's last word."""
+        """Receives a worker that has ended; no Event of it follows."""
         ...
 
 
 class Worker:
-    """Runs in a thread of its own from `start` until `stop` and the end of the pull that it is in.
+    """Pulls in its own thread, from `start` until `stop` and the end of the current pull.
 
-    It hands every Event to its overseer, and tells it when it is over. `passes` counts the finished ones. Of fixed work
-    it ends without being stopped.
+    It emits every Event to its overseer and reports its end. `passes` counts the finished passes. A worker with a fixed
+    number of passes ends after the last one.
     """
 
     def __init__(
@@ -110,24 +115,26 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
 
     def start(self) -> None:
+        """Starts the thread. Raises RuntimeError if this machine cannot start one."""
         self._thread.start()
 
     def stop(self, *, hurry: bool = False) -> None:
-        """End after the pull it is in and, where that finished a pass, its prune; in a hurry without the prune."""
+        """Ends the worker after its current pull. If that pull finishes a pass, the prune follows unless `hurry`."""
         if hurry:
             self._hurrying.set()
         self._stopping.set()
 
     def join(self) -> None:
+        """Waits for the end of the thread."""
         self._thread.join()
 
     def _run(self) -> None:
         if self._work.lean:
-            preempt_nobody()
+            use_batch_scheduling()
         try:
             self._passes()
         except BaseException as error:
-            self.error = error  # a fault of the driver's own must end the run, not vanish with the thread
+            self.error = error  # a fault in the driver must end the run, not vanish with the thread
         finally:
             self.doing = Doing(STOPPED, self.doing.number)
             self._overseer.worker_ended(self)
@@ -158,9 +165,9 @@ class Worker:
             self.passes += 1
 
     def _pull(self, batch: Sequence[Image], due: float) -> list[Image] | None:
-        """Those that were pulled, None where a stop cut it short or kept it from starting.
+        """Returns the images that were pulled; None if a stop interrupted the launch or prevented its start.
 
-        A launch gives one latency, a first one where one of its images was.
+        Each launch gives one latency. It counts as a first pull if any image of the batch is pulled for the first time.
         """
         first = {image for image in batch if image not in self._warm}
         timed = next(image for image in batch if image in first) if first else batch[0]
@@ -171,7 +178,7 @@ class Worker:
             if pulled.outcome == OK:
                 self._warm.pulled(image)
                 done.append(image)
-            # a launch may have waited for its turn, too
+            # the delay includes the wait for a free launch slot
             delay = pulled.started - due if self._pace.scheduled else 0.0
             self._overseer.emit(
                 self._pull_event(pulled, image in first, pulled.whole and image is timed, delay)
@@ -207,6 +214,7 @@ class Worker:
 
 
 def prune_event(worker: int, pass_number: int, pruned: Pruned) -> Event:
+    """Returns the Event for the prune of one image, ended now."""
     return Event(
         op=PRUNE,
         worker=worker,

@@ -7,18 +7,19 @@ from pathlib import Path
 import click
 
 from ..choices import ANNOTATIONS, AUTO, METRICS_FORMATS, PROGRESS, PRUNE_VIA, TSV
+from ..clients.table import NAMES
 from ..fault import show_tracebacks
 from ..streams import STDOUT
 from .sections import Section
 from .settings import ITERATION_SECONDS
 from .types import Seconds
 
-# A tally takes a moment itself, in seconds.
+# The shortest tally interval in seconds. A tally itself takes some time.
 _LEAST_TALLY = 0.01
 
 
 def _switch(names: list[str], section: str, text: str) -> Section:
-    """`--x`, `--x=true`, `--x=false`."""
+    """Makes a switch that can be given as `--x`, `--x=true` or `--x=false`."""
     return Section(
         names,
         section=section,
@@ -36,11 +37,11 @@ PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
 
 
 def _file(name: str, section: str, text: str) -> Section:
-    """An option that names a file."""
+    """Makes an option that takes a file name."""
     return Section([name], section=section, type=click.Path(path_type=Path), metavar="FILE", help=text)
 
 
-# Other commands that talk to registries take these as well.
+# Other commands that connect to registries have these options too.
 TLS_OPTIONS: list[click.Parameter] = [
     _file("--ca-file", TLS, "Trust the CA certificates in this PEM file, besides those of the system."),
     Section(
@@ -49,7 +50,9 @@ TLS_OPTIONS: list[click.Parameter] = [
         is_flag=True,
         help="Do not check certificates. Anybody on the way can then read and change the traffic.",
     ),
-    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one. crane cannot show one."),
+    _file(
+        "--client-cert", TLS, "Certificate (PEM) for servers that ask for one. Not every client can show one."
+    ),
     _file(
         "--client-key", TLS, "The key of that certificate, without a passphrase.  [default: in the same file]"
     ),
@@ -160,7 +163,7 @@ OPTIONS: list[click.Parameter] = [
         default=AUTO,
         show_default=True,
         metavar="NAME",
-        help="crane, skopeo, ctr (containerd), a path to one of them, or auto: crane if it is installed, else skopeo.",
+        help=f"{', '.join(NAMES)}, a path to one of them, or auto: the first that is installed and needs no service.",
     ),
     Section(
         ["--containerd-socket"],

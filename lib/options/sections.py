@@ -1,4 +1,4 @@
-"""Help under headings: an option that stands under one, and the command whose help lists them."""
+"""Help under headings: an option with a heading, and a command whose help lists its options by heading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .subcommands import SUBCOMMANDS
 
 
 class Section(click.Option):
-    """An option with the heading that it stands under in the help."""
+    """An option with its heading in the help."""
 
     def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What the user asked for, checked: the command line as one value, before any traffic."""
+"""Parses and checks the command line of the load test into one value, before any traffic."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from ..servers.under_test import ServerUnderTest
 from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
-# Between the starts of two workers of the ramp.
+# Default seconds between the starts of two workers of the ramp.
 ITERATION_SECONDS = 60.0
-# Where lines of several kinds may go.
+# Several outputs may share these files.
 _STREAMS = (STDOUT, os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The main command's options. Times are in seconds; `patterns` is empty where `workers` is given.
+    """The main command's options. Times are in seconds. `patterns` is empty if `workers` is given.
 
-    `iteration_seconds` is None where `passes` start together.
+    `iteration_seconds` is None if workers with `passes` start together.
     """
 
     pullthrough: Endpoint
@@ -80,7 +80,7 @@ class Settings:
         return ServerUnderTest(self.pullthrough, self.registry, self.upstream_name, self.layout)
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as the summary shows them, under the options' names; there are no secrets in them."""
+        """Returns the settings for the summary, by option name. They contain no secrets."""
         shown: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -98,14 +98,14 @@ class Settings:
 
 
 def check_together(settings: Settings) -> None:
-    """Options that do not go together, and regexes that are none, are wrong usage."""
+    """Raises `UsageError` if options cannot be combined or a regex is not valid."""
     if bool(settings.patterns) == (settings.workers is not None):
         raise UsageError(
-            "give either --patterns (one worker each) or --workers N (the images dealt among them)"
+            "give either --patterns (one worker for each) or --workers N (which share the images evenly)"
         )
     if settings.passes is not None and settings.rate is not None:
         raise UsageError(
-            "--passes and --rate cannot be combined: fixed work has no end for a schedule; leave one of them out"
+            "--passes and --rate cannot be combined, because a schedule needs a fixed end; leave one of them out"
         )
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
@@ -118,24 +118,25 @@ def check_together(settings: Settings) -> None:
         )
     if pruning and spelled_alike(settings.pullthrough, settings.registry):
         raise UsageError(
-            "--prune with --pullthrough-url and --registry-url the same would delete the upstream's images"
+            "--pullthrough-url and --registry-url are the same server, so --prune would delete the upstream's images; "
+            "leave --prune out or correct a URL"
         )
 
 
 def _check_files(settings: Settings) -> None:
-    """Metrics and log may share a file; the others need one of their own."""
+    """Raises `UsageError` if outputs share a file. Only metrics and log may do that."""
     lines = {_real(settings.metrics_file), _real(settings.log_file)}
     files = (settings.summary_file, settings.events_file, settings.report_file)
     own = [_real(str(path)) for path in files if path is not None]
     shared = [path for path in own if path not in _STREAMS and (path in lines or own.count(path) > 1)]
     if shared:
-        raise UsageError(
-            f"{shared[0]} is named twice; summary, events and report each need a file of their own"
-        )
+        raise UsageError(f"{shared[0]} is given twice; give summary, events and report different files")
     everything = {*lines, *own}
     below = [path for path in everything if any(str(folder) in everything for folder in Path(path).parents)]
     if below:
-        raise UsageError(f"{below[0]} lies in a folder that is another file of this run; name another one")
+        raise UsageError(
+            f"{below[0]} is in a folder that is also given as a file of this run; name another file"
+        )
 
 
 def _real(path: str) -> str:
@@ -143,7 +144,7 @@ def _real(path: str) -> str:
 
 
 def make_settings(options: Mapping[str, Any]) -> Settings:
-    """The parsed options, checked; UsageError says which is wrong."""
+    """Returns the checked settings. Raises `UsageError` that names the wrong option."""
     registry = parse_endpoint("--registry-url", options["registry_url"])
     settings = Settings(
         pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
@@ -218,5 +219,7 @@ def _client(text: str) -> str:
 def _upstream_name(text: str | None, default: str) -> str:
     name = default if text is None else text.strip()
     if not name or any(c.isspace() or not c.isprintable() or not c.isascii() for c in name):
-        raise UsageError(f"--upstream-name: '{name}' is no name of an upstream")
+        raise UsageError(
+            f"--upstream-name: '{name}' is not a valid upstream name; give a name without spaces, such as host:port"
+        )
     return name

@@ -1,4 +1,4 @@
-"""`--start-at`: a time of day or a date with time, so that several machines begin together."""
+"""Parses `--start-at`, a time of day or a date with a time. With it, several machines begin together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ..errors import UsageError
 
 
 def parse_start(text: str, now: datetime) -> datetime:
-    """A moment after `now` (with its zone). A bare time of day that is over today means tomorrow's."""
+    """Returns a time after `now`, with a zone. A time of day that has passed today means tomorrow.
+
+    Raises `UsageError` if the text is not a time, has no time of day, or is in the past.
+    """
     midnight = datetime(now.year, now.month, now.day)
     other_day = (midnight + timedelta(days=40)).replace(day=1)
     try:
@@ -24,15 +27,15 @@ def parse_start(text: str, now: datetime) -> datetime:
             when = _local((when + timedelta(days=1)).replace(tzinfo=when.tzinfo))
     except (ValueError, OverflowError, parser.UnknownTimezoneWarning):
         raise UsageError(
-            f"--start-at: cannot read '{text}'; write 22:30, or 2030-01-31 22:30, or with +01:00 behind"
+            f"--start-at: cannot read '{text}'; write 22:30 or 2030-01-31 22:30, with a zone such as +01:00 if needed"
         ) from None
     if not timed:
-        raise UsageError(f"--start-at: '{text}' has no time of day; write 22:30, or 2030-01-31 22:30")
+        raise UsageError(f"--start-at: '{text}' has no time of day; write 22:30 or 2030-01-31 22:30")
     if when <= now:
-        raise UsageError(f"--start-at: {when.isoformat(sep=' ')} is over")
+        raise UsageError(f"--start-at: {when.isoformat(sep=' ')} is in the past; give a later time")
     return when
 
 
 def _local(when: datetime) -> datetime:
-    """A time without a zone is this machine's; its offset is that of its own date."""
+    """Returns the time with a zone. A time without one is in this machine's zone, with the offset of its own date."""
     return when.replace(tzinfo=tz.tzlocal()) if when.tzinfo is None else when

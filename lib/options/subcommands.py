@@ -1,4 +1,4 @@
-"""The subcommands: their names, what they are for, and where they are, imported when used."""
+"""The subcommands: their names, their descriptions, and their modules, which are imported on use."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 import click
 
-# The package that the modules' names are relative to; installed, it is not called lib.
+# The package that module names are relative to. Once installed, its name is not lib.
 _LIB = __name__.rpartition(".options")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """`module` is relative to this package; `attribute` the click command in it."""
+    """A subcommand. `module` is relative to the package `_LIB`. `attribute` is the click command in it."""
 
     about: str
     module: str
     attribute: str
 
     def load(self) -> click.Command:
+        """Imports and returns the click command."""
         command: click.Command = getattr(importlib.import_module(self.module, _LIB), self.attribute)
         return command
 

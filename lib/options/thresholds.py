@@ -1,6 +1,7 @@
-"""`--threshold` expressions: a quantity, a comparison, a limit with its unit. A run and a comparison share the grammar.
+"""Parses `--threshold` expressions: a quantity, a comparison, and a limit with its unit.
 
-What a run can name stands here; what a comparison can name stands in `compare/thresholds.py`.
+A run and `compare` share the grammar. This module has the quantities of a run; those of `compare` are in
+`compare/thresholds.py`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _EXPRESSION: Final = re.compile(
     r"\s*(?P<number>[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*(?P<unit>%|ms|s|)\s*",
     re.ASCII,
 )
-# Prefixes of the counts of failures, each before an error class.
+# Prefixes of the counts of failures. An error class follows.
 ERROR_GROUPS: Final = ("errors.", "prune_errors.")
-# Fields of the summary that a condition can name as they are.
+# Fields of the summary that are quantities under their own names.
 FIELDS: Final = (
     *("error_rate", "rate", "pulled", "failed", "interrupted_pulls"),
     *("pruned", "prune_failed", "retried"),
@@ -38,7 +39,7 @@ FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One condition. `limit` is in the quantity's own unit: a fraction, milliseconds, pulls per second or a count."""
+    """One condition. `limit` is in the quantity's unit: a fraction, milliseconds, pulls per second or a count."""
 
     expression: str
     quantity: str
@@ -46,15 +47,16 @@ class Threshold:
     limit: float
 
     def holds(self, value: float) -> bool:
+        """Returns whether a value, in the quantity's unit, meets the condition."""
         return _COMPARISONS[self.comparison](value, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What one command allows: by quantity the units of its limit, `""` for none.
+    """The expressions that a command allows. `units` has the units of each quantity's limit, `""` for no unit.
 
-    `listed` names the quantities in a message, `examples` shows how to write an expression. `signed` limits are
-    changes: they may have a sign, and equality means nothing for them.
+    `listed` names the quantities in an error message, and `examples` shows valid expressions. `signed` limits are
+    changes: they may have a sign, and `==` is not allowed.
     """
 
     units: Mapping[str, tuple[str, ...]]
@@ -64,13 +66,13 @@ class Vocabulary:
 
 
 def parse(text: str, allowed: Vocabulary) -> Threshold:
-    """`p95<250ms` as a Threshold. Raises `UsageError`, which lists what is allowed, for anything else."""
+    """Parses a condition such as `p95<250ms`. Raises `UsageError`, which says what is allowed, if it is not valid."""
     match = _EXPRESSION.fullmatch(text)
     if match is None or not _fits(match, allowed):
         raise UsageError(f"--threshold: cannot read '{text}'; write it like {allowed.examples}")
     quantity, unit = match["quantity"], match["unit"]
     if quantity not in allowed.units:
-        raise UsageError(f"--threshold: there is no quantity '{quantity}'; use {allowed.listed}")
+        raise UsageError(f"--threshold: '{quantity}' is not a quantity; use {allowed.listed}")
     units = allowed.units[quantity]
     if unit not in units:
         wanted = " or ".join(f"'{each}'" if each else "no unit" for each in units)
@@ -83,18 +85,18 @@ def _in_own_unit(number: float, unit: str) -> float:
 
 
 def _fits(match: re.Match[str], allowed: Vocabulary) -> bool:
-    """Signs belong to changes, and equality does not."""
+    """Returns whether sign and comparison fit: a change may have a sign and no `==`; other limits have no sign."""
     return match["comparison"] != "==" if allowed.signed else match["number"][0] not in "+-"
 
 
 def parse_threshold(text: str) -> Threshold:
-    """The condition of a run."""
+    """Parses a condition of a run. Raises `UsageError` if it is not valid."""
     return parse(text, _of_a_run())
 
 
 @cache
 def _of_a_run() -> Vocabulary:
-    # imported here, so that `--help` does without it
+    # imported here, because `--help` does not need it
     from ..latency import GROUPS, LATENCIES
 
     return Vocabulary(

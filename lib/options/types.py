@@ -1,4 +1,4 @@
-"""Times on the command line: seconds, which may have a fraction."""
+"""Option types: numbers of seconds and sizes in bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _YEAR = 366 * 86400
 
 
 class Seconds(click.ParamType[float]):
-    """A number of seconds, from `least` (where None: more than zero) to a year."""
+    """A number of seconds, with or without a fraction: at least `least` (None: more than zero), at most a year."""
 
     name = "seconds"
 
@@ -25,9 +25,9 @@ class Seconds(click.ParamType[float]):
             self.fail(f"'{value}' is not a number of seconds", param, ctx)
         wanted = "more than zero" if self._least is None else f"{self._least:g} or more"
         if not (seconds > 0 if self._least is None else seconds >= self._least):
-            self.fail(f"'{value}' is not {wanted} seconds", param, ctx)
+            self.fail(f"'{value}' is out of range; give {wanted} seconds", param, ctx)
         if not seconds <= _YEAR:
-            self.fail(f"'{value}' seconds are more than a year", param, ctx)
+            self.fail(f"'{value}' seconds are more than a year; give a shorter time", param, ctx)
         return seconds
 
 
@@ -36,7 +36,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "kib": 1024, "kb": 1000, "m": 1 << 20, "mib"
 
 
 class Size(click.ParamType[int]):
-    """A number of bytes, with a unit or without."""
+    """A number of bytes, with or without a unit, such as 500, 2KiB or 1MB."""
 
     name = "size"
 

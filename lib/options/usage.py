@@ -1,4 +1,4 @@
-"""How the program was called, and the examples at the end of its help."""
+"""The program's name as the user called it, and the examples at the end of the help."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Exit status:
 
 
 def called() -> str:
-    """The name by which this program was called, so that the user can type a command that it prints."""
+    """Returns the name that the user called this program by, for the commands that it prints."""
     path = Path(sys.argv[0])
     if path.suffix != ".py":
         return path.name

@@ -1,1 +1,1 @@
-"""What every HTML page here shares: one look, one file that opens without a network, text that stays text."""
+"""Builds HTML pages: one style, one file that needs no network, and no markup from outside."""

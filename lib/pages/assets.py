@@ -1,4 +1,4 @@
-"""The page's own style sheet and script. Light unless the reader's system is dark; light on paper."""
+"""The style sheet and script of a page. The page is dark if the reader's system is dark, and always light on paper."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCRIPT = """
   "use strict";
   const root = document.documentElement;
   const charts = JSON.parse(document.getElementById("charts").textContent);
-  // named one by one, as the library has buttons that send the data to its maker
+  // listed one by one, because the library also has buttons that send the data to its maker
   const config = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
   function themed(layout) {

@@ -1,4 +1,4 @@
-"""A chart as plotly's data and layout; colours that depend on the page's theme are set by the page."""
+"""A chart as plotly's data and layout. The page's script sets the colours that depend on the theme."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from ..clean import clean
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#4c8bd6", "#e0862f", "#35a37a", "#d9534f", "#9b6fc9", "#8a8f98"
-# Room above the highest point.
+# The top of an axis, as a multiple of the highest value.
 HEADROOM = 1.08
-# A longer run's intervals are put together to so many.
+# A chart shows at most this many intervals. The intervals of a longer run are merged.
 MOST_POINTS = 800
-# From this ratio of the highest value to the lowest an axis is logarithmic.
+# An axis is logarithmic if the highest value is more than this many times the lowest.
 _LOG_RATIO = 25
-# Axes: up to so many, each count has a tick; up to so many, each decade has three.
+# Up to this count, each whole number has a tick. Up to this many decades, each decade has three ticks.
 _COUNTED, _FEW_DECADES = 12, 4
 
 Trace = dict[str, Any]
@@ -25,7 +25,7 @@ Trace = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`note` says what is seen. Where there is nothing to draw, `data` is empty and `note` says why."""
+    """A chart and its `note`, which explains it. If there is nothing to draw, `data` is empty and `note` says why."""
 
     name: str
     title: str
@@ -35,24 +35,27 @@ class Chart:
 
 
 def label(text: object, longest: int = 60) -> str:
-    """Text from outside as a name in a chart, where plotly would take `<b>` for markup."""
+    """Returns text from outside as a safe name in a chart. Plotly would read `<b>` as markup."""
     return html.escape(clean(str(text), longest), quote=False)
 
 
 def whole_numbers(most: int) -> dict[str, Any]:
-    """Ticks for counts: plotly would put some between 1 and 2."""
+    """Returns axis settings with ticks at whole numbers only. By itself, plotly adds ticks between 1 and 2."""
     return {"tickformat": ",d", **({"tick0": 0, "dtick": 1} if most <= _COUNTED else {})}
 
 
 def milliseconds(values: Sequence[float]) -> dict[str, Any]:
-    """From zero, or logarithmic where the latencies are far apart."""
+    """Returns the axis settings of latencies: from zero, or logarithmic if the latencies are far apart."""
     if max(values) > _LOG_RATIO * max(min(values), 0.01):
         return logarithmic(min(values), max(values))
     return {"rangemode": "tozero"}
 
 
 def logarithmic(least: float, most: float) -> dict[str, Any]:
-    """Ticks at each digit of a decade where all is about one, at 1, 2 and 5 of a few, at 1 alone of many."""
+    """Returns a logarithmic axis from `least` to `most`.
+
+    Ticks are at 1 to 9 within one decade, at 1, 2 and 5 for a few decades, and at 1 for many.
+    """
     low, high = math.floor(math.log10(max(least, 1e-3))), math.ceil(math.log10(max(most, 1e-3)))
     digits: Sequence[int] = (1, 2, 5) if high - low <= _FEW_DECADES else (1,)
     if most <= 10 * least:

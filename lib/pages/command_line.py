@@ -1,4 +1,4 @@
-"""The command line of a run, as it was typed or as good as."""
+"""Shows the command line of a run: as typed, or rebuilt from the settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# The note under a rebuilt command line.
+REBUILT = "Rebuilt from the settings, because the summary does not hold the command line."
+
 
 def command_line(words: Sequence[str], settings: Mapping[str, Any]) -> tuple[str, bool]:
-    """(as typed, True), or (what amounts to the same, False) if there are no words; HTML."""
+    """Returns (HTML, exact). If `words` is empty, an equivalent command line is rebuilt, and `exact` is False."""
     exact = bool(words)
     chosen = words or _rebuilt(settings)
-    # a line breaks between words, not at the dashes of an option
+    # a line may break between words, but not at the dashes of an option
     shown = " ".join(f"<span>{_visible(shlex.quote(word))}</span>" for word in chosen)
     return f"<pre>{shown}</pre>", exact
 
@@ -23,7 +26,7 @@ def _visible(text: str) -> str:
 
 
 def _numbered(char: str) -> str:
-    """Control and format characters and line separators by their number, as they could hide what stands there."""
+    """Returns the escape of a control or format character or line separator, as it could hide other text."""
     hidden = unicodedata.category(char)[0] == "C" or unicodedata.category(char) in ("Zl", "Zp")
     return char.encode("unicode_escape").decode() if hidden else char
 
@@ -42,5 +45,5 @@ def _rebuilt(settings: Mapping[str, Any]) -> list[str]:
 
 
 def option(name: str) -> str:
-    """A setting's name as it is typed."""
+    """Returns the option of a setting: `--pull-timeout` for `pull_timeout`."""
     return f"--{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""One HTML file that asks nobody for anything, with the charting library in it."""
+"""Makes one HTML file that contains the charting library and requests nothing from any server."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from .assets import SCRIPT, STYLE
 from .chart import Chart
 from .tables import safe
 
-# The browser itself keeps the page from asking anybody for anything.
+# With this policy, the browser blocks every request of the page.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "form-action 'none'; base-uri 'none'"
 )
 LIBRARY_BEGIN, LIBRARY_END = "<script>/* plotly.js, MIT licence */\n", "\n</script><!-- plotly.js ends -->"
-NO_SCRIPT = "<noscript><p class=warning>The charts need JavaScript; the tables do not.</p></noscript>"
+NO_SCRIPT = (
+    "<noscript><p class=warning>The charts need JavaScript. The tables work without it.</p></noscript>"
+)
 
 
 def document(title: str, body: Iterable[str], charts: Sequence[Chart]) -> str:
-    """The whole page: `body` is HTML and has the place of each chart, see `place_of`."""
+    """Returns the whole page. `body` is HTML and contains the `place_of` each chart."""
     content = "\n".join(body)
     drawn = in_script([_shown(each) for each in charts if each.data])
     text = (
@@ -40,7 +42,7 @@ def document(title: str, body: Iterable[str], charts: Sequence[Chart]) -> str:
 
 
 def in_script(value: Any) -> str:
-    """JSON that cannot end its script element or open a comment: ASCII, with <, > and & as escapes."""
+    """Returns JSON that cannot end its script element or open a comment: ASCII, with <, > and & escaped."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -50,17 +52,18 @@ def _shown(chart: Chart) -> dict[str, Any]:
 
 
 def section(title: str, content: str, note: str = "") -> str:
-    """`content` is HTML."""
-    told = f'<p class="faint">{safe(note)}</p>' if note else ""
-    return f'<section class="long"><h2>{safe(title)}</h2>{told}{content}</section>'
+    """Returns a section. `content` is HTML; `title` and `note` are text."""
+    shown_note = f'<p class="faint">{safe(note)}</p>' if note else ""
+    return f'<section class="long"><h2>{safe(title)}</h2>{shown_note}{content}</section>'
 
 
 def warning(text: str) -> str:
+    """Returns a highlighted paragraph."""
     return f'<p class="warning">{safe(text)}</p>'
 
 
 def place_of(chart: Chart) -> str:
-    """Where the script draws the chart; where there is nothing to draw, the reason."""
+    """Returns the element in which the script draws the chart. If there is nothing to draw, it shows the note."""
     heading = f"<section><h2>{safe(chart.title)}</h2>"
     note = html.escape(chart.note)
     if not chart.data:

@@ -1,4 +1,4 @@
-"""Tables as HTML. Whatever came from outside goes through `safe`."""
+"""Makes tables as HTML. All text from outside goes through `safe`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from ..clean import clean
 
 _LONGEST_TEXT = 500
-# So short a text, a time for one, is not broken.
+# A text of at most this many characters, such as a time, is not broken over lines.
 _SHORT = 26
 
 
 def safe(text: object) -> str:
-    """One line that is only text to a browser: no control characters, no secrets, escaped."""
+    """Returns one line of escaped text, without control characters and secrets."""
     return html.escape(clean(str(text), _LONGEST_TEXT))
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A cell that is aligned right and sorted by value; None is shown as a dash, `text` in the value's place."""
+    """A cell that is aligned right and sorted by value. None shows as a dash. `text` shows instead of the value."""
 
     value: float | None
     format: str = ",.0f"
@@ -32,14 +32,14 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A word that is good or bad."""
+    """A word in the colour for good or bad."""
 
     text: str
     good: bool
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Sorted by a click on a head."""
+    """Returns a table. A click on a column's head sorts it."""
     rows = [list(row) for row in rows]
     numeric = [bool(rows) and isinstance(rows[0][place], Number) for place in range(len(heads))]
     head = "".join(
@@ -61,7 +61,7 @@ def _cell(value: object) -> str:
 
 
 def tiles(shown: Iterable[tuple[object, str]]) -> str:
-    """The figures that are read first, each above what it is; a Mark is coloured."""
+    """Returns the headline figures, each (figure, label). A `Mark` is coloured."""
     return f'<div class="tiles">{"".join(map(_tile, shown))}</div>'
 
 

@@ -1,4 +1,4 @@
-"""How much CPU time this process has used, and how much there is of it: cores, or the share a container may use."""
+"""CPU time used by processes, and the number of cores that this process may use."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def own_seconds() -> float:
-    """CPU seconds of this process so far, its clients' not included."""
+    """Returns the CPU seconds of this process so far, without those of its clients."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def seconds_of(pid: int) -> float:
-    """CPU seconds of another process, and of those it has waited for, so far; 0 where it is gone.
+    """Returns the CPU seconds so far of another process and of the children it has waited for; 0 if it is gone.
 
-    These are utime, stime, cutime and cstime in proc(5)'s stat, in clock ticks.
+    Source: utime, stime, cutime and cstime of /proc/PID/stat (proc(5)), in clock ticks.
     """
     with suppress(OSError, IndexError, ValueError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -28,14 +28,17 @@ def seconds_of(pid: int) -> float:
 
 
 def cores(cgroups: Path = _CGROUPS) -> float:
-    """The cores that this process may run on, or less where its container is limited to less."""
+    """Returns the number of cores that this process may use: its CPU affinity, or the container's limit if lower."""
     allowed = float(len(os.sched_getaffinity(0)))
     quota = _quota(cgroups)
     return min(allowed, quota) if quota else allowed
 
 
 def _quota(cgroups: Path) -> float | None:
-    """Cores, from the kernel's bandwidth control: cpu.max (cgroup v2), else cpu.cfs_quota_us (v1)."""
+    """Returns the container's limit in cores; None if there is none.
+
+    Source: the kernel's CFS bandwidth control, cpu.max (cgroup v2) or else cpu.cfs_quota_us (v1).
+    """
     with suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = (cgroups / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""How the kernel shares out the CPU among the workers and the clients that they start."""
+"""The CPU scheduling policy of the workers and of the clients that they start."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from contextlib import suppress
 
 
-def preempt_nobody() -> None:
-    """This thread, and what it starts from now on, waits for its turn when it wakes up: SCHED_BATCH of sched(7).
+def use_batch_scheduling() -> None:
+    """Sets SCHED_BATCH (sched(7)) for this thread and the processes it starts: they preempt no other when they wake up.
 
-    Where all CPU is in use there are fewer switches from client to client, and a twentieth more pulls with four workers
-    on two cores; where there is some to spare nothing changes. A policy that the user has chosen (chrt) stays.
+    If all CPU is in use, there are fewer context switches: about 5 % more pulls with four workers on two cores. If CPU
+    is idle, nothing changes. A policy that the user has chosen (chrt) stays.
     """
     with suppress(OSError):
         if os.sched_getscheduler(0) == os.SCHED_OTHER:

@@ -1,8 +1,8 @@
-"""The guard: a small process that ends what the clients left, also where the driver itself was killed by SIGKILL.
+"""The guard: a small process that kills what the clients leave behind, even if the driver was ended by SIGKILL.
 
-It holds the reading end of a pipe from the driver. At the driver's goodbye, and at the end of file without one when the
-driver is gone, every process that carries the run's mark in its environment is killed.
-Runs as a script of its own (no imports from this package), so that it starts fast and stays small.
+The guard reads a pipe from the driver. It acts when the driver says goodbye, or at end of file if the driver died: it
+kills every process that has the run's mark in its environment. It runs this file as a script and imports nothing from
+this package, so that it starts fast and stays small.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import time
 from contextlib import suppress
 
 MARK = "OCIDRIVER_RUN"
-# The file in the folder of a run that lists its folders in other places, one path per line.
+# The file in a run's folder that lists the run's folders in other places, one path per line.
 ELSEWHERE = "elsewhere"
 _GOODBYE = b"goodbye"
+# At most this many searches for marked processes.
 _ROUNDS = 10
 
 
 class Guard:
-    """Starts the guard for a run's folder; use as a context manager around everything that launches clients."""
+    """Starts the guard for a run's folder, and ends it. Use it as a context manager around all launches of clients."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -52,14 +53,14 @@ class Guard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # somebody may have ended the guard
+        with suppress(OSError):  # the guard may have been killed
             os.write(self._pipe, _GOODBYE)
         os.close(self._pipe)
         os.waitpid(self._pid, 0)
 
 
 def marked(folder: str) -> list[int]:
-    """The processes, but for this one, whose environment carries the run's mark."""
+    """Returns the pids of the other processes that have the run's mark in their environment."""
     mark = f"{MARK}={folder}".encode()
     found = []
     for name in os.listdir("/proc"):
@@ -69,19 +70,19 @@ def marked(folder: str) -> list[int]:
                     if mark in file.read().split(b"\0"):
                         found.append(int(name))
             except OSError:
-                continue  # ended meanwhile, or another user's
+                continue  # the process has ended, or belongs to another user
     return found
 
 
 def main(folder: str) -> None:
-    """Wait for the driver's end; then kill what carries its mark until nothing does.
+    """Waits for the driver's end, then kills the processes with the run's mark until none is left.
 
-    After a goodbye that is what a client started in a session of its own, and the folder is the driver's to remove.
+    After a goodbye, only processes that a client started in their own session are left, and the driver removes the
+    folder. Without a goodbye, the guard removes it.
     """
     goodbye = os.read(0, len(_GOODBYE)) == _GOODBYE
-    looks_left = (
-        1 if goodbye else 2
-    )  # a client that the driver was just about to start shows its mark a moment later
+    # without a goodbye the driver may have been starting a client, whose mark appears a moment later
+    looks_left = 1 if goodbye else 2
     for _ in range(_ROUNDS):
         pids = marked(folder)
         looks_left -= not pids
@@ -99,7 +100,7 @@ def main(folder: str) -> None:
 
 
 def remove_elsewhere(folder: str) -> None:
-    """Removes the folders of this run in other places, if it has any."""
+    """Removes the folders that this run has in other places."""
     import shutil
 
     with suppress(OSError), open(os.path.join(folder, ELSEWHERE)) as listed:

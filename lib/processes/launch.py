@@ -1,17 +1,17 @@
-"""The one place where a timed client process starts, is timed out, and dies.
+"""Starts timed client processes, and ends them at their timeout or at a stop.
 
-A launch is lean: posix_spawn, a pidfd to wait on, no thread and no shell. Each client is a process group of its own, so
-that a terminal's Ctrl-C does not reach it and so that whatever it started dies with it. A session of its own would do
-that too, but Linux shares out the CPU among sessions (autogroup): with many workers a twentieth of the pulls is lost.
-Only the thread that launched a client ends it, so a pid is never signalled after it was reaped.
+A launch costs little: posix_spawn and a pidfd to wait on, no thread and no shell. Each client is its own process group.
+So Ctrl-C at the terminal does not reach the client, and its child processes are killed with it. A separate session
+would do the same, but Linux divides the CPU among sessions (autogroup), which costs 5 % of the pulls with many workers.
+Only the thread that launched a client signals it, so a pid is never signalled after it was reaped.
 
-Clients start in turns, half as many at a time as there are cores, at least one. What starts needs nothing but CPU:
-hundreds at once take it from each other, from those that pull and from the driver, and fewer pulls come of it. Once
-started they run at the same time, all of them where they wait for the server. Who is there when a turn is given back
-takes it, whoever came first. (`xargs -P` starts one after the other, too.)
+Clients start in turns: at any time, half as many as there are cores (at least one) are starting. A client that starts
+needs nothing but CPU. If hundreds start at once, they take it from one another, from running clients and from the
+driver, and the pull rate falls. The number of running clients has no limit. Turns are not a fair queue: any waiting
+thread may take a free one.
 
-A launch lets go of the interpreter to wait for its turn, to start the client and to wait for its end, and for nothing
-in between: with hundreds of workers there may be dozens of threads in line for it.
+A launch releases the GIL only while it waits for its turn, starts the client and waits for its end. With hundreds of
+workers, dozens of threads may wait for the GIL, so each further release would cost time.
 """
 
 from __future__ import annotations
@@ -30,32 +30,34 @@ from .cpu import cores, seconds_of
 from .posix_spawn import Spawner
 from .signals import SIGNALS
 
-# Of a client's stderr so much is kept, from its end and from its beginning: its own words stand there, while a server
-# can make what is between them as long as it likes.
+# Bytes of stderr kept: `KEPT_HEAD` from the start, `KEPT_STDERR` from the end. The client's own words are there; a
+# server can make the part in between as long as it likes.
 KEPT_STDERR = 64 * 1024
 KEPT_HEAD = 16 * 1024
-# What poll takes at most, in milliseconds.
+# The longest timeout that poll(2) accepts, in milliseconds.
 _LONGEST_POLL = 2**31 - 1
-# The C library without letting go of the interpreter, for calls that do not wait.
+# The C library, called with the GIL held. Only for calls that do not block.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _close = _libc.close
 _Pair = ctypes.c_int * 2
-# struct rusage of getrusage(2): seconds and microseconds of user and system time, then fourteen more
+# struct rusage of getrusage(2): seconds and microseconds of user time and of system time, then 14 more fields
 _Usage = ctypes.c_long * 18
-# A client that has run for less, in seconds, is not asked for its CPU time before it ends.
+# The CPU time of a running client is read only after it has run for this many seconds.
 _WORTH_ASKING = 0.25
-# A client that dies by a signal so many seconds before the driver hears of it was meant by the same.
+# A client that dies of a signal within this many seconds of the driver's own counts as interrupted.
 _SAME_SIGNAL = 0.5
-# Signals whose "ignored" would be inherited: Python ignores the first two, nohup and background shells the rest.
+# Signals that clients start with at their default action. Python ignores the first two; nohup and background shells
+# ignore the others, and a client would inherit that.
 _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
 
 class Outcome(NamedTuple):
-    """What came of a launch: its start (monotonic), seconds from launch to exit, CPU seconds and the end of its stderr.
+    """The result of a launch.
 
-    `returncode` is negative for a signal. `timed_out` and `interrupted` tell that the driver killed it, or that
-    what stopped the driver did; `dropped` that it was not started, as nobody wanted it any more; `error` that it
-    could not be.
+    `returncode` is the exit status, or the negative number of the signal that ended the client. `stderr` is its start
+    and its end (see `KEPT_STDERR`). `started` is monotonic; `seconds` is the time from the start to the exit.
+    `timed_out`: the driver killed the client at its timeout. `interrupted`: a stop, or the signal that caused it, ended
+    the client. `dropped`: the client was not started, since a stop had come. `error`: the client could not be started.
     """
 
     returncode: int
@@ -70,11 +72,11 @@ class Outcome(NamedTuple):
 
 
 class Launcher:
-    """Starts clients with one environment. `kill_all` ends every running and every later launch, for good.
+    """Starts clients with one environment. `kill_all` ends every running launch and every later one.
 
-    `stopped` says whether the driver was told to stop, or is within so many seconds: a signal to its process group
-    reaches a client, too, that is just being born into it. `answer` is what a client reads that asks at its terminal
-    for a password; without one its stdin is /dev/null.
+    `stopped(seconds)` waits for at most this long and returns whether the driver was asked to stop. A signal to the
+    driver's process group also reaches a client that has just been started and is still in that group.
+    `answer` is typed into the terminal of a client that asks for a password. If it is empty, stdin is /dev/null.
     """
 
     def __init__(
@@ -96,23 +98,25 @@ class Launcher:
         _keep_descriptors_to_ourselves()
 
     def kill_all(self) -> None:
-        """End all running clients. May be called from a signal handler, and more than once."""
+        """Ends all running clients. A signal handler may call this, and more than once."""
         os.write(self._killer, b"x")
 
     def running_cpu_seconds(self) -> float:
-        """What the clients that run now have used so far; any thread may ask."""
+        """Returns the CPU seconds so far of the clients that run now. Any thread may call this."""
         before = monotonic() - _WORTH_ASKING
         running = list(self._running.items())
         return sum((seconds_of(pid) for pid, started in running if started < before), 0.0)
 
     def close(self) -> None:
+        """Closes the launcher's descriptors. No client may run any more."""
         for descriptor in (self._null, self._killed, self._killer):
             os.close(descriptor)
 
     def run(self, argv: list[str], timeout: float, unwanted: Callable[[], bool] = lambda: False) -> Outcome:
-        """Run argv[0] (an absolute path) to its end, when its turn to start has come; never raises OSError.
+        """Waits for a turn to start, then runs argv[0] (an absolute path) to its end. Never raises OSError.
 
-        It is killed `timeout` seconds after its start, and does not start where it is `unwanted` by then.
+        The client is killed `timeout` seconds after its start. It is not started if `unwanted` returns True when its
+        turn has come.
         """
         self._turns.get()
         started = monotonic()
@@ -128,7 +132,7 @@ class Launcher:
             return _not_started(error, started)
 
     def _start(self, argv: list[str]) -> tuple[int, int]:
-        """A client's pid, and the descriptor from which its stderr is read."""
+        """Starts a client; returns its pid and the descriptor to read its stderr from."""
         reader, writer = _pipe()
         try:
             if self._answer:
@@ -141,9 +145,9 @@ class Launcher:
             _close(writer)
 
     def _start_at_terminal(self, argv: list[str], writer: int, reader: int) -> int:
-        """The pid of a client whose stdin is a terminal with the answer typed into it.
+        """Starts a client whose stdin is a terminal with the answer typed into it; returns its pid.
 
-        The terminal is kept under the number of `reader`, which is nobody else's until it is closed.
+        `self._terminals` keeps the terminal under the number of `reader`, which is unique until `reader` is closed.
         """
         terminal, stdin = os.openpty()
         try:
@@ -167,7 +171,7 @@ class Launcher:
                 del self._running[pid]
                 _close(pidfd)
         except BaseException:
-            # no descriptor left to wait on it, say: it must not go on unwatched
+            # for example, no descriptor is left for the pidfd: a client must not run unwatched
             _end(pid)
             raise
         finally:
@@ -199,7 +203,7 @@ class Launcher:
             if reader in ready and not _read_into(kept, reader):
                 watch.unregister(reader)
         ended = monotonic()
-        os.killpg(pid, signal.SIGKILL)  # what the client started and left: a credential helper, say
+        os.killpg(pid, signal.SIGKILL)  # child processes that the client left, such as a credential helper
         if ready.get(reader, 0) & select.POLLIN:
             _drain(kept, reader)
         returncode, cpu_seconds = _reap(pid)
@@ -223,7 +227,7 @@ def _not_started(error: OSError, started: float) -> Outcome:
 
 
 def _pipe() -> tuple[int, int]:
-    """Both ends, reader first; OSError where no descriptor is left."""
+    """Returns both ends of a new pipe, the reader first. Raises OSError if no descriptor is left."""
     ends = _Pair()
     if _libc.pipe2(ends, os.O_CLOEXEC):
         raise _last_error()
@@ -231,7 +235,7 @@ def _pipe() -> tuple[int, int]:
 
 
 def _reap(pid: int) -> tuple[int, float]:
-    """Of a client that has ended: its exit status, negative for a signal, and its CPU seconds."""
+    """Reaps a client that has ended. Returns its exit status (negative for a signal) and its CPU seconds."""
     status, usage = ctypes.c_int(), _Usage()
     if _libc.wait4(pid, ctypes.byref(status), 0, usage) != pid:
         raise _last_error()
@@ -240,13 +244,13 @@ def _reap(pid: int) -> tuple[int, float]:
 
 
 def _last_error() -> OSError:
-    """Of the C library's last call."""
+    """Returns the error of the last call to the C library."""
     number = ctypes.get_errno()
     return OSError(number, os.strerror(number))
 
 
 def _drain(kept: bytearray, reader: int) -> None:
-    """Read what is left in the pipe, which is bounded, whoever else may still hold its other end."""
+    """Reads what is left in the pipe. It does not wait for end of file, as another process may hold the other end."""
     os.set_blocking(reader, False)
     for _ in range(4):
         if not _read_into(kept, reader):
@@ -254,9 +258,10 @@ def _drain(kept: bytearray, reader: int) -> None:
 
 
 def _read_into(kept: bytearray, reader: int) -> bool:
-    """Append what is there, keeping both ends only; False at the end of file and when there is nothing now.
+    """Appends a chunk from the pipe and keeps the start and end of the text. Returns False if there was nothing.
 
-    It does not wait where poll has said that there is something.
+    That is the case at end of file, and for a non-blocking `reader` with no data. A blocking `reader` does not wait if
+    poll reported data.
     """
     try:
         chunk = os.read(reader, KEPT_STDERR)
@@ -269,17 +274,17 @@ def _read_into(kept: bytearray, reader: int) -> bool:
 
 
 def _end(pid: int) -> None:
-    """Kill and reap a client, unless it has been reaped already."""
+    """Kills and reaps a client, unless it has been reaped already."""
     with suppress(ProcessLookupError, ChildProcessError):
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
 def _keep_descriptors_to_ourselves() -> None:
-    """Descriptors that the driver was started with must not reach the clients; posix_spawn closes none."""
+    """Marks all inherited descriptors above 2 as close-on-exec. posix_spawn would pass them on to the clients."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             try:
                 os.set_inheritable(int(name), False)
             except OSError:
-                continue  # the folder's own descriptor, closed by now
+                continue  # the descriptor of the listing itself, closed by now

@@ -1,4 +1,4 @@
-"""The limits of this machine: how many files may be open, and what an error that comes of a limit is told as."""
+"""The limits of this machine: the limit on open files, and how to word an error that a limit caused."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from contextlib import suppress
 
 from ..errors import RunError
 
+# The soft limit on open files that the driver asks for.
 _DESCRIPTORS = 16384
-# Below this not even one worker has what it needs.
+# With fewer descriptors, not even one worker can run.
 _FEWEST_DESCRIPTORS = 32
-# Errors that come of a limit on the process or its user.
+# Errors that a limit on the process or its user causes.
 _LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 def of_this_machine(error: Exception) -> str | None:
-    """What to tell about an error that is no fault of the driver's."""
+    """Returns the message for an error that this machine caused; None if the error is a fault in the driver."""
     if isinstance(error, OSError):
         hint = "; is a limit too low (ulimit -n, -u)?" if error.errno in _LIMITS else ""
-        return f"this machine cannot go on: {error.strerror or error}{hint}"
+        return f"the run cannot continue on this machine: {error.strerror or error}{hint}"
     if isinstance(error, MemoryError):
-        return "this machine cannot go on: out of memory"
+        return "the run cannot continue on this machine: out of memory; free memory, or give fewer workers"
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-        return "this machine cannot go on: no thread can be started; is a limit too low (ulimit -u, -v)?"
+        return "the run cannot continue on this machine: no thread can be started; is a limit too low (ulimit -u, -v)?"
     return None
 
 
 def raise_descriptor_limit() -> None:
-    """A pull needs three descriptors, and hundreds of workers are fine; the soft limit is often 1024 or 256."""
+    """Raises the soft limit on open files to 16384 or the hard limit. Raises RunError if fewer than 32 are allowed.
+
+    A pull needs three descriptors. The usual soft limit (1024 or 256) is too low for hundreds of workers.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -36,5 +40,6 @@ def raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if hard != resource.RLIM_INFINITY and hard < _FEWEST_DESCRIPTORS:
         raise RunError(
-            f"only {hard} open files are allowed, too few for any run; raise the limit (ulimit -n)"
+            f"only {hard} open files are allowed, too few for a run; "
+            f"raise the limit (ulimit -n) to {_FEWEST_DESCRIPTORS} or more"
         )

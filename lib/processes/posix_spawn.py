@@ -1,8 +1,8 @@
-"""posix_spawn(3) by way of the C library: unlike Python's own it lets go of the interpreter meanwhile.
+"""posix_spawn(3) of the C library, called without the GIL. Python's `os.posix_spawn` holds the GIL during the call.
 
-It returns when the new process has begun its program, and for that it needs a processor. With hundreds of clients
-running it waits its turn among them, and all workers, the ramp too, would wait with it. glibc and musl have the same
-flags, and both objects are smaller than what is set aside for them here.
+posix_spawn returns when the new process runs its program, and for that the process needs a core. With hundreds of
+clients running this takes a while; with the GIL held, the driver and all workers would wait too.
+The values of the flags are those of glibc and musl. `_Object` is larger than the structures of both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-# only the one that waits lets go of the interpreter
+# PyDLL keeps the GIL during a call, CDLL releases it; only posix_spawn itself takes long enough to release it.
 _library = ctypes.PyDLL(None)
 _posix_spawn = ctypes.CDLL(None).posix_spawn
 _SETPGROUP, _SETSIGDEF, _SETSIGMASK = 0x02, 0x04, 0x08
@@ -19,9 +19,10 @@ _Object = ctypes.c_char * 512
 
 
 class Spawner:
-    """Starts programs with one environment, each as a process group of its own, with no signal blocked.
+    """Starts programs with one environment. Each program is its own process group and has no signal blocked.
 
-    `defaulted` are the signals whose being ignored they do not inherit.
+    `defaulted` are the signals that a program starts with at their default action, even if this process ignores them.
+    Raises OSError if the C library cannot set this up.
     """
 
     def __init__(self, environment: Mapping[str, str], defaulted: Iterable[int]) -> None:
@@ -39,7 +40,10 @@ class Spawner:
         _check(_library.posix_spawnattr_setflags(self._attributes, flags))
 
     def start(self, argv: Sequence[str], standard: Sequence[int]) -> int:
-        """The pid of argv[0], a path, with these descriptors as its 0, 1 and 2; OSError where it cannot be started."""
+        """Starts argv[0], a path, and returns its pid. `standard` are the descriptors for its stdin, stdout and stderr.
+
+        Raises OSError if it cannot be started.
+        """
         words, actions, pid = _strings(argv), _Object(), ctypes.c_int()
         _check(_library.posix_spawn_file_actions_init(actions))
         try:
@@ -54,7 +58,7 @@ class Spawner:
 
 
 def _strings(words: Iterable[str]) -> ctypes.Array[ctypes.c_char_p]:
-    """An array as argv and envp are, with a null at its end."""
+    """Returns an array in the form of argv and envp: pointers to strings, with a null pointer at the end."""
     encoded = [os.fsencode(word) for word in words]
     return (ctypes.c_char_p * (len(encoded) + 1))(*encoded, None)
 

@@ -1,6 +1,6 @@
-"""The run's own temporary folder: made for the user alone, locked while in use, removed at the end.
+"""The run's temporary folder: only the user can read it, it is locked while in use, and removed at the end.
 
-A folder that a killed run left is removed by a later start, told by its lock that nobody holds.
+The next run removes the folder of a run that was killed. It recognizes such a folder by a lock that no process holds.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from .guard import ELSEWHERE, remove_elsewhere
 PREFIX = "ocidriver-"
 _LOCK = "lock"
 _NEW_LOCK = "lock.new"
-# A start that takes longer than this to lock its folder was killed meanwhile.
+# A run that has not locked its folder after this many seconds was killed.
 _MAKING_SECONDS = 60.0
 
 
 class Scratch:
-    """Use as a context manager; `path` is the folder (mode 0700). A prefix of another kind begins with PREFIX too."""
+    """Makes and removes the temporary folder `path` (mode 0700). Use it as a context manager.
+
+    `prefix` must begin with `PREFIX`. Raises RunError if the folder cannot be made.
+    """
 
     def __init__(self, prefix: str = PREFIX) -> None:
         self._prefix = prefix
@@ -39,12 +42,12 @@ class Scratch:
             unlocked = self.path / _NEW_LOCK
             self._lock = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-            # in place only when it is held: who sees the lock without its holder may remove the folder
+            # rename after locking: another run may remove a folder whose lock is not held
             unlocked.rename(self.path / _LOCK)
         except OSError as error:
             self.__exit__()
             raise RunError(
-                f"cannot make a temporary folder: {error.strerror} (TMPDIR names another place)"
+                f"cannot make a temporary folder: {error.strerror}; set TMPDIR to another place"
             ) from None
         return self
 
@@ -55,17 +58,17 @@ class Scratch:
         if self._lock >= 0:
             os.close(self._lock)
         if self.path.name.startswith(PREFIX):
-            # where no descriptor was left to look into it, now there is one
+            # the first try fails if no descriptor was left; the lock's descriptor is free now
             shutil.rmtree(self.path, ignore_errors=True)
 
     def folder(self, name: str) -> Path:
-        """A folder in it, made at the first use."""
+        """Returns the subfolder with this name, and makes it if it does not exist."""
         path = self.path / name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     def elsewhere(self, place: Path) -> Path:
-        """A new folder in another place, which goes with this one. Raises OSError if it cannot be made."""
+        """Makes a new folder in `place`, which is removed with this one. Raises OSError if it cannot be made."""
         path = place / f"{PREFIX}{secrets.token_hex(4)}"
         listed = os.open(self.path / ELSEWHERE, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
@@ -77,7 +80,7 @@ class Scratch:
 
 
 def _sweep(where: Path) -> None:
-    """Remove the folders of runs that were killed: ours, with a lock that nobody holds."""
+    """Removes the folders of this user's runs that were killed: those with a lock that no process holds."""
     for folder in where.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.geteuid():

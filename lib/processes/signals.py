@@ -1,4 +1,4 @@
-"""Signals: the first asks for a stop, the second ends the clients at once."""
+"""Signals: the first one asks for a stop, the second one ends the clients at once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from time import monotonic
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Ignored, which clients inherit: what asks at the terminal (a credential helper, say) fails then, instead of being
-# stopped for good, as a process group in the background is by default.
+# Ignored during a run, and clients inherit this. By default these signals stop a background process group that uses the
+# terminal. Ignored, a client or helper that asks at the terminal fails instead of hanging.
 _TERMINAL = (signal.SIGTTIN, signal.SIGTTOU)
 
 
 class Stop:
-    """What the signals have asked for so far. `signal` is the first one, `count` how many, `at` when (monotonic)."""
+    """The signals received so far: `signal` is the first one, `count` their number, `at` the time of the first.
+
+    `at` is monotonic.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -25,7 +28,7 @@ class Stop:
         self._callbacks: list[Callable[[], object]] = []
 
     def request(self, number: int) -> None:
-        """As if the signal had come."""
+        """Acts as if this signal had been received."""
         if self.count == 0:
             self.signal, self.at = number, monotonic()
         self.count += 1
@@ -34,7 +37,7 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the process's signals; afterwards they are as before."""
+        """Handles the process's signals, and restores the former handlers afterwards."""
         wanted = [number for number in SIGNALS if not _ignored_for_good(number)]
         before = {number: signal.signal(number, self._handle) for number in wanted}
         before |= {number: signal.signal(number, signal.SIG_IGN) for number in _TERMINAL}
@@ -48,10 +51,9 @@ class Stop:
         self.request(number)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep; True at once when a signal comes, or came before."""
-        woken: queue.SimpleQueue[None] = (
-            queue.SimpleQueue()
-        )  # a handler may put into it, unlike setting an Event
+        """Sleeps for at most `seconds`. Returns True at once after a signal, also an earlier one; else False."""
+        # a signal handler may put into a SimpleQueue; setting an Event there may deadlock
+        woken: queue.SimpleQueue[None] = queue.SimpleQueue()
         with self.calling(lambda: woken.put(None)):
             with suppress(queue.Empty):
                 woken.get(timeout=seconds)
@@ -59,7 +61,7 @@ class Stop:
 
     @contextmanager
     def calling(self, callback: Callable[[], object]) -> Iterator[None]:
-        """Call this at every signal meanwhile, and at once if one came already."""
+        """Calls `callback` at every signal inside the context, and at once if one has been received before."""
         self._callbacks.append(callback)
         try:
             if self.count:
@@ -70,5 +72,5 @@ class Stop:
 
 
 def _ignored_for_good(number: signal.Signals) -> bool:
-    """`nohup` has the hang-up ignored, and means it."""
+    """Returns whether `nohup` or a like tool has SIGHUP ignored; then it stays ignored."""
     return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN

@@ -1,1 +1,1 @@
-"""What a watcher sees of a run that goes on: a live view on a terminal, a plain line every tally, or nothing."""
+"""Shows the progress of a run: a live view on a terminal, a plain line every tally interval, or nothing."""

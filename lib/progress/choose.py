@@ -1,4 +1,4 @@
-"""Chooses between the live view, a plain line every tally and nothing."""
+"""Chooses between the live view, a plain line every tally interval, and nothing."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from .snapshot import Watch
 
 
 class Progress(Protocol):
-    """Whatever watches a run; `end` is called when the ramp is over and its result is known."""
+    """Shows the progress of a run. The driver calls `end` when the ramp is over and its result is known."""
 
     def end(self) -> None: ...
 
 
 class Nothing:
-    """Nobody watches."""
+    """Shows nothing."""
 
     def end(self) -> None:
         return
 
 
 def wants_live(mode: str, is_terminal: bool, environment: Callable[[str], str | None]) -> bool:
-    """A terminal that can move its cursor; by itself not in CI, where some have one that nobody sits at."""
+    """Returns whether to show the live view: only on a terminal that can move its cursor.
+
+    `auto` also excludes CI, because some pipelines have a terminal without a user.
+    """
     if mode == NEVER or not is_terminal or environment("TERM") in (None, "", "dumb", "unknown"):
         return False
     return mode == ALWAYS or environment("CI") in (None, "", "0", "false")
 
 
 def start_progress(mode: str, run: Run, plan: Plan, outputs: Outputs) -> Progress:
-    """Let the user watch the load that begins now, in the way that fits `--progress` and stderr."""
+    """Starts to show the progress of the load, as `--progress` and stderr allow."""
     if wants_live(mode, os.isatty(2), os.environ.get):
         from .live import LiveView
 

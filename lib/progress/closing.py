@@ -1,4 +1,4 @@
-"""What remains on the terminal when the live view is gone: the ramp's steps and the totals."""
+"""Makes the text that replaces the live view at the end: a table of the steps, and the totals."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..latency import SHOWN_PERCENTILES, cells
 from ..load.tally import StepTally
 from ..results.run_state import Run
 
-# With the table's head, what was left out, the totals and the shell's prompt they fill a terminal of 24 lines.
+# With the table's head, the note, the totals and the shell's prompt, they fill a terminal of 24 lines.
 _MOST_STEPS = 20
-# More than it needs: a narrow terminal shows its first columns, whole.
+# More columns than the table needs. A narrow terminal shows its first columns.
 _TABLE_WIDTH = 200
 _ARROWS = {"up": "↑", "hold": "→", "down": "↓"}
 
 
 def closing_lines(run: Run, width: int) -> list[Text]:
-    """A table of the steps, some of them where there are many, and the totals."""
+    """Returns a table of the steps and the totals. If there are many steps, the table has only some of them."""
     steps = run.tally.steps
     shown = thinned(steps)
     console = Console(file=StringIO(), width=_TABLE_WIDTH, color_system=None, legacy_windows=False)
@@ -30,12 +30,12 @@ def closing_lines(run: Run, width: int) -> list[Text]:
     header, *rows = capture.get().splitlines()
     lines = [Text(header, style="bold"), *map(Text, rows)]
     if len(shown) < len(steps):
-        lines.append(Text(f"{len(shown)} of {len(steps)} steps; the log tells each", style="dim"))
+        lines.append(Text(f"{len(shown)} of {len(steps)} steps; the log has all of them", style="dim"))
     return [*lines, *_totals(run).wrap(console, max(width - 1, 1))]
 
 
 def thinned(steps: Sequence[StepTally]) -> list[StepTally]:
-    """All, or evenly spaced ones, as many of each side of the peak: with first, peak and last."""
+    """Returns at most `_MOST_STEPS` steps, evenly spaced on each side of the peak: with the first, peak and last."""
     if len(steps) <= _MOST_STEPS:
         return list(steps)
     peak = max(range(len(steps)), key=lambda k: steps[k].step.workers)

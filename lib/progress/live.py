@@ -1,8 +1,8 @@
-"""The live view: a few lines at the bottom of the terminal that are drawn anew, lines for the terminal above them.
+"""The live view: a few lines at the bottom of the terminal that are redrawn. Other lines appear above them.
 
-Drawn here rather than by rich.live, which waits for a terminal that is held (Ctrl-S), hides the cursor and leaves rests
-when a terminal that is made narrower wraps what was drawn. The cursor rests below the view, visible, and no mode of the
-terminal is changed, so there is nothing to restore, even after SIGKILL. rich does the styles and the widths.
+It does not use rich.live, for three reasons: rich.live blocks on a terminal that is paused (Ctrl-S), hides the cursor,
+and leaves fragments when a narrower window wraps its lines. Here the cursor stays visible below the view, and no
+terminal mode changes, so there is nothing to restore, even after SIGKILL. rich does only the styles and widths.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from .snapshot import Watch
 from .view import view_lines, worker_rows
 
 _STDERR = 2
-# Seconds between two drawings, at least and at most, and the share of one core's time that drawing may take.
+# The least and the most seconds between two drawings, and the share of one core that drawing may use.
 _LEAST_PAUSE = 0.25
 _MOST_PAUSE = 1.0
 _MOST_SHARE = 0.01
-# So long the end of the run waits for a terminal that is held, in seconds.
+# The end of the run waits at most this many seconds for a paused terminal.
 _TERMINAL_SECONDS = 2.0
 _MOST_PENDING = 20_000
 
 
 class LiveView:
-    """Draws the Watch's Snapshots from a thread of its own, and the lines that others have for this terminal."""
+    """Draws Snapshots from its own thread, with the lines above them that other parts write to this terminal."""
 
     def __init__(self, watch: Watch, outputs: Outputs) -> None:
         self._watch = watch
         self._outputs = outputs
         self._painter = Painter(_STDERR)
-        # each with what writes it where this view cannot
+        # each line with the function that writes it if this view cannot
         self._pending: deque[tuple[str, Callable[[str], None]]] = deque()
         self._ending = threading.Event()
         self._fault: Exception | None = None
@@ -48,10 +48,10 @@ class LiveView:
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._fault = error  # too many threads; the ramp will tell
+            self._fault = error  # too many threads; the ramp will report that
 
     def end(self) -> None:
-        """Leave the table of the steps in place of the view. A terminal that takes nothing is not waited for long."""
+        """Replaces the view by the table of the steps. Waits at most `_TERMINAL_SECONDS` for a paused terminal."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join(_TERMINAL_SECONDS)
@@ -65,7 +65,7 @@ class LiveView:
             self._outputs.log(f"warning: the live view ended early: {self._fault!r}")
 
     def _say(self, line: str) -> None:
-        """A message that came too late for the view; a terminal that is held loses it, the log has it."""
+        """Writes a message that came too late for the view. A paused terminal loses it, but the log has it."""
         if self._painter.ready(0.0):
             streams.write_line(line)
 
@@ -92,7 +92,7 @@ class LiveView:
                     self._lines(), closing_lines(self._watch.run, self._painter.size()[0]), ()
                 )
         except Exception as error:
-            self._fault = error  # a fault of the view's is no reason to end a test
+            self._fault = error  # a fault in the view must not end the test
 
     def _draw(self) -> None:
         width, height = self._painter.size()
@@ -100,5 +100,5 @@ class LiveView:
         self._painter.paint(self._lines(), (), view_lines(snapshot, width, height))
 
     def _lines(self) -> list[str]:
-        """The others' lines that wait."""
+        """Takes all pending lines."""
         return [self._pending.popleft()[0] for _ in range(len(self._pending))]

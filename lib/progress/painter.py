@@ -1,4 +1,4 @@
-"""Draws a block of lines at the end of what a terminal shows, in place of the one drawn before."""
+"""Draws a block of lines at the end of a terminal's output, in place of the previous block."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _WRITTEN_AT_ONCE = 2048
 
 
 class Painter:
-    """Keeps a block of lines at the end of what a terminal shows.
+    """Keeps a block of lines at the end of a terminal's output.
 
-    It is cleared line by line: some terminals save what is cleared by one sequence from their first line on.
+    It clears the block line by line. Some terminals copy lines to the scrollback if one sequence clears them all.
     """
 
     def __init__(self, terminal: int) -> None:
         self._terminal = terminal
-        self._drawn: list[int] = []  # the widths of the lines that stand there
+        self._drawn: list[int] = []  # the widths of the block's lines
         self._poll = select.poll()
         self._poll.register(terminal, select.POLLOUT)
         self._encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
 
     def size(self) -> tuple[int, int]:
-        """Columns and rows now; 80 and 24 where the terminal does not know."""
+        """Returns the current columns and rows, or 80 and 24 if the terminal does not report them."""
         try:
             width, height = os.get_terminal_size(self._terminal)
         except OSError:
@@ -36,15 +36,15 @@ class Painter:
         return width or 80, height or 24
 
     def ready(self, seconds: float) -> bool:
-        """Whether the terminal takes something; one that is held (Ctrl-S) does not."""
+        """Waits at most this long. Returns whether the terminal accepts output; a paused one (Ctrl-S) does not."""
         return any(flags & select.POLLOUT for _, flags in self._poll.poll(seconds * 1000))
 
     def paint(self, above: Sequence[str], closing: Sequence[Text], block: Sequence[Text]) -> None:
-        """Lines that stay, then the block that the next painting replaces."""
+        """Writes lines that stay, then the block, which the next call replaces."""
         width, _ = self.size()
         rows = self._rows(width)
         parts = [_up(rows)]
-        if above or closing:  # they may wrap, and what stood there would show behind their ends
+        if above or closing:  # they may wrap, and old text would show after their ends
             parts.append("\x1b[2K\x1b[B" * rows + _up(rows))
         parts += [f"{line}\r\n" for line in above]
         parts += [f"\x1b[K{line}\r\n" for line in styled([*closing, *block], width)]
@@ -53,7 +53,7 @@ class Painter:
         self._write("".join(parts).encode(self._encoding, "replace"))
 
     def _rows(self, width: int) -> int:
-        """Those of the block. A terminal that was made narrower has wrapped what was drawn wider."""
+        """Returns the rows of the block now. A terminal that became narrower has wrapped longer lines."""
         return sum(max(1, -(-drawn // width)) for drawn in self._drawn)
 
     def _write(self, data: bytes) -> None:
@@ -62,12 +62,12 @@ class Painter:
 
 
 def _up(rows: int) -> str:
-    """To the beginning of the line that is so many rows higher."""
+    """Returns the sequence that moves the cursor to the start of the line this many rows higher."""
     return f"\r\x1b[{rows}A" if rows else "\r"
 
 
 def styled(lines: Sequence[Text], width: int) -> list[str]:
-    """With the terminal's colours, cropped to a column less than its width: in the last one a terminal may wrap."""
+    """Returns the lines with colours, cropped to `width` - 1 columns: a terminal may wrap in its last column."""
     if not lines:
         return []
     console = Console(
@@ -76,5 +76,5 @@ def styled(lines: Sequence[Text], width: int) -> list[str]:
     with console.capture() as capture:
         console.print(
             Text("\n").join(lines), no_wrap=True, overflow="crop", crop=True
-        )  # all at once: it is dear
+        )  # all at once, as each call is expensive
     return capture.get().split("\n")[:-1]

@@ -1,4 +1,4 @@
-"""A plain line every tally, for people who read a pipeline's log."""
+"""Writes a plain line every tally interval, for people who read a pipeline's log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..streams import STDOUT
 
 
 class PlainLines:
-    """A line on stderr every tally; a reader that has stalled holds nothing up."""
+    """Writes a line to stderr every tally interval. A reader that has stalled does not delay the run."""
 
     def __init__(self, run: Run, plan: Plan, outputs: Outputs) -> None:
         self._run = run
@@ -23,6 +23,7 @@ class PlainLines:
         outputs.watcher = self.on_sample
 
     def on_sample(self, sample: Sample) -> None:
+        """Writes the line of a tally interval that has just ended."""
         tally = self._run.tally
         self._file.write(plain_line(sample, self._plan, tally.attempts, tally.errors.most_common()))
 
@@ -32,24 +33,24 @@ class PlainLines:
 
 
 def plain_line(sample: Sample, plan: Plan, attempts: int, errors: Sequence[tuple[str, int]]) -> str:
-    """A tally interval; `attempts` and `errors` are those of the run so far."""
+    """Returns the line of a tally interval. `attempts` and `errors` count the run so far."""
     p95 = f"{sample.latency.p95:.1f} ms" if sample.latency else "-"
-    told = ", ".join(f"{count} {error_class}" for error_class, count in errors) or "none"
+    counts = ", ".join(f"{count} {error_class}" for error_class, count in errors) or "none"
     return (
         f"{to_do(plan, sample.at, attempts)}, workers {sample.workers}/{plan.workers_at(sample.at)}, "
-        f"{sample.rate:.2f} pulls/s, p95 {p95}, errors: {told}"
+        f"{sample.rate:.2f} pulls/s, p95 {p95}, errors: {counts}"
         + (", limited by this machine's CPU" if sample.limited_by else "")
     )
 
 
 def to_do(plan: Plan, at: float, attempts: int) -> str:
-    """`1:05 left`, or of a plan of fixed work `12 of 36 pulls done`."""
+    """Returns the work that is left: `1:05 left`, or, for fixed work, `12 of 36 pulls done`."""
     left = plan.left(at)
     return f"{attempts} of {plan.pulls} pulls done" if left is None else f"{duration(left)} left"
 
 
 def duration(seconds: float) -> str:
-    """`1:05`, `2:03:04`."""
+    """Returns a duration as text: `1:05`, `2:03:04`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

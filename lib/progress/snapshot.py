@@ -1,4 +1,4 @@
-"""A run at one moment: counters that exist anyway, read from outside, as one Snapshot."""
+"""Reads the counters of a running test into a Snapshot for the live view."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from ..results.run_state import Run
 from .plain import to_do
 from .worker_rows import SLOW_SECONDS, Doings, WorkerRow
 
-# The rate now and the CPU now are taken over so many seconds.
+# The current rate and CPU use are averages over this many seconds.
 _NOW_SECONDS = 5.0
-# A bar of the sparkline stands for so many seconds.
+# Seconds that a bar of the sparkline covers.
 BAR_SECONDS = 2.0
 _MOST_BARS = 150
-# From so many pulls on, the open interval's latencies say more than the last closed one's.
+# With at least this many pulls, the latencies of the open interval are shown, else those of the last closed one.
 _ENOUGH_PULLS = 20
 _LATENCY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The run at one moment; rates in pulls per second, CPU in cores.
+    """The state of a run at one moment. Rates are in pulls per second, CPU use is in cores.
 
-    `to_do` says what is left, and is None when the workers are to end.
-    `offered` is the rate that a schedule wants now; the oldest of the `bars` is first. `rows` are some of the workers,
-    `rest` counts what the others do.
+    `to_do` is the work that is left, or None when the workers end. `offered` is the rate that the schedule wants now.
+    `bars` are recent rates, the oldest first. `rows` are some of the workers. `rest` counts the others by what they do.
     """
 
     to_do: str | None
@@ -52,7 +51,7 @@ class Snapshot:
 
 
 class _Reading(NamedTuple):
-    """The pulls so far and the CPU seconds so far, of driver and clients."""
+    """The totals at one moment: pulls, and CPU seconds of driver and clients. `at` is monotonic."""
 
     at: float
     pulled: int
@@ -61,7 +60,7 @@ class _Reading(NamedTuple):
 
 
 class Watch:
-    """Reads the counters of a run, from a thread of its own; nothing is locked, and nothing is written."""
+    """Reads the counters of a run from another thread. It takes no lock and changes nothing."""
 
     def __init__(self, run: Run, plan: Plan) -> None:
         self.run = run
@@ -75,7 +74,7 @@ class Watch:
         self._latency_at = 0.0
 
     def snapshot(self, rows: int) -> Snapshot:
-        """The run now, with so many workers of it."""
+        """Returns the run now, with at most `rows` of its workers."""
         now = self._reading()
         before = self._reading_before(now)
         seconds = max(now.at - before.at, 1e-3)
@@ -113,14 +112,14 @@ class Watch:
         return _Reading(monotonic(), tally.pulled, own_seconds(), used)
 
     def _reading_before(self, now: _Reading) -> _Reading:
-        """The one that the rates now are taken from."""
+        """Returns the reading about `_NOW_SECONDS` ago, from which the current rates are computed."""
         self._readings.append(now)
         while len(self._readings) > 2 and self._readings[1].at <= now.at - _NOW_SECONDS:
             self._readings.popleft()
         return self._readings[0]
 
     def _second(self, at: float) -> float:
-        """Of the load."""
+        """Returns the seconds since the load began."""
         return at - (self.run.begin or at)
 
     def _offered(self, before: float, now: float) -> float | None:
@@ -130,7 +129,7 @@ class Watch:
         return (schedule.due_by(end) - schedule.due_by(start)) / (end - max(start, 0.0))
 
     def _draw_bars(self, now: float, pulled: int) -> None:
-        """Close the bar that is over; where several are, they share their pulls evenly."""
+        """Adds the bars that are over. If several are, they share their pulls evenly."""
         over = int((now - self._bar_began) / BAR_SECONDS)
         if over:
             rate = (pulled - self._bar_pulled) / (over * BAR_SECONDS)
@@ -139,7 +138,10 @@ class Watch:
             self._bar_pulled = pulled
 
     def _recent_latency(self, now: float) -> Latency | None:
-        """Of the open interval once it has enough pulls, else of the last closed; looked up once a second."""
+        """Returns the latency of the open interval if it has enough pulls, else of the last closed one.
+
+        Updated every `_LATENCY_SECONDS`.
+        """
         if now - self._latency_at >= _LATENCY_SECONDS:
             self._latency_at = now
             tally = self.run.tally

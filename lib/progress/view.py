@@ -1,4 +1,4 @@
-"""The lines of the live view: the run as a whole, then a line for each worker that fits."""
+"""Makes the lines of the live view: the whole run first, then a line for each worker that fits."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from .snapshot import Snapshot
 from .worker_rows import WorkerRow, rows_that_fit
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-# Lines of the view that are no worker's: of the run as a whole, and the table's head.
+# Lines that are not for workers: those of the whole run, and the table's head.
 _HEAD_LINES = 6
 _DOING_STYLES = {PULLING: "", PRUNING: "yellow", STOPPED: "dim"}
 
 
 def worker_rows(workers: int, height: int) -> int:
-    """The workers that have a line in a terminal of this height."""
-    return rows_that_fit(workers, height - _HEAD_LINES - 2)  # the cursor's line, and one of what stands above
+    """Returns the number of workers that have a line in a terminal of this height."""
+    return rows_that_fit(workers, height - _HEAD_LINES - 2)  # the cursor's line, and a line above the view
 
 
 def view_lines(snapshot: Snapshot, width: int, height: int) -> list[Text]:
-    """The whole view for a terminal of this size; in one of very few lines its beginning."""
+    """Returns the view for a terminal of this size. A very low terminal shows only its beginning."""
     lines = [*_head(snapshot, width - 1), *_workers(snapshot.rows, width - 1), *_rest(snapshot)]
     return lines[: max(height - 1, 0)]  # the cursor has the last line
 
 
 def _rest(snapshot: Snapshot) -> Iterator[Text]:
     if snapshot.rest:
-        told = ", ".join(f"{count} {what}" for what, count in snapshot.rest)
+        counts = ", ".join(f"{count} {what}" for what, count in snapshot.rest)
         more = f"… {sum(count for _, count in snapshot.rest)} more" if snapshot.rows else "workers"
-        yield Text(f"{more}: {told}", style="dim")
+        yield Text(f"{more}: {counts}", style="dim")
 
 
 def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
     if snapshot.to_do is None:
-        yield Text.assemble(("ending", "bold"), f"  {snapshot.running} workers finish what they are in")
+        yield Text.assemble(
+            ("ending", "bold"), f"  {snapshot.running} workers finish their current pull or prune"
+        )
     else:
         yield Text.assemble(
             (snapshot.to_do, "bold"),
@@ -59,7 +61,7 @@ def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
     limited = snapshot.driver_cpu + snapshot.client_cpu >= CLIENT_LIMITED * snapshot.cores
     yield Text(
         f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}"
-        + (": the limit is here, try --batch" if limited else ""),
+        + (": this machine is the limit, try --batch" if limited else ""),
         style="yellow" if limited else "dim",
     )
 
@@ -73,7 +75,7 @@ def _latency(snapshot: Snapshot) -> list[str]:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The last values that fit, a block each, against the largest of them."""
+    """Returns a block character for each of the last values that fit, relative to the largest of them."""
     shown = values[-width:] if width > 0 else ()
     top = max(shown, default=0.0)
     if top <= 0:
@@ -83,7 +85,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Widths in cells, of the counts' columns too."""
+    """The widths of the columns, in cells."""
 
     index: int
     pattern: int
@@ -109,7 +111,7 @@ def _counts(row: WorkerRow) -> tuple[str, ...]:
 
 
 def _columns(rows: Sequence[WorkerRow], width: int) -> _Columns:
-    """The pattern gets what it needs, up to two fifths of what the counts leave; what is done gets the rest."""
+    """Returns the widths. Of the space next to the counts, `pattern` gets at most two fifths and `now` the rest."""
     index = max(len(str(row.index)) for row in rows)
     cells = [_COUNTS, *map(_counts, rows)]
     counts = tuple(max(map(len, column)) for column in zip(*cells, strict=True))
@@ -132,12 +134,12 @@ def _worker(row: WorkerRow, columns: _Columns) -> Text:
 
 
 def _head_of(text: str, width: int) -> str:
-    """Its beginning, in just so many cells."""
+    """Returns the beginning of the text, padded or cut to exactly `width` cells."""
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def _tail_of(what: str, name: str, width: int) -> str:
-    """What is done and to which image. Of a long name the end is shown, which tells names apart."""
+    """Returns the action and the image. A long name is cut at its start, because names differ at their end."""
     whole = f"{what} {name}" if name else what
     if cell_len(whole) <= width:
         return whole

@@ -1,7 +1,7 @@
-"""Which workers have a line in the live view, and what it tells.
+"""Chooses the workers that have a line in the live view, and the content of the lines.
 
-Where not all fit those are shown that tell something: that fail or hang, then any that run. Trouble counts in
-doublings, so that the lines do not change places all the time.
+If not all workers fit, those with trouble (failures, slow pulls) come first, then other running workers. Trouble is
+measured in powers of two, so that the lines rarely change places.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ..clean import clean
 from ..load.tally import WorkerTally
 from ..load.worker import PRUNING, PULLING, WAITING, Doing, Worker
 
-# A launch that takes longer, in seconds, is told of, where it is also longer than most.
+# The view marks a launch that takes longer than this many seconds, if it is also longer than most.
 SLOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """One worker now: the image `number` of `images` in its pass, `seconds` since it began where that is long.
+    """One worker now, with image `number` of `images` in its pass. `seconds` is the time since its start, if long.
 
-    `pattern` and `name` are clean.
+    `pattern` and `name` are cleaned of control characters and secrets.
     """
 
     index: int
@@ -38,13 +38,14 @@ class WorkerRow:
 
 
 class Doings:
-    """What each worker does now, and since when, as far as it was looked at; times are monotonic."""
+    """Tracks what each worker does and since when, as seen by the calls of `look`. Times are monotonic."""
 
     def __init__(self, workers: Sequence[Worker], now: float) -> None:
         self.workers = workers
         self._seen = [(worker.doing, now) for worker in workers]
 
     def look(self, now: float) -> None:
+        """Notes what each worker does now."""
         for index, worker in enumerate(self.workers):
             doing = worker.doing
             if doing is not self._seen[index][0]:
@@ -53,7 +54,10 @@ class Doings:
     def rows(
         self, counts: Sequence[WorkerTally], now: float, most: int, slow: float
     ) -> tuple[tuple[WorkerRow, ...], tuple[tuple[str, int], ...]]:
-        """At most so many, and of the other workers how many do what. Longer than `slow` seconds is long."""
+        """Returns the lines of at most `most` workers, and counts the other workers by what they do.
+
+        A launch is slow after `slow` seconds.
+        """
         everyone = range(len(self._seen))
         trouble = [_trouble(counts[k].failed, self._seconds(k, now), slow) for k in everyone]
         shown = (
@@ -85,7 +89,7 @@ class Doings:
 
 
 def is_running(doing: Doing) -> bool:
-    """Started and not stopped; by a schedule a worker waits between its pulls."""
+    """Returns whether a worker has started and not stopped. With a schedule, workers also wait between pulls."""
     return doing.what in (PULLING, PRUNING) or (doing.what == WAITING and doing.number > 0)
 
 
@@ -94,11 +98,11 @@ def _trouble(failed: int, seconds: float, slow: float) -> int:
 
 
 def _chosen(trouble: Sequence[int], running: Sequence[bool], most: int) -> list[int]:
-    """The indices of those that tell most, in order."""
-    telling = [k for k in range(len(trouble)) if trouble[k] or running[k]]
-    return sorted(sorted(telling, key=lambda k: (-trouble[k], not running[k], k))[:most])
+    """Returns the indices of the workers to show, in order: those with the most trouble, then those that run."""
+    relevant = [k for k in range(len(trouble)) if trouble[k] or running[k]]
+    return sorted(sorted(relevant, key=lambda k: (-trouble[k], not running[k], k))[:most])
 
 
 def rows_that_fit(workers: int, lines: int) -> int:
-    """So many workers have a line: all, or as many as fit with a line for the rest."""
+    """Returns how many workers have a line: all, or as many as fit above a line for the rest."""
     return workers if workers <= lines else max(lines - 1, 0)

@@ -1,1 +1,1 @@
-"""Pictures of a finished run: one HTML page made of its summary and, where given, its events."""
+"""The report: one HTML page that shows a finished run, made from its summary and, if given, its events."""

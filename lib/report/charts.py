@@ -13,7 +13,7 @@ from .timeline import merged
 
 
 def charts(findings: Findings) -> list[Chart]:
-    """All of them; those with nothing to draw say why."""
+    """Returns all charts. A chart with nothing to draw has a note that says why."""
     samples = merged(findings.summary.samples)
     return [
         rate(findings, samples),

@@ -1,4 +1,4 @@
-"""`ocidriver report`."""
+"""The command `ocidriver report`."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .page import write_report
     default=Path("report.html"),
     show_default=True,
     metavar="FILE",
-    help="The page to write.",
+    help="Write the page to this file.",
 )
 def report(summary: Path, events: Path | None, output: Path) -> None:
-    """Make one HTML page of a finished run; it opens anywhere, without a network.
+    """Make one HTML page of a finished run. The page opens in any browser and needs no network.
 
-    SUMMARY is the file of --summary-file, EVENTS that of --events-file, which adds the latency distribution, the
-    errors by class over time and the slowest images.
+    SUMMARY is the file that --summary-file wrote. EVENTS is the file that --events-file wrote. It adds single pulls,
+    a latency histogram, the failures of each class over time, and the slowest images.
     """
     read = read_summary(summary)
     check_path(output, "--output")
     try:
         findings = write_report(output, read, events)
     except OSError as error:
-        raise RunError(f"cannot write {output}: {error.strerror}") from None
+        raise RunError(f"cannot write {output}: {error.strerror}; name another file with --output") from None
     if findings.mismatch is not None:
         warn(findings.mismatch)

@@ -1,4 +1,4 @@
-"""How latencies are distributed, first against repeat pulls."""
+"""The chart of the latency distribution, with first and repeat pulls apart."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from .events import BINS_PER_DECADE, LEAST_SECONDS, EventSeries
 from .latency import kinds
 from .run_data import Findings
 
-_FIRST = "First: an image's first pull of the run or after its prune; repeat: every other."
+_FIRST = "A first pull is an image's first of the run or after its prune. All other pulls are repeat pulls."
 
 
 def distribution(findings: Findings) -> Chart:
-    name, title = "distribution", "Latency distribution: first against repeat pulls"
+    """Draws histograms if there are events, else bars of the summary's percentiles."""
+    name, title = "distribution", "Latency distribution of first and repeat pulls"
     if findings.events is not None and any(pulls.dots.seen for _, pulls, _ in kinds(findings.events)):
         return _histograms(name, title, findings.events)
     labels = ("min", *PERCENTILES, "max")
@@ -41,9 +42,7 @@ def distribution(findings: Findings) -> Chart:
         "yaxis": {"title": {"text": "ms"}, "rangemode": "tozero"},
         "hovermode": "x unified",
     }
-    return Chart(
-        name, title, f"{_FIRST} With the events of the run this is a histogram.", data=data, layout=layout
-    )
+    return Chart(name, title, f"{_FIRST} Give the events file to see a histogram.", data=data, layout=layout)
 
 
 def _histograms(name: str, title: str, events: EventSeries) -> Chart:
@@ -69,7 +68,7 @@ def _histograms(name: str, title: str, events: EventSeries) -> Chart:
         )
     layout = {
         "xaxis": {"title": {"text": "ms, logarithmic"}, **logarithmic(middles[0], middles[-1])},
-        "yaxis": {"title": {"text": "% of the pulls of its kind"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": "% of first or repeat pulls"}, "rangemode": "tozero"},
         "hovermode": "x unified",
     }
     return Chart(name, title, _FIRST, data=data, layout=layout)

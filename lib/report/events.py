@@ -1,4 +1,4 @@
-"""The events of a run, streamed into series of bounded size."""
+"""Reads the events of a run into series of bounded size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..outcomes import FAILED, INTERRUPTED, OK
 from ..results.event_line import EventLine, known, read_event
 from .ramp_time import Span
 
-# The latency histogram: so many bins a decade from the least to the most, in seconds.
+# The latency histogram: its bins per decade, its lower end in seconds, and the decades that it covers.
 BINS_PER_DECADE = 20
 LEAST_SECONDS, DECADES = 1e-4, 9
-# Single pulls that are shown as dots, of each kind; a random choice where there are more.
+# At most this many first pulls, and as many repeat pulls, are drawn as dots. A random choice if there are more.
 DOTS = 1500
 TIME_BINS = 120
 SLOWEST = 20
@@ -30,7 +30,7 @@ _REST = "other classes"
 
 @dataclass(slots=True)
 class ImageTally:
-    """The pulls of one image; times in seconds."""
+    """Counts the pulls of one image. `total` and `slowest` are in seconds."""
 
     name: str
     pulled: int = 0
@@ -40,7 +40,10 @@ class ImageTally:
 
 
 class Reservoir:
-    """A uniform choice of at most `size` of the items, each equally likely (algorithm R)."""
+    """Keeps a uniform random sample of at most `size` items.
+
+    This is algorithm R: J. S. Vitter, "Random Sampling with a Reservoir" (ACM TOMS, 1985).
+    """
 
     def __init__(self, size: int) -> None:
         self.items: list[tuple[float, float]] = []
@@ -60,7 +63,7 @@ class Reservoir:
 
 @dataclass(slots=True)
 class Pulls:
-    """Successful pulls of one kind: a histogram, and some of them as (seconds into the ramp, seconds)."""
+    """First or repeat pulls that succeeded: a histogram, and dots (seconds into the ramp, latency in seconds)."""
 
     histogram: list[int] = field(default_factory=lambda: [0] * (DECADES * BINS_PER_DECADE))
     dots: Reservoir = field(default_factory=lambda: Reservoir(DOTS))
@@ -72,7 +75,7 @@ class Pulls:
 
 
 class EventSeries:
-    """What the events tell beyond the summary. Its size does not grow with their number."""
+    """What the events add to the summary. Its size is bounded, however many events there are."""
 
     def __init__(self, span: Span) -> None:
         self.first, self.repeat = Pulls(), Pulls()
@@ -88,7 +91,7 @@ class EventSeries:
         self._begin = span.begin.timestamp()
 
     def add(self, event: EventLine) -> None:
-        """Count one event. Raises `ValueError` if it is no pull or prune, or lacks a field that is needed here."""
+        """Counts one event. Raises `ValueError` if it is not a pull or prune, or lacks a required field."""
         at = event.moment.timestamp() - self._begin
         outcome, seconds, name = event.outcome, known(event.seconds), known(event.image)
         if event.op == PRUNE:
@@ -97,7 +100,7 @@ class EventSeries:
         if event.op != PULL or outcome not in (OK, FAILED, INTERRUPTED):
             raise ValueError(f"{event.op} {outcome}")
         if outcome == OK:
-            if event.timed is not False:  # of the images that shared a launch one stands for its latency
+            if event.timed is not False:  # one image of a launch stands for its latency
                 (self.first if known(event.first) else self.repeat).add(at, seconds)
             self._image(name, seconds)
         elif outcome == FAILED:
@@ -127,28 +130,34 @@ class EventSeries:
         tally.slowest = max(tally.slowest, seconds)
 
     def _drop_images(self) -> None:
-        """Keep those with the slowest pulls: the order stays right, as a slower pull brings one back in."""
+        """Keeps the images with the slowest pulls. The ranking stays right: a slower pull adds its image again."""
         kept = sorted(self.images.values(), key=lambda each: each.slowest, reverse=True)[:_IMAGES_KEPT]
         self.images = {each.name: each for each in kept}
         self.images_dropped = True
         self._floor = kept[-1].slowest
 
     def slowest(self) -> list[ImageTally]:
-        """Images by their slowest pull."""
+        """Returns at most `SLOWEST` images, ordered by their slowest pull."""
         pulled = (each for each in self.images.values() if each.pulled)
         return sorted(pulled, key=lambda each: (-each.slowest, each.name))[:SLOWEST]
 
 
 def read_events(path: Path, span: Span) -> EventSeries:
-    """Stream a file of events; lines that are none, such as a last one cut short, are counted and passed over."""
+    """Reads an events file line by line.
+
+    Counts and skips lines that are not events, such as a last line that was cut short. Raises `UsageError` if the file
+    cannot be read or holds no event.
+    """
     series = EventSeries(span)
     try:
         with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
             add_lines(series, _lines(file))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}; give the file that --events-file wrote"
+        ) from None
     if series.unreadable and not series.outcomes and not series.prunes:
-        raise UsageError(f"{path} holds no events; give the file of --events-file")
+        raise UsageError(f"{path} holds no events; give the file that --events-file wrote")
     return series
 
 
@@ -156,13 +165,13 @@ _LONGEST_LINE = 1 << 20
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    """Lines, none longer than a bound: a file without line breaks must not fill the memory."""
+    """Yields lines of at most `_LONGEST_LINE` characters, so that a file without line breaks cannot fill the memory."""
     while line := file.readline(_LONGEST_LINE):
         yield line
 
 
 def add_lines(series: EventSeries, lines: Iterable[str]) -> None:
-    """Parse and count."""
+    """Adds each line to the series. Counts the lines that are not events."""
     for line in lines:
         try:
             series.add(read_event(line))

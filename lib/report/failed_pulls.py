@@ -1,4 +1,4 @@
-"""Failed pulls over time, by class where there are events."""
+"""The chart of failed pulls over time, by error class if there are events."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _CLASS_COLOURS = (RED, ORANGE, PURPLE, BLUE, GREEN, "#c2a83e", "#35a7b8", "#c86b
 
 
 def failed_pulls(findings: Findings, samples: Sequence[Sample]) -> Chart:
+    """Draws failed pulls over time, by error class if there are events."""
     name, title = "errors", "Failed pulls over time"
-    note = "Failed pulls in each tally interval; with the events of the run they are shown by class."
+    note = "Failed pulls in each tally interval. Give the events file to see them by error class."
     bars: list[Trace] = []
     events = findings.events
     if events is not None and events.errors:
-        note = f"By class, in intervals of {events.bin_seconds:.3g} s."
+        note = f"Failed pulls by error class, in intervals of {events.bin_seconds:.3g} s."
         bars = list(_by_class(findings.span, events))
     elif events is None and any(sample.failed for sample in samples):
         bars = [_by_interval(samples)]
     if not bars:
-        return Chart(name, title, "No pull failed." if findings.summary.pulled else "No pull was made.")
+        return Chart(name, title, "No pull failed." if findings.summary.pulled else "The run made no pulls.")
     most = max(map(sum, zip(*(bar["y"] for bar in bars), strict=True)))
     layout = {
         "barmode": "stack",

@@ -1,4 +1,4 @@
-"""Latency over time: percentiles of the intervals, and single pulls where there are events."""
+"""The chart of latency over time: percentiles of each interval and, if there are events, single pulls."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from .events import EventSeries, Pulls
 from .run_data import Findings
 from .timeline import ends, time_axis, when
 
-# So many points of a line are shown with markers.
+# A line with at most this many points shows a marker at each point.
 _MARKED = 60
-# Of the percentiles, in their order.
+# Colours of the `SHOWN_PERCENTILES`, in their order.
 _COLOURS = (GREEN, PURPLE, RED)
 
 
 def latency(findings: Findings, samples: Sequence[Sample]) -> Chart:
+    """Draws the latency percentiles of each tally interval and, if there are events, single pulls."""
     title = "Latency over time"
     if not any(sample.latency_ms for sample in samples):
         return Chart("latency", title, "No pull succeeded, so there is no latency.")
     data = [*_single_pulls(findings), *_percentiles(samples)]
     values = [value for trace in data for value in trace["y"] if value is not None]
-    since = "when the schedule had it start" if findings.summary.settings.get("rate") else "a client's launch"
-    note = f"Percentiles of each tally interval, from {since} to its exit; successful pulls only."
+    since = "its scheduled start" if findings.summary.settings.get("rate") else "the client's launch"
+    note = (
+        f"Percentiles of each tally interval. A pull's latency is the time from {since} to the client's exit. "
+        "Only successful pulls count."
+    )
     if len(samples) < len(findings.summary.samples):
-        note += " Neighbouring intervals are put together, their percentiles averaged by pulls."
+        note += " Neighbouring intervals are merged, and their percentiles are averaged by pulls."
     if findings.events is not None:
-        note += " Dots are single pulls, a random choice where there are many."
+        note += " Dots are single pulls. If there are many, they are a random choice."
     layout = {
         "xaxis": time_axis(findings.span),
         "yaxis": {"title": {"text": "ms"}, **milliseconds(values)},
@@ -52,7 +56,7 @@ def _single_pulls(findings: Findings) -> Iterator[Trace]:
 
 
 def kinds(events: EventSeries) -> list[tuple[str, Pulls, str]]:
-    """Each with its name and colour."""
+    """Returns (name, pulls, colour) of the repeat and the first pulls."""
     return [("repeat", events.repeat, BLUE), ("first", events.first, ORANGE)]
 
 

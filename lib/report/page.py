@@ -1,4 +1,4 @@
-"""The report: one HTML page of a finished run."""
+"""Makes the report: one HTML page of a finished run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import Chart
-from ..pages.command_line import command_line
+from ..pages.command_line import REBUILT, command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import safe, tiles
 from ..results.summary import Summary
@@ -18,14 +18,17 @@ from .run_data import Findings, find
 
 
 def write_report(path: Path, summary: Summary, events: Path | None, remark: str | None = None) -> Findings:
-    """Make the page and write it; what was found, for a caller that warns of it. `remark` is told on the page."""
+    """Writes the page and returns its findings, so that the caller can warn about a mismatch.
+
+    The page shows `remark` as a warning. Raises `OSError` if it cannot be written, `UsageError` for a bad events file.
+    """
     findings = find(summary, events)
     write_whole(path, page(findings, remark))
     return findings
 
 
 def page(findings: Findings, remark: str | None = None) -> str:
-    """The whole page."""
+    """Returns the whole page as HTML."""
     drawn = charts(findings)
     return document(_title(findings.summary), _body(findings, drawn, remark), drawn)
 
@@ -46,7 +49,7 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
     if any(chart.data for chart in drawn):
         yield from map(place_of, drawn)
     else:
-        yield '<p class="nothing">The run ended before its first interval did: there is nothing to draw.</p>'
+        yield '<p class="nothing">The run ended before its first tally interval, so there is nothing to draw.</p>'
     if summary.latency_ms:
         yield section("Latency", tables.latencies(summary), _first(summary))
     if summary.thresholds:
@@ -61,17 +64,16 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
         yield section("Workers", tables.workers(summary))
     if events is not None and events.slowest():
         dropped = (
-            " Counts and means are of a part of the pulls: there are too many images."
+            " There are too many images to count every pull, so counts and means cover only some of the pulls."
             if events.images_dropped
             else ""
         )
-        yield section("Slowest images", tables.slowest(events), f"By their slowest pull.{dropped}")
+        yield section(
+            "Slowest images", tables.slowest(events), f"Ordered by the slowest pull of each image.{dropped}"
+        )
     yield section("Settings", tables.settings(summary))
     command, exact = command_line(summary.command, summary.settings)
-    note = (
-        "" if exact else "Put together from the settings; the summary does not hold the line as it was typed."
-    )
-    yield section("Command line", command, note)
+    yield section("Command line", command, "" if exact else REBUILT)
 
 
 def _about(summary: Summary) -> str:
@@ -90,41 +92,43 @@ def _about(summary: Summary) -> str:
 def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     summary, events = findings.summary, findings.events
     if summary.settings.get("dry_run"):
-        yield "A dry run: nothing was pulled, and the figures say nothing about a server."
+        yield "This was a dry run. It pulled nothing, so these numbers do not describe a server."
     if summary.interrupted:
-        yield "The run was interrupted before its end: its last step is not whole."
+        yield "The run was interrupted, so its last step is incomplete."
     elif summary.reason:
-        yield f"The run did not succeed: {summary.reason}"
+        yield f"The run failed: {summary.reason}"
     if summary.limited_by == "client":
         yield (
-            "Driver and clients used nearly all of this machine's CPU, so the server may not be the limit: "
-            "more images a launch (--batch) or more machines pull faster."
+            "Driver and clients used nearly all CPU of this machine, so the server may not be the limit. "
+            "To pull faster, use more images per launch (--batch) or more machines."
         )
     if summary.late or summary.unstarted:
         yield (
-            f"Of the schedule's pulls {summary.late:,} started late and {summary.unstarted:,} never: there were "
-            "too few workers, or the rate was more than the server or this machine can do."
+            f"The run fell behind its schedule: {summary.late:,} pulls started late and {summary.unstarted:,} never "
+            "started. Use more workers or a lower --rate."
         )
     if summary.latency_unit == "launch":
         yield (
-            "A launch pulled several images (--batch): latencies are those of launches, and layers that the images of "
-            "a launch share were fetched once."
+            "Each launch pulled several images (--batch). A latency is the time of a whole launch, and the images of a "
+            "launch fetch their shared layers once."
         )
     if findings.mismatch:
-        yield f"Beware: {findings.mismatch}."
+        yield f"{findings.mismatch[0].upper()}{findings.mismatch[1:]}."
     if events is not None and events.unreadable:
-        yield f"{events.unreadable:,} lines of the events file are no events and were passed over."
+        yield f"{events.unreadable:,} lines of the events file are not events and were skipped."
     if remark:
         yield remark
 
 
 def _first(summary: Summary) -> str:
-    """What a first pull was: the summary's word does not mean cold by itself."""
+    """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
     if summary.settings.get("prune_first"):
-        return "First pulls were cold: the images were pruned before the ramp."
+        return "First pulls were cold, because the images were pruned before the ramp."
     if summary.settings.get("prune"):
-        return "First pulls after a prune were cold; in the first pass the server may have had the images already."
-    return "First pulls were not necessarily cold: nothing was pruned, so the server may have had the images already."
+        return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
+    return (
+        "First pulls may have been warm. Nothing was pruned, so the server may have had the images already."
+    )
 
 
 def _tiles(summary: Summary) -> str:

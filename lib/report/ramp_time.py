@@ -1,4 +1,4 @@
-"""When a run's ramp began and how long it took."""
+"""Finds when a run's ramp began and how long it took."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from ..results.summary import Summary
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The time that the ramp took."""
+    """The ramp's beginning and its length in seconds."""
 
     begin: datetime
     seconds: float
 
     def at(self, seconds: float) -> datetime:
+        """Returns the time this many seconds after the ramp began."""
         return self.begin + timedelta(seconds=seconds)
 
 
 def span_of(summary: Summary) -> Span:
-    """From the samples, which know the ramp's beginning; without any, from the run's."""
+    """Returns the ramp's span, computed from the samples. Without samples, returns the span of the whole run."""
     samples = summary.samples
     if not samples:
         return Span(summary.started, summary.elapsed_seconds)

@@ -1,4 +1,4 @@
-"""Rate and workers over time."""
+"""The chart of rate and workers over time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from .timeline import ends, time_axis, when
 
 
 def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
+    """Draws pulls per second, the planned workers and, with a schedule, the offered rate."""
     title = "Rate and workers over time"
     if not samples:
-        return Chart("rate", title, "The run ended before its first interval did.")
+        return Chart("rate", title, "The run ended before its first tally interval.")
     rates = [round(sample.rate, 3) for sample in samples]
     data: list[Trace] = [
         {
@@ -48,17 +49,17 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
         "hovermode": "x unified",
         "shapes": list(_limited(findings.span, samples)),
     }
-    note = "Successful pulls a second in each tally interval; workers as planned."
+    note = "Successful pulls per second in each tally interval, and the planned number of workers."
     if any(each.offered is not None for each in steps):
         data.append(_offered(findings.span, steps))
-        note += " Dashed: the pulls a second that the schedule offered."
+        note += " Dashed: the pulls per second that the schedule offered."
     if layout["shapes"]:
-        note += " Shaded: driver and clients used nearly all of this machine's CPU."
+        note += " Shaded: driver and clients used nearly all CPU of this machine."
     return Chart("rate", title, note, data=data, layout=layout)
 
 
 def _limited(span: Span, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    """Intervals in which the client side was the limit; those in a row as one."""
+    """Yields a shaded area for each run of neighbouring intervals in which the client side was the limit."""
     starts = [when(span.begin), *ends(samples)]
     for limited, group in groupby(enumerate(samples), lambda each: bool(each[1].limited_by)):
         if limited:

@@ -1,4 +1,4 @@
-"""What the page is made of: the summary, and what the events tell beyond it."""
+"""The data behind the report: the summary and, if given, the events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ramp_time import Span, span_of
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the page shows."""
+    """All data that the page shows. `span` is the time of the ramp."""
 
     summary: Summary
     span: Span
@@ -21,20 +21,20 @@ class Findings:
 
     @property
     def mismatch(self) -> str | None:
-        """Says so where summary and events cannot be of the same run."""
+        """A warning if the counts of summary and events differ, else None."""
         if self.events is None:
             return None
-        told = self.events.outcomes[OK], self.events.outcomes[FAILED]
+        counted = self.events.outcomes[OK], self.events.outcomes[FAILED]
         known = self.summary.pulled, self.summary.failed
-        if told == known:
+        if counted == known:
             return None
         return (
-            f"the events tell of {told[0]} pulls and {told[1]} failures, the summary of {known[0]} and {known[1]}: "
-            "the events are of another run, or not whole"
+            f"the events file has {counted[0]} pulls and {counted[1]} failures, but the summary has {known[0]} and "
+            f"{known[1]}; the events are from another run, or incomplete"
         )
 
 
 def find(summary: Summary, events: Path | None) -> Findings:
-    """Read the events, if there are any."""
+    """Returns the findings of a run. Reads the events file, if there is one."""
     span = span_of(summary)
     return Findings(summary, span, read_events(events, span) if events is not None else None)

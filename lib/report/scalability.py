@@ -1,4 +1,4 @@
-"""Throughput against workers, with the fitted law and its knee."""
+"""The chart of throughput against workers, with the fitted scalability law and its knee."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CURVE_POINTS = 120
 
 
 def points_of(summary: Summary) -> list[Point]:
-    """The steps as throughputs; the one that an interruption cut short is left out."""
+    """Returns the throughput of each step. Leaves out a last step that was interrupted."""
     return [Point(each.workers, each.rate) for each in _steps_of(summary)]
 
 
@@ -23,21 +23,24 @@ def _steps_of(summary: Summary) -> list[Step]:
 
 
 def scalability(summary: Summary) -> Chart:
+    """Draws the throughput of each step against its workers, with the fitted law."""
     name, title = "scalability", "Throughput against workers"
     if summary.settings.get("rate"):
         return Chart(
-            name, title, "By a schedule (--rate) all workers run all along: leave it out to see this."
+            name,
+            title,
+            "With a schedule (--rate), all workers run all the time. Run without --rate to see this chart.",
         )
     if summary.settings.get("passes"):
         return Chart(
             name,
             title,
-            "With fixed work (--passes) each worker ends when its work is done, so the number of workers is not known "
-            "for a whole step: leave --passes out to see this chart.",
+            "With fixed work (--passes), workers end at different times, so there are no steps with a known number of "
+            "workers. Run without --passes to see this chart.",
         )
     points = points_of(summary)
     if not any(point.rate > 0 for point in points):
-        return Chart(name, title, "No step of the ramp has a throughput.")
+        return Chart(name, title, "No step of the ramp has a successful pull.")
     fitted = fit(points)
     data = list(_measured(_steps_of(summary)))
     highest = HEADROOM * max(point.rate for point in points)
@@ -70,7 +73,7 @@ def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
 
 
 def _curves(fitted: Fit, highest: float) -> list[Trace]:
-    """The fitted law, and what perfect scaling would be as far as it stays in the picture."""
+    """Returns the fitted curve, and the line of perfect scaling up to the top of the chart."""
     at = [fitted.most * i / _CURVE_POINTS for i in range(_CURVE_POINTS + 1)]
     end = min(fitted.most, highest / fitted.unhindered)
     return [
@@ -106,12 +109,12 @@ def _label(at: float, text: str) -> dict[str, Any]:
 
 
 def _reading(fitted: Fit | None, points: Sequence[Point], summary: Summary) -> str:
-    """The fit in words."""
+    """Returns the note: the fit in words."""
     if fitted is None:
         different = len({point.workers for point in points})
         return (
-            f"Too few points for a fit: {different} different number{'s' if different != 1 else ''} of workers, "
-            f"and the Universal Scalability Law needs {LEAST_DIFFERENT}. Give the ramp more workers."
+            f"There are too few points for a fit: {different} different number{'s' if different != 1 else ''} of "
+            f"workers. The Universal Scalability Law needs {LEAST_DIFFERENT}. Use more workers."
         )
     words = [
         f"Universal Scalability Law (Gunther): X(N) = λN / (1 + σ(N−1) + κN(N−1)), with λ = {fitted.lam:.3g} pulls/s, "
@@ -119,21 +122,23 @@ def _reading(fitted: Fit | None, points: Sequence[Point], summary: Summary) -> s
         f"from {len(points)} steps."
     ]
     if fitted.knee is None:
-        words.append(f"No knee: the rate still grew with the last of {fitted.most} workers.")
+        words.append(f"No knee: the rate still grew when the last of {fitted.most} workers started.")
     else:
         words.append(
             f"Knee: about {fitted.knee:.1f} workers, where perfect scaling would meet the plateau of "
-            f"{fitted.plateau:.3g} pulls/s; workers beyond it mostly wait."
+            f"{fitted.plateau:.3g} pulls/s. More workers mostly wait."
         )
     peak = fitted.peak
     if peak is None:
         words.append("The curve has no peak (κ = 0).")
     elif peak > fitted.most:
-        words.append("Its peak, N* = √((1−σ)/κ), lies beyond what was measured.")
+        words.append("The peak, N* = √((1−σ)/κ), lies beyond the measured range.")
     else:
         words.append(f"Peak: N* = √((1−σ)/κ) = {peak:.1f} workers.")
     if fitted.r_squared < 0.8:
-        words.append("The fit is poor: take knee and peak with caution, or make the steps longer.")
+        words.append(
+            "The fit is poor, so knee and peak are uncertain. Make the steps longer (--iteration-seconds)."
+        )
     if summary.limited_by == "client":
-        words.append("Driver and clients used nearly all of this machine's CPU: the limit may be theirs.")
+        words.append("Driver and clients used nearly all CPU of this machine, so they may be the limit.")
     return " ".join(words)

@@ -16,7 +16,7 @@ def _latency(latency: Latency | None, name: str) -> Number:
 
 
 def steps(summary: Summary) -> str:
-    """With what a schedule offered, where there was one."""
+    """Returns the table of the steps. A run with a schedule also has the offered rate."""
     scheduled = bool(summary.settings.get("rate"))
     heads = (
         "step",
@@ -49,6 +49,7 @@ def steps(summary: Summary) -> str:
 
 
 def workers(summary: Summary) -> str:
+    """Returns the table of the workers."""
     counts = ("images", "passes", "pulled", "failed", "pruned")
     return table(
         ("worker", "pattern", *counts),
@@ -60,6 +61,7 @@ def workers(summary: Summary) -> str:
 
 
 def latencies(summary: Summary) -> str:
+    """Returns the latencies of all, first and repeat pulls, in milliseconds."""
     kinds = (
         ("all pulls", summary.latency_ms),
         ("first pulls", summary.first_latency_ms),
@@ -72,12 +74,14 @@ def latencies(summary: Summary) -> str:
 
 
 def errors(counts: Mapping[str, int]) -> str:
+    """Returns the table of failures by error class."""
     return table(("class", "failed"), ((name, Number(count)) for name, count in counts.items()))
 
 
 def thresholds(summary: Summary) -> str:
+    """Returns the table of the thresholds with their verdicts."""
     return table(
-        ("threshold", "it was", "verdict"),
+        ("threshold", "measured", "verdict"),
         (
             (
                 each.expression,
@@ -90,6 +94,7 @@ def thresholds(summary: Summary) -> str:
 
 
 def slowest(events: EventSeries) -> str:
+    """Returns the table of the slowest images."""
     return table(
         ("image", "slowest ms", "mean ms", "pulled", "failed"),
         (
@@ -106,6 +111,7 @@ def slowest(events: EventSeries) -> str:
 
 
 def settings(summary: Summary) -> str:
+    """Returns the table of the run's options."""
     return table(
         ("setting", "value"), ((option(name), _shown(value)) for name, value in summary.settings.items())
     )

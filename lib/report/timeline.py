@@ -1,4 +1,4 @@
-"""The run's time as an axis, and its intervals on it."""
+"""The time axis of the charts, and the tally intervals on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ramp_time import Span
 
 
 def merged(samples: Sequence[Sample]) -> list[Sample]:
-    """At most MOST_POINTS of them: counts summed, percentiles averaged by pulls."""
+    """Merges neighbouring samples into at most MOST_POINTS: counts are summed, percentiles averaged by pulls."""
     size = -(-len(samples) // MOST_POINTS)
     if size <= 1:
         return list(samples)
@@ -35,7 +35,7 @@ def _together(samples: Sequence[Sample]) -> Sample:
 
 
 def _averaged(measured: Sequence[tuple[Latency, int]]) -> Latency | None:
-    """Each figure averaged by pulls; only the mean of all pulls is exact then."""
+    """Returns each figure averaged by pulls. Only the mean is exact; percentiles are approximate."""
     pulls = sum(count for _, count in measured)
     if not pulls:
         return None
@@ -43,15 +43,17 @@ def _averaged(measured: Sequence[tuple[Latency, int]]) -> Latency | None:
 
 
 def when(moment: datetime) -> str:
-    """As plotly reads a time: the run's own local time, whatever the reader's is."""
+    """Returns a time as plotly reads it, in the run's own zone and not the reader's."""
     return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
 
 def ends(samples: Sequence[Sample]) -> list[str]:
+    """Returns the ends of the tally intervals, as plotly reads them."""
     return [when(sample.time) for sample in samples]
 
 
 def time_axis(span: Span) -> dict[str, Any]:
+    """Returns the settings of a time axis that covers the ramp."""
     return {
         "title": {"text": f"time ({span.begin.tzname() or 'local'})"},
         "type": "date",

@@ -1,8 +1,8 @@
-"""The Universal Scalability Law, fitted to throughput against workers.
+"""Fits the Universal Scalability Law to throughput against workers.
 
 X(N) = λN / (1 + σ(N - 1) + κN(N - 1)), after N. J. Gunther, "Guerrilla Capacity Planning" (Springer, 2007), chapters
-4 to 6: λ is what one worker gets alone, σ the share of work that waits for a common resource, κ the cost of
-workers keeping each other informed.
+4 to 6. λ is the rate of one worker alone, in pulls per second. σ is the share of work that waits for a shared resource
+(contention). κ is the cost of keeping workers consistent with each other (coherency).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Three parameters take three different numbers of workers at least; with just so many R² says nothing.
+# A fit of three parameters needs more than three different numbers of workers: with three, R² means nothing.
 LEAST_DIFFERENT = 4
-# The knee counts as seen where the last worker adds less than this share of what the first one brought.
+# There is a knee if the last worker adds less than this share of λ.
 _LAST_GAIN = 0.25
 _GRID = 33
 _ROUNDS = 60
 _SHRINK = 0.75
-# A coherency cost below this is the search's own rounding.
+# A smaller κ is a rounding error of the search and counts as 0.
 _LEAST_KAPPA = 1e-9
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A throughput, in pulls a second, that was measured with so many workers."""
+    """A measured throughput: `rate` in pulls per second with this number of workers."""
 
     workers: int
     rate: float
@@ -37,10 +37,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """`lam`, `sigma`, `kappa` as in the law; `most` is the largest number of workers that was measured.
+    """A fitted law. `lam`, `sigma` and `kappa` are λ, σ and κ; `most` is the largest measured number of workers.
 
-    `unhindered` is the rate of one worker as measured among few: where a server has a hard limit, the curve rounds its
-    corner off, and λ comes out up to a fifth too high.
+    `unhindered` is the rate of one worker, measured with few workers, in pulls per second. λ can be up to a fifth too
+    high: if a server has a hard limit, the fitted curve rounds off the corner.
     """
 
     lam: float
@@ -51,25 +51,25 @@ class Fit:
     unhindered: float
 
     def rate(self, workers: float) -> float:
-        """The curve."""
+        """Returns the fitted rate for this number of workers, in pulls per second."""
         return self.lam * workers / (1 + self.sigma * (workers - 1) + self.kappa * workers * (workers - 1))
 
     @property
     def peak(self) -> float | None:
-        """N* = √((1 - σ)/κ), the workers with the highest rate; None where the curve has no peak."""
+        """N* = √((1 - σ)/κ), the number of workers with the highest rate; None if the curve has no peak."""
         return math.sqrt((1 - self.sigma) / self.kappa) if self.kappa > 0 else None
 
     @property
     def plateau(self) -> float:
-        """The highest rate of the curve up to `most` workers."""
+        """The highest rate of the curve up to `most` workers, in pulls per second."""
         peak = self.peak
         return self.rate(self.most if peak is None else min(max(peak, 1.0), float(self.most)))
 
     @property
     def knee(self) -> float | None:
-        """Where the line of perfect scaling meets the plateau: workers beyond it mostly wait.
+        """The number of workers at which perfect scaling would meet the plateau. More workers mostly wait.
 
-        None where the rate still grew with the last worker. The peak lies further out, where the curve begins to fall.
+        None if the rate still grew with the last worker. The peak has more workers: there the curve begins to fall.
         """
         if self.most > 1 and self.rate(self.most) - self.rate(self.most - 1) > _LAST_GAIN * self.lam:
             return None
@@ -77,10 +77,9 @@ class Fit:
 
 
 def fit(points: Sequence[Point]) -> Fit | None:
-    """The curve with the least squares of rates, σ in [0, 1] and κ ≥ 0; None where there are too few points.
+    """Returns the least-squares fit of the rates with σ in [0, 1] and κ ≥ 0, or None if there are too few points.
 
-    For given σ and κ the best λ is known, so what is searched is a plane: by a grid that is drawn
-    ever tighter around its best point.
+    The best λ follows from σ and κ. So the search covers only these two: a grid shrinks around its best point.
     """
     if len({point.workers for point in points}) < LEAST_DIFFERENT or not any(p.rate > 0 for p in points):
         return None
@@ -110,13 +109,13 @@ def fit(points: Sequence[Point]) -> Fit | None:
 
 
 def _unhindered(workers: Floats, rates: Floats) -> float:
-    """The rate of a worker in the lowest quarter of the ramp."""
+    """Returns the median rate per worker in the lowest quarter of the ramp, in pulls per second."""
     few = workers <= max(1.0, workers.max() / 4, workers.min())
     return float(np.median(rates[few] / workers[few])) or float((rates / workers).max())
 
 
 def _squares(workers: Floats, rates: Floats, sigma: Floats, kappa: Floats) -> tuple[Floats, Floats]:
-    """(sum of squared residuals, best λ) at each σ and κ of a grid."""
+    """Returns (sum of squared residuals, best λ) for each σ and κ of a grid."""
     n = workers[None, None, :]
     shape = n / (1 + sigma[..., None] * (n - 1) + kappa[..., None] * n * (n - 1))
     lam = (shape * rates).sum(axis=-1) / (shape**2).sum(axis=-1)

@@ -1,9 +1,9 @@
-"""What a run tells a pipeline: GitHub's annotations, on stderr, and the Markdown summary of its job.
+"""Reports a run to a GitHub pipeline: annotations on stderr, and the Markdown summary of the job.
 
-GitHub's runner looks for commands in each line of stdout and of stderr alike; on stderr they do not mix with metrics.
-It takes `::command::` at a line's beginning and the older `##[command]` anywhere in one, so `clean` breaks up the
-latter in all that servers wrote, and no line begins with their words. Here all of it is escaped as well: for a command,
-or so that Markdown and HTML show it as it is.
+GitHub's runner reads commands from stdout and stderr. Annotations go to stderr, so that they do not mix with metrics.
+The runner accepts `::command::` at the start of a line, and the older `##[command]` anywhere in a line. So no line
+starts with text from a server, and `clean` breaks up `##[` in such text. This module also escapes text from outside:
+for a command, or so that Markdown and HTML show it unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
 from .summary import Step, Summary
 
-# By (op, error class).
+# A message for each (op, error class).
 Examples = Mapping[tuple[str, str], str]
 
 _ERRORS_SHOWN = 3
@@ -28,7 +28,7 @@ _LONGEST = 500
 
 
 class _Error(NamedTuple):
-    """So many pulls or prunes failed with this class."""
+    """Pulls or prunes that failed with this class: `times` of them."""
 
     op: str
     error_class: str
@@ -36,12 +36,12 @@ class _Error(NamedTuple):
 
 
 def is_wanted(choice: str, environment: Mapping[str, str]) -> bool:
-    """`auto` goes by what GitHub sets in its jobs."""
+    """Returns whether to annotate. `auto` checks the variable that GitHub sets in its jobs."""
     return choice == GITHUB or (choice == AUTO and environment.get("GITHUB_ACTIONS") == "true")
 
 
 def annotate(summary: Summary, examples: Examples, environment: Mapping[str, str]) -> None:
-    """Print the annotations; append to the job's summary, where there is one."""
+    """Prints the annotations, and appends to the job's summary if there is one. Warns if it cannot be written."""
     for command in commands(summary, examples):
         write_line(command)
     path = environment.get("GITHUB_STEP_SUMMARY")
@@ -55,27 +55,27 @@ def annotate(summary: Summary, examples: Examples, environment: Mapping[str, str
 
 
 def commands(summary: Summary, examples: Examples) -> list[str]:
-    """Workflow commands: an error for what failed the run, a warning for each of the commonest errors."""
-    told = []
+    """Returns workflow commands: errors for why the run failed, and warnings for the most frequent error classes."""
+    made = []
     if summary.reason:
-        told.append(_command("error", "ocidriver", summary.reason))
+        made.append(_command("error", "ocidriver", summary.reason))
     for miss in summary.missed:
-        told.append(_command("error", "ocidriver: threshold missed", str(miss)))
+        made.append(_command("error", "ocidriver: threshold missed", str(miss)))
     for each in _errors(summary)[:_ERRORS_SHOWN]:
         example = examples.get((each.op, each.error_class))
         what = f"{each.times} {each.op}{'' if each.times == 1 else 's'} failed with {each.error_class}"
-        told.append(
+        made.append(
             _command(
                 "warning",
                 f"ocidriver: {each.error_class}",
-                f"{what}, such as: {example}" if example else what,
+                f"{what}, for example: {example}" if example else what,
             )
         )
-    return told
+    return made
 
 
 def _errors(summary: Summary) -> list[_Error]:
-    """The commonest first."""
+    """Returns the errors, the most frequent first."""
     found = [
         _Error(op, error_class, times)
         for op, counts in ((PULL, summary.errors), (PRUNE, summary.prune_errors))
@@ -97,7 +97,7 @@ def _property(text: str) -> str:
 
 
 def markdown(summary: Summary, examples: Examples) -> str:
-    """The result as tables."""
+    """Returns the result as Markdown tables."""
     parts = [[f"### ocidriver: {_verdict(summary)}"]]
     if summary.reason:
         parts.append([plain(summary.reason)])
@@ -127,7 +127,7 @@ def _result(summary: Summary) -> Iterator[str]:
     yield from _head("", "")
     yield _row(plain("server under test"), plain(summary.settings["pullthrough_url"]))
     yield _row("client", plain(str(summary.client)) if summary.client else "none (dry run)")
-    yield _row("pulls a second", f"{summary.rate:.2f} over {summary.elapsed_seconds:.1f} s")
+    yield _row("pulls per second", f"{summary.rate:.2f} over {summary.elapsed_seconds:.1f} s")
     yield _row(
         "pulls",
         f"{summary.pulled}, {summary.failed} failed, {summary.interrupted_pulls} interrupted",
@@ -142,7 +142,7 @@ def _result(summary: Summary) -> Iterator[str]:
     ):
         yield _row(name, _latency(latency))
     if summary.limited_by:
-        yield _row("limited by", plain(f"{summary.limited_by}: this machine's CPU was used up"))
+        yield _row("limited by", plain(f"{summary.limited_by}: the CPU of this machine was used up"))
 
 
 def _latency(latency: Latency | None) -> str:
@@ -158,7 +158,7 @@ def _thresholds(summary: Summary) -> Iterator[str]:
 
 
 def _error_table(summary: Summary, examples: Examples) -> Iterator[str]:
-    yield from _head("error", "pulls or prunes", "count", "the first one")
+    yield from _head("error", "pulls or prunes", "count", "first message")
     for each in _errors(summary):
         example = clean(examples.get((each.op, each.error_class), ""), _LONGEST)
         yield _row(plain(each.error_class), f"{each.op}s", str(each.times), plain(example))
@@ -187,5 +187,5 @@ def _row(*cells: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text as one line of Markdown that shows it and does nothing else: no markup, no HTML, no link, no cell."""
+    """Returns the text as one line of Markdown that shows it unchanged, without markup, HTML, links or table cells."""
     return "".join(c if c in " ," or c.isalnum() else f"&#{ord(c)};" for c in clean(text, _LONGEST))

@@ -1,4 +1,4 @@
-"""A line of the events file: what the driver writes for each pull and prune, and what the views read."""
+"""A line of the events file. The driver writes one for each pull and prune; `report` and `compare` read them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CLASSES: Final = [each.value for each in ErrorClass]
 BATCH_FIELDS: Final = ("launch", "timed", "repulled")
 
 
-# A reader accepts lines that lack the fields with a default; each view says what else it needs. The time is text, so
-# that a line shows the zone as all other files do.
+# A reader accepts lines without the fields that have a default, and uses `known` for those that it needs. The time is
+# text, so that a line has the same zone as all other files.
 class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One pull or prune of one image, written when it is over."""
+    """One pull or prune of one image, written when it ends."""
 
     time: Annotated[
         str,
@@ -69,7 +69,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ] = UNSET
     message: Annotated[
         str | UnsetType | None,
-        about("The client's last words on a failure, on one line and without secrets; null without one."),
+        about("The client's last message on a failure, on one line and without secrets; null without one."),
     ] = UNSET
     launch: Annotated[Count | UnsetType | None, about("Number of the launch that the images shared.")] = UNSET
     timed: Annotated[
@@ -82,7 +82,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def moment(self) -> datetime:
-        """Raises `ValueError` if the time is not ISO 8601."""
+        """The time as a datetime. Raises `ValueError` if it is not ISO 8601."""
         return datetime.fromisoformat(self.time)
 
 
@@ -91,12 +91,12 @@ _encode = msgspec.json.Encoder().encode
 
 @cache
 def _decoder() -> msgspec.json.Decoder[EventLine]:
-    # made by the first reader: the driver itself does without it
+    # made on first use, as the driver itself does not need it
     return msgspec.json.Decoder(EventLine)
 
 
 def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
-    """The line of an event; `batched` adds the `BATCH_FIELDS` of a pull."""
+    """Returns the line of an event. `batched` adds the `BATCH_FIELDS` to a pull."""
     failure = event.failure
     shared = batched and event.op == PULL
     line = EventLine(
@@ -119,7 +119,7 @@ def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
 
 
 def write_event(line: EventLine) -> str:
-    """In ASCII, so that no reader's locale matters. Other characters, halves of surrogate pairs too, are escaped."""
+    """Returns the line in ASCII, for readers of any locale. Other characters, also lone surrogates, are escaped."""
     try:
         text = _encode(line)
         if text.isascii():
@@ -130,7 +130,7 @@ def write_event(line: EventLine) -> str:
 
 
 def read_event(line: str | bytes) -> EventLine:
-    """Raises `ValueError` for a line that is not an event."""
+    """Parses a line. Raises `ValueError` if it is not an event."""
     try:
         return _decoder().decode(line)
     except RecursionError as error:
@@ -138,7 +138,7 @@ def read_event(line: str | bytes) -> EventLine:
 
 
 def known(value: _Value | UnsetType) -> _Value:
-    """A field's value. Raises `ValueError` if the line lacks it."""
+    """Returns a field's value. Raises `ValueError` if the line does not have the field."""
     if isinstance(value, UnsetType):
         raise ValueError("a field is missing")
     return value

@@ -1,4 +1,4 @@
-"""A file or stream of whole lines that never makes the driver wait, and whose first failed write is told once."""
+"""A file or stream of whole lines that never delays the driver. It reports only its first failed write."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..errors import UsageError
 from ..streams import is_stdout
 from .writable import cannot_write
 
-# So much of a stream that nobody reads is kept, in bytes.
+# Bytes that are kept for a reader that has stalled.
 _MOST_KEPT = 4 << 20
 
 
 class LineFile:
-    """Whole lines, written at once, never waiting for a reader: what a stalled one leaves is kept, up to a bound.
+    """Writes whole lines at once and never waits for a reader. Keeps up to `_MOST_KEPT` bytes for a stalled one.
 
-    `-`, like any name of what stdout is open to, is stdout, or the standard stream that `descriptor` says. After the
-    first failed write it is silent; `failed` then says why. While `divert` is set and returns True for a line, somebody
-    else has taken to writing it. Any thread may write.
+    The path `-`, or any path of the file that stdout is open to, means the standard stream `descriptor` (stdout). After
+    the first failed write, it writes nothing more, and `failed` has the reason. `divert`, if set, gets each line first;
+    it returns True if it will write the line itself. Any thread may write. Raises `UsageError` if it cannot be opened.
     """
 
     def __init__(
@@ -45,15 +45,16 @@ class LineFile:
         self._lock = threading.RLock()
 
     def empty(self) -> None:
-        """Drop what an earlier run left in a regular file; for when all files are open, so that none is lost."""
+        """Empties a regular file. Call it when all files are open, so that an error loses no earlier results."""
         if self._owned and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             os.ftruncate(self._descriptor, 0)
 
     def is_on(self, terminal: int) -> bool:
-        """Whether what is written here shows on the terminal that this descriptor is open to."""
+        """Returns whether lines appear on the terminal that this descriptor is open to."""
         return _terminal(self._descriptor) == _terminal(terminal) is not None
 
     def write(self, line: str) -> None:
+        """Writes a line, or keeps it for a reader that has stalled."""
         if self.failed is None and not self._left and self.divert is not None and self.divert(line):
             return
         with self._lock:
@@ -62,21 +63,21 @@ class LineFile:
             self._left += line.encode("utf-8", "replace") + b"\n"
             self._write_what_goes(0.0)
             if len(self._left) > _MOST_KEPT:
-                self._fail("nobody reads it")
+                self._fail("its reader has stalled")
 
     def finish(self, seconds: float) -> None:
-        """Wait so long for what is left to be read; what is not read then is a failure."""
+        """Waits at most this many seconds until all lines are read. It fails if lines are left."""
         with self._lock:
             if self.failed is None:
                 self._write_what_goes(seconds)
                 if self._left:
-                    self._fail("nobody reads it")
+                    self._fail("its reader has stalled")
 
     def _write_what_goes(self, seconds: float) -> None:
         until = monotonic() + seconds
         try:
             while self._left and self._ready.poll(max(0.0, until - monotonic()) * 1000):
-                # a pipe that is ready takes so much without waiting, and whole lines keep those of others apart
+                # a ready pipe accepts PIPE_BUF bytes at once; whole lines do not mix with those of other writers
                 whole = self._left.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF
                 written = os.write(self._descriptor, self._left[:whole])
                 line_end = self._left.rfind(b"\n", 0, written) + 1
@@ -94,7 +95,7 @@ class LineFile:
         self._warn(f"cannot write the {self.name} to {self._where}: {reason}; the test goes on without it")
 
     def _cut_back(self) -> None:
-        """A disk that is full leaves no half a line in a file."""
+        """Removes an incomplete last line from a file, for example after the disk was full."""
         with suppress(OSError):
             status = os.fstat(self._descriptor)
             if self._begun and stat.S_ISREG(status.st_mode):
@@ -108,12 +109,15 @@ class LineFile:
 
 
 def _terminal(descriptor: int) -> int | None:
-    """The device number of a descriptor's terminal. `/dev/tty` is another name of one, with a number of its own."""
+    """Returns the device number of a descriptor's terminal, or None if it is not one.
+
+    `/dev/tty` has its own number, so the terminal behind it is looked up among the standard streams.
+    """
     if not os.isatty(descriptor):
         return None
     device = os.fstat(descriptor).st_rdev
     if device == os.makedev(5, 0):
-        # standard input is most often open to that very terminal
+        # usually a standard stream is open to the same terminal
         named = [os.fstat(number).st_rdev for number in range(3) if os.isatty(number)]
         return next((number for number in named if number != device), device)
     return device

@@ -1,4 +1,4 @@
-"""What a run writes as it goes: metrics lines, log lines and events."""
+"""Writes the output of a running test: metrics lines, log lines and events."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .line_file import LineFile
 from .sample import sample_line
 from .summarize import sample_of
 
-# So many failures have a log line of their own in each tally interval; the rest is counted in one line.
+# In each tally interval, at most this many failures get their own log line. One line counts the others.
 FAILURES_LOGGED = 100
 
 
 class Outputs:
-    """The run's lines: metrics, log and events."""
+    """The outputs of a run: metrics, log and events. Raises `UsageError` if a file cannot be opened."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._clock = clock
@@ -44,7 +44,7 @@ class Outputs:
         self.log = Log(self.logs, clock)
 
     def shown_on(self, terminal: int) -> list[LineFile]:
-        """Those whose lines show on the terminal that this descriptor is open to."""
+        """Returns the outputs that appear on the terminal that this descriptor is open to."""
         return [file for file in self._files if file.is_on(terminal)]
 
     @property
@@ -52,6 +52,7 @@ class Outputs:
         return [file for file in (self.metrics, self.logs, self.events) if file is not None]
 
     def on_sample(self, sample: Sample) -> None:
+        """Writes the metrics line of a tally interval."""
         at = self.began + sample.at
         if self._as_json:
             self.metrics.write(sample_line(sample_of(sample, self._clock.wall(at))))
@@ -68,6 +69,7 @@ class Outputs:
             self.watcher(sample)
 
     def on_event(self, event: Event) -> None:
+        """Writes an event, and logs a failure."""
         if self.events is not None:
             self.events.write(event_line(event, self._clock, batched=self._batched))
         if event.outcome == FAILED and event.failure is not None:
@@ -87,17 +89,17 @@ class Outputs:
 
     @property
     def failed(self) -> list[str]:
-        """The outputs that could not be written whole, each with its reason."""
+        """The outputs that could not be written completely, each with the reason."""
         return [f"{file.name}: {file.failed}" for file in self._files if file.failed]
 
     def caution(self, message: str) -> None:
-        """For the log, and for who sits before a terminal that does not show the log."""
+        """Logs a warning. Also shows it on a terminal that does not show the log."""
         self.log(message)
         if os.isatty(2) and not self.logs.is_on(2):
             say(message)
 
     def finish(self, seconds: float) -> None:
-        """Wait so long for a reader that has stalled."""
+        """Waits at most this many seconds for each reader that has stalled."""
         for file in self._files:
             file.finish(seconds)
 
@@ -107,7 +109,7 @@ class Outputs:
 
 
 class Log:
-    """Log lines: time, tab, message. What comes from outside is cleaned of control characters."""
+    """Writes log lines: time, tab, message. Control characters and secrets are removed from messages."""
 
     def __init__(self, file: LineFile, clock: Clock) -> None:
         self._file = file
@@ -118,6 +120,6 @@ class Log:
 
 
 def metrics_line(sample: Sample, when: str) -> str:
-    """Time, pulls/s, workers, failed pulls, and the `SHOWN_PERCENTILES` in ms."""
+    """Returns a metrics line: time, pulls per second, workers, failed pulls, `SHOWN_PERCENTILES` in milliseconds."""
     counts = (f"{sample.rate:.6f}", str(sample.workers), str(sample.failed))
     return "\t".join([when, *counts, *cells(sample.latency)])

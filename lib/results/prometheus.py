@@ -1,7 +1,7 @@
-"""The metrics endpoint: a run's counts for Prometheus, read from the Tally when they are asked for.
+"""The metrics endpoint for Prometheus. It reads a run's counts from the Tally at each request.
 
-It answers GET and HEAD of /metrics and nothing else. On loopback it refuses requests under another host's name, so
-that no page in a browser on this machine can read it (DNS rebinding).
+It answers only GET and HEAD of /metrics. On loopback, it refuses requests with another host's name. So a web page in
+a browser on this machine cannot read the metrics (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CONNECTIONS = 64
 
 
 class RunCollector(Collector):
-    """A run's numbers as they are now. The driver goes on counting meanwhile: what may grow is copied first."""
+    """Collects a run's current numbers. The driver keeps counting, so collections that may grow are copied."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -58,12 +58,12 @@ class RunCollector(Collector):
         driver = self._run.driver
         yield GaugeMetricFamily(
             "ocidriver_workers_running",
-            "Workers running now; one that is stopped finishes its pull first.",
+            "Workers running now. A worker that is stopped finishes its pull first.",
             value=driver.running if driver else 0,
         )
         yield GaugeMetricFamily(
             "ocidriver_workers_planned",
-            "Workers that the plan has running now; with --passes also those that have finished.",
+            "Workers that the plan wants running now. With --passes, also those that have finished.",
             value=driver.planned if driver else 0,
         )
 
@@ -103,7 +103,7 @@ class RunCollector(Collector):
         )
 
     def _schedule(self) -> Iterator[Metric]:
-        """Where there is one."""
+        """Yields the metrics of the schedule, if there is one."""
         tally, driver = self._run.tally, self._run.driver
         if tally.schedule is None:
             return
@@ -114,14 +114,15 @@ class RunCollector(Collector):
         )
         yield GaugeMetricFamily(
             "ocidriver_unstarted_pulls",
-            "Pulls that are due and that no worker has taken yet.",
+            "Pulls that are due but that no worker has started yet.",
             value=tally.schedule.unstarted(driver.second) if driver else 0,
         )
 
     def _latencies(self) -> Metric:
         family = HistogramMetricFamily(
             "ocidriver_pull_duration_seconds",
-            "Successful launches, by a schedule from when due; first: of an image in this run or since its prune.",
+            "Duration of successful launches; with a schedule, from the due time. "
+            "kind first: an image's first pull of the run or after its prune.",
             labels=("kind",),
         )
         tally = self._run.tally
@@ -143,7 +144,7 @@ class RunCollector(Collector):
         client = self._run.client
         return InfoMetricFamily(
             "ocidriver_build",
-            "This ocidriver and its client; no client in a dry run.",
+            "Versions of ocidriver and its client. A dry run has no client.",
             value={
                 "version": __version__,
                 "client": client.name if client else "",
@@ -153,7 +154,7 @@ class RunCollector(Collector):
 
 
 def _cumulative(buckets: Buckets) -> list[tuple[str, float]]:
-    """(upper bound, pulls up to it), as Prometheus has its buckets."""
+    """Returns Prometheus' cumulative buckets: (upper bound, pulls up to it)."""
     shown, total = [], 0
     for bound, count in zip((*map(repr, BOUNDS), "+Inf"), list(buckets.counts), strict=True):
         total += count
@@ -162,7 +163,7 @@ def _cumulative(buckets: Buckets) -> list[tuple[str, float]]:
 
 
 class Exporter:
-    """`start` gives the addresses it listens on; RunError where it cannot."""
+    """Serves a collector's metrics. `start` returns the URLs, and raises `RunError` if it cannot listen."""
 
     def __init__(self, listen: Listen, collector: Collector) -> None:
         self._listen = listen
@@ -176,7 +177,8 @@ class Exporter:
             addresses = await self._listener.start(self._listen.host, self._listen.port)
         except OSError as error:
             raise RunError(
-                f"--metrics-listen: cannot listen on {self._listen}: {_reason(error)}; give another port, or 0 for any"
+                f"--metrics-listen: cannot listen on {self._listen}: {_reason(error)}; "
+                "use another port, or 0 for any free one"
             ) from None
         self._hosts = _accepted_hosts([host for host, _ in addresses], self._listen.host)
         return [f"http://{Listen(host, port)}{PATH}" for host, port in addresses]
@@ -198,7 +200,7 @@ class Exporter:
 
 
 def _accepted_hosts(bound: Iterable[str], written: str) -> frozenset[str] | None:
-    """The names a request may use; None, for any, where other machines can reach the endpoint."""
+    """Returns the host names that a request may use, or None for any if other machines can reach the endpoint."""
     bound = list(bound)
     if not all(ip_address(host.partition("%")[0]).is_loopback for host in bound):
         return None
@@ -206,7 +208,7 @@ def _accepted_hosts(bound: Iterable[str], written: str) -> frozenset[str] | None
 
 
 def _host_name(header: str) -> str:
-    """A Host header without its port and brackets."""
+    """Returns the name in a Host header, without port and brackets."""
     host = header.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]

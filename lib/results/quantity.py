@@ -1,4 +1,4 @@
-"""What a `--threshold` names, as the Summary has it."""
+"""Finds the value of a `--threshold` in the summary, and judges it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .summary import Summary, ThresholdResult
 
 
 def quantity(summary: Summary, name: str) -> float | None:
-    """Its value in its own unit: a share, milliseconds, pulls per second or a count; None if it was not measured."""
+    """Returns a quantity in its unit (a share, milliseconds, pulls per second or a count), or None if not measured."""
     if name in FIELDS:
         value = getattr(summary, name)
         return None if value is None else float(value)
@@ -20,7 +20,7 @@ def quantity(summary: Summary, name: str) -> float | None:
 
 
 def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:
-    """A quantity that was not measured misses its threshold."""
+    """Judges a threshold. A quantity that was not measured misses it."""
     value = quantity(summary, threshold.quantity)
     passed = value is not None and threshold.holds(value)
     return ThresholdResult(expression=threshold.expression, value=value, passed=passed)

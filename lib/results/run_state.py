@@ -1,4 +1,4 @@
-"""What is known of a run so far: the driver writes it, and the views read it."""
+"""The state of a run so far. The driver writes it; the outputs read it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..options.settings import Settings
 
 @dataclass(slots=True)
 class Run:
-    """What is known of a run so far; `begin` is the ramp's, monotonic, None before it."""
+    """The state of a run so far. `begin` is the monotonic time at which the ramp began, or None before it."""
 
     settings: Settings
     started: datetime
@@ -35,10 +35,10 @@ class Run:
     unstarted: int = 0
 
     def select(self, selection: Selection) -> None:
-        """What the workers will pull is known now."""
+        """Records what the workers will pull."""
         self.listed, self.image_sets = selection.listed, selection.image_sets
 
     @property
     def rate(self) -> float:
-        """Pulls a second of the whole ramp."""
+        """Successful pulls per second over the whole ramp."""
         return self.tally.pulled / self.elapsed if self.elapsed > 0 else 0.0

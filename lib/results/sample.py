@@ -1,4 +1,4 @@
-"""A tally interval as files show it: an entry of the summary's `samples`, and a line of `--metrics-format jsonl`."""
+"""A tally interval in files: an entry of the summary's `samples`, and a line of `--metrics-format jsonl`."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sample_line(sample: Sample) -> str:
-    """One JSON object on one line."""
+    """Returns the sample as one line of JSON."""
     return json.dumps(msgspec.to_builtins(sample, builtin_types=(datetime,)), default=to_milliseconds)

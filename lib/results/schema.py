@@ -1,8 +1,8 @@
-"""The JSON Schemas of a run's files, made from the definitions that write them.
+"""Makes the JSON Schemas of a run's files from the definitions that write them.
 
     python -m lib.results.schema
 
-writes them into `docs/schema`. They say what this version writes: readers accept files that lack newer fields.
+writes them to `docs/schema`. They describe what this version writes. Readers also accept files without newer fields.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def event_schema() -> dict[str, Any]:
 
 
 def _schema(kind: type[msgspec.Struct], title: str, *, optional: tuple[str, ...]) -> dict[str, Any]:
-    """The driver writes every field but the optional ones; defaults are for readers alone."""
+    """Returns a schema that requires all but the `optional` fields. Defaults are left out, as only readers use them."""
     schema = msgspec.json.schema(kind)
     for each in schema["$defs"].values():
         properties = each["properties"]

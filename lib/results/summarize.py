@@ -1,4 +1,4 @@
-"""A run's state as its Summary, with the thresholds judged on it."""
+"""Makes the summary from a run's state, and judges its thresholds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .times import as_written
 
 
 def summarize(run: Run, clock: Clock) -> Summary:
-    """The numbers are rounded as files show them."""
+    """Returns the summary of a run, with its numbers rounded for the file."""
     counts, client = run.tally, run.client
     summary = Summary(
         started=as_written(run.started, "seconds"),
@@ -59,7 +59,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
 
 
 def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
-    """The interval that ended then."""
+    """Returns a tally interval as files show it. `ended` is its end as wall-clock time."""
     return Sample(
         time=as_written(ended, "milliseconds"),
         seconds=sample.seconds,

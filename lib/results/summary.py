@@ -1,6 +1,6 @@
-"""The summary of a run: the value that the end of a run writes, and that the views read. Schema 1.
+"""The summary of a run, schema 1. The driver writes it at the end; `report` and `compare` read it.
 
-The fields with a default are those that files of earlier versions may lack.
+Files of earlier versions may lack the fields that have a default.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker: what it was given to pull, and what came of it."""
+    """One worker: its images, and the counts of its pulls and prunes."""
 
     pattern: Annotated[str, about("Pattern that selected the worker's images, or `k/N` with `--workers N`.")]
     images: Annotated[Count, about("Images that the worker was given.")]
@@ -57,7 +57,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one `--threshold` came out."""
+    """The result of one `--threshold`."""
 
     expression: Annotated[str, about("The condition, as given on the command line.")]
     value: Annotated[
@@ -147,7 +147,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "`client` if driver and clients used nearly all CPU time of this machine for a tenth of the load or more."
         ),
     ]
-    thresholds: Annotated[tuple[ThresholdResult, ...], about("How each `--threshold` came out.")]
+    thresholds: Annotated[tuple[ThresholdResult, ...], about("The result of each `--threshold`.")]
 
     @property
     def ended(self) -> int:

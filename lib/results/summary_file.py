@@ -1,4 +1,4 @@
-"""A summary file, written and read. What is read has the shape and the ranges that `Summary` defines."""
+"""Writes and reads a summary file. Reading checks the types and ranges that `Summary` defines."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ _WITH_PLACE: Final = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>.*)`)?", re
 
 
 def summary_text(summary: Summary) -> str:
-    """The whole file."""
+    """Returns the content of the file."""
     shown: dict[str, Any] = msgspec.to_builtins(summary, builtin_types=(datetime,))
     shown["started"] = summary.started.isoformat(timespec="seconds")
     return json.dumps(shown, indent=2, default=to_milliseconds) + "\n"
 
 
 def read_summary(path: Path) -> Summary:
-    """The summary of a run. Raises `UsageError`, one line that names the file and the field, for anything else."""
+    """Reads a summary. Raises `UsageError`, one line that names the file and the field, if it is not valid."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+        raise UsageError(
+            f"cannot read {path}: {error.strerror or error}; give a file that --summary-file wrote"
+        ) from None
     try:
         document = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -51,24 +53,24 @@ def read_summary(path: Path) -> Summary:
         raise UsageError(f"{path} is not a summary of ocidriver; give a file that --summary-file wrote")
     if document["schema"] != SCHEMA:
         raise UsageError(
-            f"{path}: its schema is {clean(repr(document['schema']), 60)}, this ocidriver reads {SCHEMA}; "
+            f"{path} has schema {clean(repr(document['schema']), 60)}, but this ocidriver reads schema {SCHEMA}; "
             "read it with the ocidriver that wrote it"
         )
     try:
         return summary_of(document)
     except ValueError as error:
         raise UsageError(
-            f"{path} is not a whole summary of ocidriver: {error}; make it with --summary-file"
+            f"{path} is not a valid summary of ocidriver: {error}; give a file that --summary-file wrote"
         ) from None
 
 
 def _refuse(word: str) -> Any:
-    """NaN and Infinity, which JSON does not have but Python reads."""
+    """Refuses NaN and Infinity, which are not valid JSON but which Python reads."""
     raise ValueError(word)
 
 
 def summary_of(document: Mapping[str, Any]) -> Summary:
-    """What JSON says as a Summary. Raises `ValueError`, one line that names the field."""
+    """Converts parsed JSON to a Summary. Raises `ValueError`, one line that names the field."""
     try:
         summary = msgspec.convert(document, Summary)
     except msgspec.ValidationError as error:
@@ -82,14 +84,14 @@ def summary_of(document: Mapping[str, Any]) -> Summary:
 
 
 def in_words(message: str) -> str:
-    """msgspec's message on a wrong value, for people: `rate is text, not a number`."""
+    """Rewrites msgspec's message about a wrong value for users: `rate is text, not a number`."""
     match = _WITH_PLACE.fullmatch(message)
     assert match is not None
     what, place = match["what"], (match["place"] or "").removeprefix(".")
-    for pattern, told in _TOLD:
+    for pattern, wording in _WORDINGS:
         found = re.fullmatch(pattern, what, re.DOTALL)
         if found is not None:
-            return told(_named(place), *found.groups())
+            return wording(_named(place), *found.groups())
     return f"{_named(place)}: {what.replace('`', '')}"
 
 
@@ -101,7 +103,7 @@ def _kinds(names: str) -> str:
     return " or ".join(_KINDS.get(name, name) for name in names.split(" | "))
 
 
-_TOLD: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
+_WORDINGS: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     (
         r"Object missing required field `(.+)`",
         lambda place, field: f"{field if place == 'the summary' else f'{place}.{field}'} is missing",

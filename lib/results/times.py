@@ -7,12 +7,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-# Only with a zone.
+# A datetime that must have a zone.
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
 def as_written(moment: datetime, timespec: str) -> datetime:
-    """What a reader of the file gets: cut to the precision of `timespec`, the zone as an offset from UTC."""
+    """Returns the time as a reader of the file gets it: cut to the precision `timespec`, with a UTC offset as zone."""
     return datetime.fromisoformat(moment.isoformat(timespec=timespec))
 
 

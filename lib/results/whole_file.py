@@ -1,4 +1,4 @@
-"""A file that is written when all that it holds is known: a summary, a report. Whole or not at all, or to a stream."""
+"""Writes a file in one step, such as a summary or a report: completely or not at all. Also writes to streams."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from ..errors import UsageError
 from ..streams import is_stdout
 from .writable import cannot_write, unwritable
 
-# So long a stream may be without a reader, or a reader that reads, in seconds.
+# Seconds to wait for a stream that has no reader or a stalled one.
 _READER_SECONDS = 10.0
 
 
 def check_path(path: Path, option: str) -> None:
-    """Before the test, as nobody wants to learn after an hour that its result has no place; makes missing folders."""
+    """Checks before the test that a file can be written, and creates missing folders. Raises `UsageError`.
+
+    Without this check, a long test could end without a place for its result.
+    """
     reason = unwritable(path, replaced=True)
     if reason is None and not is_stdout(path):
         try:
@@ -32,7 +35,10 @@ def check_path(path: Path, option: str) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The whole file or none: written beside it and moved into place. A stream or device is written to directly."""
+    """Writes a new file next to `path` and moves it into place. Writes to a stream or device directly.
+
+    Raises `OSError` if it cannot be written.
+    """
     if is_stdout(path):
         _write_to_stream(1, text)
         return
@@ -59,7 +65,10 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _open_stream(path: Path) -> int:
-    """OSError where a named pipe has no reader for so long: opening it would wait for one, deaf to signals."""
+    """Opens a stream for writing. Raises `OSError` if a named pipe has no reader for `_READER_SECONDS`.
+
+    A blocking open would wait without an end and ignore signals.
+    """
     until = monotonic() + _READER_SECONDS
     while True:
         try:
@@ -68,21 +77,21 @@ def _open_stream(path: Path) -> int:
             if error.errno != errno.ENXIO or not path.is_fifo():
                 raise
             if monotonic() > until:
-                raise OSError(errno.ENXIO, "nobody reads it") from None
+                raise OSError(errno.ENXIO, "it has no reader") from None
         sleep(0.05)
 
 
 def _write_to_stream(descriptor: int, text: str) -> None:
-    """OSError where its reader takes nothing for so long."""
+    """Writes the text. Raises `OSError` if the reader accepts nothing for `_READER_SECONDS`."""
     ready = select.poll()
     ready.register(descriptor, select.POLLOUT)
     left = memoryview(text.encode())
     while left:
         if not ready.poll(_READER_SECONDS * 1000):
-            raise OSError(errno.ETIMEDOUT, "nobody reads it")
+            raise OSError(errno.ETIMEDOUT, "its reader has stalled")
         try:
             left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
-        except BlockingIOError:  # another writer was quicker
+        except BlockingIOError:  # another writer was faster
             sleep(0.01)
 
 

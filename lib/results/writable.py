@@ -1,4 +1,4 @@
-"""Whether a file can be written, found out without writing, making or emptying it."""
+"""Checks whether a file can be written, without writing, creating or emptying it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..streams import is_stdout
 
 
 def unwritable_files(settings: Settings) -> dict[str, str]:
-    """Of the files that a run writes, those that it cannot: their options, each with the message that says so."""
+    """Returns, by option, an error message for each file of a run that cannot be written."""
     replaced = {"--summary-file": settings.summary_file, "--report-file": settings.report_file}
     lines = {
         "--metrics-file": settings.metrics_file,
@@ -29,14 +29,14 @@ def unwritable_files(settings: Settings) -> dict[str, str]:
 
 
 def cannot_write(option: str, path: object, reason: str) -> str:
-    """The message about the file of an option that cannot be written."""
+    """Returns the error message for an option's file that cannot be written."""
     return f"{option}: cannot write {path}: {reason}"
 
 
 def unwritable(path: str | Path, *, replaced: bool) -> str | None:
-    """Why this file, or a folder that it needs, cannot be written; None if it can.
+    """Returns why a file, or a folder that it needs, cannot be written, or None if it can.
 
-    `replaced`: a new file takes its place, so its folder must be writable, not the file itself.
+    `replaced`: a new file replaces it, so its folder must be writable, not the file itself.
     """
     if is_stdout(path):
         return None
@@ -57,7 +57,7 @@ def unwritable(path: str | Path, *, replaced: bool) -> str | None:
 
 
 def _cannot_be_opened(path: str | Path, mode: int) -> str | None:
-    """For what may not be opened to try it: whoever reads a named pipe would take that for its end."""
+    """Returns the reason for a file that must not be opened: closing a named pipe would end its reader's input."""
     if stat.S_ISDIR(mode):
         return os.strerror(errno.EISDIR)
     if stat.S_ISSOCK(mode):
@@ -66,11 +66,11 @@ def _cannot_be_opened(path: str | Path, mode: int) -> str | None:
 
 
 def _cannot_be_made(text: str) -> str | None:
-    """The reason, or OSError, if the file cannot be made along with the folders that it needs."""
+    """Returns why the file and its missing folders cannot be created, or None. May also raise `OSError`."""
     path = Path(text)
     if not path.name or text.endswith(os.sep):
         return os.strerror(errno.EISDIR if text else errno.ENOENT)
-    if path.is_symlink():  # what it leads to is made, but no folder for that
+    if path.is_symlink():  # the link's target is created, but no folders for it
         path = Path(os.path.realpath(path))
         missing, folder = [path.name], path.parent
     else:
@@ -88,8 +88,9 @@ def _cannot_be_made(text: str) -> str | None:
 
 
 def _try_folder(folder: str | Path) -> None:
-    """OSError if no file can be made here. `access` would not do: it promises root files in /proc.
+    """Creates and removes a temporary file. Raises `OSError` if that fails.
 
-    The file has no name, and is gone at once. Only on filesystems without such files it has a name for a moment.
+    `os.access` is not enough: for root, it claims that files can be created in /proc. The temporary file has no name,
+    except for a moment on filesystems that do not support such files.
     """
     tempfile.TemporaryFile(prefix=".ocidriver.", dir=folder).close()

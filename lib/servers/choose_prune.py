@@ -1,4 +1,4 @@
-"""Chooses the way of pruning that works with the server under test, before any load."""
+"""Chooses, before any load, a way of pruning that works with the server under test."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .prune_probe import cannot_prune, probe_admin, probe_delete
 from .route import Route
 from .under_test import ServerUnderTest
 
-# Seconds for which a prune call that fails is repeated; then it counts as failed.
+# Seconds for which a failed prune call is retried. After that it counts as failed.
 _PRUNE_RETRY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class PruneWish:
-    """What the user asked for: `option` is the one that asks for pruning, `via` the value of --prune-via."""
+    """What the user asked for: `option` is the option that asks for pruning, `via` the value of --prune-via."""
 
     option: str
     via: str
@@ -33,7 +33,7 @@ class PruneWish:
 
 @dataclass(frozen=True, slots=True)
 class Deleter:
-    """What a delete by the client needs: the client, its launcher, its references, and seconds until it is killed."""
+    """What a delete by the client needs. `timeout` is the seconds after which the client is killed."""
 
     client: Client
     launcher: Launcher
@@ -60,12 +60,15 @@ class PruneWays:
         self._server: Registry = connections.registry(route.endpoint.url, _PRUNE_RETRY)
 
     def choose(self, sample: Image) -> Pruner:
-        """The user's way, or the first that works. Raises RunError with the reasons if none does."""
+        """Returns the pruner of the user's choice, or the first that works. Raises RunError with reasons if none does.
+
+        `sample` is an image of the test; the probes use its repository.
+        """
         server, upstream = self._route.endpoint, self._under_test.registry
         if same_server(server, upstream):
             raise RunError(
                 f"{self._wish.option}: {server.name} and {upstream.name} are the same server; "
-                "it would delete the upstream's own images"
+                f"pruning would delete the upstream's own images; leave out {self._wish.option}"
             )
         reasons: list[str] = []
         for way in self._wanted():
@@ -83,23 +86,23 @@ class PruneWays:
         return ways if self._under_test.layout.is_ociregistry else ways[::-1]
 
     def _admin(self) -> Pruner | str:
-        """The pruner, or why it would not work."""
+        """Returns the pruner, or why it would not work."""
         network = self._connections.network
         probe = network.run_until_stop(probe_admin(self._server))
         if not probe.works:
             return probe.reason
         name = self._under_test.upstream_name
         if "." not in name:
-            damage = f"Ociregistry loses the layers of an upstream without a dot in its name ('{name}') when it prunes"
+            damage = f"a prune makes Ociregistry lose the layers of an upstream without a dot in its name ('{name}')"
             if self._wish.via == AUTO:
-                return f"{damage}; call it by its full name or its address there and here"
+                return f"{damage}; use its full name or address in Ociregistry's configuration and as --upstream-name"
             self._connections.caution(damage)
         upstream = self._connections.registry(self._under_test.registry.url, _PRUNE_RETRY)
         platform_images = PlatformImages(network, upstream, self._connections.log)
         return AdminPruner(network, self._server, name, platform_images)
 
     def _by_delete(self, sample: Image) -> Pruner | str:
-        """The pruner, or why it would not work. A client without a delete command leaves the request to the driver."""
+        """Returns the pruner, or why it would not work. If the client has no delete command, the driver deletes."""
         client, network = self._deleter.client, self._connections.network
         if not client.abilities.deletes and self._wish.via == BY_CLIENT:
             return f"{client.name} has no delete command"

@@ -1,9 +1,9 @@
-"""The loopback gateway: sends a client that cannot set a header on to Ociregistry, upstream named.
+"""The loopback gateway: redirects a client that cannot send a header to Ociregistry, and adds the upstream's name.
 
-It answers each request for a manifest or blob with 307 to the same path at the server under test with `?ns=UPSTREAM`,
-so the bytes go straight from the server to the client. It holds no credentials, serves loopback only, and sends on to
-one server only: it cannot be used as a proxy. Both clients try https first; aiohttp answers a TLS hello with 400 at
-once, which is what makes them go on with http without losing time.
+It answers each request for a manifest or blob with a 307 to the same path on the server under test, with
+`?ns=UPSTREAM`. So the content goes directly from the server to the client. The gateway holds no credentials, listens on
+loopback only and redirects to one server only, so it cannot be used as a proxy. Clients try https first. aiohttp
+answers their TLS hello with 400 at once, so they continue with http without a delay.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ..names import valid_digest, valid_repository, valid_tag
 
 _TARGET = re.compile(r"/v2/(.+)/(?:manifests|blobs)/([^/]+)")
 _METHODS = ("GET", "HEAD", "DELETE")
-# So many connections at a time, and never more than a quarter of the descriptors: a pull has up to seven.
+# The most connections at a time; also at most a quarter of the descriptors. A pull has up to seven connections.
 _CONNECTIONS = 2048
-# What browsers say of a page that asks; the clients say nothing of the kind.
+# Headers that browsers send for requests of web pages, and clients never send.
 _OF_PAGES = ("Origin", "Sec-Fetch-Site")
 
 
 class Gateway:
-    """`start` gives the host:port to put into references."""
+    """The gateway to one server and one upstream. `start` returns the host:port to put into references."""
 
     def __init__(self, server_url: str, upstream_name: str) -> None:
         self._server_url = server_url
@@ -39,11 +39,13 @@ class Gateway:
         self._listener = Listener(self._answer, most)
 
     async def start(self) -> str:
+        """Listens on a free port of loopback; returns host:port. Raises OSError if it cannot listen."""
         (_, port), *_ = await self._listener.start(LOOPBACK, 0)
         self._hosts = frozenset(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
         return f"{LOOPBACK}:{port}"
 
     async def close(self) -> None:
+        """Stops listening and closes the connections."""
         await self._listener.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
@@ -63,7 +65,7 @@ class Gateway:
 
 
 def _is_content(path: str) -> bool:
-    """Whether this is the path of a manifest or blob by the registries' grammar, which knows no `..` and no host."""
+    """Whether this is the path of a manifest or blob by the registries' grammar, which excludes `..` and hosts."""
     found = _TARGET.fullmatch(path)
     return (
         found is not None and valid_repository(found[1]) and (valid_tag(found[2]) or valid_digest(found[2]))
@@ -71,18 +73,18 @@ def _is_content(path: str) -> bool:
 
 
 def check_fit(client: str, instead: str, server: Endpoint, *, login: bool, insecure: bool) -> None:
-    """Raises RunError if the gateway cannot stand between this client and the server.
+    """Raises RunError if this client cannot reach the server through the gateway.
 
-    `instead` names the options that make another client reach the server. `login`: the server needs one.
+    `instead` names the other clients to use. `login`: the server needs a login.
     """
     if login:
         raise RunError(
-            f"{server.name} needs a login, and {client} can reach it only through the loopback gateway, which passes "
-            f"no login on; use {instead}, or an --upstream-name that fits into a path"
+            f"{server.name} needs a login, and {client} can reach it only through the loopback gateway, which does "
+            f"not forward logins; use {instead}, or an --upstream-name that is valid in a path"
         )
     if server.tls and not insecure:
         raise RunError(
-            f"{client} can reach {server.name} only through the loopback gateway, which speaks plain http, and then "
-            f"checks no certificate behind it; use {instead}, an --upstream-name that fits into a path, "
-            "or accept that with --insecure"
+            f"{client} can reach {server.name} only through the loopback gateway over plain http, and then does not "
+            f"check the server's certificate; use {instead}, or an --upstream-name that is valid in a path, "
+            "or accept this with --insecure"
         )

@@ -1,7 +1,7 @@
-"""How a server under test names an upstream image, and which way a client can ask for it.
+"""The layout: how the server under test names an upstream's images.
 
-A `Layout` is the user's choice: a preset or a template. A `Route` is what comes of it for one client and one
-set of images: the reference to hand to the client, and what must stand beside it (a header, the gateway).
+A `Layout` is the user's choice: a preset or a template. From it, `plan_route` makes a `Route` for one client and one
+set of images: the references for the client, and a header or the gateway if needed.
 """
 
 from __future__ import annotations
@@ -29,22 +29,24 @@ _FIELDS = {"pullthrough", "upstream", "repository"}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`name` as the user gave it; `template` has {pullthrough}, {upstream} and {repository}."""
+    """A naming scheme: `name` is what the user gave; `template` has {pullthrough}, {upstream} and {repository}."""
 
     name: str
     template: str
 
     @property
     def is_ociregistry(self) -> bool:
+        """Whether the server is Ociregistry, for which the route depends on client and images."""
         return self.name == OCIREGISTRY
 
     @property
     def is_upstream(self) -> bool:
+        """Whether the clients pull from the upstream itself."""
         return self.template.startswith("{upstream}")
 
 
 def parse_layout(text: str) -> Layout:
-    """A preset's name or a template to a Layout; anything else is wrong usage."""
+    """Parses a preset's name or a template. Raises UsageError for anything else."""
     text = text.strip()
     if text == OCIREGISTRY:
         return Layout(text, _PLAIN)
@@ -57,7 +59,7 @@ def parse_layout(text: str) -> Layout:
         return _from_template(text)
     names = [OCIREGISTRY, *_PRESETS, *(f"{name}:{what}" for name, what in _PRESETS_WITH_PREFIX.items())]
     raise UsageError(
-        f"--layout: '{text}' is unknown; use {', '.join(names)}, "
+        f"--layout: '{text}' is not a preset or a template; use {', '.join(names)}, "
         "or a template such as '{pullthrough}/my-proxy/{repository}'"
     )
 
@@ -82,7 +84,7 @@ def _from_template(text: str) -> Layout:
     if not plain or used - _FIELDS or "repository" not in used or not hosted:
         raise UsageError(
             f"--layout: the template '{text}' must begin with {{pullthrough}}/ (or {{upstream}}/) "
-            "and hold {repository}; {upstream} is the upstream's name"
+            "and contain {repository}; {upstream} is the upstream's name"
         )
     layout = Layout(text, text)
     _check_sample(layout)
@@ -93,6 +95,6 @@ def _check_sample(layout: Layout) -> None:
     path = layout.template.format(pullthrough="h", upstream="u", repository="sample").partition("/")[2]
     if not valid_repository(path):
         raise UsageError(
-            f"--layout: '{layout.name}' gives the path '{path}', which is no repository name: "
-            "lower-case letters and digits, separated by . _ __ - and /"
+            f"--layout: '{layout.name}' gives the path '{path}', which is not a valid repository name; "
+            "use lower-case letters and digits, separated by . _ __ - and /"
         )

@@ -1,4 +1,4 @@
-"""Manifests where the driver itself has to look: the digest behind a tag, the platforms behind an index."""
+"""What the driver itself reads from manifests: the digest of a tag, and the platforms of an index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-# What a request for a manifest has to accept: without it a server may answer with an old schema, or 404 for an index.
+# The media types to accept. Without them a server may answer with an old schema, or with 404 for an index.
 ACCEPT = ", ".join(
     (
         *_INDEXES,
@@ -24,15 +24,16 @@ ACCEPT = ", ".join(
     )
 )
 _CONCURRENCY = 16
-# What registries take at most (distribution spec, "Pushing manifests"), and far more platforms than there are.
+# The largest manifest: registries accept at least this much (distribution spec, "Pushing Manifests").
 _MANIFEST_BYTES = 4 * MIB
+# The most manifests of an index, far more than there are platforms.
 _MOST_PLATFORMS = 1000
-# For all that is asked before one prune; what has no answer then is asked again before the next.
+# Seconds for all requests before one prune. An image without an answer by then is asked for again before the next one.
 _ASKING_SECONDS = 20.0
 
 
 class DigestResolver:
-    """Asks the server under test for the digest behind a tag (HEAD, as `crane digest` does)."""
+    """Asks the server under test for the digest of a tag, with HEAD as `crane digest` does."""
 
     def __init__(self, network: Network, server: Registry, route: Route) -> None:
         self._network = network
@@ -40,6 +41,10 @@ class DigestResolver:
         self._route = route
 
     def by_digest(self, image: Image) -> Image:
+        """Returns the image with its digest in place of the tag.
+
+        Raises RegistryError if the server gives none, CancelledError after a `kill_all`.
+        """
         path = f"/v2/{self._route.repository(image)}/manifests/{image.reference}"
         headers = {"Accept": ACCEPT, **self._route.headers}
         answer = self._network.run_until_kill(self._server.request("HEAD", path, headers=headers))
@@ -50,7 +55,7 @@ class DigestResolver:
 
 
 class PlatformImages:
-    """The images of the platforms that an index holds. Asks the upstream once for each image, and remembers."""
+    """The images of the platforms that an index lists. Asks the upstream once per image and keeps the answer."""
 
     def __init__(self, network: Network, upstream: Registry, log: Callable[[str], None]) -> None:
         self._network = network
@@ -59,7 +64,10 @@ class PlatformImages:
         self._known: dict[Image, tuple[Image, ...]] = {}
 
     def of(self, images: Sequence[Image]) -> Mapping[Image, Sequence[Image]]:
-        """For each image those behind it, none where it is no index. CancelledError after a `kill_all`."""
+        """Returns the platforms' images for each image; none if its manifest is not an index or cannot be read.
+
+        Raises CancelledError after a `kill_all`.
+        """
         unknown = [image for image in images if image not in self._known]
         if unknown:
             self._network.run_until_kill(self._ask_all(unknown))
@@ -86,8 +94,8 @@ class PlatformImages:
         if failed:
             image, reason = failed[0]
             self._log(
-                f"the platforms of {len(failed)} images such as {image.name} cannot be told, "
-                f"so they are not pruned: {reason}"
+                f"cannot read the platforms of {len(failed)} images such as {image.name}, "
+                f"so the platforms are not pruned: {reason}"
             )
 
     async def _ask(self, image: Image) -> tuple[Image, ...]:
@@ -106,7 +114,7 @@ class PlatformImages:
 
 
 def _digests(manifest: Mapping[str, object], media_type: str) -> list[str]:
-    """The digests that an index lists; none for a manifest that is no index."""
+    """Returns the digests that an index lists; none for a manifest that is not an index."""
     entries = manifest.get("manifests")
     if (manifest.get("mediaType") or media_type) not in _INDEXES or not isinstance(entries, list):
         return []

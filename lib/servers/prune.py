@@ -1,4 +1,7 @@
-"""Pruning the server under test, so that it goes upstream again: by the client's delete or Ociregistry's admin API."""
+"""Prunes images from the server under test, so that the next pull goes upstream.
+
+There are three ways: the client's delete command, HTTP DELETE by the driver, and Ociregistry's admin API.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,19 @@ from ..processes.launch import Launcher
 from .manifests import DigestResolver, PlatformImages
 from .route import Route
 
-# Servers and the proxies before them take request lines of 8 KiB (RFC 9112 asks for 8000 octets at least).
+# The longest URL, in characters. Servers and proxies accept request lines of 8 KiB (RFC 9112, section 3: at least 8000
+# octets).
 URL_LIMIT = 7500
+# Characters that stay unescaped in the URL.
 _KEPT = ",/:@"
-# The statuses of a delete that was done: 202 by the specification, 200 and 204 of some servers.
+# The statuses of a successful delete: 202 by the distribution specification; some servers answer 200 or 204.
 _DELETED = (200, 202, 204)
 _OPERATORS = re.compile(r"[.+*?()|{}$^\[\]\\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What came of pruning one image; `seconds` is the time of the call or launch that it was part of."""
+    """The result of pruning one image; `seconds` is the time of the whole call or launch that pruned it."""
 
     image: Image
     outcome: str
@@ -41,7 +46,11 @@ class Pruned:
 
 
 class Pruner(Protocol):
-    """`how` is for the log. `prune` stops between two calls once `stopped` says so, leaving the rest as it is."""
+    """One way of pruning; `how` names it in the log.
+
+    `prune` yields one result per image. It ends between two calls once `stopped` returns True; the images that are left
+    have no result.
+    """
 
     how: str
 
@@ -51,7 +60,7 @@ class Pruner(Protocol):
 
 
 class ClientPruner:
-    """One launch of the client's delete command an image."""
+    """Prunes with the client's delete command, one launch per image."""
 
     def __init__(
         self,
@@ -112,7 +121,7 @@ class ClientPruner:
 
 
 class HttpPruner:
-    """A `DELETE` of each image's manifest by the driver itself, for a client that has no delete command.
+    """Prunes with one HTTP `DELETE` per manifest, sent by the driver. Used for a client without a delete command.
 
     Source: OCI distribution specification, "Deleting tags" and "Deleting manifests".
     """
@@ -151,9 +160,10 @@ class HttpPruner:
 
 
 class AdminPruner:
-    """Ociregistry's `DELETE /cmd/prune`: one call for many images, each by an escaped, anchored expression.
+    """Prunes with Ociregistry's `DELETE /cmd/prune`: one call for many images, one escaped, anchored regex per image.
 
-    It keeps the image of a platform under its own digest, beside the index that a tag names, and each has to be pruned.
+    Ociregistry stores the image of a platform under its own digest, beside the index that a tag names. Both have to be
+    pruned.
     """
 
     how = "Ociregistry's admin API (/cmd/prune)"
@@ -196,7 +206,7 @@ class AdminPruner:
 
 
 def expression(upstream_name: str, image: Image) -> str:
-    """A Go regex for this image alone. Ociregistry keeps references in lower case, so tags are lowered here too."""
+    """Returns a Go regex that matches only this image. Ociregistry stores tags in lower case, so they are lowered."""
     reference = image.reference if image.is_digest else image.reference.lower()
     name = f"{upstream_name}/{image.repository}{'@' if image.is_digest else ':'}{reference}"
     escaped = _OPERATORS.sub(r"\\\g<0>", name)
@@ -204,6 +214,7 @@ def expression(upstream_name: str, image: Image) -> str:
 
 
 def prune_url(expressions: Iterable[str], *, dry_run: bool = False) -> str:
+    """Returns the path and query of the admin call that prunes what these regexes match."""
     joined = quote(",".join(expressions), safe=_KEPT)
     return f"/cmd/prune?type=pattern&expr={joined}&dryRun={'true' if dry_run else 'false'}&count=-1"
 
@@ -211,9 +222,10 @@ def prune_url(expressions: Iterable[str], *, dry_run: bool = False) -> str:
 def partition(
     images: Sequence[Image], parts: Mapping[Image, Sequence[Image]], upstream_name: str, limit: int
 ) -> Iterator[tuple[list[Image], str]]:
-    """The images in as few calls as `limit` (characters of the URL after the host) allows, at least one a call.
+    """Yields batches of images with the path and query that prunes each batch.
 
-    `parts` are the images of the platforms behind an index; they go into the same call.
+    Each URL has at most `limit` characters after the host, or holds one image. `parts` maps an image to the images of
+    its platforms; they go into the same call.
     """
     batch: list[Image] = []
     expressions: list[str] = []

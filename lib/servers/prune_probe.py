@@ -1,7 +1,7 @@
-"""Which way the server under test can be pruned, found out before any load by requests that can harm nothing.
+"""Finds out, before any load, which ways of pruning work with the server under test. The requests delete nothing.
 
-These are the delete of a digest and of a tag that cannot exist, and a dry run of Ociregistry's admin call with an
-expression that matches nothing.
+They are: a delete of a digest and of a tag that cannot exist, and a dry run of Ociregistry's admin call with a regex
+that matches nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_IMAGE = "^ocidriver-probe-that-matches-nothing$"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Whether a way of pruning works; `reason` says why not. `by_digest`: this server deletes by digest only."""
+    """Whether a way of pruning works; if not, `reason` says why. `by_digest`: the server deletes by digest only."""
 
     works: bool
     reason: str = ""
@@ -31,18 +31,18 @@ class Probe:
 
 
 async def probe_admin(server: Registry) -> Probe:
-    """Ociregistry answers its dry run with 200 and plain text, other servers with 404 or a page."""
+    """Probes Ociregistry's admin API. Ociregistry answers 200 and plain text; other servers send 404 or a web page."""
     try:
         answer = await server.request("DELETE", prune_url([_NO_IMAGE], dry_run=True))
     except RegistryError as error:
-        return Probe(False, f"its admin API cannot be asked: {error}")
+        return Probe(False, f"its admin API does not answer: {error}")
     if answer.status == 200 and "html" not in answer.headers.get("Content-Type", ""):
         return Probe(True)
-    return Probe(False, f"it has no admin API of Ociregistry's (DELETE /cmd/prune: HTTP {answer.status})")
+    return Probe(False, f"it does not have Ociregistry's admin API (DELETE /cmd/prune: HTTP {answer.status})")
 
 
 async def probe_delete(server: Registry, route: Route, image: Image) -> Probe:
-    """Delete a digest and a tag that cannot exist; 404 says that the server would delete one that does."""
+    """Probes deletes with a digest and a tag that cannot exist. A 404 means that the server allows deletes."""
     headers = route.headers
     base = f"/v2/{route.repository(image)}/manifests/"
     try:
@@ -55,7 +55,7 @@ async def probe_delete(server: Registry, route: Route, image: Image) -> Probe:
             "DELETE", f"{base}ocidriver-probe-{secrets.token_hex(8)}", headers=headers
         )
     except RegistryError as error:
-        return Probe(False, f"a delete cannot be tried: {error}")
+        return Probe(False, f"a trial delete got no answer: {error}")
     return Probe(True, by_digest=not _would_delete(by_tag))
 
 
@@ -64,7 +64,7 @@ def _would_delete(answer: Answer) -> bool:
 
 
 def _code(answer: Answer) -> str:
-    """The first code of an OCI error body, for a message."""
+    """Returns the first code of an OCI error body, for a message; empty if there is none."""
     try:
         return f" {json.loads(answer.body)['errors'][0]['code']}"[:60]
     except (ValueError, LookupError, TypeError):
@@ -72,6 +72,7 @@ def _code(answer: Answer) -> str:
 
 
 def cannot_prune(option: str, server: str, reasons: Sequence[str]) -> RunError:
+    """Returns the error for a server that cannot be pruned in any way."""
     return RunError(
         f"{option}: {server} cannot be pruned: {'; '.join(reasons)}. Leave out {option}, "
         "or allow deletes on the server (a docker-registry proxy never does)"

@@ -1,4 +1,4 @@
-"""One way to ask the server under test for an upstream image: the reference, and what must stand beside it."""
+"""Chooses the route: how a client asks the server under test for an upstream image."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from ..names import REPOSITORY_LENGTH, valid_repository
 from .layout import Layout
 from .under_test import ServerUnderTest
 
-# Ociregistry routes paths of at most so many segments, the upstream's name included when it stands in the path.
+# The most path segments that Ociregistry routes; the upstream's name counts if it is in the path.
 OCIREGISTRY_SEGMENTS = 4
-# The ways to name the upstream to the server: in the path, by a header, by `?ns=`, or by the gateway's `?ns=`.
+# How the server learns the upstream's name: from the path, from a header, from the client's `?ns=` (the server is its
+# mirror), or from the gateway's `?ns=`.
 PATH, HEADER, MIRROR, GATEWAY = "path", "header", "mirror", "gateway"
-# Ociregistry takes the upstream's name from this header.
+# The header from which Ociregistry takes the upstream's name.
 UPSTREAM_HEADER = "X-Registry"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way to ask. `way` is path, header, mirror or gateway; `why` is for the log.
+    """How to ask the server for an image. `way` is path, header, mirror or gateway; `why` is the reason, for the log.
 
-    `endpoint` is the server that is asked. `host` is what references begin with: that server, or the upstream if the
-    client asks the server as its mirror. `before` and `after` enclose the repository's name. `header` names the
-    upstream in the driver's own requests, even if the client has to go through the gateway.
+    `endpoint` is the server that receives the requests. References begin with `host`: that server, or the upstream if
+    the client uses the server as a mirror. `before` and `after` enclose the repository's name. `header` names the
+    upstream in the driver's own requests, even if the client uses the gateway.
     """
 
     way: str
@@ -50,19 +51,19 @@ class Route:
         return self.header if self.way == HEADER else None
 
     def repository(self, image: Image) -> str:
-        """The image's repository name as this server knows it, without the host."""
+        """Returns the image's repository name on this server, without the host."""
         return f"{self.before}{image.repository}{self.after}"
 
     def reference(self, host: str, image: Image) -> str:
-        """What the client gets on its command line. `host` is the one of this route, or the gateway's."""
+        """Returns the reference for the client's command line. `host` is this route's host, or the gateway's."""
         separator = "@" if image.is_digest else ":"
         return f"{host}/{self.before}{image.repository}{self.after}{separator}{image.reference}"
 
 
 def plan_route(server: ServerUnderTest, client: type[Client], images: Iterable[Image]) -> Route:
-    """Chooses the way for this client.
+    """Returns the route for this client.
 
-    Raises RunError if the clients' grammar or the server has no way for an image.
+    Raises RunError if an image's name is not valid on the route, or if the client does not accept the server's address.
     """
     images = list(images)
     way = _ociregistry_route if server.layout.is_ociregistry else _template_route
@@ -107,13 +108,16 @@ def _ociregistry_route(server: ServerUnderTest, client: type[Client], images: li
 
 
 def _path_obstacle(upstream_name: str, depth: int) -> str | None:
-    """Why the upstream cannot stand in the path: the clients' grammar, or Ociregistry's own routing."""
+    """Returns why the upstream's name cannot be in the path; None if it can. `depth` counts a repository's segments."""
     if not valid_repository(upstream_name):
-        return f"the upstream's name '{upstream_name}' cannot stand in a path (the clients' grammar)"
+        return f"the upstream's name '{upstream_name}' is not valid in a path"
     if "." not in upstream_name:
-        return f"Ociregistry takes a first path segment for an upstream only with a dot, '{upstream_name}' has none"
+        return f"Ociregistry recognizes an upstream in the path only by a dot, and '{upstream_name}' has none"
     if depth + 1 > OCIREGISTRY_SEGMENTS:
-        return f"with the upstream in the path it has {depth + 1} segments, Ociregistry takes {OCIREGISTRY_SEGMENTS}"
+        return (
+            f"with the upstream's name, a path has {depth + 1} segments; "
+            f"Ociregistry accepts at most {OCIREGISTRY_SEGMENTS}"
+        )
     return None
 
 
@@ -129,34 +133,36 @@ def _check_names(route: Route, images: list[Image]) -> None:
 
 
 def unservable(image: Image) -> str | None:
-    """Why Ociregistry (1.17) cannot serve this image by any way; None where it can."""
+    """Returns why Ociregistry (1.17) cannot serve this image on any route; None if it can."""
     if image.repository.count("/") + 1 > OCIREGISTRY_SEGMENTS:
         return f"its path has more than {OCIREGISTRY_SEGMENTS} segments"
     if "." in image.repository:
-        return "it takes a path segment with a dot for an upstream"
+        return "it treats a path segment with a dot as an upstream"
     if not image.is_digest and image.reference != image.reference.lower():
         return "it asks the upstream for the tag in lower case"
     return None
 
 
 def hint(layout: Layout, upstream_name: str, error_class: str) -> str:
-    """What to look at when every pull failed in this way; to be put behind the message."""
+    """Returns a hint for a run whose pulls all failed with this error class, to append to its message."""
     if layout.is_ociregistry and error_class == "server-error":
         return (
-            f". Does the server's configuration have a registry by the very name '{upstream_name}'? "
+            f". Does the server's configuration have a registry with exactly the name '{upstream_name}'? "
             "See docs/how-to/prepare-ociregistry.md"
         )
     if error_class in ("not-found", "other", "unsupported"):
-        return f". Is --layout {layout.name} right for this server? 'ocidriver doctor' tries"
+        return f". Is --layout {layout.name} right for this server? 'ocidriver doctor' checks it"
     return ""
 
 
 def warn_of_unservable(images: Iterable[Image], caution: Callable[[str], None]) -> None:
-    """Warns of images that Ociregistry cannot serve, one line per reason."""
+    """Warns about images that Ociregistry cannot serve, one line per reason."""
     reasons: dict[str, list[Image]] = {}
     for image in images:
         reason = unservable(image)
         if reason is not None:
             reasons.setdefault(reason, []).append(image)
     for reason, found in reasons.items():
-        caution(f"Ociregistry cannot serve {found[0].name}: {reason} ({len(found)} such)")
+        caution(
+            f"Ociregistry cannot serve {found[0].name}: {reason} (images with this problem: {len(found)})"
+        )

@@ -1,4 +1,4 @@
-"""The server under test: where it is, which upstream it pulls from, and how it names the upstream's images."""
+"""The server under test: its address, its upstream, and how it names the upstream's images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from .layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class ServerUnderTest:
-    """`upstream_name` is what the server calls its upstream, `registry` where the driver itself finds the upstream."""
+    """The server under test at `pullthrough`.
+
+    `upstream_name` is the server's name for its upstream; `registry` is the upstream's address for the driver itself.
+    """
 
     pullthrough: Endpoint
     registry: Endpoint
@@ -19,5 +22,5 @@ class ServerUnderTest:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the clients' requests go: with `--layout direct` to the upstream itself."""
+        """The server that receives the clients' requests: with `--layout direct`, the upstream itself."""
         return self.registry if self.layout.is_upstream else self.pullthrough

@@ -225,6 +225,16 @@ def test_https_that_is_dropped_and_plain_http_that_is_refused(lost: str) -> None
     assert classify(client_kind("crane"), 1, stderr.format(404)).error_class == "not-found"
 
 
+def test_https_that_is_refused_and_plain_http_to_a_server_that_has_come_back() -> None:
+    """A server for TLS that starts between the two requests of crane answers the second with 400."""
+    stderr = (
+        'Error: Get "https://h:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused; '
+        "GET http://h:1/v2/: unexpected status code {} x: Client sent an HTTP request to an HTTPS server.\n"
+    )
+    assert classify(client_kind("crane"), 1, stderr.format(400)).error_class == "refused"
+    assert classify(client_kind("crane"), 1, stderr.format(404)).error_class == "not-found"
+
+
 def test_the_tail_of_a_long_stderr_is_enough() -> None:
     """The launcher keeps the end; the first line may be cut anywhere."""
     stderr = crane_stderr("UNKNOWN: " + "x" * 300, 3)

@@ -178,7 +178,7 @@ def test_no_step_in_common(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
         step["workers"] += 10
     status, told, _ = shown(capfd, a.write(tmp_path, "a"), b.write(tmp_path, "b"))
     assert status == 0
-    assert "cannot be told" in told
+    assert "unknown, too little data" in told
     assert "only 0 intervals can be paired" in told
     events = ("--events", a.write_events(tmp_path, "a"), "--events", b.write_events(tmp_path, "b"))
     assert shown(capfd, tmp_path / "a.json", tmp_path / "b.json", *events)[0] == 0
@@ -208,7 +208,7 @@ def test_too_few_intervals_give_no_verdict(tmp_path: Path, capfd: pytest.Capture
     status, told, _ = shown(capfd, *files)
     assert status == 0
     assert "only 4 intervals can be paired, too few" in told
-    assert "cannot be told" in told
+    assert "unknown, too little data" in told
     events = [Made(n, tally=20.0).write_events(tmp_path, str(n)) for n in (1, 2)]
     words = [word for path in events for word in ("--events", path)]
     assert "noise" in shown(capfd, *files, *words)[1]
@@ -381,17 +381,17 @@ def without(document: dict[str, Any], name: str) -> dict[str, Any]:
         (b"[" * 100_000, "not JSON"),
         (b"[1]", "not a summary"),
         (b"{}", "not a summary"),
-        (b'{"schema": 2}', "its schema is 2, this ocidriver reads 1"),
-        (b'{"schema": 1}', "not a whole summary"),
-        (json.dumps(broken(Made().document, "samples", [{}])).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "rate", None)).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "latency_ms", {"p50": "x"})).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "settings", [])).encode(), "not a whole summary"),
-        (json.dumps(broken(Made().document, "client", 5)).encode(), "not a whole summary"),
+        (b'{"schema": 2}', "has schema 2, but this ocidriver reads schema 1"),
+        (b'{"schema": 1}', "not a valid summary"),
+        (json.dumps(broken(Made().document, "samples", [{}])).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "rate", None)).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "latency_ms", {"p50": "x"})).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "settings", [])).encode(), "not a valid summary"),
+        (json.dumps(broken(Made().document, "client", 5)).encode(), "not a valid summary"),
         (json.dumps(broken(Made().document, "rate", float("nan"))).encode(), "not JSON"),
-        (json.dumps(broken(Made().document, "rate", -1.0)).encode(), "not a whole summary"),
+        (json.dumps(broken(Made().document, "rate", -1.0)).encode(), "not a valid summary"),
         *(
-            (json.dumps(without(Made().document, name)).encode(), "not a whole summary")
+            (json.dumps(without(Made().document, name)).encode(), "not a valid summary")
             for name in ("limited_by", "latency_ms", "client", "error_rate", "images")
         ),
     ],
@@ -413,7 +413,7 @@ def test_wrong_usage(capfd: pytest.CaptureFixture[str], tmp_path: Path, pair: tu
         ([], "at least two"),
         ([pair[0]], "at least two"),
         ([*pair, "--events", events], "1 --events for 2 summaries"),
-        ([*pair, "--events", events, "--events", events], "does not hold the"),
+        ([*pair, "--events", events, "--events", events], "does not have the"),
         ([*pair, "--events", pair[0], "--events", events], "not an events file"),
         ([*pair, "--events", missing, "--events", events], "cannot read"),
         ([pair[0], missing], "cannot read"),
@@ -446,9 +446,9 @@ def test_a_run_that_pulled_nothing(
     empty = Made(1, failing=1.1).write(tmp_path, "empty")
     status, out, err = shown(capfd, pair[0], empty, "--format=json", "--threshold=rate>-5%")
     assert (status, err.count("\n")) == (1, 1)
-    assert f"{empty}: nothing was pulled" in err
+    assert f"{empty}: this run pulled nothing" in err
     (told,) = json.loads(out)["comparisons"]
-    assert f"nothing was pulled in {empty}" in told["notes"]
+    assert f"{empty} pulled nothing" in told["notes"]
     assert (told["quantities"]["rate"]["change"], told["quantities"]["rate"]["verdict"]) == (-1.0, None)
     assert told["quantities"]["p95"]["b"] is None
     assert told["quantities"]["error_rate"]["verdict"] == "slower"
@@ -479,7 +479,7 @@ def test_interrupted_and_client_limited_runs_are_told(
     out = shown(capfd, pair[0], made.write(tmp_path, "b"))[1]
     assert "b.json was interrupted" in out
     assert "b.json was limited by its client" in out
-    assert "the ramps differ: rate and latencies are those of the 50 seconds" in out
+    assert "the ramps differ: rate and latencies cover only the 50 seconds" in out
 
 
 def test_a_terminal_without_unicode(tmp_path: Path) -> None:

@@ -166,13 +166,13 @@ def test_the_page_tells_of_what_the_text_does(tmp_path: Path, capfd: pytest.Capt
     assert status == 3
     page = own(text)
     assert "b.json was interrupted" in page
-    assert "The runs were not set up alike" in page
-    differing = page.split("The runs were not set up alike")[1].split("</div>")[0]
+    assert "The runs have different settings" in page
+    differing = page.split("The runs have different settings")[1].split("</div>")[0]
     assert re.findall(r"<td class=\"s\">([^<]*)</td>", differing) == [
         "--prune", "false", "true", "--shuffle", "–", "true",
     ]  # fmt: skip
     assert "B against A: slower (rate -" in page
-    assert "First and repeat latencies have an interval only with --events" in page
+    assert "First and repeat latencies have a confidence interval only if you give --events" in page
     verdicts = [cells[0][1] for cells in rows_of(text, "Thresholds, B against A").values()]
     assert [verdict.split()[0] for verdict in verdicts] == ["missed", "passed"]
     assert "the margin of ±3 %" in page
@@ -201,10 +201,10 @@ def test_verdicts_are_told_apart_without_colour(tmp_path: Path, capfd: pytest.Ca
         for trace in charts_in(own(compared(capfd, tmp_path / "page.html", *files)[2]))["change-B"]["data"]
     ]
     assert {trace["name"]: trace["marker"]["symbol"] for trace in data} == {
-        "faster": "triangle-up", "slower": "triangle-down", "noise": "circle-open", "cannot be told": "x-thin-open",
+        "faster": "triangle-up", "slower": "triangle-down", "noise": "circle-open", "unknown": "x-thin-open",
     }  # fmt: skip
     for trace in data:
-        assert ("error_x" in trace) == (trace["name"] != "cannot be told")
+        assert ("error_x" in trace) == (trace["name"] != "unknown")
         for reach in (trace["error_x"][side] for side in ("array", "arrayminus") if "error_x" in trace):
             assert len(reach) == len(trace["x"])
             assert min(reach) >= 0

@@ -448,7 +448,7 @@ def test_a_report_needs_its_packages(
     (tmp_path / "images").write_text("app:v1\n")
     words = [*DRY, f"--image-list={tmp_path}/images", "--workers=1", f"--report-file={tmp_path}/report"]
     status, checks, recommended = examined(words, monkeypatch, capfd)
-    told = "--report-file: missing Python packages (plotly); install what requirements.txt names"
+    told = "--report-file: missing Python packages (plotly); install the packages of requirements.txt"
     assert (status, recommended) == (1, words[:-1])
     assert next(each["message"] for each in checks if each["status"] == "failure").startswith(told)
     assert cli.main(words) == 1
@@ -474,7 +474,7 @@ def test_the_client_that_auto_prefers_does_not_work(place: Place, skopeo: str, t
 def test_the_doctor_recommends_nothing_when_only_the_user_can_choose(place: Place) -> None:
     done = ran("doctor", *words_of({"--filter": "nowhere"}, place))
     assert done.returncode == 1
-    assert done.stdout.endswith("\n\nChange the options as told above, then run doctor again.\n")
+    assert done.stdout.endswith("\n\nChange the options as advised above, then run doctor again.\n")
 
 
 def test_a_list_from_stdin_that_never_comes_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

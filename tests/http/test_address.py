@@ -31,7 +31,7 @@ def test_addresses(text: str, url: str, host: str) -> None:
         ("", "not a host"),
         ("ftp://cache", "'ftp://' is not supported"),
         ("http://cache/proxy", "--layout"),
-        ("http://me:secret@cache", "no user name or password"),
+        ("http://me:secret@cache", "must not have a user name or password"),
         ("cache:port", "not a host"),
         ("cache:0", "not a host"),
         ("cache:70000", "not a host"),

@@ -43,7 +43,7 @@ def test_basic_is_sent_when_asked_for_and_then_from_the_start() -> None:
 @pytest.mark.parametrize(
     ("login", "words"),
     [
-        (None, "wants a login \\(401\\): docker login 127.0.0.1:"),
+        (None, "needs a login \\(401\\): run docker login 127.0.0.1:"),
         (
             {"username": "bob", "password": "wrong"},
             "refuses the login in /home/bob/.docker/config.json \\(401\\)",

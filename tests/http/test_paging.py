@@ -161,7 +161,7 @@ def test_a_link_that_loops_ends_the_list(target: str) -> None:
     repositories, server, log = listing(tags_only(catalog))
     assert names_of(repositories) == ["x/a", "x/b", "x/first"]
     assert len(catalog_targets(server)) == 3
-    assert [line for line in log if "read already" in line]
+    assert [line for line in log if "read before" in line]
 
 
 @pytest.mark.parametrize("target", ["http://[", "ftp://x/", "http://h:p/", "javascript:alert(1)", "//"])

@@ -137,8 +137,8 @@ def test_pairs_that_do_not_fit(tmp_path: Path, authority: Authority, certificate
     ]
     subprocess.run(unlocked, check=True, capture_output=True)
     for pair, told in {
-        (None, certificate.key): "--client-key needs --client-cert",
-        (certificate.path, other.key): "is not that of the certificate",
+        (None, certificate.key): "--client-key needs a certificate; give it with --client-cert",
+        (certificate.path, other.key): "does not belong to the certificate",
         (certificate.path, locked): "without a passphrase",
         (certificate.path, None): "must hold a certificate and its key",
         (certificate.key, certificate.key): "must hold a certificate and its key",

@@ -35,7 +35,7 @@ def test_populate_pushes_what_is_not_there_and_says_what_to_run(crane: str) -> N
         pushed = server.log_path.read_text().count(" PUT /v2/") - server.log_path.read_text().count(
             "/blobs/uploads/"
         )
-    assert outputs[0].startswith(f"6 images in {server.address} after ")
+    assert outputs[0].startswith(f"6 images are in {server.address} after ")
     assert (
         f"--pullthrough-url CACHE:PORT --registry-url {server.address} --patterns=-0001,-0002\n" in outputs[0]
     )
@@ -97,7 +97,7 @@ def test_a_lab_from_any_folder(crane: str, tmp_path: Path) -> None:
 def test_options_of_the_embedded_cache_only() -> None:
     done = run("lab", "--cache=distribution", "--latency=5")
     assert done.returncode == 2
-    assert "--latency is for the embedded cache only" in done.stderr
+    assert "--latency works only with the embedded cache" in done.stderr
 
 
 @pytest.mark.parametrize(

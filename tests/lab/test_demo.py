@@ -67,7 +67,7 @@ def test_without_docker_registry_the_demo_takes_the_labs_own_cache_and_says_so(
     ran = run(sys.executable, "-c", program, cwd=ROOT, environment=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "docker-registry is not installed: apt-get install docker-registry" in ran.stdout
-    assert "so it is the lab's own on 127.0.0.1:" in ran.stdout
+    assert "using the lab's own cache on 127.0.0.1:" in ran.stdout
     assert "--layout" not in ran.stdout
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["pulled"] > 0
 
@@ -122,5 +122,5 @@ def test_the_reading_of_a_run_without_any_pull() -> None:
         limited_by="client",
     )
     lines = reading(summary)
-    assert lines[0] == "0 pulls in 1 s, 3 failed; half of them took up to -, 99 % up to -."
-    assert lines[2] == "Pulls a second by workers: 1: 0.0. The client's own work was the limit."
+    assert lines[0] == "0 pulls in 1 s, 3 failed. Half of the pulls took at most -, 99 % at most -."
+    assert lines[2] == "Pulls per second by workers: 1: 0.0. The CPU of this machine was the limit."

@@ -84,6 +84,6 @@ def test_regexes(regex: str, subject: str, found: bool) -> None:
 
 @pytest.mark.parametrize("regex", ["*", "(", "a(?=b)", "[z-a]", "a\udcff|b"])
 def test_what_re2_refuses_is_wrong_usage_and_silent(regex: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UsageError, match="no RE2 regex"):
+    with pytest.raises(UsageError, match="not a valid RE2 regex"):
         compile_regex("--patterns", regex)
     assert capfd.readouterr().err == ""

@@ -55,7 +55,7 @@ def test_endless_names_that_are_none_end_the_listing(monkeypatch: pytest.MonkeyP
             {"repositories": names}, headers={"Link": f"</v2/_catalog?{count}>; rel=next"}
         )
 
-    with pytest.raises(RegistryError, match="more than 500 repositories that no registry can have"):
+    with pytest.raises(RegistryError, match="more than 500 repositories that are not valid"):
         listing(tags_only(catalog))
     assert count == 6
 
@@ -109,7 +109,7 @@ def test_bad_links_of_many_repositories_are_told_twenty_times() -> None:
     repositories, _, log = listing(catalog_only(tags, *(f"a{i}" for i in range(30))))
     assert len(repositories) == 30
     assert len(log) == 21
-    assert "30 links to a next page that is none in all" in log[-1]
+    assert "30 links to a next page that are not valid or repeat a page in all" in log[-1]
 
 
 def test_too_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_no_tags(body: str) -> None:
         (404, "has no catalog"),
         (405, "has no catalog"),
         (501, "has no catalog"),
-        (401, "wants a login"),
+        (401, "needs a login"),
         (403, "forbids"),
     ],
 )
@@ -318,7 +318,7 @@ def test_requests_in_flight_are_bounded() -> None:
 
 def test_a_long_listing_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listing(Catalog(many(3)))[2] == []
-    monkeypatch.setattr(upstream, "_TOLD_SECONDS", 0.0)
+    monkeypatch.setattr(upstream, "_PROGRESS_SECONDS", 0.0)
     _, _, log = listing(Catalog(many(3)))
     assert log == [f"listed the tags of {done} of 3 repositories" for done in (1, 2, 3)]
 

@@ -140,7 +140,7 @@ def test_a_hopeless_beginning_ends_the_run_with_the_reason(monkeypatch: pytest.M
     ramp.drive()
     assert (
         ramp.driver.hopeless
-        == "none of the first 10 pulls succeeded: refused: nobody there (--keep-going goes on regardless)"
+        == "none of the first 10 pulls succeeded: refused: nobody there (to continue regardless, use --keep-going)"
     )
     assert 10 <= ramp.tally.failed <= 12
     assert ramp.driver.elapsed < 3

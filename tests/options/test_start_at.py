@@ -29,7 +29,7 @@ def test_today_tomorrow_and_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
         ("22:30 EST", "cannot read"),
         ("10", "no time of day"),
         ("Jan", "no time of day"),
-        ("2029-01-01 10:00Z", "is over"),
+        ("2029-01-01 10:00Z", "is in the past"),
     ],
 )
 def test_what_cannot_be_waited_for(text: str, told: str) -> None:

@@ -43,8 +43,8 @@ def test_what_holds(comparison: str, below: bool, equal: bool, above: bool) -> N
     [
         ("p95", "cannot read"),
         ("p95<fast", "cannot read"),
-        ("p97<1ms", "no quantity 'p97'"),
-        ("errors.tomato<1", "no quantity"),
+        ("p97<1ms", "'p97' is not a quantity"),
+        ("errors.tomato<1", "is not a quantity"),
         ("p95<250", "needs 'ms' or 's'"),
         ("rate>5ms", "needs no unit"),
         ("error_rate<1ms", "needs '%'"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support.terminal import Tmux
 
 HEAD = [
     r"((\d+:\d\d left|\d+ of \d+ pulls done)  workers \d+ of \d+ planned, peak \d+|"
-    r"ending  \d+ workers finish what they are in)",
+    r"ending  \d+ workers finish their current pull or prune)",
     r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 \d+(\.\d)? p99 \d+(\.\d)? ms)?",
     r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
     r"no errors",
@@ -76,7 +77,7 @@ def check_what_remains(terminal: Tmux, *, workers: int, whole: bool) -> None:
     assert all(re.match(STAMP, line) for line in lines[:head]), lines[:head]
     table = [line for line in lines[head + 1 :] if re.match(r" *[↑↓] ", line)]
     assert len(table) == (len(steps) if len(steps) <= 20 else 20 if whole else 10)
-    left_out = [f"{len(table)} of {len(steps)} steps; the log tells each"] if len(steps) > 20 else []
+    left_out = [f"{len(table)} of {len(steps)} steps; the log has all of them"] if len(steps) > 20 else []
     after = lines[head + 1 + len(table) :]
     assert after[: len(left_out)] == left_out
     assert re.match(r"\d+ pulled, 0 failed", after[len(left_out)])
@@ -116,7 +117,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
         terminal.press("C-c")
         assert terminal.end() == 130
         lines = terminal.everything()
-    assert lines[0] == "ocidriver: stopping: clients have 1000 s to finish, a second signal ends them at once"
+    assert lines[0] == "ocidriver: stopping: clients have 1000 s to finish; a second signal ends them at once"
     assert lines[1].startswith("workers  pulled")
     assert re.match(r"0 pulled, 0 failed, \d+ interrupted in ", lines[-3])
     assert lines[-2:] == ["status 130", "$"]
@@ -137,6 +138,11 @@ def test_a_terminal_of_few_lines_does_not_fill_with_rests(tmp_path: Path) -> Non
     assert not [line for line in lines if VIEW.fullmatch(line)]
 
 
+def drawn_anew(before: list[str] | None, height: int, seen: list[str]) -> bool:
+    """Whether the view was drawn for this height, and is not what the terminal has left of the one before."""
+    return 8 < len(seen) < height and seen[: len(HEAD)] != (before or [])[: len(HEAD)]
+
+
 def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
     """Where it loses lines they scroll away, with what was drawn there: that alone may stay."""
     run = a_run(
@@ -148,8 +154,9 @@ def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
         terminal.begin(run)
         wait_for_view(terminal, lambda seen: len(seen) > 20)
         for width, height in sizes:
+            before = view(terminal)
             terminal.resize(width, height)
-            wait_for_view(terminal, lambda seen, most=height - 1: 8 < len(seen) <= most)  # type: ignore[misc]
+            wait_for_view(terminal, partial(drawn_anew, before, height))
         terminal.press("C-c")
         assert terminal.end() == 130
         assert not [line for line in terminal.screen() if VIEW.fullmatch(line)]

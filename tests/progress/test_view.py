@@ -109,14 +109,14 @@ def test_a_launch_that_takes_long_is_marked() -> None:
 
 def test_the_end_and_a_schedule_are_told() -> None:
     ending = view_lines(replace(snapshot(3, 24), to_do=None, running=2), 80, 24)
-    assert ending[0].plain == "ending  2 workers finish what they are in"
+    assert ending[0].plain == "ending  2 workers finish their current pull or prune"
     scheduled = view_lines(replace(snapshot(3, 24), offered=100.0), 80, 24)
     assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
 
 
 def test_a_machine_that_is_the_limit_is_told() -> None:
     limited = view_lines(replace(snapshot(3, 24), client_cpu=1.8), 80, 24)[4]
-    assert limited.plain == "CPU: driver 8%, clients 180% of 200%: the limit is here, try --batch"
+    assert limited.plain == "CPU: driver 8%, clients 180% of 200%: this machine is the limit, try --batch"
     assert limited.style == "yellow"
 
 
@@ -207,7 +207,7 @@ def test_of_many_steps_some_are_shown(workers: int, ended: int, shown: str) -> N
     tally.steps += steps
     left_out = [line.plain for line in closing_lines(ended_run(tally), 60) if "steps" in line.plain]
     count = len(shown.split())
-    assert left_out == ([f"{count} of {ended} steps; the log tells each"] if count < ended else [])
+    assert left_out == ([f"{count} of {ended} steps; the log has all of them"] if count < ended else [])
 
 
 def test_a_painter_finds_the_top_of_what_a_narrower_terminal_has_wrapped() -> None:

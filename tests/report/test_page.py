@@ -272,7 +272,7 @@ def test_events_of_another_run_are_warned_of(tmp_path: Path) -> None:
     paths = written(tmp_path, run_of(20)[0], run_of(30)[1])
     done = report(*paths, "--output", tmp_path / "r.html")
     assert done.returncode == 0
-    assert "warning: the events tell of 30 pulls and 0 failures, the summary of 20 and 0" in done.stderr
+    assert "warning: the events file has 30 pulls and 0 failures, but the summary has 20 and 0" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,9 @@ def test_missing_files_are_wrong_usage(tmp_path: Path) -> None:
 def test_too_few_points_are_told_and_an_interrupted_step_is_left_out() -> None:
     summary = summary_of(list(events_of(100, 60.0)), 60.0, workers=2)
     findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)
-    assert charts(findings)[4].note.startswith("Too few points for a fit: 2 different numbers of workers")
+    assert charts(findings)[4].note.startswith(
+        "There are too few points for a fit: 2 different numbers of workers"
+    )
     summary["interrupted"] = True
     findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)
     assert len(points_of(findings.summary)) == 3
@@ -341,7 +343,7 @@ def test_a_run_writes_its_report(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.status, done.stderr) == (0, "")
     text = own((tmp_path / "new" / "r.html").read_text(encoding="utf-8"))
-    assert "A dry run" in text
+    assert "This was a dry run" in text
     assert "app-0:v1" in text
     assert f"--report-file={tmp_path}/new/r.html" in text
     assert done.summary["command"][-1] == f"--report-file={tmp_path}/new/r.html"

@@ -53,7 +53,7 @@ def test_the_three_commonest_errors_are_warnings() -> None:
     )
     examples: Examples = {("pull", "timeout"): "too slow: 10%", ("prune", "timeout"): "no"}
     assert commands(summary, examples) == [
-        "::warning title=ocidriver%3A timeout::7 pulls failed with timeout, such as: too slow: 10%25",
+        "::warning title=ocidriver%3A timeout::7 pulls failed with timeout, for example: too slow: 10%25",
         "::warning title=ocidriver%3A unsupported::6 prunes failed with unsupported",
         "::warning title=ocidriver%3A refused::5 pulls failed with refused",
     ]
@@ -80,7 +80,7 @@ def test_the_markdown_has_the_result_as_tables() -> None:
         "### ocidriver: 2 of 3 thresholds missed",
         "| server under test | http://cache:8080 |",
         "| client | crane 0.20 |",
-        "| pulls a second | 5.00 over 2.0 s |",
+        "| pulls per second | 5.00 over 2.0 s |",
         "| pulls | 10, 2 failed, 1 interrupted |",
         "| error rate | 16.67% |",
         "| prunes | 3, 1 failed |",

@@ -87,7 +87,7 @@ def test_a_stalled_reader_holds_nothing_up(warnings: Warnings, monkeypatch: pyte
     assert int(os.read(reader, 101)) == 0
     for number in range(3000):
         file.write(f"{number:0100d}")
-    assert [file.failed] == ["nobody reads it"]
+    assert [file.failed] == ["its reader has stalled"]
     assert len(warnings) == 1
     file.close()
     os.close(reader)

@@ -280,7 +280,7 @@ def test_a_port_that_is_taken_ends_the_run_before_any_load(tmp_path: Path) -> No
         words = command(*options(client, "ok/app:1", patterns="app"), "--log-file=/dev/null", listen)
         done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "Address already in use; give another port" in done.stderr
+    assert "Address already in use; use another port" in done.stderr
     assert launches(client) == []
 
 

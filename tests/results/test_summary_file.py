@@ -32,7 +32,7 @@ def told_of(path: Path) -> str:
 def told_of_document(folder: Path, document: Any) -> str:
     path = folder / "summary.json"
     path.write_text(json.dumps(document))
-    return told_of(path).removeprefix(f"{path} is not a whole summary of ocidriver: ")
+    return told_of(path).removeprefix(f"{path} is not a valid summary of ocidriver: ")
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_field_is_named(name: str, tmp_path: Path) -> None:
     left = {field: value for field, value in DOCUMENT.items() if field != name}
-    assert told_of_document(tmp_path, left) == f"{name} is missing; make it with --summary-file"
+    assert told_of_document(tmp_path, left) == f"{name} is missing; give a file that --summary-file wrote"
 
 
 def test_files_of_earlier_versions_lack_newer_fields() -> None:
@@ -112,7 +112,9 @@ BROKEN: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_field_is_named(kind: str, tmp_path: Path) -> None:
     place, value, told = BROKEN[kind]
-    assert told_of_document(tmp_path, replaced(place, value)) == f"{told}; make it with --summary-file"
+    assert (
+        told_of_document(tmp_path, replaced(place, value)) == f"{told}; give a file that --summary-file wrote"
+    )
 
 
 def replaced(place: tuple[str | int, ...], value: Any) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def test_many_steps_that_together_last_too_long(tmp_path: Path) -> None:
         (b'{"a":' * 100_000, "is not JSON"), (b'{"schema": 1' + b"0" * 5000 + b"}", "is not JSON"),
         (b'{"schema": NaN}', "is not JSON"), (b'{"schema": -Infinity}', "is not JSON"),
         (b"1", "is not a summary"), (b'"schema"', "is not a summary"), (b"{}", "is not a summary"),
-        (b'{"schema": "' + b"x\\n" * 1000 + b'"}', "its schema is "), (b'{"schema": null}', "its schema is None"),
+        (b'{"schema": "' + b"x\\n" * 1000 + b'"}', "has schema "), (b'{"schema": null}', "has schema None"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_summary(content: bytes, told: str, tmp_path: Path) -> None:

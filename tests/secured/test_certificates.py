@@ -67,7 +67,7 @@ def test_crane_cannot_and_is_not_begun_with(
     )  # fmt: skip
     assert (ended.status, ended.events) == (1, ())
     wants = (
-        f"{for_members.address} asks for a client certificate, and crane cannot show one; "
+        f"{for_members.address} asks for a client certificate, and crane cannot send one; "
         "use --client skopeo or --client ctr"
     )
     assert ended.stderr == f"ocidriver: {wants}\n"
@@ -89,7 +89,7 @@ def test_crane_may_pull_where_only_the_upstream_asks_for_one(
     )  # fmt: skip
     assert (ended.status, ended.stderr) == (0, "")
     assert (
-        f"crane shows no client certificate; {with_tokens.server.address} does not ask for one" in ended.log
+        f"crane sends no client certificate; {with_tokens.server.address} does not ask for one" in ended.log
     )
 
 
@@ -158,9 +158,9 @@ def test_a_bad_certificate_is_a_class_of_its_own(
     assert launches > 0
     assert ended.summary["errors"] == {"tls": launches}
     assert (ended.summary["pulled"], ended.summary["interrupted_pulls"]) == (0, 0)
-    assert launches == 2 * sum(each["images"] for each in ended.summary["workers"])
+    assert launches == sum(each["images"] for each in ended.summary["workers"])
     assert ended.status == 1
-    assert f"nothing was pulled: of {launches} failed pulls {launches} ended with tls" in one_line(ended)
+    assert f"nothing was pulled: {launches} pulls failed, {launches} of them with tls" in one_line(ended)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -206,7 +206,9 @@ def test_insecure_is_the_users_own_choice(
             tmp_path, *servers(server, server), *QUICK, "--insecure", f"--client={spy.client}",
             environment={**apart(tmp_path), **login},
         )  # fmt: skip
-    warning = "warning: --insecure: no server's certificate is checked, logins go to whoever answers"
+    warning = (
+        "warning: --insecure: no server's certificate is checked; any server that answers receives the logins"
+    )
     assert (ended.status, ended.stderr) == (0, f"ocidriver: {warning}\n")
     assert warning in ended.log
     assert ended.summary["failed"] == 0

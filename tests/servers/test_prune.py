@@ -121,7 +121,7 @@ def test_the_platforms_of_an_index_are_asked_for_once(
     assert images.of([Image("app", "v1")]).get(Image("app", "v1"), ()) == ()
     assert len(log) == 1
     assert log[0].startswith(
-        "the platforms of 1 images such as app:v1 cannot be told, so they are not pruned: "
+        "cannot read the platforms of 1 images such as app:v1, so the platforms are not pruned: "
     )
 
 
@@ -148,7 +148,7 @@ def test_a_server_that_is_gone(network: Network, connect: Callable[[str], Regist
         probe_delete(connect("http://127.0.0.1:1"), route_to("127.0.0.1:1"), Image("app", "v1"))
     )
     assert probe == Probe(False, probe.reason)
-    assert "cannot be tried" in probe.reason
+    assert "a trial delete got no answer" in probe.reason
 
 
 @pytest.mark.parametrize("by", ["tag", "digest"])

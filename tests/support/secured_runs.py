@@ -13,7 +13,7 @@ from tests.doubles.tokens import TokenService
 from tests.support.driving import Ended, drive
 
 CLIENTS = ["crane", "skopeo"]
-QUICK = ("--patterns=-0001,-0002", "--layout=distribution", "--passes=2", "--tally-seconds=0.3")
+QUICK = ("--patterns=-0001,-0002", "--layout=distribution", "--passes=1", "--tally-seconds=0.3")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command line of the lab's cache: `python -m lib.lab.cache`."""
+"""The command `python -m lib.lab.cache`."""
 
 from __future__ import annotations
 
@@ -20,29 +20,33 @@ from .server import Behaviour, LabCache, check_loopback
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lib.lab.cache",
-        description="A pull-through cache for the lab: this machine only.",
+        description="Run a pull-through cache for the lab, on loopback only.",
     )
     add = parser.add_argument
     add(
         "--listen",
         metavar="HOST:PORT",
         default="127.0.0.1:0",
-        help="loopback address; port 0 takes a free one",
+        help="listen on this loopback address; port 0 takes a free port",
     )
-    add("--upstream", metavar="HOST:PORT", required=True, help="the registry it pulls from; a URL for https")
+    add(
+        "--upstream", metavar="HOST:PORT", required=True, help="pull from this registry; give a URL for https"
+    )
     add(
         "--name",
         metavar="NAME",
         action="append",
         default=[],
-        help="a further name of the upstream; repeatable",
+        help="accept this name for the upstream, too; repeatable",
     )
-    add("--no-plain", action="store_true", help="a name without an upstream is an error")
+    add("--no-plain", action="store_true", help="refuse image names without an upstream")
     add(
-        "--allow-delete", action="store_true", help="OCI deletes work; without it 405, as Ociregistry answers"
+        "--allow-delete",
+        action="store_true",
+        help="allow OCI deletes; without this, answer 405 as Ociregistry does",
     )
-    add("--latency", metavar="MS", type=_positive, default=0.0, help="added to each answer")
-    add("--bandwidth", metavar="BYTES/S", type=_positive, help="for all clients together")
+    add("--latency", metavar="MS", type=_positive, default=0.0, help="delay each answer by this time")
+    add("--bandwidth", metavar="BYTES/S", type=_positive, help="limit the bandwidth of all clients together")
     add(
         "--fault",
         metavar="NAME[:RATE]",
@@ -55,11 +59,16 @@ def _parser() -> argparse.ArgumentParser:
         "--max-concurrent",
         metavar="C",
         type=_at_least_one,
-        help="requests worked on at a time; the others wait",
+        help="serve at most C requests at a time; others wait",
     )
-    add("--access-log", metavar="FILE", type=Path, help="one line per request: method, path, status, bytes")
-    add("--data-dir", metavar="DIR", type=Path, help="where the temporary folder goes")
-    add("--seed", metavar="N", type=int, default=0, help="of the faults")
+    add(
+        "--access-log",
+        metavar="FILE",
+        type=Path,
+        help="write a line per request: method, path, status, bytes",
+    )
+    add("--data-dir", metavar="DIR", type=Path, help="create the temporary folder in this folder")
+    add("--seed", metavar="N", type=int, default=0, help="seed of the faults")
     return parser
 
 
@@ -97,7 +106,7 @@ def _behaviour(options: argparse.Namespace) -> Behaviour:
 
 
 def split_listen(text: str) -> tuple[str, int]:
-    """Raises ValueError for anything but HOST:PORT with a loopback host."""
+    """Splits HOST:PORT. Raises `ValueError` if it is not valid or the host is not loopback."""
     host, colon, port = text.rpartition(":")
     host = host.strip("[]")
     if not colon or not port.isdigit() or int(port) > 65535:

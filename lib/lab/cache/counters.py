@@ -1,4 +1,4 @@
-"""The counters of the cache, as `/metrics` gives them."""
+"""Counts the work of the cache for `/metrics`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .wire import BLOB, MANIFEST
 
 
 class Counters:
-    """The counters of `/metrics`, in Prometheus' text format; each starts at 0, so that a difference can be taken."""
+    """The counters of `/metrics`, in Prometheus' text format. Each starts at 0, so that differences are valid."""
 
     HELP: ClassVar[dict[str, str]] = {
-        "lab_requests_total": "Manifests and blobs asked for; a hit needed no upstream.",
+        "lab_requests_total": "Requests for manifests and blobs. A hit needs no request to the upstream.",
         "lab_upstream_requests_total": "Requests sent to the upstream.",
         "lab_upstream_bytes_total": "Bytes of manifests and blobs received from the upstream.",
         "lab_pruned_images_total": "Manifests removed by a prune or a delete.",

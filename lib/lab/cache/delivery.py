@@ -1,4 +1,4 @@
-"""Sends the answers of the cache: at once or at a limited pace, whole or broken by a fault."""
+"""Sends the answers of the cache, with a bandwidth limit or a fault if wanted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .wire import CHUNK
 
 
 class Pace:
-    """Spreads bytes over time, so that all clients together get at most `bandwidth` bytes per second."""
+    """Limits the rate of all clients together to `bandwidth` bytes per second."""
 
     def __init__(self, bandwidth: float) -> None:
         self._bandwidth = bandwidth
@@ -32,26 +32,26 @@ class Pace:
 
 
 class Streamed(web.StreamResponse):
-    """An answer sent piece by piece; `sent` counts the bytes of its body."""
+    """An answer that is sent in pieces. `sent` counts the bytes of its body."""
 
     sent = 0
 
 
 class Delivery:
-    """Sends payloads, and carries out the faults that are drawn for them."""
+    """Sends payloads, and carries out their faults."""
 
     def __init__(self, bandwidth: float | None) -> None:
         self._pace = Pace(bandwidth) if bandwidth else None
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """Ends the answers that hang."""
+        """Ends the answers that hang because of a fault."""
         self._closing.set()
 
     async def refuse(
         self, request: web.BaseRequest, fault: Fault | None, kind: str
     ) -> web.StreamResponse | None:
-        """Carries out a fault that takes the place of an answer. None: the answer is still to be given."""
+        """Carries out a fault that replaces the answer. Returns None if the fault does not: then send the answer."""
         if fault is None or fault.what in CONTENT_FAULTS:
             return None
         if fault.status is not None:
@@ -60,12 +60,12 @@ class Delivery:
             await self._hang(request)
         else:
             _reset(request)
-        return web.Response(status=500)  # nobody is there to read it
+        return web.Response(status=500)  # the connection is closed, so no client reads it
 
     async def send(
         self, request: web.BaseRequest, payload: Payload, headers: Mapping[str, str], fault: Fault | None
     ) -> web.StreamResponse:
-        """Sends the payload, whole or with the fault in its content."""
+        """Sends the payload, unchanged or with the fault in its content."""
         whole = self._pace is None and fault is None
         if payload.data is not None and (whole or request.method == "HEAD"):
             return web.Response(body=payload.data, headers=headers)
@@ -102,7 +102,7 @@ class Delivery:
 
 
 def _chunks(payload: Payload, size: int, step: int) -> Iterator[bytes]:
-    """The first `size` bytes of a payload in steps; a file is never read as a whole."""
+    """Yields the first `size` bytes of a payload in pieces of `step` bytes. Does not read a whole file at once."""
     if payload.data is not None:
         for start in range(0, size, step):
             yield payload.data[start : min(start + step, size)]
@@ -128,7 +128,7 @@ def _close(request: web.BaseRequest) -> None:
 
 
 def _reset(request: web.BaseRequest) -> None:
-    """Ends the connection with a TCP reset, which is what the kernel of a crashed server sends."""
+    """Ends the connection with a TCP reset, as the kernel does when a server crashes."""
     if request.transport is None:
         return
     connection = request.transport.get_extra_info("socket")

@@ -1,4 +1,4 @@
-"""The faults that the cache makes on purpose: which can be asked for, when they strike, and their statuses."""
+"""The faults that the cache can make on purpose, and the choice of the answers that get them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STATUS_CODES = {401: "UNAUTHORIZED", 403: "DENIED", 429: "TOOMANYREQUESTS"}
 
 
 class Faults:
-    """Draws which fault, if any, an answer gets; the same seed and order of requests give the same faults."""
+    """Chooses the fault of each answer, or none. The same seed and order of requests give the same faults."""
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._faults = faults
@@ -46,7 +46,7 @@ class Faults:
 
 
 def status_fault(status: int, kind: str) -> web.Response:
-    """An error as registries send it: with a code where the specification has one, else a bare status."""
+    """Returns an error answer: with a code if the OCI Distribution Specification has one, else with no body."""
     code = f"{kind}_unknown".upper() if status == 404 else _STATUS_CODES.get(status)
     response = oci_error(code, status) if code else web.Response(status=status)
     if status == 429:

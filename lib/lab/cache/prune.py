@@ -1,4 +1,4 @@
-"""Which images a prune or a listing selects."""
+"""Parses the criteria by which a prune or a listing selects images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0
 
 
 def patterns(expression: str) -> Comparer:
-    """Selects manifests in whose name one of the comma-separated regexes is found; an empty one is in every name."""
+    """Selects manifests whose name matches one of the comma-separated regexes. An empty regex matches every name.
+
+    Raises `re2.error` if a regex is not valid.
+    """
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = 512 << 20  # a pass's images in one expression; the default refuses some 100 kB
+    options.max_mem = (
+        512 << 20
+    )  # a prune can name all images of a pass; the default limit refuses about 100 kB
     parts = expression.split(",")
     for part in parts:
-        re2.compile(part, options)  # each for itself: joined, one part's error could mend another's
+        re2.compile(
+            part, options
+        )  # check each part alone: joined, two invalid parts could form a valid regex
     joined = re2.compile("|".join(f"(?:{part})" for part in parts), options)
     return lambda manifest: joined.search(manifest.address.url) is not None
 
@@ -31,17 +38,20 @@ def has_blob(part: str) -> Comparer:
 
 
 def parse_duration(text: str) -> timedelta:
-    """A Go duration, or whole days as in `30d`; a sign is ignored. Raises ValueError."""
+    """Parses a Go duration, or whole days such as `30d`. Ignores a minus sign. Raises `ValueError` if not valid."""
     text = text.removeprefix("-")
     if days := re.fullmatch(r"(\d+)d", text):
         return timedelta(days=int(days[1]))
     if len(text) < 2 or not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration")
+        raise ValueError(f"{text!r} is not a duration")
     return timedelta(seconds=sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text)))
 
 
 def criteria(kind: str, duration: str, expression: str) -> Comparer:
-    """What `/cmd/prune` selects: a `pattern`, or `created` or `accessed` so long ago. Raises ValueError."""
+    """Returns the selection of `/cmd/prune`: by `pattern`, or by age since `created` or `accessed`.
+
+    Raises `ValueError` if the criteria are not valid.
+    """
     kind = kind.lower()
     if kind == "pattern":
         try:

@@ -1,4 +1,4 @@
-"""Pulls images through the cache: what is missing comes from the upstream, fetched once for all who ask."""
+"""Pulls images through the cache. Fetches a missing image once from the upstream, for all waiting clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .wire import NO_LIMIT, Address
 
 
 class PullThrough:
-    """The images in the cache, and the way in which they come and go. `names` are the names of the upstream."""
+    """The images in the cache: fetches, serves and removes them. `names` are the accepted names of the upstream."""
 
     def __init__(self, url: str, names: Collection[str], folder: Path, counters: Counters) -> None:
         self._names = names
@@ -30,7 +30,7 @@ class PullThrough:
         await self._upstream.start()
 
     async def close(self) -> None:
-        """Ends the fetches, and removes what was stored."""
+        """Cancels the fetches and removes all stored images."""
         await cancel_all(self._pulls.values())
         await self._blobs.close()
         await self._upstream.close()
@@ -55,11 +55,11 @@ class PullThrough:
         self._counters.add("lab_pulls_total", grown)
 
     async def fetch(self, address: Address) -> Manifest:
-        """The image, once all its blobs are here. Raises UpstreamError. It comes even if the caller goes."""
+        """Fetches an image with all its blobs, even if the caller is cancelled. Raises `UpstreamError`."""
         return await asyncio.shield(self._pulling(address))
 
     def _pulling(self, address: Address) -> asyncio.Task[Manifest]:
-        """The one running pull of an image; it ends by itself when its callers have gone."""
+        """Returns the running pull of an image, which all callers share. It continues if its callers are cancelled."""
         task = self._pulls.get(address.url)
         if task is None:
             task = self._pulls[address.url] = asyncio.create_task(self._pull(address))
@@ -69,7 +69,7 @@ class PullThrough:
     def _pulled(self, url: str, task: asyncio.Task[Manifest]) -> None:
         del self._pulls[url]
         if not task.cancelled():
-            task.exception()  # marks it as seen where every caller has gone
+            task.exception()  # marks it as seen, as all callers may be cancelled
 
     async def _pull(self, address: Address) -> Manifest:
         if address.upstream not in self._names or "." in address.repository:
@@ -98,7 +98,7 @@ class PullThrough:
         self._counters.add("lab_pruned_images_total", 1)
 
     def delete(self, address: Address) -> bool:
-        """Removes a tag, or a digest with every tag that has it. False: there was nothing to remove."""
+        """Removes a tag, or a digest with all its tags. Returns whether anything was removed."""
         found = self._manifests.get(address.url)
         if address.by_digest:
             doomed = self.select(

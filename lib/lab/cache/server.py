@@ -1,4 +1,4 @@
-"""The cache as an HTTP server: what it answers to each request."""
+"""The HTTP server of the cache: answers each request as Ociregistry does."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class LabCache:
         self._runner: web.ServerRunner | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listens and gives the port. Raises ValueError for an address that is not loopback, OSError if it is taken."""
+        """Listens and returns the port. Raises `ValueError` if `host` is not loopback, `OSError` if binding fails."""
         check_loopback(host)
         await self._images.start()
         server = web.Server(self._serve, access_log=None, logger=_quiet_logger(), max_line_size=4 << 20)
@@ -238,7 +238,7 @@ class LabCache:
         return web.Response(text=self.counters.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     def _prune(self, query: Query) -> web.Response:
-        """At Ociregistry's usual log level the body of a prune that worked is empty."""
+        """Answers a prune. As with Ociregistry at its usual log level, the body is empty if the prune succeeds."""
         kind, count = query.required("type"), query.count()
         duration, expression = query.get("dur") or "", query.get("expr") or ""
         dry_run = query.get("dryRun")
@@ -274,14 +274,14 @@ def _every(_: Manifest) -> bool:
 
 
 def log_line(request: web.BaseRequest, response: web.StreamResponse) -> str:
-    """A line of the access log: method, path, status and the bytes of the body that were sent."""
+    """Returns a line of the access log: method, path, status and the bytes of the body that were sent."""
     whole = 0 if request.method == "HEAD" else response.content_length or 0
     size = response.sent if isinstance(response, Streamed) else whole
     return f"{request.method} {request.raw_path} {response.status} {size}\n"
 
 
 def _quiet_logger() -> logging.Logger:
-    """Clients try TLS first and leave in the middle of an answer: in a load test that is no news."""
+    """Returns a disabled logger. In a load test, failed TLS attempts and lost clients are normal."""
     logger = logging.getLogger("lab.cache")
     logger.propagate = False
     logger.disabled = True

@@ -1,4 +1,4 @@
-"""What the cache holds: manifests by name, and blobs by digest."""
+"""Stores manifests by name and blobs by digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IN_MEMORY_BLOB, IN_MEMORY_TOTAL = 64 << 10, 64 << 20  # bytes
 
 @dataclass(slots=True)
 class PullTally:
-    """Counts whole pulls of one manifest: as often as it and each of its blobs have been served."""
+    """Counts complete pulls of one manifest: how often the manifest and each of its blobs have all been served."""
 
     blobs: dict[str, int]
     manifests: int = 0
@@ -25,7 +25,7 @@ class PullTally:
     entries: int = 0
 
     def served(self, digest: str | None) -> int:
-        """Notes one answer (None: the manifest itself) and tells by how many whole pulls the count grew."""
+        """Counts one answer (None: the manifest itself). Returns the number of pulls that it completed."""
         if digest is None:
             self.manifests += 1
         else:
@@ -37,7 +37,7 @@ class PullTally:
 
 @dataclass(slots=True)
 class Manifest:
-    """A cached manifest; `blobs` is empty for an index, else its layers and, last, its config."""
+    """A cached manifest. `blobs` has its layers and, last, its config. For an index, it is empty."""
 
     address: Address
     digest: str
@@ -52,7 +52,7 @@ class Manifest:
         return {**VERSION_HEADER, "Content-Type": self.media_type, "Docker-Content-Digest": self.digest}
 
     def listing(self) -> str:
-        """Its lines in `/cmd/image/list`."""
+        """Returns the manifest's lines in `/cmd/image/list`."""
         url = DIGEST.sub(lambda found: found[0][:10], self.address.url)
         times = f"{self.created.isoformat()} {self.pulled.isoformat()}"
         lines = [f"{url} {self.digest[7:]}  {times}", *(f"- {digest}" for digest in self.blobs)]
@@ -60,7 +60,7 @@ class Manifest:
 
 
 def now() -> datetime:
-    """The local time in whole seconds, as Ociregistry keeps it."""
+    """Returns the local time in whole seconds, as Ociregistry stores it."""
     return datetime.now().replace(microsecond=0)
 
 
@@ -68,7 +68,7 @@ Comparer = Callable[[Manifest], bool]
 
 
 class Manifests:
-    """The cached manifests by name. One that was pulled by tag can be had by its digest as well, but counts once."""
+    """The cached manifests by name. A manifest that was pulled by tag also has a name by digest, but counts once."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Manifest] = {}
@@ -79,7 +79,7 @@ class Manifests:
         return self._entries.get(url)
 
     def add(self, manifest: Manifest) -> Manifest | None:
-        """Gives back the entry that this one takes the place of: the same manifest, pulled by digest before."""
+        """Adds a manifest. Returns the entry that it replaces: the same manifest, pulled by digest before."""
         replaced = None
         self._entries[manifest.address.url] = manifest
         if not manifest.address.by_digest:
@@ -92,7 +92,7 @@ class Manifests:
         return replaced
 
     def remove(self, manifest: Manifest) -> None:
-        """Also takes the name by digest away, even where another tag has that digest: so does Ociregistry."""
+        """Removes a manifest and, like Ociregistry, its name by digest, even if another tag has that digest."""
         self._entries.pop(manifest.address.url, None)
         alias = manifest.address.with_digest(manifest.digest)
         if self._owner(alias) is None:
@@ -153,7 +153,7 @@ class Manifests:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Bytes to answer with: in memory, or in a file."""
+    """The bytes of an answer: in memory or in a file. `size` is their number."""
 
     size: int
     data: bytes | None = None
@@ -161,9 +161,9 @@ class Payload:
 
 
 class Blobs:
-    """Blobs as files named by digest, small ones in memory as well; each lives as long as an image refers to it.
+    """Stores blobs as files named by digest, and small ones also in memory. A blob is kept while an image refers to it.
 
-    `hold` comes before a fetch, so that a prune in between cannot take a blob away that an image in the making needs.
+    `hold` adds the reference before the fetch. So a prune in between cannot remove a blob that a new image needs.
     """
 
     def __init__(self, folder: Path, fetch: Callable[[Address, str, Path], Any]) -> None:
@@ -178,7 +178,7 @@ class Blobs:
         return self._payloads.get(digest)
 
     async def hold(self, address: Address, digest: str) -> None:
-        """Refers to the blob once more and returns when it is here; concurrent callers share one fetch."""
+        """Adds a reference to the blob, and fetches it if it is missing. Concurrent callers share one fetch."""
         self._holders[digest] += 1
         try:
             if digest not in self._payloads:
@@ -213,7 +213,7 @@ class Blobs:
     def _fetched(self, digest: str, task: asyncio.Task[None]) -> None:
         del self._fetches[digest]
         if not task.cancelled():
-            task.exception()  # marks it as seen where every caller has gone
+            task.exception()  # marks it as seen, as all callers may be cancelled
 
     async def _fetch_one(self, address: Address, digest: str) -> None:
         part = self._path(digest).with_suffix(".part")

@@ -1,4 +1,4 @@
-"""The registry from which the cache fetches manifests and blobs."""
+"""Fetches manifests and blobs from the upstream."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAX_MANIFEST = 4 << 20  # bytes
 
 
 class UpstreamError(Exception):
-    """The upstream did not give what was asked for: a status, a lost connection, bytes of another digest."""
+    """The upstream did not serve the content: it sent an error or a wrong digest, or the connection was lost."""
 
 
 class Upstream:
-    """Fetches from the one configured upstream, without credentials; every byte is checked against its digest."""
+    """Fetches from the configured upstream, without credentials. Checks the digest of all content."""
 
     def __init__(self, url: str, counters: Counters) -> None:
         self._url = url
@@ -56,7 +56,7 @@ class Upstream:
         return read_manifest(address, digest, response.headers.get("Content-Type", ""), body)
 
     async def blob(self, address: Address, digest: str, target: Path) -> int:
-        """Streams a blob into the file `target` and gives its size."""
+        """Streams a blob into the file `target`. Returns its size in bytes. Raises `UpstreamError`."""
         size, sha256 = 0, hashlib.sha256()
         async with self._get(BLOB, address, f"blobs/{digest}") as response:
             with target.open("wb") as file:
@@ -86,7 +86,7 @@ class Upstream:
 
 
 def read_manifest(address: Address, digest: str, media_type: str, body: bytes) -> Manifest:
-    """Takes the blobs out of a manifest; raises UpstreamError for anything but the four types in use."""
+    """Parses a manifest. Raises `UpstreamError` if it is not valid or its media type is not one of the four known."""
     if media_type not in INDEX_TYPES + IMAGE_TYPES:
         raise UpstreamError(f"unknown manifest type {media_type!r}")
     try:
@@ -96,7 +96,7 @@ def read_manifest(address: Address, digest: str, media_type: str, body: bytes) -
     except (ValueError, KeyError, TypeError) as error:
         raise UpstreamError("the manifest cannot be read") from error
     if not all(re.fullmatch(r"sha256:[a-f0-9]{64}", blob) for blob in blobs):
-        raise UpstreamError("the manifest names a blob by something else than sha256")
+        raise UpstreamError("the manifest has a digest that is not sha256")
     created = now()
     return Manifest(
         address=address,

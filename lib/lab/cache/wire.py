@@ -1,4 +1,4 @@
-"""What a request to the cache means, and the answers that many requests share."""
+"""Parses requests to the cache, and makes the answers that many requests share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VERSION_HEADER = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
 class BadRequest(Exception):
-    """A request that Ociregistry refuses with 400; `response` is its answer."""
+    """A request that Ociregistry refuses with status 400. `response` is the answer."""
 
     def __init__(self, response: web.Response) -> None:
         super().__init__(response.text)
@@ -41,7 +41,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An image at an upstream: `url` is the name under which Ociregistry caches, lists and prunes it."""
+    """An image at an upstream. `url` is the name by which Ociregistry caches, lists and prunes it."""
 
     upstream: str
     repository: str
@@ -62,7 +62,10 @@ class Address:
 def resolve(
     segments: Sequence[str], reference: str, header: str, ns: str | None, default: str | None
 ) -> Address | None:
-    """The image meant: its upstream from header, `ns`, a first segment with a dot, or the default. None: refused."""
+    """Returns the address of the requested image, or None if the request is not valid.
+
+    Its upstream is the header, `ns`, a first segment with a dot, or the default, in this order.
+    """
     rest = list(segments)
     if header:
         upstream = header
@@ -100,7 +103,7 @@ def parse_route(path: str) -> Route | None:
 
 
 def parse_query(raw: str) -> dict[str, list[str]]:
-    """As Go reads a query: a pair that holds a semicolon or a broken escape is dropped without a word."""
+    """Parses a query like Go: ignores pairs that contain a semicolon or an invalid escape."""
     values: dict[str, list[str]] = {}
     for pair in raw.split("&"):
         if not pair or ";" in pair or re.search(r"%(?![0-9A-Fa-f]{2})", pair):
@@ -111,7 +114,7 @@ def parse_query(raw: str) -> dict[str, list[str]]:
 
 
 class Query:
-    """The query's parameters, with the refusals of Ociregistry's validator."""
+    """The parameters of a query. Raises `BadRequest` like Ociregistry's validator."""
 
     def __init__(self, raw: str) -> None:
         self._values = parse_query(raw)
@@ -168,7 +171,10 @@ def wrong_method() -> web.Response:
 
 
 def unsupported(method: str, path: str, route: Route | None) -> web.Response:
-    """Ociregistry knows a push's routes, most for a one-segment name only, and refuses them without a body."""
+    """Returns the answer to a request that is not supported.
+
+    Ociregistry has routes for pushes, most only for names with one segment. It answers these with 405 and no body.
+    """
     known = {
         "GET": r"tags/list|referrers/[^/]+|blobs/uploads/[^/]+",
         "POST": r"blobs/uploads",
