@@ -220,7 +220,7 @@ class Namespaces:
             why = found.stderr.strip().splitlines()[-1:] or ["no answer"]
             raise RunError(
                 f"--containerd-socket: containerd does not answer at {self.address} "
-                f"({clean(why[0].removeprefix('ctr: '), 200)}); start it, or leave the option out"
+                f"({clean(why[0].removeprefix('ctr: '), 200)}); start it, or leave out the option"
             )
 
     def remove_stale(self) -> None:

@@ -189,7 +189,7 @@ def _sizes(client: str, batches: tuple[int, ...] | None) -> tuple[int, ...]:
     if kind.abilities.takes_several:
         return batches or _SIZES
     if batches is not None and max(batches) > 1:
-        raise UsageError(f"calibrate --batch: {kind.name} pulls one image per launch; leave the option out")
+        raise UsageError(f"calibrate --batch: {kind.name} pulls one image per launch; leave out the option")
     return (1,)
 
 

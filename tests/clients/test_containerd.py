@@ -425,12 +425,12 @@ def test_a_socket_that_is_not_there_or_refuses(nobody_pings: list[str], tmp_path
             path.touch()
         told = one_line(tmp_path, *nobody_pings, "--client=ctr", f"--containerd-socket={path}")
         assert f"--containerd-socket: containerd does not answer at {path} (" in told
-        assert told.endswith("); start it, or leave the option out\n")
+        assert told.endswith("); start it, or leave out the option\n")
 
 
 def test_options_that_do_not_fit(nobody_pings: list[str], crane: str, tmp_path: Path) -> None:
     told = one_line(tmp_path, *nobody_pings, "--client=ctr", "--batch=2")
-    assert told == "ocidriver: --batch: ctr pulls one image per launch; leave the option out\n"
+    assert told == "ocidriver: --batch: ctr pulls one image per launch; leave out the option\n"
     told = one_line(tmp_path, *nobody_pings, f"--client={crane}", "--containerd-socket=/run/x.sock")
     assert told == (
         "ocidriver: --containerd-socket: crane does not use containerd; leave it out, or use --client ctr\n"
@@ -458,7 +458,7 @@ def test_calibrate_with_ctr_tries_one_image_per_launch_alone() -> None:
     assert done.stderr.count("--batch") == 1
     done = run(*command("calibrate", "--client=ctr", "--seconds=1", "--workers=1", "--batch=2,5"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "calibrate --batch: ctr pulls one image per launch; leave the option out" in done.stderr
+    assert "calibrate --batch: ctr pulls one image per launch; leave out the option" in done.stderr
 
 
 def test_the_lab_with_ctr(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from lib.clients.classify import classify
 from lib.clients.ctr import Ctr
 from lib.images import Image
+from lib.lab.servers import crane_registry
 from lib.load.pull import ClientPuller, Pulled
 from lib.outcomes import OK
 from lib.processes.launch import Launcher
@@ -21,7 +22,6 @@ from tests.record_ctr import LOGIN, UPSTREAM, CtrLab, ctr_executable, fault, lau
 from tests.support.containerd import NOTHING, Daemon, containerd
 from tests.support.images import push
 from tests.support.ports import refused_port
-from tests.support.upstream import Upstream
 
 LIMIT_SECONDS = 8.0
 CASES = {
@@ -262,16 +262,18 @@ def test_the_cpu_seconds_of_a_pull_hold_those_of_its_clean_up(
 
 
 def test_an_image_of_many_layers(
-    upstream: Upstream, lab: CtrLab, worker: Callable[..., Worker], tmp_path: Path
+    crane: str, lab: CtrLab, worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
     """ctr writes more about it than the launcher keeps."""
-    pushed = push(upstream.address, "many/layers", "v1", *(f"layer {k}".encode() for k in range(100)))
-    ready = pull(lab, "many", upstream.url, "many/layers:v1")
-    returncode, _, stderr = launch(ready, str(tmp_path), 60)
+    del crane
+    with crane_registry() as server:
+        pushed = push(server.address, "many/layers", "v1", *(f"layer {k}".encode() for k in range(100)))
+        ready = pull(lab, "many", server.url, "many/layers:v1")
+        returncode, _, stderr = launch(ready, str(tmp_path), 60)
+        pulled = worker(server.url).pull("many/layers:v1")
     assert returncode == 0
     assert len(stderr) > 80_000
     assert len(pushed.blobs) == 101
-    pulled = worker(upstream.url).pull("many/layers:v1")
     assert (pulled.outcome, pulled.retries) == (OK, 0)
 
 
