@@ -295,7 +295,10 @@ def test_what_is_no_summary_is_wrong_usage(content: str, word: str, tmp_path: Pa
 def test_missing_files_are_wrong_usage(tmp_path: Path) -> None:
     done = report(tmp_path / "none.json")
     assert done.returncode == 2
-    assert done.stderr == f"ocidriver: cannot read {tmp_path}/none.json: No such file or directory\n"
+    told = (
+        f"cannot read {tmp_path}/none.json: No such file or directory; give a file that --summary-file wrote"
+    )
+    assert done.stderr == f"ocidriver: {told}\n"
     paths = written(tmp_path, *run_of(1))
     (tmp_path / "text").write_text("no event\n")
     assert "holds no events" in report(paths[0], tmp_path / "text").stderr
