@@ -67,7 +67,8 @@ def test_crane_cannot_and_is_not_begun_with(
     )  # fmt: skip
     assert (ended.status, ended.events) == (1, ())
     wants = (
-        f"{for_members.address} asks for a client certificate, and crane cannot send one; use --client skopeo"
+        f"{for_members.address} asks for a client certificate, and crane cannot send one; "
+        "use --client skopeo or --client ctr"
     )
     assert ended.stderr == f"ocidriver: {wants}\n"
 
@@ -224,7 +225,7 @@ def test_skopeo_behind_the_gateway_needs_that_choice(
             f"--ca-file={world.authority.path}", environment=apart(tmp_path),
         )  # fmt: skip
         assert (ended.status, ended.events) == (1, ())
-        assert "or accept that with --insecure" in one_line(ended)
+        assert "or accept this with --insecure" in one_line(ended)
         (tmp_path / "accepted").mkdir()
         ended = drive(
             tmp_path / "accepted", *servers(server, server), "--patterns=-0001", f"--client={skopeo}",
