@@ -91,16 +91,30 @@ def read_run(path: Path, events: Path | None = None) -> Recorded:
         raise UsageError(
             f"{events} does not have the {summary.pulled} pulls of {path}; give the events file of that run"
         )
-    return Recorded(str(path), summary, _steps(summary), _intervals(summary), pulls)
+    return Recorded(
+        file=str(path),
+        summary=summary,
+        steps=_steps(summary),
+        intervals=_intervals(summary),
+        pulls=pulls,
+    )
 
 
 def _steps(summary: Summary) -> tuple[Span, ...]:
     steps: list[Span] = []
     for each in summary.steps:
         start = steps[-1].end if steps else 0.0
-        schedule = _schedule(summary)
-        end = start + each.seconds
-        steps.append(Span(each.workers, each.direction, start, end, each.pulled, each.latency_ms, schedule))
+        steps.append(
+            Span(
+                workers=each.workers,
+                direction=each.direction,
+                start=start,
+                end=start + each.seconds,
+                pulled=each.pulled,
+                latency=each.latency_ms,
+                schedule=_schedule(summary),
+            )
+        )
     return tuple(steps)
 
 
@@ -116,7 +130,15 @@ def _intervals(summary: Summary) -> tuple[Interval, ...]:
     intervals: list[Interval] = []
     for each in summary.samples:
         start = intervals[-1].end if intervals else 0.0
-        intervals.append(Interval(start, start + each.seconds, each.pulled, each.failed, each.latency_ms))
+        intervals.append(
+            Interval(
+                start=start,
+                end=start + each.seconds,
+                pulled=each.pulled,
+                failed=each.failed,
+                latency=each.latency_ms,
+            )
+        )
     return tuple(intervals)
 
 
@@ -127,10 +149,13 @@ def _pulls(path: Path, summary: Summary) -> Iterator[Pull]:
             for line in lines:
                 event = read_event(line)
                 if event.op == PULL and event.outcome in (OK, FAILED):
-                    at = event.moment.timestamp() - began
-                    error = None if event.outcome == OK else str(known(event.error_class))
-                    timed = event.timed is not False
-                    yield Pull(at, 1000 * known(event.seconds), known(event.first), error, timed)
+                    yield Pull(
+                        at=event.moment.timestamp() - began,
+                        milliseconds=1000 * known(event.seconds),
+                        first=known(event.first),
+                        error=None if event.outcome == OK else str(known(event.error_class)),
+                        timed=event.timed is not False,
+                    )
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror or error}; give the file that --events-file wrote"
