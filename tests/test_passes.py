@@ -63,7 +63,7 @@ def test_a_dry_run(client: Path, tmp_path: Path) -> None:
     assert last.startswith("36 of 36 pulls done, workers ")
     report = (tmp_path / "report.html").read_text()
     assert "--passes" in report
-    assert "leave --passes out to see this chart" in report
+    assert "Run without --passes to see this chart" in report
 
 
 def test_failed_pulls_are_attempts_too(client: Path, tmp_path: Path) -> None:

@@ -46,13 +46,16 @@ def _status_class(returncode: int) -> ErrorClass:
     return _C.KILLED if returncode > 128 else _C.OTHER
 
 
-_NOT_EXECUTABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM)
+# The error number of a launch whose image could not be removed from the client's store afterwards.
+LEFT_BEHIND = errno.ENOTEMPTY
+# Errors that show a client that is missing, or does not work.
+_NO_CLIENT = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM, LEFT_BEHIND)
 
 
 def _own_error(error: OSError) -> ErrorClass:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ErrorClass.DISK
-    return ErrorClass.CLIENT if error.errno in _NOT_EXECUTABLE else ErrorClass.OTHER
+    return ErrorClass.CLIENT if error.errno in _NO_CLIENT else ErrorClass.OTHER
 
 
 def failure_of(client: StderrReader, outcome: Outcome) -> Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
-from ..clients.classify import failure_of
+from ..clients.classify import LEFT_BEHIND, failure_of
 from ..clients.client import Client
 from ..images import Image
 from ..outcomes import FAILED, INTERRUPTED, OK, Failure
@@ -162,9 +161,9 @@ class ClientPuller:
         outcome = outcome._replace(cpu_seconds=cpu)
         if removed.returncode == 0 or removed.interrupted or outcome.returncode:
             return outcome
-        why = removed.error or OSError(errno.EIO, removed.stderr)
         stderr = f"pulled, but the image could not be removed afterwards: {removed.stderr}"
-        return outcome._replace(returncode=_NOT_PULLED, stderr=stderr, error=why)
+        error = OSError(LEFT_BEHIND, "the image could not be removed")
+        return outcome._replace(returncode=_NOT_PULLED, stderr=stderr, error=error)
 
     def _result(self, image: Image, number: int, outcome: Outcome) -> Pulled:
         """Returns the result of a launch for one image, without the launch's retries and CPU seconds."""

@@ -289,3 +289,25 @@ def test_what_a_failed_launch_cost_is_not_lost() -> None:
     )
     found = list(puller.pull([Image(name, "v1") for name in "abcd"], Path("/nowhere"), lambda: False))
     assert sum(each.cpu_seconds for each in found) == pytest.approx(5 * CPU)
+
+
+class LeavesAnImage(Crane):
+    """crane, if it had a store from which an image could not be removed."""
+
+    def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
+        return ["/bin/sh", "-c", "echo dial tcp: connect: connection refused >&2; exit 1"]
+
+
+def test_an_image_that_cannot_be_removed_afterwards_is_a_failure_of_the_client(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    """The next pull of the image would pull nothing. It is no failure of the server, whatever the client says."""
+    client = LeavesAnImage(Executable("/bin/true", ""), "linux/amd64", True)
+    puller = ClientPuller(client, launcher, lambda image: f"c:1/{image.name}", 60.0)
+    (pulled,) = puller.pull([Image("app", "v1")], tmp_path, lambda: False)
+    assert pulled.outcome == FAILED
+    assert pulled.failure is not None
+    assert pulled.failure.error_class == "client"
+    assert pulled.failure.message.startswith(
+        "pulled, but the image could not be removed afterwards: dial tcp"
+    )

@@ -114,5 +114,5 @@ def test_durations(text: str, duration: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "d", "1x", "h1", "1d2h", "1 h", "--1h"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no duration"):
+    with pytest.raises(ValueError, match=r"is not a duration"):
         parse_duration(text)
