@@ -33,7 +33,7 @@ FILE = click.Path(path_type=Path)
     "--threshold",
     multiple=True,
     metavar="EXPR",
-    help="Exit with status 3 if a change misses this limit and is more than noise: rate>-5%, p95<+10%, "
+    help="Exit with status 3 if a change violates EXPR and is not noise. Examples: rate>-5%, p95<+10%, "
     "first.p99<+20%, error_rate<+1% (percentage points). Repeatable.",
 )
 @click.option(
@@ -78,8 +78,9 @@ def compare(
     """Compare the summary files of two or more runs: which is faster, and is the difference more than noise?
 
     The first run is compared with each other run: rate, latencies and errors. Each change has a 95 % confidence
-    interval. The verdict is faster or slower if the whole interval is beyond the margin, else noise. For errors,
-    slower means more errors. The command warns about settings that differ.
+    interval. The verdict is faster or slower if the whole interval is above +margin or below -margin, else noise.
+    Without an interval, for example because there are too few data, the verdict is a dash. For errors, slower means
+    more errors, and faster means fewer. The command warns about settings that differ.
 
     \b
     Exit status: 0 compared; 1 a run pulled nothing, or the page cannot be written; 2 wrong usage;

@@ -126,8 +126,9 @@ doctor = SectionedCommand(
     ],
     help="""Check whether a run with these options would work, and say what to do about each problem.
 
-    Give the options of the load test. doctor checks all that a run checks before its load. It pulls one image and, with
-    --prune, prunes it again. It does not create or replace files. At the end, it recommends a command line. The exit
-    status is 0 if a run would work.""",
+    Give the options of the load test. doctor checks all that a run checks before its load, but starts no load and
+    creates or replaces no files. It pulls one image. With --prune or --prune-first, it then prunes this image, even if
+    the cache held it before. At the end, it recommends a command line.
+    The exit status is 0 if a run would work.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

@@ -150,8 +150,8 @@ def calibrate(
 ) -> int:
     """Find the most pulls per second that this machine can drive.
 
-    Runs the load test once for each batch size, against a registry on this machine that answers from memory. If you
-    measure nearly these rates with a server, the server may be faster than this machine.
+    Runs the load test once for each batch size, against a registry on this machine that answers from memory. If a
+    load test of your server reaches nearly the same rate, this machine may be the limit.
     """
     if layers * layer_size * _IMAGES > _MOST_BYTES:
         raise UsageError(

@@ -50,9 +50,9 @@ def _population_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--seed", type=int, default=1, show_default=True, metavar="N",
                      help="The same seed makes the same images."),
         click.option("--tags", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-                     help="Tags of each repository, each an image of its own."),
+                     help="Tags in each repository. Each tag is a different image."),
         click.option("--shared-layers", type=click.FloatRange(0, 100), default=0.0, show_default=True, metavar="P",
-                     help="Share of an image's layers that all images have in common, in per cent."),
+                     help="Percentage of each image's layers that are identical in all images."),
         click.option("--platforms", default="", metavar="OS/ARCH,…",
                      help="Make multi-platform images, for example for linux/amd64,linux/arm64."),
     ]  # fmt: skip
@@ -184,13 +184,14 @@ def _with_login(endpoint: Endpoint) -> URL:
     multiple=True,
     metavar="NAME[:RATE]",
     help="Embedded cache: answer with a fault: 500, 503, 429, reset, hang, truncate, corrupt … For manifests or blobs "
-    "only: manifest-500, blob-500. RATE is 0.1, 10% or 2x (the first two answers). Repeatable.",
+    "only: manifest-500, blob-500. RATE is a share (0.1 or 10%) or a count (2x: the first two "
+    "answers). Repeatable.",
 )
 @click.option(
     "--allow-delete", is_flag=True, help="Embedded cache: allow OCI deletes, so that clients can prune."
 )
 @_population_options
-@click.argument("driver_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS]")
+@click.argument("driver_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- LOAD-TEST-OPTIONS]")
 def lab(
     kind: str,
     upstream: str,
@@ -201,7 +202,8 @@ def lab(
 ) -> int:
     """Start an upstream with images and a pull-through cache on this machine, to try things out. Loopback only.
 
-    The lab runs until Ctrl-C. `ocidriver lab -- OPTIONS` instead runs the load test against it and then ends.
+    The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` instead runs one load test in it and
+    then ends.
     """
     population = _population(options)
     cache_options = _cache_options(kind, options)

@@ -48,11 +48,9 @@ TLS_OPTIONS: list[click.Parameter] = [
         ["--insecure"],
         section=TLS,
         is_flag=True,
-        help="Do not check certificates. Anybody on the way can then read and change the traffic.",
+        help="Do not check certificates. Others on the network path can then read and change the traffic.",
     ),
-    _file(
-        "--client-cert", TLS, "Certificate (PEM) for servers that ask for one. Not every client can show one."
-    ),
+    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one. crane cannot present it."),
     _file(
         "--client-key", TLS, "The key of that certificate, without a passphrase.  [default: in the same file]"
     ),
@@ -95,21 +93,22 @@ OPTIONS: list[click.Parameter] = [
         section=RAMP,
         multiple=True,
         metavar="RE2,…",
-        help="One worker per regex. Each is searched in pullthrough/registry/repository:tag. Repeatable.",
+        help="One worker for each regex. It pulls the images in whose full name (pullthrough/registry/repository:tag) "
+        "the regex is found. Repeatable.",
     ),
     Section(
         ["--workers"],
         section=RAMP,
         type=click.IntRange(1),
         metavar="N",
-        help="Instead of --patterns: deal the images evenly to N workers.",
+        help="Instead of --patterns: distribute the images evenly among N workers.",
     ),
     Section(
         ["--iteration-seconds"],
         section=RAMP,
         type=Seconds(),
         metavar="S",
-        help="Start a worker every S seconds, and later stop one every S seconds. N workers take 2·N·S.  "
+        help="Start a worker every S seconds, and later stop one every S seconds. A run with N workers takes 2·N·S.  "
         f"[default: {ITERATION_SECONDS:g}]",
     ),
     Section(
@@ -118,20 +117,23 @@ OPTIONS: list[click.Parameter] = [
         type=click.IntRange(1),
         metavar="N",
         help="Fixed work instead of the ramp: each worker makes N passes over its images and ends. Workers start "
-        "together, or --iteration-seconds apart. Not with --rate.",
+        "together. If you give --iteration-seconds, they start that many seconds apart. Cannot be combined with "
+        "--rate.",
     ),
     Section(
         ["--rate"],
         section=RAMP,
         metavar="R|R:R",
-        help="Start R pulls per second by a schedule, however slow the server is, or go from one rate to another "
-        "(10:200). Latencies then count from the scheduled time.  [default: each worker pulls as fast as it can]",
+        help="Start R pulls per second by a schedule, even if the server is slow. R:R goes from the first rate to the "
+        "second (10:200). Latencies then count from the scheduled time.  "
+        "[default: each worker pulls as fast as it can]",
     ),
     Section(
         ["--start-at"],
         section=RAMP,
         metavar="TIME",
-        help="Begin the ramp at this time, for example 22:30, on several machines together.",
+        help="Wait until this time, for example 22:30, and then begin the load. Use it to start on several machines at "
+        "the same time.",
     ),
     Section(
         ["--filter"], section=IMAGES, metavar="RE2", help="Keep only the images whose repository:tag matches."
@@ -155,7 +157,7 @@ OPTIONS: list[click.Parameter] = [
     _switch(
         ["--dry-run"],
         section=IMAGES,
-        text="Do everything except pulling and pruning. Each image takes 5 ms instead.",
+        text="Do everything except pulling and pruning. Each pull is a pause of 5 ms.",
     ),
     Section(
         ["--client"],
@@ -163,7 +165,7 @@ OPTIONS: list[click.Parameter] = [
         default=AUTO,
         show_default=True,
         metavar="NAME",
-        help=f"{', '.join(NAMES)}, a path to one of them, or auto: the first that is installed and needs no service.",
+        help=f"{', '.join(NAMES)}, a path to one of them, or auto: crane if it is installed, else skopeo.",
     ),
     Section(
         ["--containerd-socket"],
@@ -193,26 +195,28 @@ OPTIONS: list[click.Parameter] = [
         default=1,
         show_default=True,
         metavar="N",
-        help="Images per client launch. Two to three times as many pulls per second. Each latency is that of a launch.",
+        help="Pull N images in each client launch. With a large N, the rate can be two to three times higher, but each "
+        "latency is that of a launch.",
     ),
     Section(
         ["--lean/--no-lean"],
         section=CLIENT,
         is_flag=True,
         default=True,
-        help="Save a tenth of the CPU per pull: start crane with GOMAXPROCS=1, unless the environment sets it, and run "
-        "workers and clients as SCHED_BATCH.  [default: lean]",
+        help="Start crane and ctr with GOMAXPROCS=1, unless the environment sets it. Run workers and clients with the "
+        "scheduling policy SCHED_BATCH. This saves about a tenth of the CPU time per pull.  [default: lean]",
     ),
     _switch(
         ["--prune"],
         section=PRUNE,
-        text="After each pass, a worker prunes the images that it pulled. So the server goes upstream again.",
+        text="After each pass, a worker prunes the images that it pulled. So the server has to fetch them "
+        "from the upstream again.",
     ),
     Section(
         ["--prune-first"],
         section=PRUNE,
         is_flag=True,
-        help="Prune the selected images before the ramp. So the first pulls are cold.",
+        help="Prune the selected images before the load. So the first pulls are cold.",
     ),
     Section(
         ["--prune-via"],
@@ -286,15 +290,16 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(PROGRESS),
         default=AUTO,
         show_default=True,
-        help="Show a live view on stderr. auto: on a terminal. always: in a pipe too, as a plain line per tally.",
+        help="Show progress on stderr. auto: a live view on a terminal, except in CI. always: on a terminal the live "
+        "view, else one plain line every --tally-seconds.",
     ),
     Section(
         ["--threshold"],
         section=VERDICT,
         multiple=True,
         metavar="EXPR",
-        help="Exit with status 3 unless this holds: error_rate<1%, p95<250ms, first.p99<2s, rate>50, errors.dns<=5. "
-        "Repeatable.",
+        help="Exit with status 3 unless EXPR holds. Examples: error_rate<1%, p95<250ms, first.p99<2s, rate>50, "
+        "errors.dns<=5. Repeatable.",
     ),
     Section(
         ["--annotations"],
@@ -308,7 +313,8 @@ OPTIONS: list[click.Parameter] = [
         ["--keep-going"],
         section=VERDICT,
         is_flag=True,
-        help="Do not stop the run if all of the first 10 pulls fail.",
+        help="Continue even if the first ten pulls all fail. Also skip the check, before the load, that the server "
+        "under test answers.",
     ),
     Section(
         ["--grace"],

@@ -10,7 +10,7 @@ EXAMPLES = """\b
 Examples:
   cached pulls, up to three at a time:
     ocidriver --pullthrough-url=cache:8080 --registry-url=up.local:5000 --patterns=-0001,-0002,-0003
-  cold pulls: prune before and between passes, so that the cache goes upstream again:
+  cold pulls: prune before and between passes, so that the cache has to fetch from the upstream again:
     ocidriver --pullthrough-url cache:8080 --registry-url up.local:5000 --patterns -0001,-0002 \\
       --prune --prune-first
   a docker-registry proxy, eight workers, a verdict for a pipeline:
@@ -20,7 +20,7 @@ Examples:
 \b
 Exit status:
   0  the test ran
-  1  the test could not be carried out, or nothing was pulled
+  1  the test could not be carried out, nothing was pulled, or writing a file failed during the run
   2  wrong usage
   3  a threshold was missed
   130, 143, 129  stopped by SIGINT, SIGTERM, SIGHUP"""

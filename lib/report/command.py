@@ -28,8 +28,9 @@ from .page import write_report
 def report(summary: Path, events: Path | None, output: Path) -> None:
     """Make one HTML page of a finished run. The page opens in any browser and needs no network.
 
-    SUMMARY is the file that --summary-file wrote. EVENTS is the file that --events-file wrote. It adds single pulls,
-    a latency histogram, the failures of each class over time, and the slowest images.
+    SUMMARY is the file that --summary-file wrote. EVENTS is the file that --events-file wrote.
+    With EVENTS, the page also shows single pulls, a latency histogram, the failures of each class over time, and the
+    slowest images.
     """
     read = read_summary(summary)
     check_path(output, "--output")
