@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -288,6 +289,6 @@ def _start_of(pid: int) -> str:
 
 
 def _lives(namespace: str) -> bool:
-    """Whether the run that made this namespace goes on."""
-    pid, start = namespace.removeprefix(_PREFIX).split("-")[1:3]
-    return pid.isdigit() and _start_of(int(pid)) == start
+    """Whether the run that made this namespace goes on. A name that no run makes counts as alive, and stays."""
+    made = re.fullmatch(rf"{_PREFIX}[0-9a-f]{{8}}-(\d+)-(\d+)-.+-\d+", namespace)
+    return made is None or _start_of(int(made[1])) == made[2]

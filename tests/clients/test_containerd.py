@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.clients.containerd import Namespaces, _lives
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, crane_registry, docker_registry, lab_cache
 from tests.support.containerd import (
@@ -539,3 +540,13 @@ def test_a_containerd_that_ends_in_mid_run(cache: Server, upstream: Upstream, tm
     ended.check_accounts()
     assert set(ended.summary["errors"]) == {"client"}
     check_nothing_left(ended)
+
+
+@pytest.mark.parametrize("foreign", ["mine", "a-b", "1-2", "1-2-mine"])
+def test_a_namespace_that_no_run_has_made_is_never_taken_for_a_dead_runs(foreign: str) -> None:
+    assert _lives(f"ocidriver-0123abcd-{foreign}")
+
+
+def test_a_namespace_of_a_run_that_has_ended_is_known() -> None:
+    assert not _lives("ocidriver-0123abcd-1-1-worker-0-0")
+    assert _lives(Namespaces("/bin/ctr", "/none").current("worker-0"))
