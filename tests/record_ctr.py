@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from lib.clients.client import Executable, Orders
-from lib.clients.containerd import Namespaces, find_containerd
+from lib.clients.containerd import find_containerd
 from lib.clients.ctr import Ctr
+from lib.clients.namespaces import Namespaces
 from lib.http.logins import Login
 from lib.http.tls import Tls
 from lib.processes.launch import Launcher

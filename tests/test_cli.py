@@ -131,6 +131,7 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--tally-seconds", "soon"], "not a number of seconds"),
     ([*URLS, "--patterns", "a", "--grace", "-1"], "0 or more"),
     ([*URLS, "--patterns", "a", "--client", "docker"], "--client: 'docker' is unknown"),
+    ([*URLS, "--patterns", "a", "--containerd-socket", " "], "--containerd-socket: give the path of a socket"),
     ([*URLS, "--patterns", "a", "--prune=perhaps"], "--prune"),
     ([*URLS, "--patterns", "a", "--prune-via", "luck"], "--prune-via"),
     ([*URLS, "--patterns", "a", "--layout", "direct", "--prune"], "delete the upstream's own images"),

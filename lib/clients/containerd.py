@@ -1,27 +1,25 @@
-"""containerd, the service that `ctr` works with: one of the run's own, or the namespaces of the run in the user's.
+"""A containerd of the run's own, the service that `ctr` works with.
 
-A containerd of the run's own keeps the contents of namespaces apart (`content_sharing_policy`), so that every pull asks
-for every layer. It needs neither root nor a network, and its folder is all that it leaves.
+It keeps the contents of namespaces apart (`content_sharing_policy`), so that every pull asks for every layer. It needs
+neither root nor a network, and its folder is all that it leaves.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..clean import clean
 from ..errors import RunError
 from ..processes.cpu import seconds_of
+from ..processes.scratch import PREFIX
 from .client import Orders
 
 # The memory file system, where the database of containerd need not wait for a disk: 3 to 5 times as many pulls.
@@ -30,14 +28,10 @@ _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder in it is made for t
 _ENOUGH_MEMORY: Final = 2 << 30
 # The longest path of a Unix socket, without its final null (unix(7)).
 _LONGEST_SOCKET: Final = 107
-# Seconds for containerd to start, to end, and for one command of ctr.
+# Seconds for containerd to start, and to end.
 _START_SECONDS: Final = 30.0
 _END_SECONDS: Final = 5.0
-_COMMAND_SECONDS: Final = 30.0
-_PREFIX: Final = "ocidriver-"
 _KEPT_LOG: Final = 300
-# The exit status of a command that could not be started, or did not end.
-_NOT_RUN: Final = 127
 
 # As of containerd 1.6; later versions read it, too. A snapshotter has to be there, or the metadata store does not load.
 _CONFIG: Final = """version = 2
@@ -170,7 +164,7 @@ def _home(elsewhere: Callable[[Path], Path]) -> Path:
     if "TMPDIR" not in os.environ and _has_room(_MEMORY):
         places.insert(0, _MEMORY)
     for place in places:
-        if len(f"{place}/{_PREFIX}12345678/c.sock.ttrpc") <= _LONGEST_SOCKET:
+        if len(f"{place}/{PREFIX}12345678/c.sock.ttrpc") <= _LONGEST_SOCKET:
             with suppress(OSError):
                 return elsewhere(place)
     raise RunError(f"no folder for containerd: the path {places[0]} is too long; set TMPDIR to a shorter one")
@@ -181,114 +175,3 @@ def _has_room(place: Path) -> bool:
         return os.access(place, os.W_OK) and shutil.disk_usage(place).free >= _ENOUGH_MEMORY
     except OSError:
         return False
-
-
-class Namespaces:
-    """The namespaces of one run in a containerd, one for each worker at a time.
-
-    A name says which process made it, so that a later run can tell what a killed run left.
-    """
-
-    def __init__(self, ctr: str, address: str) -> None:
-        self.address = address
-        self._ctr = ctr
-        self._owner = f"{_PREFIX}{_machine()}-{os.getpid()}-{_start_of(os.getpid())}"
-        self._generations: dict[str, int] = {}
-
-    def current(self, worker: str) -> str:
-        """The namespace that this worker uses now."""
-        return f"{self._owner}-{worker}-{self._generations.setdefault(worker, 0)}"
-
-    def leave(self, worker: str, *, remove: bool) -> None:
-        """The worker goes on in a new namespace. The old one is removed now, or at the end of the run."""
-        old = self.current(worker)
-        self._generations[worker] += 1
-        if remove:
-            self._remove([old])
-
-    def command(self, namespace: str, *words: str) -> list[str]:
-        """The argv of a command of ctr in this namespace."""
-        return [
-            *(self._ctr, "--connect-timeout", "5s", "--address", self.address),
-            *(["--namespace", namespace] if namespace else []),
-            *words,
-        ]
-
-    def check(self) -> None:
-        """Raises RunError if no containerd answers."""
-        found = self._run("", "version")
-        if found.returncode:
-            why = found.stderr.strip().splitlines()[-1:] or ["no answer"]
-            raise RunError(
-                f"--containerd-socket: containerd does not answer at {self.address} "
-                f"({clean(why[0].removeprefix('ctr: '), 200)}); start it, or leave out the option"
-            )
-
-    def remove_stale(self) -> None:
-        """Removes what runs left that were killed on this machine."""
-        mine = f"{_PREFIX}{_machine()}-"
-        self._remove(name for name in self._names() if name.startswith(mine) and not _lives(name))
-
-    def remove_all(self) -> None:
-        """Removes the namespaces of this run."""
-        self._remove(name for name in self._names() if name.startswith(f"{self._owner}-"))
-
-    def _names(self) -> list[str]:
-        return self._run("", "namespaces", "ls", "-q").stdout.split()
-
-    def _remove(self, names: Iterable[str]) -> None:
-        """Empty ones go at once. Only what a killed or failed launch left has to be removed first."""
-        wanted = list(names)
-        if not wanted:
-            return
-        if self._run("", "namespaces", "rm", *wanted).returncode == _NOT_RUN:
-            return
-        left = set(wanted) & set(self._names())
-        for name in left:
-            for what in ("images", "leases"):
-                found = self._run(name, what, "ls", "-q").stdout.split()
-                if found:
-                    self._run(name, what, "rm", "--sync", *found)
-            self._run(name, "content", "prune", "references")
-        if left:
-            self._run("", "namespaces", "rm", *left)
-
-    def _run(self, namespace: str, *words: str) -> subprocess.CompletedProcess[str]:
-        argv = self.command(namespace, *words)
-        try:
-            return subprocess.run(  # noqa: S603 - the client itself
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_COMMAND_SECONDS,
-                start_new_session=True,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return subprocess.CompletedProcess(argv, _NOT_RUN, "", str(error))
-
-
-def _machine() -> str:
-    """Tells machines apart, and containers on one machine, whose process ids mean nothing to each other."""
-    with suppress(OSError):
-        identity = Path("/etc/machine-id").read_text()
-        return _digest(f"{identity}{socket.gethostname()}{os.stat('/proc/self/ns/pid').st_ino}")
-    return _digest(socket.gethostname())
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _start_of(pid: int) -> str:
-    """When a process began, in clock ticks since the machine's start (proc(5), stat); empty if there is none."""
-    with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
-
-
-def _lives(namespace: str) -> bool:
-    """Whether the run that made this namespace goes on. A name that no run makes counts as alive, and stays."""
-    made = re.fullmatch(rf"{_PREFIX}[0-9a-f]{{8}}-(\d+)-(\d+)-.+-\d+", namespace)
-    return made is None or _start_of(int(made[1])) == made[2]

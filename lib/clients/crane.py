@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Final
 from ..outcomes import CODES, ErrorClass, http_class
 from ..processes.launch import Outcome
 from .client import Abilities, Executable, Orders
-from .files import authorities_environment, docker_config
+from .files import authorities_environment, docker_config, lean_environment
 from .go_words import QUOTED, crash_or_last_line, own_class
 
 # crane takes plain http by itself for loopback and private addresses only.
@@ -72,9 +72,11 @@ class Crane:
             docker_config(folder, config)
         else:
             (folder / "config.json").unlink(missing_ok=True)
-        environment = {"DOCKER_CONFIG": str(folder), **authorities_environment(orders.tls, orders.folder)}
-        if orders.lean and "GOMAXPROCS" not in os.environ:
-            environment["GOMAXPROCS"] = "1"  # crane works alone, and more processors only cost it CPU
+        environment = {
+            "DOCKER_CONFIG": str(folder),
+            **authorities_environment(orders.tls, orders.folder),
+            **lean_environment(lean=orders.lean),
+        }
         return cls(executable, orders.platform, orders.insecure, environment, orders.header)
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:

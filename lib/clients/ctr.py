@@ -1,4 +1,4 @@
-"""ctr: containerd's own pull, as a node makes it. Its argv, its `hosts.toml`, and what its stderr says about a launch.
+"""ctr: containerd's own pull, as a node makes it. Its argv, and what its stderr says about a launch.
 
 `ctr content fetch` makes all requests itself and hands the bytes to containerd. `hosts.toml` names the server under
 test as the only place to pull from. Without its `server` line ctr would silently ask the upstream if the server fails.
@@ -10,8 +10,6 @@ Its own error is the first line that begins with ``ctr: ``. Log lines before it 
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -23,14 +21,14 @@ from ..errors import RunError
 from ..outcomes import ErrorClass, http_class
 from ..processes.launch import KEPT_HEAD, KEPT_STDERR, Outcome
 from .client import Abilities, Executable, Orders
-from .containerd import Containerd, Namespaces, find_containerd
-from .files import authorities_environment, write_private
+from .containerd import Containerd, find_containerd
+from .files import authorities_environment, lean_environment
 from .go_words import QUOTED, crash_or_last_line, own_class
+from .hosts_toml import write_hosts
+from .namespaces import Namespaces
 
 # What a line at a terminal may hold (termios(3), canonical mode), and ctr's buffer.
 _LONGEST_PASSWORD: Final = 4000
-# Seconds that ctr waits for containerd; without a limit it waits ten.
-_CONNECT: Final = "5s"
 
 
 class Ctr:
@@ -59,9 +57,10 @@ class Ctr:
     ) -> None:
         """`service` is a containerd of the run's own, None for the user's."""
         self.executable = executable
-        self.environment = authorities_environment(orders.tls, orders.folder)
-        if orders.lean and "GOMAXPROCS" not in os.environ:
-            self.environment["GOMAXPROCS"] = "1"
+        self.environment = {
+            **authorities_environment(orders.tls, orders.folder),
+            **lean_environment(lean=orders.lean),
+        }
         login = orders.login
         self.answer = login.password.encode() if login is not None and login.username else b""
         self._orders = orders
@@ -93,20 +92,20 @@ class Ctr:
         cls, executable: Executable, orders: Orders, namespaces: Namespaces, service: Containerd | None
     ) -> Ctr:
         """The client for a containerd that is there."""
-        return cls(executable, orders, _write_hosts(orders), namespaces, service)
+        return cls(executable, orders, write_hosts(orders), namespaces, service)
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         (reference,) = references
         login = self._orders.login
-        return [
-            *(self.executable.path, "--debug", "--connect-timeout", _CONNECT),
-            *("--address", self._namespaces.address, "--namespace", self._namespaces.current(scratch.name)),
+        return self._namespaces.command(
+            self._namespaces.current(scratch.name),
             *("content", "fetch", "--hosts-dir", str(self._hosts), "--platform", self._orders.platform),
             # 1.6 and 1.7 pull only what this platform needs, and do not know the option
             *(["--skip-metadata"] if _major(self.executable.version) >= 2 else []),
             *([f"--user={login.username}"] if login is not None and login.username else []),
             reference,
-        ]
+            debug=True,
+        )
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         """Removes the image. A launch that was killed leaves a lease, so its worker goes on in a new namespace."""
@@ -136,8 +135,11 @@ class Ctr:
         """Ends a containerd of the run's own, or empties the namespaces of the run in the user's."""
         if self._service is not None:
             self._service.close()
-        else:
-            self._namespaces.remove_all()
+        elif not self._namespaces.remove_all():
+            self._orders.caution(
+                f"containerd at {self._namespaces.address} does not remove the namespaces of this run; "
+                "the next run on this machine removes them"
+            )
 
     @staticmethod
     def read(stderr: str) -> tuple[str, ErrorClass]:
@@ -185,30 +187,6 @@ class Ctr:
         return count
 
 
-def _write_hosts(orders: Orders) -> Path:
-    """A folder with `_default/hosts.toml`, which counts for every name.
-
-    Its top-level keys describe the server. ctr 1.6 and 1.7 refuse a file without `[host]`, and then ask the upstream.
-    Source: containerd, docs/hosts.md.
-    """
-    tls, login = orders.tls, orders.login
-    lines = [f"server = {_toml(orders.server_url)}"]
-    if not orders.verify:
-        lines.append("skip_verify = true")
-    if tls.client_cert is not None and tls.key is not None:
-        lines.append(f"client = [[{_toml(tls.client_cert.absolute())}, {_toml(tls.key.absolute())}]]")
-    headers = dict([orders.header]) if orders.header is not None else {}
-    if login is not None and login.registry_token:
-        headers["Authorization"] = f"Bearer {login.registry_token}"
-    if headers:
-        lines += ["[header]", *(f"{_toml(name)} = {_toml(value)}" for name, value in headers.items())]
-    folder = orders.folder("hosts")
-    default = folder / "_default"
-    default.mkdir(mode=0o700, exist_ok=True)
-    write_private(default / "hosts.toml", "\n".join([*lines, "[host]", ""]).encode())
-    return folder
-
-
 def _check_login(orders: Orders) -> None:
     """Raises RunError for a login that cannot be given to ctr without showing it to everybody."""
     login = orders.login
@@ -226,11 +204,6 @@ def _check_login(orders: Orders) -> None:
             f"ctr reads a password as one line of at most {_LONGEST_PASSWORD} bytes; {login.path} has another one "
             f"for {server}: use another client"
         )
-
-
-def _toml(value: object) -> str:
-    """A basic string (TOML 1.0), which is one of JSON but for the delete character."""
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _major(version: str) -> int:

@@ -38,6 +38,11 @@ def authorities_environment(tls: Tls, folder: Callable[[str], Path]) -> dict[str
     return {"SSL_CERT_FILE": str(bundle)}
 
 
+def lean_environment(*, lean: bool) -> dict[str, str]:
+    """`GOMAXPROCS=1`: a client works alone, and more processors only cost it CPU. The user's own value counts."""
+    return {"GOMAXPROCS": "1"} if lean and "GOMAXPROCS" not in os.environ else {}
+
+
 def certificate_folder(tls: Tls, folder: Callable[[str], Path]) -> Path | None:
     """A folder with `client.cert` and `client.key`: links, so that there is no second copy of the key."""
     if tls.client_cert is None or tls.key is None:

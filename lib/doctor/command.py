@@ -54,7 +54,7 @@ def examine(as_json: bool, **options: Any) -> int:
                     warn=cautions.append,
                     state=_nothing_yet(settings),
                 )
-                examination = Examination(Preparation(beginning, around), cautions)
+                examination = Examination(Preparation(beginning, around), cautions, stop)
                 for check in all_checks(examination):
                     checks.append(check)
                     if not as_json:

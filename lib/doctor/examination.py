@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from ..errors import RunError, UsageError
+from ..errors import RunError, Stopped, UsageError
 from ..options.settings import Settings
 from ..prepare import Preparation
+from ..processes.signals import Stop
 from .check import FAILURE, WARNING, Check
 
 # A generator of checks that returns whether none of them failed.
@@ -22,8 +24,9 @@ class Examination:
     command is recommended: an option has to change, and only the user knows how.
     """
 
-    def __init__(self, preparation: Preparation, cautions: list[str]) -> None:
+    def __init__(self, preparation: Preparation, cautions: list[str], stop: Stop) -> None:
         self.preparation = preparation
+        self._stop = stop
         self.cautions = cautions
         self.changes: dict[str, str | None] = {}
         self.undecided = False
@@ -40,6 +43,21 @@ class Examination:
             self._reported.add(error)
             yield Check(name, FAILURE, str(error), advice)
         return error is None
+
+    @contextmanager
+    def until_stop(self) -> Iterator[None]:
+        """Around launches of the client: a signal ends them, and raises `Stopped`."""
+        launcher, network = self.preparation.client_setup().launcher, self.preparation.around.network
+
+        def kill() -> None:
+            network.kill_all()
+            if launcher is not None:
+                launcher.kill_all()
+
+        with self._stop.calling(kill):
+            yield
+        if self._stop.count:
+            raise Stopped
 
     def is_told(self, stage: Callable[[], object]) -> None:
         """Marks the failure of this stage as reported, because other checks have explained it."""

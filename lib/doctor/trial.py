@@ -12,7 +12,7 @@ from ..images import Image
 from ..prepare import Preparation
 from ..servers.layout import parse_layout
 from ..servers.manifests import ACCEPT
-from ..servers.prune import AdminPruner, Pruner, expression
+from ..servers.prune import AdminPruner, Pruned, Pruner, expression
 from ..servers.route import plan_route
 from .check import FAILURE, OK, WARNING, Check
 from .examination import Checks, Examination, failure
@@ -62,7 +62,8 @@ def pull_and_prune(exam: Examination, image: Image) -> Iterator[Check]:
         return
     yield from exam.warnings("layout")
     setup, folder = preparation.client_setup(), preparation.scratch().folder("doctor")
-    (pulled,) = setup.puller.pull([image], folder, lambda: False)
+    with exam.until_stop():
+        (pulled,) = setup.puller.pull([image], folder, lambda: False)
     if pulled.failure is not None:
         yield Check("pull", FAILURE, f"{image.name}: {pulled.failure.error_class}: {pulled.failure.message}")
         return
@@ -92,12 +93,18 @@ def _prune(exam: Examination, image: Image) -> Iterator[Check]:
 
 def _prove_prune(exam: Examination, pruner: Pruner, image: Image) -> Check:
     """Prunes the image that was just pulled, and checks that the server no longer has it."""
-    (pruned,) = pruner.prune([image], exam.preparation.scratch().folder("doctor"), lambda: False)
+    pruned = _prune_once(exam, pruner, image)
     if pruned.failure is not None:
         return Check("prune", FAILURE, f"{image.name} cannot be pruned: {pruned.failure.message}")
     if _is_gone(exam, pruner, image):
         return Check("prune", OK, f"{image.name} was pruned by {pruner.how} and is gone")
     return Check("prune", FAILURE, f"{image.name} was pruned by {pruner.how}, but the server still has it")
+
+
+def _prune_once(exam: Examination, pruner: Pruner, image: Image) -> Pruned:
+    with exam.until_stop():
+        (pruned,) = pruner.prune([image], exam.preparation.scratch().folder("doctor"), lambda: False)
+    return pruned
 
 
 def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
@@ -111,7 +118,7 @@ def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
             exam, "prune", exam.settings.pullthrough, "GET", f"/cmd/image/list?pattern={pattern}&count=-1"
         )
         return not isinstance(answer, Check) and b"no manifests found" in answer.body
-    (again,) = pruner.prune([image], exam.preparation.scratch().folder("doctor"), lambda: False)
+    again = _prune_once(exam, pruner, image)
     return again.failure is not None and again.failure.error_class == "not-found"
 
 

@@ -167,7 +167,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         shuffle=options["shuffle"],
         seed=options["seed"],
         client=_client(options["client"]),
-        containerd_socket=options["containerd_socket"],
+        containerd_socket=_socket(options["containerd_socket"]),
         layout=parse_layout(options["layout"]),
         upstream_name=_upstream_name(options["upstream_name"], registry.name),
         image_list=options["image_list"],
@@ -214,6 +214,12 @@ def _client(text: str) -> str:
     raise UsageError(
         f"--client: '{text}' is unknown; use {', '.join((AUTO, *NAMES))} or a path to one of them"
     )
+
+
+def _socket(path: str | None) -> str | None:
+    if path is not None and not path.strip():
+        raise UsageError("--containerd-socket: give the path of a socket, or leave out the option")
+    return path
 
 
 def _upstream_name(text: str | None, default: str) -> str:

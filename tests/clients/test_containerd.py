@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from lib.clients.containerd import Namespaces, _lives
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, crane_registry, docker_registry, lab_cache
 from tests.support.containerd import (
@@ -329,6 +328,22 @@ def test_nor_after_a_stop_in_the_middle_of_a_pull(
     assert daemon.holds() == NOTHING
 
 
+def test_the_user_is_warned_of_what_a_containerd_that_has_gone_may_keep(
+    hanging: Server, upstream: Upstream, tmp_path: Path
+) -> None:
+    with containerd() as daemon:
+        running = start_hanging(tmp_path, hanging, upstream, f"--containerd-socket={daemon.socket}")
+        daemon.process.kill()
+        daemon.process.wait()
+        for _ in range(2):
+            running.send_signal(signal.SIGTERM)
+        ended = finish(running, tmp_path)
+    ended.check_accounts()
+    assert ended.status == 143
+    (warning,) = ended.stderr.splitlines()
+    assert "does not remove the namespaces of this run; the next run on this machine removes them" in warning
+
+
 def test_the_next_run_removes_what_a_killed_run_left_and_leaves_a_living_one_alone(
     daemon: Daemon, hanging: Server, cache: Server, upstream: Upstream, tmp_path: Path
 ) -> None:
@@ -540,13 +555,3 @@ def test_a_containerd_that_ends_in_mid_run(cache: Server, upstream: Upstream, tm
     ended.check_accounts()
     assert set(ended.summary["errors"]) == {"client"}
     check_nothing_left(ended)
-
-
-@pytest.mark.parametrize("foreign", ["mine", "a-b", "1-2", "1-2-mine"])
-def test_a_namespace_that_no_run_has_made_is_never_taken_for_a_dead_runs(foreign: str) -> None:
-    assert _lives(f"ocidriver-0123abcd-{foreign}")
-
-
-def test_a_namespace_of_a_run_that_has_ended_is_known() -> None:
-    assert not _lives("ocidriver-0123abcd-1-1-worker-0-0")
-    assert _lives(Namespaces("/bin/ctr", "/none").current("worker-0"))

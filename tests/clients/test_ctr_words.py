@@ -8,7 +8,8 @@ import pytest
 
 from lib.clients.classify import classify
 from lib.clients.client import Executable, Orders
-from lib.clients.ctr import Ctr, _toml
+from lib.clients.ctr import Ctr
+from lib.clients.hosts_toml import _toml
 from lib.errors import RunError
 from lib.http.logins import Login
 from lib.http.tls import Tls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from lib.lab.servers import Server, docker_registry, lab_cache
 from tests.doubles.secured import TESTER
 from tests.support.doctor import Checks, doctor, messages
 from tests.support.driving import command
+from tests.support.processes import descendants, read_file
 from tests.support.programs import or_skip
 from tests.support.upstream import Upstream
+from tests.support.waiting import SECONDS, wait_until
 
 PLAIN_ENVIRONMENT = {"PYTHONIOENCODING": "utf-8", "PATH": "/usr/bin:/bin"}
 
@@ -191,3 +195,28 @@ def test_the_recommended_command_line(
     words: list[str], changes: dict[str, str | None], expected: list[str]
 ) -> None:
     assert recommended(words, changes) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_a_trial_pull_that_hangs(
+    number: signal.Signals, upstream: Upstream, crane: str, temporary: dict[str, str]
+) -> None:
+    """The pull itself would be given up after 300 s."""
+    with lab_cache(upstream.address, "--fault=blob-hang") as cache:
+        words = (
+            f"--pullthrough-url={cache.address}",
+            f"--registry-url={upstream.address}",
+            "--patterns=-0001",
+        )
+        running = subprocess.Popen(
+            command("doctor", *words, f"--client={crane}"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **temporary},
+            start_new_session=True,
+        )
+        wait_until(lambda: any(b"pull" in read_file(pid, "cmdline") for pid in descendants(running.pid)))
+        running.send_signal(number)
+        out, err = running.communicate(timeout=SECONDS)
+    assert (running.returncode, err) == (128 + number, b"")
+    assert b"pull:" not in out

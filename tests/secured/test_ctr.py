@@ -11,14 +11,7 @@ import pytest
 
 from lib.lab.servers import Server
 from tests.doubles.certificates import Certificate
-from tests.doubles.secured import (
-    KEPT,
-    LISTER,
-    PULLER,
-    REFRESH_TOKEN,
-    kept_in_docker,
-    secured_registry,
-)
+from tests.doubles.secured import KEPT, LISTER, PULLER, REFRESH_TOKEN, kept_in_docker, secured_registry
 from tests.doubles.spy import Spy
 from tests.support.containerd import check_nothing_left
 from tests.support.doctor import doctor, messages

@@ -1,0 +1,139 @@
+"""The containerd namespaces of one run: their names, and their removal from the user's containerd."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ..clean import clean
+from ..errors import RunError
+from ..processes.scratch import PREFIX
+
+# Seconds after which a command of ctr that does not end is killed.
+_COMMAND_SECONDS: Final = 30.0
+# How long ctr waits for containerd; without a limit it waits ten seconds.
+_CONNECT: Final = "5s"
+# The exit status of a command that could not be started, or did not end.
+_NOT_RUN: Final = 127
+
+
+class Namespaces:
+    """The namespaces of one run in a containerd, one for each worker at a time.
+
+    A name says which process made it, so that a later run can tell what a killed run left.
+    """
+
+    def __init__(self, ctr: str, address: str) -> None:
+        self.address = address
+        self._ctr = ctr
+        self._owner = f"{PREFIX}{_machine()}-{os.getpid()}-{_start_of(os.getpid())}"
+        self._generations: dict[str, int] = {}
+
+    def current(self, worker: str) -> str:
+        """The namespace that this worker uses now."""
+        return f"{self._owner}-{worker}-{self._generations.setdefault(worker, 0)}"
+
+    def leave(self, worker: str, *, remove: bool) -> None:
+        """The worker goes on in a new namespace. The old one is removed now, or at the end of the run."""
+        old = self.current(worker)
+        self._generations[worker] += 1
+        if remove:
+            self._remove([old])
+
+    def command(self, namespace: str, *words: str, debug: bool = False) -> list[str]:
+        """The argv of a command of ctr in this namespace. `debug`: it reports each request on stderr."""
+        return [
+            *([self._ctr, "--debug"] if debug else [self._ctr]),
+            *("--connect-timeout", _CONNECT, "--address", self.address),
+            *(["--namespace", namespace] if namespace else []),
+            *words,
+        ]
+
+    def check(self) -> None:
+        """Raises RunError if no containerd answers."""
+        found = self._run("", "version")
+        if found.returncode:
+            why = found.stderr.strip().splitlines()[-1:] or ["no answer"]
+            raise RunError(
+                f"--containerd-socket: containerd does not answer at {self.address} "
+                f"({clean(why[0].removeprefix('ctr: '), 200)}); start it, or leave out the option"
+            )
+
+    def remove_stale(self) -> None:
+        """Removes what runs left that were killed on this machine."""
+        mine = f"{PREFIX}{_machine()}-"
+        self._remove(name for name in self._names() if name.startswith(mine) and not lives(name))
+
+    def remove_all(self) -> bool:
+        """Removes the namespaces of this run. Returns whether containerd answers, and has none of them left."""
+        listed = self._run("", "namespaces", "ls", "-q")
+        mine = {name for name in listed.stdout.split() if name.startswith(f"{self._owner}-")}
+        self._remove(mine)
+        return listed.returncode == 0 and not (mine and mine.intersection(self._names()))
+
+    def _names(self) -> list[str]:
+        return self._run("", "namespaces", "ls", "-q").stdout.split()
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Empty ones go at once. Only what a killed or failed launch left has to be removed first."""
+        wanted = list(names)
+        if not wanted:
+            return
+        if self._run("", "namespaces", "rm", *wanted).returncode == _NOT_RUN:
+            return
+        left = set(wanted) & set(self._names())
+        for name in left:
+            for what in ("images", "leases"):
+                found = self._run(name, what, "ls", "-q").stdout.split()
+                if found:
+                    self._run(name, what, "rm", "--sync", *found)
+            self._run(name, "content", "prune", "references")
+        if left:
+            self._run("", "namespaces", "rm", *left)
+
+    def _run(self, namespace: str, *words: str) -> subprocess.CompletedProcess[str]:
+        argv = self.command(namespace, *words)
+        try:
+            return subprocess.run(  # noqa: S603 - the client itself
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_COMMAND_SECONDS,
+                start_new_session=True,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return subprocess.CompletedProcess(argv, _NOT_RUN, "", str(error))
+
+
+def _machine() -> str:
+    """Tells machines apart, and containers on one machine, whose process ids mean nothing to each other."""
+    with suppress(OSError):
+        identity = Path("/etc/machine-id").read_text()
+        return _digest(f"{identity}{socket.gethostname()}{os.stat('/proc/self/ns/pid').st_ino}")
+    return _digest(socket.gethostname())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _start_of(pid: int) -> str:
+    """When a process began, in clock ticks since the machine's start (proc(5), stat); empty if there is none."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
+
+
+def lives(namespace: str) -> bool:
+    """Whether the run that made this namespace goes on. A name that no run makes counts as alive, and stays."""
+    made = re.fullmatch(rf"{PREFIX}[0-9a-f]{{8}}-(\d+)-(\d+)-.+-\d+", namespace)
+    return made is None or _start_of(int(made[1])) == made[2]
