@@ -98,6 +98,14 @@ class Tmux:
             line.rstrip() for line in self._tmux("capture-pane", "-p", "-J", "-S", "-").rstrip().split("\n")
         ]
 
+    def forget_scrolled(self) -> list[str]:
+        """Has the terminal forget the lines that have scrolled away, and returns them: growing, it would show them."""
+        if self._tmux("display", "-p", "#{history_size}") == "0\n":
+            return []
+        lines = self._tmux("capture-pane", "-p", "-J", "-S", "-", "-E", "-1").rstrip().split("\n")
+        self._tmux("clear-history")
+        return [line.rstrip() for line in lines]
+
     def cursor(self) -> int:
         """The line that it is in."""
         return int(self._tmux("display", "-p", "#{cursor_y}"))
