@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .clock import Clock
 from .errors import ExitStatus, UsageError
+from .latency import shown
 from .load.tally import Tally
 from .options.settings import Settings
 from .processes.signals import Stop
@@ -79,7 +80,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     for each in state.tally.steps:
         latency = each.latency
         offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
-        times = f", p50 {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms" if latency else ""
+        times = f", p50 {shown(latency, 'p50', unit=' ms')}, p95 {shown(latency, 'p95', unit=' ms')}" if latency else ""
         failed = f", {each.failed} failed" if each.failed else ""
         log(
             f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"

@@ -166,11 +166,11 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
 
 
 def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: str) -> Iterator[Trace]:
-    measured = [each for each in steps if each.latency is not None]
+    measured = [each for each in steps if each.latency and each.latency.value(percentile) is not None]
     if measured:
         yield {
             **_look(side, direction, measured),
-            "y": [round(each.latency.value(percentile), 2) for each in measured if each.latency],
+            "y": [round(each.latency.value(percentile) or 0.0, 2) for each in measured if each.latency],
             "yaxis": _PANELS[percentile],
             "legendgroup": f"{side.letter} {direction}",
             "showlegend": percentile == SHOWN_PERCENTILES[0],

@@ -21,7 +21,7 @@ from types import FrameType
 
 import click
 
-from ..latency import GROUPS, SHOWN_PERCENTILES, Latency
+from ..latency import GROUPS, SHOWN_PERCENTILES, Latency, shown
 from ..results.summary import Summary
 from ..results.summary_file import read_summary
 from .populate import Population, populate
@@ -186,7 +186,7 @@ def reading(summary: Summary) -> list[str]:
 
 
 def _ms(latency: Latency | None, percentile: str) -> str:
-    return f"{latency.value(percentile):.1f} ms" if latency else "-"
+    return shown(latency, percentile, unit=" ms")
 
 
 if __name__ == "__main__":

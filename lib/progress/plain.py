@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..latency import shown
 from ..load.plan import Plan
 from ..load.tally import Sample
 from ..results.line_file import LineFile
@@ -34,7 +35,7 @@ class PlainLines:
 
 def plain_line(sample: Sample, plan: Plan, attempts: int, errors: Sequence[tuple[str, int]]) -> str:
     """Returns the line of a tally interval. `attempts` and `errors` count the run so far."""
-    p95 = f"{sample.latency.p95:.1f} ms" if sample.latency else "-"
+    p95 = shown(sample.latency, "p95", unit=" ms")
     counts = ", ".join(f"{count} {error_class}" for error_class, count in errors) or "none"
     return (
         f"{to_do(plan, sample.at, attempts)}, workers {sample.workers}/{plan.workers_at(sample.at)}, "

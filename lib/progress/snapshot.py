@@ -81,7 +81,7 @@ class Watch:
         self._draw_bars(now.at, now.pulled)
         self._doings.look(now.at)
         latency = self._recent_latency(now.at)
-        slow = max(SLOW_SECONDS, latency.p95 / 1000) if latency else SLOW_SECONDS
+        slow = max(SLOW_SECONDS, (latency.p95 or 0.0) / 1000) if latency else SLOW_SECONDS
         tally, driver = self.run.tally, self.run.driver
         running, planned = (driver.running, driver.planned) if driver else (0, 0)
         shown, rest = self._doings.rows(tally.workers, now.at, rows, slow)

@@ -70,8 +70,14 @@ def _latency(snapshot: Snapshot) -> list[str]:
     if snapshot.latency is None:
         return []
     values = ((name, snapshot.latency.value(name)) for name in SHOWN_PERCENTILES)
-    shown = (f"{name} {value:.1f}" if value < 1000 else f"{name} {value:.0f}" for name, value in values)
+    shown = (f"{name} {_milliseconds(value)}" for name, value in values)
     return [f"  {' '.join(shown)} ms"]
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -135,7 +135,8 @@ def _tiles(summary: Summary) -> str:
     latency, rate = summary.latency_ms, summary.error_rate
 
     def ms(name: str) -> str:
-        return f"{latency.value(name):,.1f} ms" if latency else "–"
+        value = latency.value(name) if latency else None
+        return "–" if value is None else f"{value:,.1f} ms"
 
     shown = (
         (f"{summary.rate:,.2f}", "pulls/s on average"),
