@@ -9,7 +9,7 @@ from pathlib import Path
 from .clock import Clock
 from .errors import ExitStatus, UsageError
 from .latency import shown
-from .load.tally import Tally
+from .load.tally import CLIENT, MACHINE, Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .results.annotations import annotate, is_wanted
@@ -80,7 +80,11 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     for each in state.tally.steps:
         latency = each.latency
         offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
-        times = f", p50 {shown(latency, 'p50', unit=' ms')}, p95 {shown(latency, 'p95', unit=' ms')}" if latency else ""
+        times = (
+            f", p50 {shown(latency, 'p50', unit=' ms')}, p95 {shown(latency, 'p95', unit=' ms')}"
+            if latency
+            else ""
+        )
         failed = f", {each.failed} failed" if each.failed else ""
         log(
             f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
@@ -106,17 +110,27 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
 def _cautions(state: Run) -> Iterator[str]:
     """Yields a warning for each reason why the result may not show what the server can do."""
     tally = state.tally
-    if tally.limited_by is not None:
-        limited = sum(1 for sample in tally.samples if sample.limited_by)
+    limits = [sample.limited_by for sample in tally.samples]
+    if tally.limited_by == CLIENT:
         yield (
-            f"driver and clients used nearly all of this machine's CPU in {limited} of {len(tally.samples)} "
+            f"driver and clients used nearly all of this machine's CPU in {limits.count(CLIENT)} of {len(limits)} "
             "intervals, so the server may not be the limit; pull more images per launch (--batch) "
             "or use more machines (--start-at)"
         )
-    if tally.late or state.unstarted:
+    if tally.limited_by == MACHINE:
         yield (
-            f"{tally.late} scheduled pulls started late and {state.unstarted} did not start; give more workers, "
-            "or a lower --rate if the server or this machine cannot sustain this one"
+            f"other programs used nearly all of this machine's CPU in {limits.count(MACHINE)} of {len(limits)} "
+            "intervals, so latencies include their load; run the driver on a machine of its own"
+        )
+    if tally.late_no_worker or state.unstarted:
+        yield (
+            f"{tally.late_no_worker} scheduled pulls started late because all workers were busy, and "
+            f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot sustain this one"
+        )
+    if tally.late_machine:
+        yield (
+            f"this machine was too slow to start {tally.late_machine} scheduled pulls in time; give a lower --rate, "
+            "or use more machines (--start-at)"
         )
 
 

@@ -175,7 +175,7 @@ def reading(summary: Summary) -> list[str]:
     """Returns three lines on a summary: the totals, cold against warm pulls, and the rate by workers."""
     all_pulls, first, repeat = (summary.latency(group) for group in GROUPS)
     steps = [f"{each.workers}: {each.rate:.1f}" for each in summary.steps if each.direction == "up"]
-    limit = ". The CPU of this machine was the limit." if summary.limited_by == "client" else "."
+    limit = ". The CPU of this machine was the limit." if summary.limited_by else "."
     return [
         f"{summary.pulled} pulls in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the pulls"
         f" took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",

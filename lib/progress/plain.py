@@ -40,7 +40,7 @@ def plain_line(sample: Sample, plan: Plan, attempts: int, errors: Sequence[tuple
     return (
         f"{to_do(plan, sample.at, attempts)}, workers {sample.workers}/{plan.workers_at(sample.at)}, "
         f"{sample.rate:.2f} pulls/s, p95 {p95}, errors: {counts}"
-        + (", limited by this machine's CPU" if sample.limited_by else "")
+        + (f", limited by the {sample.limited_by}" if sample.limited_by else "")
     )
 
 

@@ -139,6 +139,6 @@ def _reading(fitted: Fit | None, points: Sequence[Point], summary: Summary) -> s
         words.append(
             "The fit is poor, so knee and peak are uncertain. Make the steps longer (--iteration-seconds)."
         )
-    if summary.limited_by == "client":
-        words.append("Driver and clients used nearly all CPU of this machine, so they may be the limit.")
+    if summary.limited_by:
+        words.append("The CPU of this machine was used up, so the server may not be the limit.")
     return " ".join(words)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lib.images import Image, ImageSet
 from lib.load.event import Event
-from lib.load.pace import Closed, Pace, Rate, Schedule
+from lib.load.pace import MACHINE, Rate, Schedule
 from lib.load.pull import Pulled
+from lib.load.turns import OwnTurns, SharedTurns, Turns
 from lib.load.worker import Work, Worker
 from lib.outcomes import OK
 from lib.servers.prune import Pruned
@@ -56,11 +57,15 @@ class Recorder:
 class Running:
     """A worker with both images in one batch, running; after its first Event it stops."""
 
-    def __init__(self, puller: Queuing | Crowded, pace: Pace) -> None:
+    def __init__(self, puller: Queuing | Crowded, schedule: Schedule | None = None) -> None:
         self.events: list[Event] = []
         self.pruner = Recorder()
-        work = Work(puller=puller, pruner=self.pruner, pace=pace, batch=2)
-        self.worker = Worker(0, ImageSet("p", IMAGES), work, self, scratch=Path(), random=None)
+        images = ImageSet("p", IMAGES)
+        turns: Turns = OwnTurns(0, images, batch=2, random=None, passes=None)
+        if schedule is not None:
+            turns = SharedTurns(schedule, [images], batch=2, randoms=[None])
+        work = Work(puller=puller, pruner=self.pruner)
+        self.worker = Worker(0, images, work, self, scratch=Path(), turns=turns)
         self.worker.start()
 
     def emit(self, event: Event) -> None:
@@ -78,9 +83,9 @@ def begun_schedule() -> Schedule:
 
 
 def test_a_launch_takes_as_long_as_the_client_runs() -> None:
-    running = Running(Queuing(), Closed())
+    running = Running(Queuing())
     running.worker.join()
-    assert [(event.seconds, event.late) for event in running.events] == [(0.1, False)] * 2
+    assert [(event.seconds, event.late) for event in running.events] == [(0.1, None)] * 2
     assert running.worker.passes == 1
     assert running.pruner.images == list(IMAGES)
 
@@ -90,7 +95,7 @@ def test_by_a_schedule_the_wait_for_a_turn_to_start_counts_too() -> None:
     running = Running(Queuing(), schedule)
     running.worker.join()
     assert len(running.events) == schedule.taken == 2
-    assert all(event.seconds >= 0.1 + WAIT and event.late for event in running.events)
+    assert all(event.seconds >= 0.1 + WAIT and event.late == MACHINE for event in running.events)
 
 
 def test_a_launch_that_a_stop_keeps_from_starting_is_no_attempt_and_goes_back_to_the_schedule() -> None:

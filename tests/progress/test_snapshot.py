@@ -28,7 +28,7 @@ from lib.results.run_state import Run
 
 IMAGE = Image("ok/app", "1")
 START = 1000.0
-LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)
+LATENCY = Latency(count=200, min=1.0, mean=2.0, p50=3.04, p90=4.0, p95=50.06, p99=1234.5, max=9999.0)
 
 
 @dataclass

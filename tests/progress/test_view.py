@@ -30,7 +30,7 @@ from lib.progress.worker_rows import WorkerRow
 from lib.results.run_state import Run
 from tests.support.terminal import resize
 
-LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)
+LATENCY = Latency(count=200, min=1.0, mean=2.0, p50=3.04, p90=4.0, p95=50.06, p99=1234.5, max=9999.0)
 
 
 def row(index: int, what: str = PULLING, name: str = "team/app-0001:v1", pattern: str = "-0001") -> WorkerRow:

@@ -39,7 +39,7 @@ def warnings() -> Warnings:
 
 
 def test_metrics_lines() -> None:
-    latency = Latency(1, 2, 3.04, 4, 5.06, 6, 7)
+    latency = Latency(count=200, min=1, mean=2, p50=3.04, p90=4, p95=5.06, p99=6, max=7)
     assert metrics_line(Sample(15, 15, 3, 10, 2, latency), "T") == "T\t0.666667\t3\t2\t3.0\t5.1\t6.0"
     assert metrics_line(Sample(15, 15, 3, 0, 2, None), "T") == "T\t0.000000\t3\t2\t-\t-\t-"
 
@@ -230,7 +230,9 @@ def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
     assert sum(line.startswith("{") for line in lines) == summary["pulled"] == 20
 
 
-@pytest.mark.parametrize("latency", [Latency(1, 2, 3.04, 4, 5.06, 6, 7), None])
+@pytest.mark.parametrize(
+    "latency", [Latency(count=200, min=1, mean=2, p50=3.04, p90=4, p95=5.06, p99=6, max=7), None]
+)
 def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
     words = ["--pullthrough-url=a", "--registry-url=b", "--patterns=x", "--metrics-format=jsonl"]
     words += [f"--metrics-file={tmp_path}/metrics", f"--log-file={os.devnull}"]
