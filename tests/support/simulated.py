@@ -84,7 +84,7 @@ class _Queue:
 class SimulatedWorker(Worker):
     """Passes over its images; each pull takes `seconds` and comes to `outcome`, unless it is killed before."""
 
-    passes = 0  # type: ignore[assignment]
+    passes = 0
 
     def __init__(self, index: int, simulation: Simulation, seconds: float, outcome: str) -> None:
         self.index = index
