@@ -15,7 +15,7 @@ from .precision import peak, precision
 from .quantity import judge
 from .run_state import Run
 from .sample import MachineUse, Sample
-from .summary import ClientInfo, Drain, ImageSetCounts, Step, Summary, WorkerCounts
+from .summary import LEAST_DIFFERENT, ClientInfo, Drain, ImageSetCounts, Knee, Step, Summary, WorkerCounts
 from .times import as_written
 
 
@@ -66,8 +66,22 @@ def summarize(run: Run, clock: Clock) -> Summary:
         limited_by=counts.limited_by,
         thresholds=(),
     )
+    summary = msgspec.structs.replace(summary, knee=_knee(summary))
     judged = tuple(judge(threshold, summary) for threshold in run.settings.thresholds)
     return msgspec.structs.replace(summary, thresholds=judged)
+
+
+def _knee(summary: Summary) -> Knee | None:
+    """Returns the knee of the fitted law. A run with few steps has none, and need not load numpy to find out."""
+    if len({step.workers for step in summary.steps}) < LEAST_DIFFERENT:
+        return None
+    from .scalability import law
+
+    fitted = law(summary)
+    if fitted is None or fitted.knee is None:
+        return None
+    workers, low, high = (round(each, 3) for each in fitted.knee)
+    return Knee(workers=workers, low=low, high=high)
 
 
 def sample_of(sample: tally.Sample, ended: datetime) -> Sample:

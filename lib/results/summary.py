@@ -16,6 +16,8 @@ from .sample import Sample
 from .times import Moment
 
 SCHEMA: Final = 1
+# A knee needs steps with so many different numbers of workers: with fewer, three parameters follow any rates.
+LEAST_DIFFERENT: Final = 6
 
 
 class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
