@@ -125,7 +125,8 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.late_no_worker or state.unstarted:
         yield (
             f"{tally.late_no_worker} scheduled pulls started late because all workers were busy, and "
-            f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot sustain this one"
+            f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
+            "sustain this one"
         )
     if tally.late_machine:
         yield (

@@ -80,9 +80,8 @@ class Fit:
 
     def rate(self, workers: float) -> float:
         """Returns the fitted rate for this number of workers, in pulls per second."""
-        return (
-            self.perfect(workers) * _curve(workers, self.sigma.value, self.kappa.value) / max(workers, 1e-12)
-        )
+        hindered = 1 + self.sigma.value * (workers - 1) + self.kappa.value * workers * (workers - 1)
+        return self.perfect(workers) / hindered
 
     def perfect(self, workers: float) -> float:
         """Returns the rate of this number of workers if none hindered another, in pulls per second."""
@@ -90,7 +89,7 @@ class Fit:
             return self.lam * workers
         places, demands = zip(*self.demands, strict=True)
         share = float(np.interp(workers, (0.0, *places), (0.0, *demands)))
-        return self.lam * share * self.most / demands[-1]
+        return float(self.lam * share * self.most / demands[-1])
 
 
 def fit(points: Sequence[Point], seed: int = 1) -> Fit | None:
@@ -144,13 +143,6 @@ def _grouped(points: Sequence[Point]) -> tuple[Floats, Floats, Floats, Floats]:
         )
     table = np.array(rows, dtype=np.float64)
     return table[:, 0], table[:, 1], table[:, 2], np.maximum(table[:, 3], 1e-12)
-
-
-def _curve(workers: float | Floats, sigma: float, kappa: float) -> Floats:
-    """Returns the throughput of this number of workers, in that of one worker alone."""
-    n = np.asarray(workers, dtype=np.float64)
-    curve: Floats = n / (1 + sigma * (n - 1) + kappa * n * (n - 1))
-    return curve
 
 
 def _search(workers: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
