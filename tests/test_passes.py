@@ -48,7 +48,7 @@ def test_each_image_is_pulled_as_often_as_was_asked(client: Path, tmp_path: Path
     assert summary["settings"]["passes"] == 3
     assert summary["settings"]["iteration_seconds"] == (0.5 if apart else None)
     assert [event["pass"] for event in ended.events if event["image"] == IMAGES[0]] == [1, 2, 3]
-    assert "fixed work: 3 passes of each of 4 workers, 36 pulls in all" in ended.log
+    assert "fixed work: 4 workers, 3 passes each, 36 pulls in all" in ended.log
     assert "all workers have finished their passes" in ended.log
 
 

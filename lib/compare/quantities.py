@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ..counted import counted
 from ..latency import GROUPS, PERCENTILES
 from .bootstrap import CONFIDENCE, LEAST_BINS, draws, spread, statistics
 from .pairing import Bins, Floats, Latencies, cut, fill, same_ramp
@@ -103,7 +104,7 @@ class Pair:
             )
         if self._bins < LEAST_BINS:
             yield (
-                f"only {self._bins} interval{'s' * (self._bins != 1)} can be paired, too few to tell a difference "
+                f"only {counted(self._bins, 'interval')} can be paired, too few to tell a difference "
                 "from noise: use a smaller --tally-seconds, or give --events"
             )
         if self._in_a.first is None or self._in_b.first is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..counted import counted
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, RED, Chart, Trace, whole_numbers
 from ..results.summary import Step, Summary
 from .usl import LEAST_DIFFERENT, Fit, Point, fit
@@ -113,7 +114,7 @@ def _reading(fitted: Fit | None, points: Sequence[Point], summary: Summary) -> s
     if fitted is None:
         different = len({point.workers for point in points})
         return (
-            f"There are too few points for a fit: {different} different number{'s' if different != 1 else ''} of "
+            f"There are too few points for a fit: {counted(different, 'different number')} of "
             f"workers. The Universal Scalability Law needs {LEAST_DIFFERENT}. Use more workers."
         )
     words = [
