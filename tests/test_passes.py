@@ -156,7 +156,7 @@ def test_two_runs_of_fixed_work_are_compared_as_like_with_like(
     files = [f"{tmp_path}/{name}/summary.json" for name in ("a", "b")]
     assert main(["compare", *files, "--format=json", f"--report-file={tmp_path}/comparison.html"]) == 0
     (told,) = json.loads(capfd.readouterr().out)["comparisons"]
-    assert not any("ramps differ" in note for note in told["notes"])
+    assert not any("loads differ" in note for note in told["notes"])
     assert [told["quantities"]["rate"][side] for side in ("a", "b")] == rates
     assert told["verdict"] is not None
     assert "Rate by workers" in (tmp_path / "comparison.html").read_text()

@@ -99,7 +99,7 @@ class Pair:
         if not self._whole:
             seconds = float(self._in_a.seconds.sum())
             yield (
-                f"the ramps differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
+                f"the loads differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
                 "number of workers in the same direction, or with the same schedule"
             )
         if self._bins < LEAST_BINS:

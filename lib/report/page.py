@@ -124,7 +124,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
 def _first(summary: Summary) -> str:
     """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
     if summary.settings.get("prune_first"):
-        return "First pulls were cold, because the images were pruned before the ramp."
+        return "First pulls were cold, because the images were pruned before the load."
     if summary.settings.get("prune"):
         return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
     return (

@@ -41,7 +41,7 @@ def scalability(summary: Summary) -> Chart:
         )
     points = points_of(summary)
     if not any(point.rate > 0 for point in points):
-        return Chart(name, title, "No step of the ramp has a successful pull.")
+        return Chart(name, title, "No step has a successful pull.")
     fitted = fit(points)
     data = list(_measured(_steps_of(summary)))
     highest = HEADROOM * max(point.rate for point in points)
