@@ -153,9 +153,9 @@ def calibrate(
     layer_size: int,
     as_json: bool,
 ) -> int:
-    """Find the most pulls per second that this machine can drive.
+    """Find the highest pull rate that this machine can drive.
 
-    Runs the load test once for each batch size, against a registry on this machine that answers from memory. If a
+    For each batch size, calibrate runs one load test against a registry on this machine that answers from memory. If a
     load test of your server reaches nearly the same rate, this machine may be the limit.
     """
     if layers * layer_size * _IMAGES > _MOST_BYTES:

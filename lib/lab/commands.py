@@ -184,9 +184,9 @@ def _with_login(endpoint: Endpoint) -> URL:
     "--fault",
     multiple=True,
     metavar="NAME[:RATE]",
-    help="Embedded cache: break answers. NAME is a status from 400 to 599, reset, hang, truncate or corrupt, for "
-    "manifests or blobs only with manifest- or blob- before it. RATE is the share of answers to break (0.1 or 10%) or "
-    "their number (2x: the first two). Repeatable.",
+    help="Embedded cache: break answers. NAME is a status from 400 to 599, reset, hang, truncate or corrupt. With "
+    "manifest- or blob- before NAME, only manifests or only blobs break. RATE is the share of answers to break (0.1 or "
+    "10%), or their number (2x: the first two). Repeatable.",
 )
 @click.option(
     "--allow-delete", is_flag=True, help="Embedded cache: allow OCI deletes, so that clients can prune."

@@ -260,7 +260,7 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(METRICS_FORMATS),
         default=TSV,
         show_default=True,
-        help="Metrics lines as tab-separated columns or as JSON objects.",
+        help="Write metrics lines as tab-separated columns (tsv) or as JSON objects (jsonl).",
     ),
     Section(
         ["--metrics-listen"],
