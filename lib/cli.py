@@ -24,9 +24,9 @@ _COMPLETE = "_OCIDRIVER_COMPLETE"
 
 ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use.
 
-The driver lists the images of the upstream and deals them to workers. It starts one worker after the other, and stops
-them again in reverse order. Each worker pulls its images through the server under test. The driver tallies pull rate
-and latency over time."""
+The driver lists the images of the upstream and distributes them among its workers. It starts one worker after the
+other, and stops them in reverse order. Each worker pulls its images through the server under test. The driver tallies
+pull rate and latency over time."""
 
 
 def load_test(**options: Any) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .clock import Clock
+from .counted import counted
 from .errors import ExitStatus, UsageError
 from .load.tally import Tally
 from .options.settings import Settings
@@ -89,7 +90,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     tally, settings = state.tally, state.settings
     ended, pulled = ("dry run ends", "simulated pulls") if settings.dry_run else ("test ends", "pulled")
     pruned = (
-        f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
+        f"; {tally.pruned} pruned, {counted(tally.prune_failed, 'prune')} failed"
         if settings.prune or settings.prune_first
         else ""
     )
@@ -108,14 +109,14 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.limited_by is not None:
         limited = sum(1 for sample in tally.samples if sample.limited_by)
         yield (
-            f"driver and clients used nearly all of this machine's CPU in {limited} of {len(tally.samples)} "
-            "intervals, so the server may not be the limit; pull more images per launch (--batch) "
-            "or use more machines (--start-at)"
+            f"driver and clients used nearly all of this machine's CPU in {limited} of "
+            f"{counted(len(tally.samples), 'interval')}, so the server may not be the limit; "
+            "pull more images per launch (--batch) or use more machines (--start-at)"
         )
     if tally.late or state.unstarted:
         yield (
-            f"{tally.late} scheduled pulls started late and {state.unstarted} did not start; give more workers, "
-            "or a lower --rate if the server or this machine cannot sustain this one"
+            f"{counted(tally.late, 'scheduled pull')} started late and {state.unstarted} did not start; "
+            "give more workers, or a lower --rate if the server or this machine cannot sustain this one"
         )
 
 
@@ -125,7 +126,10 @@ def _nothing_pulled(tally: Tally) -> str:
             "nothing was pulled: the load ended before the first pull did; give a longer --iteration-seconds"
         )
     (error_class, count), *_ = tally.errors.most_common(1)
-    return f"nothing was pulled: {tally.failed} pulls failed, {count} of them with {error_class}; see the log for each"
+    return (
+        f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "
+        "see the log for each"
+    )
 
 
 def _status(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import re2
 
+from .counted import counted
 from .errors import RunError, UsageError
 
 _LITERAL = re.compile(r"[^\\.+*?()|\[\]{}^$]+")
@@ -96,7 +97,8 @@ def _nothing_selected(empty: list[str], subjects: list[str]) -> str:
     what = f"the pattern {empty[0]} selects" if len(empty) == 1 else f"the patterns {', '.join(empty)} select"
     hint = "; a comma separates patterns" if any(set(each) & set("{}") for each in empty) else ""
     return (
-        f"{what} none of {len(subjects)} images; patterns are searched in names such as '{subjects[0]}'{hint}"
+        f"{what} none of {counted(len(subjects), 'image')}; "
+        f"patterns are searched in names such as '{subjects[0]}'{hint}"
     )
 
 
@@ -107,7 +109,8 @@ def deal(images: Sequence[Image], workers: int) -> list[ImageSet]:
     """
     if workers > len(images):
         raise RunError(
-            f"--workers {workers} is more than the {len(images)} images there are; give at most {len(images)}"
+            f"--workers {workers} is more than the {counted(len(images), 'image')} in the selection; "
+            f"give at most {len(images)}"
         )
     return [ImageSet(f"{k + 1}/{workers}", tuple(images[k::workers])) for k in range(workers)]
 

@@ -13,6 +13,7 @@ from signal import Signals
 from time import monotonic
 
 from .clock import Clock
+from .counted import counted
 from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
 from .finish import finish, log_result
@@ -138,7 +139,7 @@ def _prune_first(
                 raise RunError(f"--prune-first: cannot prune {event.image.name}: {event.failure.message}")
         if stop.count:
             raise Stopped
-    outputs.log(f"pruned {len(done)} images before the ramp")
+    outputs.log(f"pruned {counted(len(done), 'image')} before the load")
 
 
 def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:

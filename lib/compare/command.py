@@ -27,13 +27,13 @@ FILE = click.Path(path_type=Path)
     multiple=True,
     type=FILE,
     metavar="FILE",
-    help="Compare single pulls: give the events file of each run, in the order of the summaries.",
+    help="Use the latency of each pull: give the events file of each run, in the order of the summaries. Repeatable.",
 )
 @click.option(
     "--threshold",
     multiple=True,
     metavar="EXPR",
-    help="Exit with status 3 if a change violates EXPR and is not noise. Examples: rate>-5%, p95<+10%, "
+    help="Exit with status 3 if a change violates EXPR and its verdict is not noise. Examples: rate>-5%, p95<+10%, "
     "first.p99<+20%, error_rate<+1% (percentage points). Repeatable.",
 )
 @click.option(
@@ -42,7 +42,7 @@ FILE = click.Path(path_type=Path)
     default=2.0,
     show_default=True,
     metavar="PERCENT",
-    help="Call smaller differences of rate and latency noise, however certain they are.",
+    help="A change of rate or latency is faster or slower only if its whole interval is beyond this limit.",
 )
 @click.option(
     "--format",
@@ -64,7 +64,7 @@ FILE = click.Path(path_type=Path)
     default=1,
     show_default=True,
     metavar="N",
-    help="Seed of the bootstrap.",
+    help="Seed of the random resampling that the intervals come from.",
 )
 def compare(
     files: Sequence[Path],
@@ -77,14 +77,14 @@ def compare(
 ) -> int:
     """Compare the summary files of two or more runs: which is faster, and is the difference more than noise?
 
-    The first run is compared with each other run: rate, latencies and errors. Each change has a 95 % confidence
-    interval. The verdict is faster or slower if the whole interval is above +margin or below -margin, else noise.
-    Without an interval, for example because there are too few data, the verdict is a dash. For errors, slower means
-    more errors, and faster means fewer. The command warns about settings that differ.
+    Each further run is compared with the first: rate, latencies and errors. Each change has a 95 % confidence
+    interval. The verdict is faster or slower if the whole interval is beyond --margin, else noise. If there are too few
+    data for an interval, the verdict is a dash. For errors, slower means more errors, and faster means fewer. The
+    command warns about settings that differ.
 
     \b
-    Exit status: 0 compared; 1 a run pulled nothing, or the page cannot be written; 2 wrong usage;
-    3 a threshold was missed.
+    Exit status: 0 the runs were compared; 1 a run pulled nothing, or the page could not be written;
+    2 wrong usage; 3 a threshold was missed.
     """
     _check_usage(files, events, report_file)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..counted import counted
 from ..errors import UsageError
 from ..latency import Latency
 from ..load.event import PULL
@@ -89,7 +90,7 @@ def read_run(path: Path, events: Path | None = None) -> Recorded:
     pulls = None if events is None else tuple(_pulls(events, summary))
     if pulls is not None and sum(pull.error is None for pull in pulls) != summary.pulled:
         raise UsageError(
-            f"{events} does not have the {summary.pulled} pulls of {path}; give the events file of that run"
+            f"{events} does not have the {counted(summary.pulled, 'pull')} of {path}; give the events file of that run"
         )
     return Recorded(
         file=str(path),

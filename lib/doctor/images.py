@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ..counted import counted
 from ..errors import RunError
 from ..images import overlaps
 from ..listing.selection import Listing, select
@@ -37,7 +38,7 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
     shared = sum(overlaps(exam.preparation.selection().image_sets).values())
     if shared:
         advice = "change the patterns so that each image matches only one; else later pulls of it come from the cache"
-        yield Check("pattern", WARNING, f"{shared} images are selected by more than one pattern", advice)
+        yield Check("pattern", WARNING, f"more than one pattern selects {counted(shared, 'image')}", advice)
     exam.cautions.clear()  # the checks above say the same
     return True
 
@@ -48,7 +49,7 @@ def _patterns(exam: Examination, images: Listing) -> Iterator[Check]:
     for pattern in settings.patterns:
         try:
             one = select(replace(settings, patterns=(pattern,)), images, connections)
-            yield Check("pattern", OK, f"'{pattern}' selects {len(one.images)} images")
+            yield Check("pattern", OK, f"'{pattern}' selects {counted(len(one.images), 'image')}")
             good.append(pattern)
         except RunError as error:
             yield Check("pattern", FAILURE, str(error), "correct the pattern or leave it out")

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 from dateutil import parser
 
+from ..counted import counted
 from ..http.address import Endpoint
 from ..http.registry import Answer
 from .check import FAILURE, OK, WARNING, Check
@@ -59,7 +60,9 @@ def descriptors(workers: int) -> Check:
         return Check(
             "descriptors",
             FAILURE,
-            f"{hard} open files are allowed, {workers} workers need {needed}",
+            f"the limit on open files is {hard}, but {counted(workers, 'worker')} may need {needed}",
             f"run ulimit -n {needed} first",
         )
-    return Check("descriptors", OK, f"enough open files for {workers} workers")
+    return Check(
+        "descriptors", OK, f"the limit on open files is high enough for {counted(workers, 'worker')}"
+    )

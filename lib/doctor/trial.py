@@ -83,7 +83,7 @@ def _prune(exam: Examination, image: Image) -> Iterator[Check]:
         exam.cautions.clear()
         yield Check("prune", OK, f"possible, by {_pruner(pruning).how} (add --prune to try it)")
         return
-    advice = "or leave --prune out; then all passes after the first pull from the cache"
+    advice = "without pruning, all passes after the first pull from the cache"
     if not (yield from exam.carry_out("prune", exam.preparation.pruner, advice)):
         exam.changes.update(dict.fromkeys(("--prune", "--prune-first")))
         return

@@ -18,6 +18,7 @@ import click
 from yarl import URL
 
 from ..cli import carry_out
+from ..counted import counted
 from ..errors import RunError
 from ..http.address import Endpoint, parse_endpoint
 from ..http.credentials import Credentials, CredentialsError
@@ -113,7 +114,7 @@ def populate(registry_url: str, **options: Any) -> None:
     started = time.monotonic()
     names = _push(str(_with_login(endpoint)), population, tls)
     click.echo(
-        f"{len(names)} images are in {endpoint.name} after {time.monotonic() - started:.1f} s. Run next:\n"
+        f"{endpoint.name} has {counted(len(names), 'image')} after {time.monotonic() - started:.1f} s. Run next:\n"
     )
     patterns = group_patterns(population)
     click.echo(
@@ -183,9 +184,9 @@ def _with_login(endpoint: Endpoint) -> URL:
     "--fault",
     multiple=True,
     metavar="NAME[:RATE]",
-    help="Embedded cache: answer with a fault: 500, 503, 429, reset, hang, truncate, corrupt … For manifests or blobs "
-    "only: manifest-500, blob-500. RATE is a share (0.1 or 10%) or a count (2x: the first two "
-    "answers). Repeatable.",
+    help="Embedded cache: break answers. NAME is a status from 400 to 599, reset, hang, truncate or corrupt. With "
+    "manifest- or blob- before NAME, only manifests or only blobs break. RATE is the share of answers to break (0.1 or "
+    "10%), or their number (2x: the first two). Repeatable.",
 )
 @click.option(
     "--allow-delete", is_flag=True, help="Embedded cache: allow OCI deletes, so that clients can prune."
@@ -200,10 +201,10 @@ def lab(
     driver_options: tuple[str, ...],
     **options: Any,
 ) -> int:
-    """Start an upstream with images and a pull-through cache on this machine, to try things out. Loopback only.
+    """Start an upstream with images and a pull-through cache of it on this machine. Both listen on loopback only.
 
-    The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` instead runs one load test in it and
-    then ends.
+    The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` runs one load test in the lab instead, and then
+    ends.
     """
     population = _population(options)
     cache_options = _cache_options(kind, options)
@@ -260,7 +261,7 @@ def _tell(scene: Scene, kind: str, population: Population) -> None:
         else "docker-registry as a proxy"
     )
     count = population.groups * population.images * population.tags
-    click.echo(f"Upstream  {scene.upstream}, {count} images")
+    click.echo(f"Upstream  {scene.upstream}, {counted(count, 'image')}")
     click.echo(f"Cache     {scene.pullthrough}, {where}")
     if kind == EMBEDDED:
         click.echo(f"          its counters: http://{scene.pullthrough}/metrics")

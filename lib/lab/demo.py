@@ -21,6 +21,7 @@ from types import FrameType
 
 import click
 
+from ..counted import counted
 from ..latency import GROUPS, SHOWN_PERCENTILES, Latency
 from ..results.summary import Summary
 from ..results.summary_file import read_summary
@@ -177,8 +178,8 @@ def reading(summary: Summary) -> list[str]:
     steps = [f"{each.workers}: {each.rate:.1f}" for each in summary.steps if each.direction == "up"]
     limit = ". The CPU of this machine was the limit." if summary.limited_by == "client" else "."
     return [
-        f"{summary.pulled} pulls in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the pulls"
-        f" took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",
+        f"{counted(summary.pulled, 'pull')} in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the"
+        f" pulls took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",
         f"First pulls of an image, which the cache had to fetch, took {_ms(first, 'p50')} (median);"
         f" all others {_ms(repeat, 'p50')}.",
         f"Pulls per second by workers: {', '.join(steps)}{limit}",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..counted import counted
 from ..errors import RunError, UsageError
 from ..http.connections import Connections
 from ..http.registry import RegistryError
@@ -74,7 +75,8 @@ def select(settings: Settings, repositories: Listing, connections: Connections) 
     listed = sum(len(tags) for _, tags in repositories)
     images = list(choose_tags(repositories, accept, settings.all_tags))
     connections.log(
-        f"images: {listed} listed in {len(repositories)} repositories, {len(images)} chosen for the test"
+        f"images: {listed} listed in {counted(len(repositories), 'repository', 'repositories')}, "
+        f"{len(images)} chosen for the test"
     )
     if not images:
         raise RunError(_nothing_left(settings, listed))
@@ -86,7 +88,10 @@ def select(settings: Settings, repositories: Listing, connections: Connections) 
 def _nothing_left(settings: Settings, listed: int) -> str:
     source = settings.image_list or settings.registry.url
     if listed:
-        return f"--filter '{settings.filter}' leaves none of the {listed} images of {source}; give another --filter"
+        return (
+            f"--filter '{settings.filter}' leaves none of the {counted(listed, 'image')} of {source}; "
+            "give another --filter"
+        )
     return f"{source} lists no images; push some, or name what to pull with --image-list"
 
 
@@ -103,4 +108,6 @@ def _warn_of_overlaps(image_sets: Sequence[ImageSet], connections: Connections) 
             f"the patterns '{one}' and '{other}' share images ({count}); the second pull of each comes from the cache"
         )
     if len(shared) > _PAIRS_SHOWN:
-        connections.caution(f"{len(shared) - _PAIRS_SHOWN} more pairs of patterns share images")
+        connections.caution(
+            f"images are also shared by {counted(len(shared) - _PAIRS_SHOWN, 'further pair')} of patterns"
+        )

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ..clean import shown
+from ..counted import counted
 from ..http.paging import Log, PagedList, Pages, Sizes
 from ..http.registry import MIB, Registry, RegistryError
 from ..names import valid_repository, valid_tag
@@ -117,7 +118,9 @@ class _Listing:
             self.done += 1
             if monotonic() >= self.logged_at + _PROGRESS_SECONDS:
                 self.logged_at = monotonic()
-                self.log(f"listed the tags of {self.done} of {self.total} repositories")
+                self.log(
+                    f"listed the tags of {self.done} of {counted(self.total, 'repository', 'repositories')}"
+                )
 
     async def _list(self, name: str) -> None:
         try:
@@ -159,7 +162,8 @@ class _Listing:
         status = error.status
         if status is None and error.error_class is not ErrorClass.BAD_CONTENT:
             raise RegistryError(
-                f"{error} (after {self.done} of {self.total} repositories)", error_class=error.error_class
+                f"{error} (after {self.done} of {counted(self.total, 'repository', 'repositories')})",
+                error_class=error.error_class,
             ) from error
         if status != 404:
             self.refused += 1
@@ -172,7 +176,7 @@ class _Listing:
         self.skipped.end()
         self.odd_links.end()
         if self.without_tags:
-            self.log(f"{self.without_tags} of {self.total} repositories have no tags")
+            self.log(f"repositories without tags: {self.without_tags} of {self.total}")
         if self.last_error is not None and self.refused == self.total:
             raise RegistryError(
                 f"no repository's tags can be listed: {self.last_error}", self.last_error.status

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
+from ..counted import counted
 from ..outcomes import FAILED
 from ..processes.cpu import own_seconds
 from ..processes.signals import Stop
@@ -209,7 +210,9 @@ class Driver:
 
     def _start(self, worker: Worker) -> None:
         chosen, now = worker.image_set, self._now()
-        self._log(f"start worker {worker.index} with pattern {chosen.pattern}, {len(chosen.images)} images")
+        self._log(
+            f"start worker {worker.index} with pattern {chosen.pattern}, {counted(len(chosen.images), 'image')}"
+        )
         try:
             worker.start()
         except RuntimeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..counted import counted
 from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import Chart
 from ..pages.command_line import REBUILT, command_line
@@ -85,7 +86,7 @@ def _about(summary: Summary) -> str:
     ]
     if summary.client is not None:
         words.append(f"client {summary.client}")
-    words.append(f"{summary.images} images, {workers} worker{'s' * (workers != 1)}")
+    words.append(f"{counted(summary.images, 'image')}, {counted(workers, 'worker')}")
     return " · ".join(words)
 
 
@@ -104,8 +105,8 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
         )
     if summary.late or summary.unstarted:
         yield (
-            f"The run fell behind its schedule: {summary.late:,} pulls started late and {summary.unstarted:,} never "
-            "started. Use more workers or a lower --rate."
+            f"The run fell behind its schedule. Pulls that started late: {summary.late:,}. Pulls that never started: "
+            f"{summary.unstarted:,}. Use more workers or a lower --rate."
         )
     if summary.latency_unit == "launch":
         yield (
@@ -115,7 +116,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     if findings.mismatch:
         yield f"{findings.mismatch[0].upper()}{findings.mismatch[1:]}."
     if events is not None and events.unreadable:
-        yield f"{events.unreadable:,} lines of the events file are not events and were skipped."
+        yield f"Lines of the events file that are not events and were skipped: {events.unreadable:,}."
     if remark:
         yield remark
 
@@ -123,7 +124,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
 def _first(summary: Summary) -> str:
     """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
     if summary.settings.get("prune_first"):
-        return "First pulls were cold, because the images were pruned before the ramp."
+        return "First pulls were cold, because the images were pruned before the load."
     if summary.settings.get("prune"):
         return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..counted import counted
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, RED, Chart, Trace, whole_numbers
 from ..results.summary import Step, Summary
 from .usl import LEAST_DIFFERENT, Fit, Point, fit
@@ -40,7 +41,7 @@ def scalability(summary: Summary) -> Chart:
         )
     points = points_of(summary)
     if not any(point.rate > 0 for point in points):
-        return Chart(name, title, "No step of the ramp has a successful pull.")
+        return Chart(name, title, "No step has a successful pull.")
     fitted = fit(points)
     data = list(_measured(_steps_of(summary)))
     highest = HEADROOM * max(point.rate for point in points)
@@ -113,7 +114,7 @@ def _reading(fitted: Fit | None, points: Sequence[Point], summary: Summary) -> s
     if fitted is None:
         different = len({point.workers for point in points})
         return (
-            f"There are too few points for a fit: {different} different number{'s' if different != 1 else ''} of "
+            f"There are too few points for a fit: {counted(different, 'different number')} of "
             f"workers. The Universal Scalability Law needs {LEAST_DIFFERENT}. Use more workers."
         )
     words = [

@@ -16,7 +16,7 @@ from .times import Moment, to_milliseconds
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One tally interval (`--tally-seconds`). The last one may be shorter."""
 
-    time: Annotated[Moment, about("End of the interval, to a millisecond.")]
+    time: Annotated[Moment, about("End of the interval, exact to a millisecond.")]
     seconds: Annotated[Seconds, about("Length of the interval, in seconds.")]
     rate: Annotated[Rate, about("Successful pulls per second.")]
     workers: Annotated[Count, about("Workers that were running at the end of the interval.")] = 0

@@ -32,17 +32,17 @@ class WorkerCounts(msgspec.Struct, frozen=True, kw_only=True):
     """One worker: its images, and the counts of its pulls and prunes."""
 
     pattern: Annotated[str, about("Pattern that selected the worker's images, or `k/N` with `--workers N`.")]
-    images: Annotated[Count, about("Images that the worker was given.")]
-    passes: Annotated[Count, about("Passes over its images that the worker finished.")]
+    images: Annotated[Count, about("Images that the worker has.")]
+    passes: Annotated[Count, about("Passes over its images that the worker has finished.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
     pruned: Annotated[Count, about("Images that the worker pruned.")]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of the ramp. Its pulls are those that ended in it."""
+    """One step of the load: a span of time with a planned number of workers. Its pulls are those that ended in it."""
 
-    workers: Annotated[Count, about("Workers that the step wants running.")]
+    workers: Annotated[Count, about("Workers that should run in the step, by the plan of the load.")]
     direction: Annotated[
         str, about("`up` while the load rises, `hold` while it stays, `down` while it falls.")
     ]
@@ -52,7 +52,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     rate: Annotated[Rate, about("Successful pulls per second.")]
     latency_ms: Annotated[Latency | None, about("Latency of the step's successful pulls; null without one.")]
     offered: Annotated[
-        Rate | None, about("Pulls per second that the schedule (`--rate`) wanted; null without a schedule.")
+        Rate | None,
+        about("Pulls per second that were due by the schedule (`--rate`); null without a schedule."),
     ] = None
 
 
@@ -78,7 +79,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a run, also of one that failed or was interrupted."""
 
     schema: Annotated[Literal[1], about("Version of this format.")] = SCHEMA
-    started: Annotated[Moment, about("Start of the run, to a second.")]
+    started: Annotated[Moment, about("Start of the run, exact to a second.")]
     elapsed_seconds: Annotated[
         Seconds,
         about("Time from the start of the load until its last pull ended, in seconds; 0 without a load."),
@@ -107,7 +108,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         about("Retries that the clients made by themselves; null if the client does not report them."),
     ] = None
     repulled: Annotated[
-        Count, about("Images that were pulled again alone to find out why their batch failed.")
+        Count, about("Images that were pulled again alone to find out which images of their batch failed.")
     ] = 0
     late: Annotated[
         Count, about("Pulls of a schedule (`--rate`) that started more than 50 ms after they were due.")
@@ -130,14 +131,17 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     first_latency_ms: Annotated[
         Latency | None,
         about(
-            "Latency of each image's first pull of the run and of its first after a prune; null without one."
+            "Latency of each image's first pull of the run, and of its first pull after a prune; null without one."
         ),
     ]
     repeat_latency_ms: Annotated[
         Latency | None, about("Latency of all other successful pulls; null without one.")
     ]
     workers: Annotated[tuple[WorkerCounts, ...], about("The workers, in the order of their start.")]
-    steps: Annotated[tuple[Step, ...], about("The steps of the ramp, in order.")]
+    steps: Annotated[
+        tuple[Step, ...],
+        about("The steps of the load, in order: of the ramp, of a schedule or of fixed work."),
+    ]
     samples: Annotated[tuple[Sample, ...], about("The tally intervals, in order.")]
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of all clients, in seconds.")] = 0.0

@@ -70,6 +70,12 @@ class PruneWays:
                 f"{self._wish.option}: {server.name} and {upstream.name} are the same server; "
                 f"pruning would delete the upstream's own images; leave out {self._wish.option}"
             )
+        client = self._deleter.client
+        if self._wish.via == BY_CLIENT and not client.abilities.deletes:
+            raise RunError(
+                f"--prune-via {BY_CLIENT}: {client.name} has no delete command; use --prune-via {AUTO}, with which the "
+                "driver itself sends HTTP DELETE requests"
+            )
         reasons: list[str] = []
         for way in self._wanted():
             pruner = self._admin() if way == BY_OCIREGISTRY else self._by_delete(sample)
@@ -93,10 +99,10 @@ class PruneWays:
             return probe.reason
         name = self._under_test.upstream_name
         if "." not in name:
-            damage = f"a prune makes Ociregistry lose the layers of an upstream without a dot in its name ('{name}')"
-            if self._wish.via == AUTO:
-                return f"{damage}; use its full name or address in Ociregistry's configuration and as --upstream-name"
-            self._connections.caution(damage)
+            return (
+                f"Ociregistry would damage its cache, because the upstream's name has no dot ('{name}'); "
+                "use the upstream's full name or address, in Ociregistry's configuration and as --upstream-name"
+            )
         upstream = self._connections.registry(self._under_test.registry.url, _PRUNE_RETRY)
         platform_images = PlatformImages(network, upstream, self._connections.log)
         return AdminPruner(network, self._server, name, platform_images)
@@ -104,8 +110,6 @@ class PruneWays:
     def _by_delete(self, sample: Image) -> Pruner | str:
         """Returns the pruner, or why it would not work. If the client has no delete command, the driver deletes."""
         client, network = self._deleter.client, self._connections.network
-        if not client.abilities.deletes and self._wish.via == BY_CLIENT:
-            return f"{client.name} has no delete command"
         probe = network.run_until_stop(probe_delete(self._server, self._route, sample))
         if not probe.works:
             return probe.reason

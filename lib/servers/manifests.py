@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from ..counted import counted
 from ..http.network import Network
 from ..http.registry import MIB, Registry, RegistryError
 from ..images import Image
@@ -94,7 +95,7 @@ class PlatformImages:
         if failed:
             image, reason = failed[0]
             self._log(
-                f"cannot read the platforms of {len(failed)} images such as {image.name}, "
+                f"cannot read the platforms of {counted(len(failed), 'image')} such as {image.name}, "
                 f"so the platforms are not pruned: {reason}"
             )
 
@@ -109,7 +110,7 @@ class PlatformImages:
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         digests = _digests(manifest, media_type) if isinstance(manifest, dict) else []
         if len(digests) > _MOST_PLATFORMS:
-            raise RegistryError(f"its index lists {len(digests)} manifests")
+            raise RegistryError(f"its index lists {counted(len(digests), 'manifest')}")
         return tuple(Image(image.repository, digest) for digest in digests)
 
 

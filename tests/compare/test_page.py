@@ -248,7 +248,7 @@ def test_long_runs_are_drawn_with_fewer_points_and_in_minutes(tmp_path: Path) ->
     (trace,) = rate.data
     assert len(trace["x"]) <= 801
     assert trace["x"][-1] == pytest.approx(800 / 60, abs=1e-3)
-    assert rate.layout["xaxis"]["title"]["text"] == "minutes since the ramp began"
+    assert rate.layout["xaxis"]["title"]["text"] == "minutes since the load began"
     seconds = [60 * (end - start) for start, end in pairwise(trace["x"])]
     pulled = sum(r * s for r, s in zip(trace["y"][1:], seconds, strict=True))
     assert pulled == pytest.approx(made.document["pulled"], rel=0.01)

@@ -148,7 +148,7 @@ def test_what_is_left_out() -> None:
     ):
         assert words in text
     assert text.count("not a tag of tags") == 6
-    assert "2 of 7 repositories have no tags" in text
+    assert "repositories without tags: 2 of 7" in text
 
 
 def test_duplicates_are_listed_once() -> None:
@@ -207,7 +207,7 @@ def test_tags_that_are_none_leave_the_others(body: str) -> None:
 @pytest.mark.parametrize("body", ['{"name": "a"}', '{"name": "a", "tags": null}', '{"tags": []}'])
 def test_no_tags(body: str) -> None:
     repositories, _, log = listing(catalog_only(lambda _: web.Response(text=body)))
-    assert (repositories, log) == ([], ["1 of 1 repositories have no tags"])
+    assert (repositories, log) == ([], ["repositories without tags: 1 of 1"])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.support.terminal import Tmux
 
 HEAD = [
     r"((\d+:\d\d left|\d+ of \d+ pulls done)  workers \d+ of \d+ planned, peak \d+|"
-    r"ending  \d+ workers finish their current pull or prune)",
+    r"ending  waiting for the current pull or prune of \d+ workers?)",
     r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 \d+(\.\d)? p99 \d+(\.\d)? ms)?",
     r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
     r"no errors",
