@@ -154,6 +154,10 @@ class Ctr:
         return last, ErrorClass.CLIENT if last.startswith("No help topic for ") else own_class(last)
 
     @staticmethod
+    def unshown(stderr: str) -> None:
+        """ctr shows the status of every answer, or that there is no such image."""
+
+    @staticmethod
     def succeeded(stderr: str) -> bool:
         """Whether an image was pulled. An index without this platform ends with status 0, and so does a fallback."""
         log, _ = _log_and_error(stderr)
@@ -236,6 +240,10 @@ _ANSWER: Final = re.compile(
 _ABSENT: Final = re.compile(_DOING + "could not fetch content descriptor ")
 # A manifest of another type is asked for as if it were a layer, so what it is, is wrong, and not that it is absent.
 _OF_AN_IMAGE: Final = re.compile(r"sha\d+:[0-9a-f]+ \(application/vnd\.")
+_OF_NO_IMAGE: Final = re.compile(
+    r"sha\d+:[0-9a-f]+ \(application/vnd\."
+    r"(?!oci\.image\.(?:manifest|index)\.|docker\.distribution\.manifest\.)[\w.+-]*\bmanifest\b[\w.+-]*\)"
+)
 _SHORT: Final = re.compile(
     "^(?:failed to read expected number of bytes|short read: expected [0-9]+ bytes but got [0-9]+): unexpected EOF$"
 )
@@ -307,6 +315,8 @@ def _class(error: str, *, resumed: bool) -> ErrorClass:
         return _C.BAD_REFERENCE if status == 400 else http_class(status)
     absent = _ABSENT.search(bare)
     if absent:
+        if _OF_NO_IMAGE.match(bare, absent.end()):
+            return _C.UNSUPPORTED
         return _C.NOT_FOUND if _OF_AN_IMAGE.match(bare, absent.end()) else _C.BAD_CONTENT
     if _SHORT.search(bare):
         return _C.RESET if resumed else _C.BAD_DIGEST

@@ -22,6 +22,9 @@
 | | asks, daemon, orphan | a client reads the terminal; leaves a process, detached or not |
 | -BODY | json, two, text, html, commands, hostile, long, big | with a status: what the body holds |
 | | commandsjson, hostilejson, longjson, bigjson | the same as the message of a JSON error |
+| | default, detailed, bare | a code of the specification: with its usual message, a detail too, neither |
+| | foreign, nocode, nothing | a JSON error: with a code of the server's own, without a code; no error in the list |
+| | details, otherjson | JSON that is not an error of the specification |
 | -after | | with a status: the answer has `Retry-After: 1` |
 | -xN | N is a number | only the first N times for each repository |
 | :RATE | 0.1, 10% | this share of the answers |

@@ -43,6 +43,31 @@ CODES: Final = {
     429: "TOOMANYREQUESTS",
 }
 
+FOREIGN: Final = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN_BY_POLICY",
+    404: "TAG_EXPIRED",
+    405: "METHOD_DISABLED",
+    412: "PROJECTPOLICYVIOLATION",
+    413: "TOO_MANY_TAGS_REQUESTED",
+    429: "TOO_MANY_REQUEST",
+    451: "GEO_BLOCKED",
+    503: "MAINTENANCE",
+}
+"""Codes that are not the specification's: of Harbor, of Quay, and of nobody."""
+
+DEFAULTS: Final = {
+    "DIGEST_INVALID": "provided digest did not match uploaded content",
+    "UNAUTHORIZED": "authentication required",
+    "DENIED": "requested access to the resource is denied",
+    "MANIFEST_UNKNOWN": "manifest unknown",
+    "UNSUPPORTED": "The operation is unsupported.",
+    "TOOMANYREQUESTS": "too many requests",
+    "UNKNOWN": "unknown error",
+}
+"""The message that distribution has for each code."""
+
 Answer = Callable[[Exchange], Awaitable[bool]]
 """Whether the connection can be used again."""
 
@@ -80,6 +105,21 @@ def _two_errors(status: int) -> bytes:
     return json.dumps({"errors": [first, second]}).encode()
 
 
+def _default(status: int, **more: object) -> bytes:
+    code = CODES.get(status, "UNKNOWN")
+    return _errors({"code": code, "message": DEFAULTS[code], **more})
+
+
+def _errors(*errors: dict[str, object]) -> bytes:
+    return json.dumps({"errors": errors}).encode()
+
+
+def _foreign(status: int) -> bytes:
+    return _errors({"code": FOREIGN.get(status, "SOMETHING_ELSE"), "message": f"the server says {status}"})
+
+
+JSON: Final = "application/json"
+
 BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "json": (lambda status: _oci_error(status, f"the server says {status}"), "application/json"),
     "two": (_two_errors, "application/json"),
@@ -92,6 +132,17 @@ BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "big": (lambda status: LONG[:60_000].encode(), "text/plain"),
     "bigjson": (lambda status: _oci_error(status, LONG[:60_000]), "application/json"),
     "longjson": (lambda status: _oci_error(status, LONG), "application/json"),
+    "default": (_default, JSON),
+    "detailed": (lambda status: _default(status, detail={"Tag": "v1"}), JSON),
+    "bare": (lambda status: _errors({"code": CODES.get(status, "UNKNOWN")}), JSON),
+    "foreign": (_foreign, JSON),
+    "nocode": (lambda status: _errors({"status": status, "message": "the server says no"}), JSON),
+    "nothing": (lambda _status: _errors(), JSON),
+    "details": (lambda _status: b'{"details": "the server says no"}', JSON),
+    "otherjson": (
+        lambda status: json.dumps({"status": status, "error": "no", "path": "/v2/"}).encode(),
+        JSON,
+    ),
     "hostilejson": (lambda status: _oci_error(status, HOSTILE), "application/json"),
 }
 
