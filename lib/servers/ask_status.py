@@ -143,8 +143,7 @@ class StatusAsker:
         status = self._network.run_for(self._same_answer(image, answer), _SECONDS)
         found = "the answer is another one" if status is None else f"HTTP {status}"
         self._log(
-            f"asked the server about {image.name}, since the client does not show the status of its {answer.place}: "
-            f"{found}"
+            f"asked the server about {image.name} ({answer.place}), as the client does not show the status: {found}"
         )
         return status
 
@@ -172,13 +171,16 @@ class StatusAsker:
 
 
 def _is_alike(body: bytes, shown: str) -> bool:
-    """Whether a body is the error of which the client shows this text: half of its words stand there."""
+    """Whether a body is the error of which the client shows this text: half of its words stand there.
+
+    Of a code's usual message a client may show nothing.
+    """
     message = _message(body)
     if message is None:
         return False
     words = _WORD.findall(message[:_TEXT].lower())
     there = set(_WORD.findall(shown.lower()))
-    return 2 * sum(word in there for word in words) >= len(words)
+    return not there or 2 * sum(word in there for word in words) >= len(words)
 
 
 def _message(body: bytes) -> str | None:
