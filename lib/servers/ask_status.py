@@ -140,8 +140,10 @@ class StatusAsker:
 
     def _ask(self, image: Image, answer: Unshown) -> int | None:
         """Returns the status, if the server gives the same answer now; else None, also after a stop."""
+        if self._network.stop.count:
+            return None
         status = self._network.run_for(self._same_answer(image, answer), _SECONDS)
-        found = "the answer is another one" if status is None else f"HTTP {status}"
+        found = "the failure did not occur again" if status is None else f"HTTP {status}"
         self._log(
             f"asked the server about {image.name} ({answer.place}), as the client does not show the status: {found}"
         )
