@@ -138,6 +138,9 @@ def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str,
 _C = ErrorClass
 _TIME: Final = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "
 _RETRY_TIME: Final = _TIME + "retrying "
+_OTHER_TYPE: Final = re.compile(
+    rf"{_TIME}Unexpected media type for Image\(\): application/vnd\.", re.MULTILINE
+)
 # Comes between the last try and the error where it was a token service that failed.
 _REMARK: Final = re.compile(rf'{_TIME}No matching credentials were found for "[^"\n]*"\Z', re.MULTILINE)
 _RETRY: Final = re.compile(rf"{_RETRY_TIME}(?=(?P<line>(?P<request>[A-Z]+ https?://\S+: )?.*))", re.MULTILINE)
@@ -201,7 +204,7 @@ def _judged(before: str, words: str) -> tuple[ErrorClass, Unshown | None]:
     if answer["size"]:
         return _C.BAD_DIGEST, None
     if answer["url"].endswith("/blobs/:"):  # the manifest names no config
-        return _C.BAD_CONTENT, None
+        return (_C.UNSUPPORTED if _OTHER_TYPE.search(before) else _C.BAD_CONTENT), None
     if answer["status"]:
         return http_class(int(answer["status"])), None
     code, retried = (answer["code"] or "").upper(), _gave_up(before, words)

@@ -176,13 +176,26 @@ _ANSWER: Final = re.compile(
     r"(?P<limited>too many requests to registry)|"
     r"(?P<refused>unable to retrieve auth token: invalid username/password)|"
     r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*)(?=: |:?\Z|\n)|"
-    r"(?P<message>[A-Z]?[a-z ]+\.?)\Z)"
+    r"(?P<message>[A-Za-z .]+)\Z)"
 )
 # skopeo shows a code in lower case, without underscores, and every code that it does not know as `unknown`.
 _CODES: Final = {
     code.lower().replace("_", " "): error_class for code, error_class in CODES.items() if code in SETTLED
 } | {"digest invalid": _C.BAD_REFERENCE}
-_UNKNOWN: Final = ("unknown", "unavailable", "unknown error", "service unavailable")
+# Codes, and their usual messages, that may come with any status.
+_OPEN: Final = (
+    "unknown",
+    "unknown error",
+    "unavailable",
+    "service unavailable",
+    "manifest unverified",
+    "manifest failed signature verification",
+    "blob upload unknown",
+    "blob upload unknown to registry",
+    "blob upload invalid",
+    "pagination number invalid",
+    "invalid number of results requested",
+)
 # Newer versions show the usual message in place of the code, if the server sends a detail with it.
 _MESSAGES: Final = {
     "authentication required": _C.UNAUTHORIZED,
@@ -249,7 +262,7 @@ def _answer(words: str) -> tuple[ErrorClass, Unshown | None] | None:
         if match["refused"]:
             return _C.UNAUTHORIZED, None
         code = match["code"] or match["message"]
-        if code in _UNKNOWN:
+        if code in _OPEN:
             return _C.OTHER, _unshown(words[: match.start()], words[match.end() :])
         known = _CODES.get(code) or _MESSAGES.get(code)
         if known is not None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from lib.lab.fault_names import Fault
 from lib.lab.images import INDEX_TYPE, MANIFEST_TYPE, digest_of
+from tests.doubles import artifacts
 from tests.doubles.exchange import Exchange, Request
 from tests.doubles.good_image import IMAGE
 from tests.support.images import describe
@@ -83,7 +84,7 @@ async def serve_well(exchange: Exchange) -> bool:
         return await exchange.send(200, b'{"token": "good"}', "application/json")
     if request.place == "manifest":
         return await _send_manifest(exchange, IMAGE.manifest, MANIFEST_TYPE)
-    blob = IMAGE.blobs.get(request.reference)
+    blob = IMAGE.blobs.get(request.reference) or artifacts.BLOBS.get(request.reference)
     if blob is None:
         return await exchange.send(404, _oci_error(404, "unknown"), "application/json")
     return await exchange.send(200, blob, OCTETS)
@@ -267,6 +268,15 @@ async def _no_platform(exchange: Exchange) -> bool:
     return await _send_manifest(exchange, body, INDEX_TYPE)
 
 
+def _artifact(kind: str) -> Answer:
+    async def answer(exchange: Exchange) -> bool:
+        tagged = artifacts.ARTIFACTS[kind]
+        found = artifacts.CHILDREN.get(exchange.request.reference, tagged)
+        return await _send_manifest(exchange, found.body, found.media_type)
+
+    return answer
+
+
 KINDS: Final[dict[str, Answer]] = {
     "silent": _silent,
     "redirect": _redirect,
@@ -288,6 +298,7 @@ KINDS: Final[dict[str, Answer]] = {
     "strange": _strange,
     "schemaone": _schema_one,
     "noplatform": _no_platform,
+    **{kind: _artifact(kind) for kind in artifacts.ARTIFACTS},
 }
 
 
