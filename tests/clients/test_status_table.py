@@ -246,3 +246,19 @@ def test_a_dry_run_asks_nothing(registry: FaultyRegistry, tmp_path: Path) -> Non
     )
     assert ended.status == 0
     assert registry.requests["GET", f"/v2/{row}/manifests/v1"] == 0
+
+
+@pytest.mark.parametrize("client", ["crane", "skopeo"])
+def test_an_image_of_a_batch_has_the_class_of_its_own_status(
+    client: str, registry: FaultyRegistry, tmp_path: Path
+) -> None:
+    wanted = {
+        "good/batch": "ok",
+        "manifest-404-foreign/batch": "not-found",
+        "manifest-412-nocode/batch": "forbidden",
+        "good-too/batch": "ok",
+    }
+    images = [f"{name}-{client}:v1" for name in wanted]
+    ended = run_over(tmp_path / "run", client, registry.address, images, "--workers=1", "--batch=4")
+    assert classes(ended) == {f"{name}-{client}": word for name, word in wanted.items()}
+    ended.check_accounts()
