@@ -256,7 +256,7 @@ _ABSENT: Final = re.compile(_DOING + "could not fetch content descriptor ")
 _OF_AN_IMAGE: Final = re.compile(r"sha\d+:[0-9a-f]+ \(application/vnd\.")
 _OF_NO_IMAGE: Final = re.compile(
     r"sha\d+:[0-9a-f]+ \(application/vnd\."
-    r"(?!oci\.image\.(?:manifest|index)\.|docker\.distribution\.manifest\.)[\w.+-]*\bmanifest\b[\w.+-]*\)"
+    r"(?!oci\.image\.(?:manifest|index)\.|docker\.distribution\.manifest\.)[\w.+-]{0,200}\bmanifest\b[\w.+-]{0,200}\)"
 )
 _SHORT: Final = re.compile(
     "^(?:failed to read expected number of bytes|short read: expected [0-9]+ bytes but got [0-9]+): unexpected EOF$"

@@ -92,11 +92,11 @@ _OWN_WORDS: Final = (
     _rule(
         _C.UNSUPPORTED,
         "encryption,? (?:is )?required",
-        "compression using \\S+(?: and encryption,)? required",
+        r"compression using \S{1,100}(?: and encryption,)? required",
         "encrypted layers",
         "decrypting layer ",
         "should be (?:de|en)crypted",
-        "(?:compression|encryption) (?:change )?(?:[^:]*)is not supported (?:in|for) ",
+        "(?:compression|encryption change [^:]{0,200}) is not supported (?:in|for) ",
         "DecryptParameters not present",
         "foreign layers is unimplemented",
     ),
