@@ -158,6 +158,7 @@ _CONTENT: Final = re.compile(r"/v2/.+/(?P<kind>manifests|blobs)/(?P<reference>[^
 _RETRIED: Final = frozenset((408, 429, 499, 500, 502, 503, 504, 522))
 _NOT_RETRIED: Final = frozenset(range(400, 600)) - frozenset((408, 500, 502, 503, 504))
 _TRIES: Final = 3  # crane gives a request up after so many
+_COMPARED: Final = 500  # characters of a line
 _LINES_COMPARED: Final = 64  # so that a server that forges thousands of lines costs the driver nothing
 
 
@@ -207,7 +208,7 @@ def _judged(before: str, words: str) -> tuple[ErrorClass, Unshown | None]:
         return (_C.UNSUPPORTED if _OTHER_TYPE.search(before) else _C.BAD_CONTENT), None
     if answer["status"]:
         return http_class(int(answer["status"])), None
-    code, retried = (answer["code"] or "").upper(), _gave_up(before, words)
+    code, retried = (answer["code"] or "").upper(), _gave_up(before, words[answer.start("request") :])
     likely = _code_class(code, answer["method"], retried=retried)
     if code in SETTLED and likely is not _C.OTHER:
         return likely, None
@@ -217,9 +218,16 @@ def _judged(before: str, words: str) -> tuple[ErrorClass, Unshown | None]:
 
 
 def _gave_up(before: str, words: str) -> bool:
-    """Whether the error is an answer after which crane tried again, until it had no tries left."""
+    """Whether the error is an answer after which crane tried again, until it had no tries left.
+
+    Of a long text the middle is lost, so the beginning of a try's line is compared too.
+    """
     tries = _tries(before)
-    return _repeated(before, words) > 0 or (bool(tries) and tries[-1] >= _TRIES)
+    if _repeated(before, words) > 0 or (tries and tries[-1] >= _TRIES):
+        return True
+    first = words.partition("\n")[0][:_COMPARED]
+    lines = itertools.islice(_RETRY.finditer(before), _LINES_COMPARED)
+    return any(match["line"][:_COMPARED] == first for match in lines)
 
 
 def _code_class(code: str, method: str, *, retried: bool) -> ErrorClass:
