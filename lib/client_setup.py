@@ -20,6 +20,7 @@ from .load.pull import ClientPuller, DryPuller, Puller
 from .options.settings import Settings
 from .processes.launch import Launcher
 from .processes.scratch import Scratch
+from .servers.ask_status import StatusAsker
 from .servers.choose_prune import Deleter
 from .servers.gateway import Gateway, check_fit
 from .servers.route import GATEWAY, Route, plan_route, warn_of_unservable
@@ -63,6 +64,10 @@ def set_up_client(
     _check_options(settings, found)
     route = plan_route(settings.under_test, found.kind, images)
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
+    if found.kind.abilities.hides_artifacts:
+        connections.log(
+            f"{found.kind.name} also pulls what is not an image, such as Helm charts, and counts it as pulled"
+        )
     if settings.layout.is_ociregistry:
         warn_of_unservable(images, connections.caution)
     login = connections.login(route.endpoint.url)
@@ -101,8 +106,14 @@ def set_up_client(
         f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path / 'worker-0'))}"
         f"{_beside(route, client, settings.tls)}"
     )
+    asker = StatusAsker(
+        connections.network,
+        connections.registry(route.endpoint.url, strict=True),
+        route,
+        connections.log,
+    )
     return ClientSetup(
-        puller=ClientPuller(client, launcher, reference, settings.pull_timeout),
+        puller=ClientPuller(client, launcher, reference, settings.pull_timeout, asker),
         client=client,
         launcher=launcher,
         route=route,

@@ -12,6 +12,7 @@ from typing import Protocol
 from ..clean import clean
 from ..outcomes import ErrorClass, Failure
 from ..processes.launch import Outcome
+from .client import Client, Unshown
 
 _C = ErrorClass
 
@@ -66,3 +67,10 @@ def failure_of(client: StderrReader, outcome: Outcome) -> Failure:
     if outcome.timed_out and not failure.message:
         return Failure(failure.error_class, f"killed after {outcome.seconds:.1f} s (--pull-timeout)")
     return failure
+
+
+def unshown_answer(client: Client, outcome: Outcome) -> Unshown | None:
+    """The server's answer that made a launch fail, if the client ended by itself and does not show the status."""
+    if outcome.error is not None or outcome.timed_out or outcome.returncode <= 0:
+        return None
+    return client.unshown(outcome.stderr)

@@ -6,7 +6,7 @@ The driver asks for abilities and never compares names. A new client is one file
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -35,6 +35,7 @@ class Abilities:
     `takes_registry_token`: it can log in with a bearer token that is sent as it is.
     `takes_ipv6`: a reference may begin with an IPv6 address.
     `needs_service`: it works only beside a running service, so `--client auto` does not choose it.
+    `hides_artifacts`: it pulls what is not an image, such as a Helm chart, and does not show that.
     """
 
     sends_header: bool = False
@@ -48,6 +49,25 @@ class Abilities:
     takes_registry_token: bool = False
     takes_ipv6: bool = False
     needs_service: bool = False
+    hides_artifacts: bool = False
+
+
+# What a client asks a registry for: its base (/v2/), a manifest, a blob, or a token of the service that it names.
+BASE, MANIFEST, BLOB, TOKEN = "base", "manifest", "blob", "token"
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """A server's answer whose HTTP status the client does not show.
+
+    `place` says what the client asked for. `reference` is the tag or digest of that manifest or blob; empty if the
+    client does not show it. `text` is what the client shows of the answer. The status is one of `statuses`.
+    """
+
+    place: str
+    reference: str
+    text: str
+    statuses: Container[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +177,11 @@ class Client(Protocol):
     @staticmethod
     def read(stderr: str) -> tuple[str, ErrorClass]:
         """The last words of a failed launch, not yet cleaned, and their class; OTHER if they show none."""
+        ...
+
+    @staticmethod
+    def unshown(stderr: str) -> Unshown | None:
+        """The answer that made the launch fail, if the client does not show its status and shows no sure class."""
         ...
 
     @staticmethod

@@ -68,6 +68,7 @@ class Ctr:
         self._namespaces = namespaces
         self._service = service
         self._warned = threading.Lock()  # held for good once the user was warned
+        self._noted = threading.Lock()  # the same of what is not an image
 
     @staticmethod
     def version_in(output: str) -> str | None:
@@ -114,6 +115,7 @@ class Ctr:
             return None
         if outcome.returncode == 0:
             self._warn_if_skipped(outcome.stderr)
+            self._note_artifact(references[0], outcome.stderr)
         namespace = self._namespaces.current(scratch.name)
         _, error = _log_and_error(outcome.stderr)
         if error is None:  # an image is there, also if it is only an index
@@ -154,6 +156,10 @@ class Ctr:
         return last, ErrorClass.CLIENT if last.startswith("No help topic for ") else own_class(last)
 
     @staticmethod
+    def unshown(stderr: str) -> None:
+        """ctr shows the status of every answer, or that there is no such image."""
+
+    @staticmethod
     def succeeded(stderr: str) -> bool:
         """Whether an image was pulled. An index without this platform ends with status 0, and so does a fallback."""
         log, _ = _log_and_error(stderr)
@@ -166,6 +172,18 @@ class Ctr:
             f"containerd at {self._namespaces.address} already holds layers, and does not pull them again: "
             'set content_sharing_policy = "isolated" in its configuration, or leave out --containerd-socket'
         )
+
+    def _note_artifact(self, reference: str, stderr: str) -> None:
+        if self._noted.locked():
+            return
+        other = next(
+            (each["type"] for each in _DESCRIPTOR.finditer(stderr) if not _of_image(each["type"])), None
+        )
+        if other is not None and self._noted.acquire(blocking=False):
+            self._orders.caution(
+                f"{reference} is not an image: it has content of the type {other}; ctr pulls such artifacts, and they "
+                "count as pulled"
+            )
 
     @staticmethod
     def retries(stderr: str, *, succeeded: bool) -> int:
@@ -236,6 +254,10 @@ _ANSWER: Final = re.compile(
 _ABSENT: Final = re.compile(_DOING + "could not fetch content descriptor ")
 # A manifest of another type is asked for as if it were a layer, so what it is, is wrong, and not that it is absent.
 _OF_AN_IMAGE: Final = re.compile(r"sha\d+:[0-9a-f]+ \(application/vnd\.")
+_OF_NO_IMAGE: Final = re.compile(
+    r"sha\d+:[0-9a-f]+ \(application/vnd\."
+    r"(?!oci\.image\.(?:manifest|index)\.|docker\.distribution\.manifest\.)[\w.+-]{0,200}\bmanifest\b[\w.+-]{0,200}\)"
+)
 _SHORT: Final = re.compile(
     "^(?:failed to read expected number of bytes|short read: expected [0-9]+ bytes but got [0-9]+): unexpected EOF$"
 )
@@ -258,6 +280,12 @@ _INDEXES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+# What the media types of all manifests, configs and layers of images begin with.
+_OF_IMAGES: Final = (
+    "application/vnd.oci.image.",
+    "application/vnd.docker.",
+)
+_PLUGIN: Final = "application/vnd.docker.plugin."
 _C = ErrorClass
 _RULES: Final = tuple(
     (error_class, re.compile("|".join(patterns)))
@@ -307,6 +335,8 @@ def _class(error: str, *, resumed: bool) -> ErrorClass:
         return _C.BAD_REFERENCE if status == 400 else http_class(status)
     absent = _ABSENT.search(bare)
     if absent:
+        if _OF_NO_IMAGE.match(bare, absent.end()):
+            return _C.UNSUPPORTED
         return _C.NOT_FOUND if _OF_AN_IMAGE.match(bare, absent.end()) else _C.BAD_CONTENT
     if _SHORT.search(bare):
         return _C.RESET if resumed else _C.BAD_DIGEST
@@ -319,6 +349,10 @@ def _class(error: str, *, resumed: bool) -> ErrorClass:
 def _only_an_index(log: str) -> bool:
     types = [each["type"] for each in _DESCRIPTOR.finditer(log)]
     return bool(types) and all(each in _INDEXES for each in types) and _is_whole(log)
+
+
+def _of_image(media_type: str) -> bool:
+    return media_type.startswith(_OF_IMAGES) and not media_type.startswith(_PLUGIN)
 
 
 def _skipped(stderr: str) -> bool:

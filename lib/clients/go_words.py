@@ -23,6 +23,8 @@ QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _OWN_WORDS: Final = (
     _rule(_C.CLIENT, "parsing config file", "reading JSON file", "getting username and password"),
     _rule(_C.CLIENT, "error getting credentials", "loading trust policy", "rejected by policy"),
+    # The client's own policy on signatures, which only its user can change.
+    _rule(_C.CLIENT, "Source image rejected: "),
     _rule(_C.KILLED, "interrupt signal received", ": context canceled$"),
     _rule(_C.DNS, "dial tcp: lookup "),
     _rule(
@@ -37,7 +39,6 @@ _OWN_WORDS: Final = (
     _rule(
         _C.BAD_CONTENT,
         r"stopped after \d+ redirects",
-        "unsupported schema version",
         "no FSLayers in manifest",
     ),
     # A manifest that is empty. With "unexpected EOF" it is as a rule the config blob that broke off.
@@ -64,6 +65,41 @@ _OWN_WORDS: Final = (
     _rule(_C.RESET, "(?:^|: )(?:unexpected )?EOF$"),
     _rule(_C.BAD_REFERENCE, "could not parse reference", "invalid reference format"),
     _rule(_C.UNSUPPORTED, "unsupported MediaType"),
+    # What is not an image, or not one that the client can copy: artifacts such as Helm charts, an index in an index, a
+    # manifest of another type, encrypted layers, signatures that cannot be kept, a conversion that would be needed.
+    _rule(
+        _C.UNSUPPORTED,
+        "image-specific operation on artifact",
+        "received a manifest list instead of a manifest",
+        "unsupported schema version",
+        "[Uu]nsupported (?:manifest|MIME|conversion) type",
+        "unsupported (?:docker v2s2|OCIv1) media type",
+        "unsupported (?:mediaType|digest algorithm|hash)",
+    ),
+    _rule(
+        _C.UNSUPPORTED,
+        "[Cc]an ?not (?:convert|copy signatures)",
+        "Error converting image",
+        "[Uu]nsupported conversion",
+        "during manifest conversion",
+        "converting manifest list ",
+        "Manifest lists? (?:are not supported|must be converted|was edited)",
+        "which we cannot do: ",
+        "writing manifest failed and we cannot try conversions",
+        "Uploading manifest (?:list )?failed, attempted the following formats",
+        "does not support any supported manifest list",
+    ),
+    _rule(
+        _C.UNSUPPORTED,
+        "encryption,? (?:is )?required",
+        r"compression using \S{1,100}(?: and encryption,)? required",
+        "encrypted layers",
+        "decrypting layer ",
+        "should be (?:de|en)crypted",
+        "(?:compression|encryption change [^:]{0,200}) is not supported (?:in|for) ",
+        "DecryptParameters not present",
+        "foreign layers is unimplemented",
+    ),
     _rule(_C.NOT_FOUND, "Image may not exist or is not stored with a v2 Schema"),
     _rule(
         _C.CLIENT,

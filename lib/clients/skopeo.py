@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from ..outcomes import CODES, ErrorClass, http_class
+from ..outcomes import CODES, SETTLED, ErrorClass, http_class
 from ..processes.launch import Outcome
-from .client import Abilities, Executable, Orders
+from .client import BASE, BLOB, MANIFEST, Abilities, Executable, Orders, Unshown
 from .files import authorities_environment, certificate_folder, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
 
@@ -92,7 +92,11 @@ class Skopeo:
     @staticmethod
     def read(stderr: str) -> tuple[str, ErrorClass]:
         words = _words(stderr)
-        return words, _class(words)
+        return words, _judged(words)[0]
+
+    @staticmethod
+    def unshown(stderr: str) -> Unshown | None:
+        return _judged(_words(stderr))[1]
 
     @staticmethod
     def succeeded(stderr: str) -> bool:
@@ -166,15 +170,51 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "
 _DELETE: Final = re.compile(r"^Failed to delete \S+: .*\((?P<status>\d{3}) [^()]*\)\s*$", re.DOTALL)
 _ANSWER: Final = re.compile(
     r"(?:^|: )(?:"
-    r"(?:StatusCode:|(?:received )?unexpected HTTP status:?|invalid status code from registry) "
+    r"(?:StatusCode:|(?:received )?unexpected HTTP status:?|invalid status code from registry|"
+    r"invalid status code returned when fetching blob|reading signature from \S+: status) "
     r"(?P<status>\d{3})\b|"
-    r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*)(?=: |:\Z)|"
-    r"(?P<limited>too many requests to registry))"
+    r"(?P<limited>too many requests to registry)|"
+    r"(?P<refused>unable to retrieve auth token: invalid username/password)|"
+    r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*)(?=: |:?\Z|\n)|"
+    r"(?P<message>[A-Za-z .]+)\Z)"
 )
-_CODES: Final = {code.lower().replace("_", " "): error_class for code, error_class in CODES.items()} | {
-    "unknown": _C.SERVER_ERROR,  # a 408, or a 4xx with a code of its own; for 5xx skopeo gives the status
-    "digest invalid": _C.BAD_REFERENCE,
+# skopeo shows a code in lower case, without underscores, and every code that it does not know as `unknown`.
+_CODES: Final = {
+    code.lower().replace("_", " "): error_class for code, error_class in CODES.items() if code in SETTLED
+} | {"digest invalid": _C.BAD_REFERENCE}
+# Codes, and their usual messages, that may come with any status.
+_OPEN: Final = (
+    "unknown",
+    "unknown error",
+    "unavailable",
+    "service unavailable",
+    "manifest unverified",
+    "manifest failed signature verification",
+    "blob upload unknown",
+    "blob upload unknown to registry",
+    "blob upload invalid",
+    "pagination number invalid",
+    "invalid number of results requested",
+)
+# Newer versions show the usual message in place of the code, if the server sends a detail with it.
+_MESSAGES: Final = {
+    "authentication required": _C.UNAUTHORIZED,
+    "requested access to the resource is denied": _C.FORBIDDEN,
+    "repository name not known to registry": _C.NOT_FOUND,
+    "blob unknown to registry": _C.NOT_FOUND,
+    "too many requests": _C.RATE_LIMITED,
+    "The operation is unsupported.": _C.UNSUPPORTED,
+    "invalid repository name": _C.BAD_REFERENCE,
+    "manifest tag did not match URI": _C.BAD_REFERENCE,
+    "provided digest did not match uploaded content": _C.BAD_REFERENCE,
+    "provided length did not match content length": _C.BAD_DIGEST,
 }
+# The last step that skopeo names before the answer.
+_STEP: Final = re.compile(
+    r"(?:^|: )(?:(?P<base>pinging container registry) |reading manifest (?P<manifest>\S+) in |"
+    r"reading (?:config )?blob (?P<blob>\S+): )"
+)
+_ANSWERED: Final = range(400, 500)  # for others skopeo shows the status
 
 
 def _words(stderr: str) -> str:
@@ -199,24 +239,44 @@ def _unquote(text: str) -> str:
     return _ESCAPE.sub(character, text)
 
 
-def _class(words: str) -> ErrorClass:
+def _judged(words: str) -> tuple[ErrorClass, Unshown | None]:
+    """The class, and the server's answer if skopeo does not show its status."""
     deleted = _DELETE.match(words)
     if deleted:
-        return http_class(int(deleted["status"]))
-    unquoted = QUOTED.sub('""', words)
-    return _answer_class(unquoted) or own_class(unquoted)
+        return http_class(int(deleted["status"])), None
+    found = _answer(words)
+    return (own_class(QUOTED.sub('""', words)), None) if found is None else found
 
 
-def _answer_class(words: str) -> ErrorClass | None:
-    """What the server answered, or None where it is skopeo itself that complains.
+def _answer(words: str) -> tuple[ErrorClass, Unshown | None] | None:
+    """The class of what the server answered; None where it is skopeo itself that complains.
 
     skopeo names its steps first, with words that are no codes; the first code or status is the answer's.
     """
-    for match in _ANSWER.finditer(words):
+    bare = QUOTED.sub(lambda quoted: '"' * len(quoted[0]), words)
+    for match in _ANSWER.finditer(bare):
         if match["status"]:
-            return http_class(int(match["status"]))
+            return http_class(int(match["status"])), None
         if match["limited"]:
-            return _C.RATE_LIMITED
-        if match["code"] in _CODES:
-            return _CODES[match["code"]]
+            return _C.RATE_LIMITED, None
+        if match["refused"]:
+            return _C.UNAUTHORIZED, None
+        code = match["code"] or match["message"]
+        if code in _OPEN:
+            return _C.OTHER, _unshown(words[: match.start()], words[match.end() :])
+        known = _CODES.get(code) or _MESSAGES.get(code)
+        if known is not None:
+            return known, None
     return None
+
+
+def _unshown(steps: str, text: str) -> Unshown:
+    named = [*_STEP.finditer(f"{steps}: ")]
+    if not named:
+        return Unshown(MANIFEST, "", text, _ANSWERED)
+    last = named[-1]
+    if last["base"]:
+        return Unshown(BASE, "", text, _ANSWERED)
+    if last["blob"]:
+        return Unshown(BLOB, last["blob"], text, _ANSWERED)
+    return Unshown(MANIFEST, last["manifest"], text, _ANSWERED)

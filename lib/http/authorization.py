@@ -51,12 +51,14 @@ class Authorizer:
     """Answers a registry's challenges with the user's login, or anonymously. For use in one event loop.
 
     `fetch(method, url, headers, form, max_bytes)` sends one HTTP request to the token service.
+    `strict`: a token service that refuses is an error. Otherwise the registry's own answer, a 401, is the result.
     """
 
-    def __init__(self, url: URL, credentials: Credentials, fetch: Fetch) -> None:
+    def __init__(self, url: URL, credentials: Credentials, fetch: Fetch, *, strict: bool = False) -> None:
         self._url = url
         self._credentials = credentials
         self._fetch = fetch
+        self._strict = strict
         self._basic: str | None = None
         self._tokens: Recent[_Token] = Recent()
         self._needed: Recent[str] = Recent()
@@ -113,7 +115,7 @@ class Authorizer:
         if login is not None and login.registry_token:
             return _Token(f"Bearer {login.registry_token}", monotonic() + _LONGEST_SECONDS)
         answer = await self._ask(self._realm(challenge, login), challenge, login)
-        if answer.status in (400, 401, 403, 404):
+        if answer.status in (400, 401, 403, 404) and not self._strict:
             return None
         if answer.status != 200:
             raise _service_fault(answer)
@@ -189,7 +191,9 @@ def _basic(login: Login) -> str:
 def _service_fault(answer: Answer) -> Exception:
     url = URL(answer.url)
     error = RegistryError(
-        f"the token service {url.host}:{url.port} answers {answer.status}: try later", answer.status
+        f"the token service {url.host}:{url.port} answers {answer.status}: try later",
+        answer.status,
+        body=answer.body,
     )
     if answer.status == 429 or answer.status >= 500:
         return TransientError(

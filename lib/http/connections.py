@@ -44,10 +44,26 @@ class Connections:
         if tls.insecure:
             self.caution(INSECURE)
 
-    def registry(self, url: str, retry_seconds: float = RETRY_SECONDS, tls: Tls | None = None) -> Registry:
-        """Returns the registry at this address. Requests with transient failures are retried for `retry_seconds`."""
-        session = self._session(tls or self.tls)
-        return Registry(url, session, self.credentials, retry_seconds=retry_seconds, log=self.log)
+    def registry(
+        self,
+        url: str,
+        retry_seconds: float = RETRY_SECONDS,
+        tls: Tls | None = None,
+        *,
+        strict: bool = False,
+    ) -> Registry:
+        """Returns the registry at this address. Requests with transient failures are retried for `retry_seconds`.
+
+        `strict`: a refusal of its token service is an error.
+        """
+        return Registry(
+            url,
+            self._session(tls or self.tls),
+            self.credentials,
+            retry_seconds=retry_seconds,
+            log=self.log,
+            strict=strict,
+        )
 
     def login(self, url: str) -> Login | None:
         """Returns the user's login for the registry at this address. Raises RunError if it cannot be read."""

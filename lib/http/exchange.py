@@ -51,15 +51,21 @@ _OF_CLIENT_CERTIFICATE: Final = re.compile(
 class RegistryError(Exception):
     """A registry cannot be used. The message is one line that names the registry and says what to do.
 
-    `status` is the HTTP status if there was an answer. If there was none, `error_class` says why.
+    `status` is the HTTP status if there was an answer. If there was none, `error_class` says why. `body` is what a
+    token service answered.
     """
 
     def __init__(
-        self, message: str, status: int | None = None, error_class: ErrorClass | None = None
+        self,
+        message: str,
+        status: int | None = None,
+        error_class: ErrorClass | None = None,
+        body: bytes = b"",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.error_class = error_class
+        self.body = body
 
 
 class TransientError(Exception):

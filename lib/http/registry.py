@@ -39,7 +39,7 @@ class Registry:
     """One registry's HTTP API, with the user's credentials and bounded retries. For use in one event loop.
 
     Credentials are sent to the registry's own scheme, host and port, and to the token service that it names. They are
-    never sent along a redirect or a link to another server.
+    never sent along a redirect or a link to another server. `strict`: see `Authorizer`.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Registry:
         *,
         retry_seconds: float = RETRY_SECONDS,
         log: Callable[[str], None],
+        strict: bool = False,
     ) -> None:
         self.url = url
         self.host = host_of(URL(url))
@@ -59,7 +60,7 @@ class Registry:
         self._log = log
         self._logged = -_LOG_SECONDS
         self._answered = False
-        self._authorizer = Authorizer(self._base, credentials, self._exchange)
+        self._authorizer = Authorizer(self._base, credentials, self._exchange, strict=strict)
         self._backoff = wait_random_exponential(
             multiplier=_SHORTEST_WAIT, max=_LONGEST_WAIT, min=_SHORTEST_WAIT
         )

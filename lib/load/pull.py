@@ -10,11 +10,12 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
-from ..clients.classify import LEFT_BEHIND, failure_of
+from ..clients.classify import LEFT_BEHIND, failure_of, unshown_answer
 from ..clients.client import Client
 from ..images import Image
 from ..outcomes import FAILED, INTERRUPTED, OK, Failure
 from ..processes.launch import Launcher, Outcome
+from ..servers.ask_status import StatusAsker
 
 # Seconds to pause after a client could not be started. Such a failure takes microseconds, so the workers would spin.
 _PAUSE_AFTER_NO_START = 0.1
@@ -64,15 +65,24 @@ class Puller(Protocol):
 
 
 class ClientPuller:
-    """Pulls with one launch of the client. If a batch fails, pulls its images again one by one."""
+    """Pulls with one launch of the client. If a batch fails, pulls its images again one by one.
+
+    `asker` finds out the class of a failure if the client does not show the status of the server's answer.
+    """
 
     def __init__(
-        self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float
+        self,
+        client: Client,
+        launcher: Launcher,
+        reference: Callable[[Image], str],
+        timeout: float,
+        asker: StatusAsker | None = None,
     ) -> None:
         self._client = client
         self._launcher = launcher
         self._reference = reference
         self._timeout = timeout
+        self._asker = asker
         self._numbers = itertools.count(1)
 
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
@@ -168,7 +178,7 @@ class ClientPuller:
     def _result(self, image: Image, number: int, outcome: Outcome) -> Pulled:
         """Returns the result of a launch for one image, without the launch's retries and CPU seconds."""
         ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
-        failure = failure_of(self._client, outcome) if ended == FAILED else None
+        failure = self._failure(image, outcome) if ended == FAILED else None
         return Pulled(
             image=image,
             outcome=ended,
@@ -178,6 +188,13 @@ class ClientPuller:
             retries=0,
             failure=failure,
         )
+
+    def _failure(self, image: Image, outcome: Outcome) -> Failure:
+        failure = failure_of(self._client, outcome)
+        answer = unshown_answer(self._client, outcome) if self._asker is not None else None
+        if self._asker is None or answer is None:
+            return failure
+        return self._asker.settle(image, failure, answer)
 
     def _pull_one_by_one(
         self,

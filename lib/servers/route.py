@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from ..clients.client import Client
 from ..clients.table import names_of
@@ -44,6 +45,17 @@ class Route:
     def headers(self) -> dict[str, str]:
         """The headers of the driver's own requests."""
         return dict([self.header]) if self.header else {}
+
+    @property
+    def query(self) -> str:
+        """The query with which the client's requests arrive at the server."""
+        name = self.header[1] if self.header and self.way in (MIRROR, GATEWAY) else None
+        return f"?ns={quote(name, safe='')}" if name is not None else ""
+
+    @property
+    def headers_beside_query(self) -> dict[str, str]:
+        """The headers of the driver's own requests that have the `query`."""
+        return {} if self.query else self.headers
 
     @property
     def client_header(self) -> tuple[str, str] | None:

@@ -264,6 +264,7 @@ def _read_everything(client: type[Client], stderr: str) -> None:
     classify(client, 1, stderr)
     client.retries(stderr, succeeded=False)
     client.succeeded(stderr)
+    client.unshown(stderr)
 
 
 _BLOB: Final = "failed to copy: httpReadSeeker: failed open: unexpected status"
@@ -277,7 +278,7 @@ _ANSWERS: Final = (
     ("crane", "GET http://h/token?service=s: unexpected status code 500 Internal Server Error: ", 3, "server-error"),
     ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: manifest unknown: ", 0, "not-found"),
     ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: StatusCode: 403, ", 0, "forbidden"),
-    ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: unknown: ", 0, "server-error"),
+    ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: unknown: ", 0, "other"),
     ("skopeo", "reading blob sha256:00: fetching blob: toomanyrequests: ", 0, "rate-limited"),
     ("ctr", f"{_BLOB} code http://h/v2/a/blobs/sha256:00: 500 Oh - Server message: unknown: ", 1, "server-error"),
     ("ctr", f"{_BLOB} from GET request to http://h/v2/a/blobs/d: 429 Too Many\nx: ", 6, "rate-limited"),
