@@ -48,6 +48,7 @@ class Crane:
         deletes=True,
         takes_registry_token=True,
         takes_ipv6=True,
+        tries_tls_first=True,
     )
     install: ClassVar[str] = "'go install github.com/google/go-containerregistry/cmd/crane@latest'"
     version_option: ClassVar[str] = "version"

@@ -18,7 +18,7 @@ from lib.http.registry import Registry, RegistryError, open_session
 from lib.lab.servers import crane_registry, docker_registry
 from lib.listing import upstream
 from lib.listing.upstream import Repository
-from tests.doubles.catalog import Catalog, no_link, serving
+from tests.doubles.catalog import Catalog, Server, no_link, serving
 from tests.support.images import push, tag_again
 from tests.support.listing import catalog_targets, listed, listing, many, names_of, tags_only
 from tests.support.programs import or_skip
@@ -75,6 +75,8 @@ def test_absolute_links_to_the_registry_itself(absolute: str) -> None:
 
 
 def test_a_link_to_another_server_gets_no_login() -> None:
+    """Only if the registry itself has no such page is the other server asked."""
+
     async def run() -> tuple[list[str], list[str | None]]:
         async def elsewhere(_request: web.Request) -> web.Response:
             return web.json_response({"repositories": ["b"]})
@@ -82,13 +84,18 @@ def test_a_link_to_another_server_gets_no_login() -> None:
         async def guarded(request: web.Request) -> web.Response:
             if "Authorization" not in request.headers:
                 return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+            if "page" in request.query:
+                return web.Response(status=404)
             if "_catalog" in request.path:
-                link = f'<{other.url}/v2/_catalog>; rel="next"'
+                link = f'<{named(other)}/v2/_catalog?page=2>; rel="next"'
                 return web.json_response({"repositories": ["a"]}, headers={"Link": link})
             return web.json_response({"tags": ["v1"]})
 
+        def named(server: Server) -> str:
+            return server.url.replace("127.0.0.1", "localhost")
+
         async with serving(elsewhere) as other, serving(guarded) as server:
-            hosts = {each.host: {"username": "bob", "password": "pw"} for each in (server, other)}
+            hosts = {key: {"username": "bob", "password": "pw"} for key in (server.host, named(other))}
             repositories = await listed(
                 server.url, credentials=Credentials({Path("config.json"): {"auths": hosts}}, {})
             )
@@ -124,7 +131,7 @@ def test_servers_page_in_many_ways(habits: dict[str, object], count: int) -> Non
     async def run() -> list[str]:
         async with serving(catalog) as server, open_session() as session:
             registry = Registry(server.url, session, Credentials({}, {}), log=seen.append)
-            return await upstream._names(registry, seen.append)
+            return await upstream._names(registry, seen.append, seen.append)
 
     assert asyncio.run(run()) == [*many(count), "zz"]
     assert seen == []
@@ -236,7 +243,7 @@ def test_every_page_is_found(
             patch.setattr(paging, "PAGE_SIZES", (size, 10, None))
             async with serving(catalog) as server, open_session() as session:
                 registry = Registry(server.url, session, Credentials({}, {}), log=print)
-                return await upstream._names(registry, print)
+                return await upstream._names(registry, print, print)
 
     assert asyncio.run(run()) == names
 
