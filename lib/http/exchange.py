@@ -9,7 +9,7 @@ import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -173,7 +173,7 @@ async def exchange(
     proxy = way_to(url)
     try:
         async with session.request(
-            method, url, headers=headers, data=form, allow_redirects=False, **by_proxy(proxy)
+            method, url, headers=headers, data=form, allow_redirects=False, proxy=by_proxy(proxy)
         ) as response:
             body = await _bounded(response, max_bytes)
             answer = Answer(response.status, response.headers, body, str(url), proxy)
@@ -186,14 +186,15 @@ async def exchange(
     return answer
 
 
-def by_proxy(proxy: Proxy | None) -> dict[str, Any]:
-    """Returns aiohttp's arguments for a request by this proxy. Go sends the login in UTF-8."""
-    if proxy is None:
-        return {}
-    login = None
-    if proxy.username is not None:
-        login = aiohttp.BasicAuth(proxy.username, proxy.password, encoding="utf-8")
-    return {"proxy": URL(proxy.url), "proxy_auth": login}
+def by_proxy(proxy: Proxy | None) -> URL | None:
+    """Returns aiohttp's argument `proxy`, with the login for it. aiohttp sends the login to the proxy alone.
+
+    Go writes the login in UTF-8, aiohttp in Latin-1. So each byte becomes a character.
+    """
+    if proxy is None or proxy.username is None:
+        return None if proxy is None else URL(proxy.url)
+    username, password = (text.encode().decode("latin-1") for text in (proxy.username, proxy.password))
+    return URL(proxy.url).with_user(username).with_password(password)
 
 
 def _is_of_proxy(answer: Answer) -> bool:

@@ -46,7 +46,7 @@ Log = Callable[[str], None]
 
 
 class Sizes:
-    """The page size that a server accepts, kept for its next lists. `PAGE_SIZES` has the sizes, the first to try first."""
+    """The page size that a server accepts, kept for its next lists."""
 
     def __init__(self) -> None:
         self._accepted = 0

@@ -99,8 +99,14 @@ def remarks(env: Mapping[str, str] | None = None) -> Iterator[str]:
     env = os.environ if env is None else env
     for scheme, names in _VARIABLES.items():
         name, value = _value(env, names)
-        if value and _named(env, scheme) is None:
+        proxy = _named(env, scheme)
+        if value and proxy is None:
             yield f"{name} is not a valid address, so the clients and ocidriver ignore it: write http://HOST:PORT"
+        elif proxy is not None and proxy.host in _PORTS and "://" in value and proxy.port is None:
+            yield (
+                f"{name} is not a valid URL, so the clients and ocidriver take '{proxy.host}' for the proxy's host: "
+                "write http://HOST:PORT, with special characters of a password as %XX"
+            )
     for name in ("ALL_PROXY", "all_proxy"):
         if env.get(name) and not any(_value(env, names)[1] for names in _VARIABLES.values()):
             yield f"{name} is set, but the clients and ocidriver do not read it: set HTTP_PROXY and HTTPS_PROXY"

@@ -66,7 +66,7 @@ async def populate(
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300)
     connector = aiohttp.TCPConnector(limit=concurrency, ssl=tls)
     async with aiohttp.ClientSession(
-        headers=headers, timeout=timeout, connector=connector, **by_proxy(way_to(base))
+        headers=headers, timeout=timeout, connector=connector, proxy=by_proxy(way_to(base))
     ) as session:
         pusher = _Pusher(session, base, population)
         await _run_all(pusher, names, concurrency, progress or (lambda _done, _total: None))

@@ -166,7 +166,7 @@ class HttpPruner:
     def _delete(self, image: Image) -> tuple[str, Failure | None]:
         try:
             target = self._resolver.by_digest(image) if self._resolver and not image.is_digest else image
-            path = f"/v2/{self._route.repository(target)}/manifests/{target.reference}"
+            path = self._route.manifest(target)
             answer = self._network.run_until_kill(
                 self._server.request("DELETE", path, headers=self._route.headers)
             )

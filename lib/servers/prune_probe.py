@@ -43,16 +43,14 @@ async def probe_admin(server: Registry) -> Probe:
 async def probe_delete(server: Registry, route: Route, image: Image) -> Probe:
     """Probes deletes with a digest and a tag that cannot exist. If they are only absent, the server allows deletes."""
     headers = route.headers
-    base = f"/v2/{route.repository(image)}/manifests/"
     try:
-        answer = await server.request("DELETE", base + _NO_DIGEST, headers=headers)
+        answer = await server.request("DELETE", route.manifest(image, _NO_DIGEST), headers=headers)
         if not _would_delete(answer):
             return Probe(
                 False, f"it refuses deletes (DELETE of a manifest: HTTP {answer.status}{_code(answer)})"
             )
-        by_tag = await server.request(
-            "DELETE", f"{base}ocidriver-probe-{secrets.token_hex(8)}", headers=headers
-        )
+        no_tag = f"ocidriver-probe-{secrets.token_hex(8)}"
+        by_tag = await server.request("DELETE", route.manifest(image, no_tag), headers=headers)
     except RegistryError as error:
         return Probe(False, f"a trial delete got no answer: {error}")
     return Probe(True, by_digest=not _would_delete(by_tag))

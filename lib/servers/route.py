@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from ..clients.client import Client
 from ..clients.table import names_of
@@ -53,6 +54,14 @@ class Route:
     def repository(self, image: Image) -> str:
         """Returns the image's repository name on this server, without the host."""
         return f"{self.before}{image.repository}{self.after}"
+
+    def manifest(self, image: Image, reference: str = "") -> str:
+        """Returns path and query of the image's manifest, or of another one in its repository, for the driver itself.
+
+        As a client does, it names the upstream in `ns` to a mirror.
+        """
+        query = f"?ns={quote(self.host, safe='')}" if self.way == MIRROR else ""
+        return f"/v2/{self.repository(image)}/manifests/{reference or image.reference}{query}"
 
     def reference(self, host: str, image: Image) -> str:
         """Returns the reference for the client's command line. `host` is this route's host, or the gateway's."""
