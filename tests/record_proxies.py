@@ -1,6 +1,6 @@
 """Records how Go's net/http reaches servers with each set of proxy variables: `python -m tests.record_proxies`.
 
-It builds `tests/doubles/go_way` with the `go` on PATH, and writes `tests/recorded/go_proxies.json`. Record again when a
+It builds `tests/doubles/go_way` with the `go` on PATH, and writes its answers beside it. Record again when a
 client is built with a new version of Go. `lib/http/proxies.py` is then checked against the new answers.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).parent / "doubles" / "go_way" / "main.go"
-RECORDED = Path(__file__).parent / "recorded" / "go_proxies.json"
+RECORDED = SOURCE.with_name("answers.json")
 
 P = "http://proxy.example:3128"
 REG, CORP = "http://reg.example:5000/v2/", "http://cache.corp.example:5000/v2/"

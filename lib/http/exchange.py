@@ -176,7 +176,9 @@ async def exchange(
             method, url, headers=headers, data=form, allow_redirects=False, proxy=by_proxy(proxy)
         ) as response:
             body = await _bounded(response, max_bytes)
-            answer = Answer(response.status, response.headers, body, str(url), proxy)
+            answer = Answer(
+                status=response.status, headers=response.headers, body=body, url=str(url), proxy=proxy
+            )
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
         raise _fault(error, url, proxy) from error
     if proxy is not None and _is_of_proxy(answer):

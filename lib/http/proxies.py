@@ -2,7 +2,7 @@
 
 Source: golang.org/x/net/http/httpproxy, `proxy.go`, which Go's `http.ProxyFromEnvironment` uses. Go reads `HTTP_PROXY`,
 `HTTPS_PROXY`, `NO_PROXY`, and these names in lower case if the first is empty or not set. It does not read `ALL_PROXY`.
-`tests/recorded/go_proxies.json` holds answers of Go itself to check this file against.
+`tests/doubles/go_way/answers.json` holds answers of Go itself to check this file against.
 """
 
 from __future__ import annotations
@@ -175,9 +175,14 @@ def _with_authority(variable: str, scheme: str, authority: str) -> Proxy | None:
     username, _, password = user.partition(":")
     host = found["v6"] if found["v6"] is not None else found["name"]
     port = int(found["port"]) if found["port"] else None
-    if not at:
-        return Proxy(variable, scheme, host, port)
-    return Proxy(variable, scheme, host, port, unquote(username), unquote(password))
+    return Proxy(
+        variable=variable,
+        scheme=scheme,
+        host=host,
+        port=port,
+        username=unquote(username) if at else None,
+        password=unquote(password),
+    )
 
 
 # --- NO_PROXY (Go: config.init and the matchers)

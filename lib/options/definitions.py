@@ -69,7 +69,7 @@ OPTIONS: list[click.Parameter] = [
         section=SERVERS,
         required=True,
         metavar="URL",
-        help="The upstream that it pulls from. The driver lists its images.",
+        help="The upstream that it pulls from. The driver lists its images. It may have a path (Artifactory).",
     ),
     Section(
         ["--layout"],

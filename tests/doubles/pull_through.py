@@ -19,7 +19,8 @@ from tests.doubles.tls_server import QuietHandler
 class PullThrough:
     """What it holds, and what was asked of it. With `ns`, it answers 404 to who does not name this upstream in `?ns=`.
 
-    With `root`, its API is below this path. It deletes as zot 2.1 does. While it does not hold a repository, it answers 400 and NAME_UNKNOWN.
+    With `root`, its API is below this path. It deletes as zot 2.1 does: while it does not hold a repository, it answers
+    400 and NAME_UNKNOWN.
     """
 
     upstream: str
