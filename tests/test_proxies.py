@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,17 @@ from tests.test_pull_through import CLIENTS
 CACHE, UP = "cache.corp.example:5000", "up.corp.example:5000"
 SECRET = "sekret-of-the-proxy"
 USER_AGENTS = {"crane": "crane", "skopeo": "skopeo", "ctr": "containerd"}
-OFF = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"), "")
+NAMES = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+)
+OFF = {name: "" for name in NAMES if name in os.environ}
 
 
 @pytest.fixture

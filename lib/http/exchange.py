@@ -47,8 +47,8 @@ _REMEDIES: Final = {
 _TLS_IN_TLS: Final = sys.version_info >= (3, 11)
 # Statuses of a proxy that may pass.
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
-# What only a proxy sends with an answer of its own: RFC 9110 (section 11.7.1), RFC 9209 and Squid.
-_OF_PROXIES: Final = ("Proxy-Authenticate", "Proxy-Status", "X-Squid-Error")
+# What only a proxy sends with an answer of its own: RFC 9110 (section 11.7.1) and Squid. RFC 9209 adds Proxy-Status.
+_OF_PROXIES: Final = ("Proxy-Authenticate", "X-Squid-Error")
 # Proxies that name themselves as the server of their own answers.
 _PROXY_PRODUCTS: Final = re.compile(
     r"squid|tinyproxy|privoxy|mitmproxy|zscaler|bluecoat|ccproxy", re.IGNORECASE
@@ -206,6 +206,7 @@ def _is_of_proxy(answer: Answer) -> bool:
     return (
         answer.status == 407
         or any(name in answer.headers for name in _OF_PROXIES)
+        or "error=" in answer.headers.get("Proxy-Status", "")
         or _PROXY_PRODUCTS.match(answer.headers.get("Server", "")) is not None
     )
 
