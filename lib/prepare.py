@@ -16,8 +16,10 @@ from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
 from .clients.find import Found, find_client, missing_before
 from .errors import RunError, UsageError
+from .http.address import Endpoint
 from .http.connections import Connections
 from .http.network import Network
+from .http.proxies import ProxyError, remarks, usable_proxy_for
 from .http.registry import RegistryError
 from .listing.selection import Listing, Selection, list_upstream, read_image_list, select
 from .load.pace import Schedule
@@ -36,7 +38,7 @@ from .servers.prune import Pruner
 from .stage import Staged, stage
 
 # The stages whose values `again` takes over.
-_KEPT = ("endpoint", "scratch", "guard", "connections", "found", "ping", "listing", "selection")
+_KEPT = ("endpoint", "scratch", "guard", "connections", "ways", "found", "ping", "listing", "selection")
 # The packages that only the report needs.
 _REPORT_PACKAGES = ("numpy", "plotly")
 
@@ -143,6 +145,7 @@ class Preparation(Staged):
         self.endpoint()
         self.scratch()
         self.connections()
+        self.ways()
         self.guard()
         self.found()
         self.ping()
@@ -192,6 +195,19 @@ class Preparation(Staged):
         """Sets up requests to registries, with the user's logins."""
         around = self.around
         return Connections(around.network, around.resources, around.log, around.warn, self.settings.tls)
+
+    @stage
+    def ways(self) -> None:
+        """Logs which servers are asked by a proxy. Raises RunError if the driver cannot use it."""
+        for remark in remarks():
+            self.connections().caution(remark)
+        for endpoint in asked(self.settings):
+            try:
+                proxy = usable_proxy_for(*endpoint.target)
+            except ProxyError as error:
+                raise RunError(str(error)) from None
+            if proxy is not None:
+                self.around.log(f"requests to {endpoint.url} go through the {proxy}")
 
     @stage
     def guard(self) -> None:
@@ -269,6 +285,13 @@ class Preparation(Staged):
         """Returns when pulls are due; None if the plan has no rate."""
         plan = self.plan()
         return Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
+
+
+def asked(settings: Settings) -> tuple[Endpoint, ...]:
+    """Returns the servers that a run with these settings asks."""
+    lists = settings.image_list is None or settings.prune or settings.prune_first
+    found = [settings.registry] if lists else []
+    return tuple(dict.fromkeys(found if settings.dry_run else [*found, settings.under_test.endpoint]))
 
 
 def make_plan(settings: Settings, images: Sequence[int]) -> Plan:

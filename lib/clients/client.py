@@ -34,6 +34,7 @@ class Abilities:
     `shows_certificate`: it can show a client certificate (mutual TLS).
     `takes_registry_token`: it can log in with a bearer token that is sent as it is.
     `takes_ipv6`: a reference may begin with an IPv6 address.
+    `tries_tls_first`: it tries https before http if the server may be asked in plain http.
     `needs_service`: it works only beside a running service, so `--client auto` does not choose it.
     `hides_artifacts`: it pulls what is not an image, such as a Helm chart, and does not show that.
     """
@@ -48,6 +49,7 @@ class Abilities:
     shows_certificate: bool = False
     takes_registry_token: bool = False
     takes_ipv6: bool = False
+    tries_tls_first: bool = False
     needs_service: bool = False
     hides_artifacts: bool = False
 

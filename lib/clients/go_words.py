@@ -35,6 +35,12 @@ _OWN_WORDS: Final = (
     _rule(_C.DISK, "no space left on device", "disk quota exceeded", "read-only file system"),
     _rule(_C.DISK, "input/output error", ": file too large"),
     _rule(_C.REFUSED, "connect: (?:connection refused|no route to host|network is unreachable)"),
+    # A proxy's answer to CONNECT: Go shows its reason alone (net/http, transport.go).
+    _rule(
+        _C.REFUSED,
+        r'\b[A-Z][a-z]+ "": (?:Forbidden|Proxy Authentication Required|Method Not Allowed|Bad Request|Not Found'
+        r"|Internal Server Error|Not Implemented|Bad Gateway|Service Unavailable|Gateway Time-?out)(?:$|; )",
+    ),
     _rule(_C.NO_PLATFORM, "no child with platform ", "no image found in (?:image index|manifest list) "),
     _rule(
         _C.BAD_CONTENT,

@@ -46,6 +46,7 @@ class Skopeo:
         deletes=True,
         resolves_digest=True,
         shows_certificate=True,
+        tries_tls_first=True,
     )
     install: ClassVar[str] = "the package of that name"
     version_option: ClassVar[str] = "--version"

@@ -124,6 +124,8 @@ def _clients(exam: Examination) -> Iterator[Check]:
 def _servers(exam: Examination) -> Iterator[Check]:
     dry = exam.settings.dry_run
     asked = not dry or exam.settings.image_list is None
+    if not (yield from registries.ways(exam)):
+        return
     upstream_answers = asked and (yield from registries.upstream(exam))
     chosen = yield from images.selection(exam, upstream_answers)
     answers = not dry and (yield from registries.server(exam))

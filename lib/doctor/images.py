@@ -19,6 +19,7 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
     if not (yield from exam.carry_out("images", preparation.listing)):
         exam.undecided |= upstream_answers  # so the user needs another upstream or an image list
         return False
+    yield from exam.warnings("images")
     try:
         everything = select(
             replace(settings, patterns=(), workers=1), preparation.listing(), preparation.connections()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..clients.find import Found
 from ..errors import RunError
 from ..http.address import Endpoint
+from ..http.proxies import proxy_for
 from ..http.registry import Answer, RegistryError
+from ..prepare import asked
 from .check import FAILURE, OK, WARNING, Check
 from .examination import Checks, Examination
 from .machine import clock_skew
@@ -40,6 +43,31 @@ def server(exam: Examination) -> Checks:
     if check.status == FAILURE:
         return False
     return (yield from exam.carry_out("server under test", exam.preparation.ping))
+
+
+def ways(exam: Examination) -> Checks:
+    """Checks and shows by which proxy the driver and the client reach each server. Both read the same variables."""
+    if not (yield from exam.carry_out("proxy", exam.preparation.ways)):
+        return False
+    yield from exam.warnings("proxy")
+    found: Found | None = exam.preparation.values.get("found")
+    for endpoint in asked(exam.settings):
+        way = _way(endpoint)
+        if found is None or endpoint != exam.settings.under_test.endpoint:
+            yield Check("proxy", OK, f"to {endpoint.name}, the driver goes {way}")
+            continue
+        client = found.kind.name
+        message = f"to {endpoint.name}, the driver and {client} go {way}"
+        probed = _way(Endpoint("https", endpoint.host))
+        if found.kind.abilities.tries_tls_first and not endpoint.tls and probed != way:
+            message += f"; {client} first tries https, {probed}"
+        yield Check("proxy", OK, message)
+    return True
+
+
+def _way(endpoint: Endpoint) -> str:
+    proxy = proxy_for(*endpoint.target)
+    return "directly" if proxy is None else f"through the {proxy}"
 
 
 def credentials(exam: Examination) -> Iterator[Check]:

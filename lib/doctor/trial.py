@@ -12,7 +12,7 @@ from ..images import Image
 from ..prepare import Preparation
 from ..servers.layout import parse_layout
 from ..servers.manifests import ACCEPT
-from ..servers.prune import AdminPruner, Pruned, Pruner, expression
+from ..servers.prune import DELETED, AdminPruner, Pruned, Pruner, expression, is_absent
 from ..servers.route import plan_route
 from .check import FAILURE, OK, WARNING, Check
 from .examination import Checks, Examination, failure
@@ -47,8 +47,7 @@ def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
         route = plan_route(server, found.kind if found else client_kind(NAMES[0]), [image])
     except (RunError, UsageError) as error:
         return str(error)
-    path = f"/v2/{route.repository(image)}/manifests/{image.reference}"
-    answer = ask(exam, "layout", route.endpoint, "GET", path, Accept=ACCEPT, **route.headers)
+    answer = ask(exam, "layout", route.endpoint, "GET", route.manifest(image), Accept=ACCEPT, **route.headers)
     if isinstance(answer, Check):
         return answer.message
     return None if answer.status == 200 else f"HTTP {answer.status}"
@@ -110,7 +109,8 @@ def _prune_once(exam: Examination, pruner: Pruner, image: Image) -> Pruned:
 def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
     """Returns whether the server no longer has the image. A pull cannot show that, as it would fetch it again.
 
-    Asks Ociregistry for its list, or deletes the image a second time and expects `not-found`.
+    Asks Ociregistry for its list, or deletes the image a second time. The client's own delete may ask for the image
+    first, and so make a pull-through server fetch it again.
     """
     if isinstance(pruner, AdminPruner):
         pattern = quote(expression(exam.settings.upstream_name, image), safe="/:@")
@@ -118,8 +118,16 @@ def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
             exam, "prune", exam.settings.pullthrough, "GET", f"/cmd/image/list?pattern={pattern}&count=-1"
         )
         return not isinstance(answer, Check) and b"no manifests found" in answer.body
-    again = _prune_once(exam, pruner, image)
-    return again.failure is not None and again.failure.error_class == "not-found"
+    route = exam.preparation.client_setup().route
+    assert route is not None
+    path = route.manifest(image)
+    answer = ask(exam, "prune", route.endpoint, "DELETE", path, **route.headers)
+    if isinstance(answer, Check) or answer.status in DELETED:
+        return False
+    if is_absent(answer):
+        return True
+    answer = ask(exam, "prune", route.endpoint, "HEAD", path, Accept=ACCEPT, **route.headers)
+    return not isinstance(answer, Check) and answer.status == 404
 
 
 def _pruner(preparation: Preparation) -> Pruner:

@@ -22,7 +22,7 @@ from ..counted import counted
 from ..errors import RunError
 from ..http.address import Endpoint, parse_endpoint
 from ..http.credentials import Credentials, CredentialsError
-from ..http.exchange import explain
+from ..http.exchange import RegistryError, explain
 from ..http.tls import INSECURE, Tls, parse_tls
 from ..options.definitions import TLS_OPTIONS
 from ..options.types import Size
@@ -129,6 +129,8 @@ def _push(url: str, population: Population, tls: Tls) -> list[str]:
             return asyncio.run(push_images(url, population, progress=progress, tls=tls.context()))
     except PushRefused as error:
         raise RunError(f"the registry refused the push: {error}") from None
+    except RegistryError as error:
+        raise RunError(f"cannot push: {error}") from None
     except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
         raise RunError(f"cannot push: {explain(error, URL(url))}") from None
 

@@ -60,7 +60,9 @@ def list_upstream(settings: Settings, connections: Connections) -> Listing:
     upstream = connections.registry(settings.registry.url)
     connections.log(f"listing the upstream {settings.registry.url}")
     try:
-        found = connections.network.run_until_stop(list_repositories(upstream, log=connections.log))
+        found = connections.network.run_until_stop(
+            list_repositories(upstream, log=connections.log, caution=connections.caution)
+        )
     except RegistryError as error:
         raise RunError(f"cannot list the upstream: {error}") from None
     return [(repository.name, repository.tags) for repository in found]

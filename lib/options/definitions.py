@@ -77,7 +77,8 @@ OPTIONS: list[click.Parameter] = [
         section=SERVERS,
         required=True,
         metavar="URL",
-        help="The upstream that the server under test pulls from. The driver lists the upstream's images.",
+        help="The upstream that the server under test pulls from. The driver lists its images. It may have a path "
+        "(Artifactory).",
     ),
     Section(
         ["--layout"],

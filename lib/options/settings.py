@@ -16,7 +16,7 @@ from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spell
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
 from ..load.pace import Rate, parse_rate
-from ..servers.layout import Layout, parse_layout
+from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
 from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
@@ -116,6 +116,11 @@ def check_together(settings: Settings) -> None:
         raise UsageError(
             "--prune with --layout direct would delete the upstream's own images; leave one of them out"
         )
+    if settings.registry.path and settings.layout.template == DIRECT:
+        raise UsageError(
+            f"--layout {settings.layout.name}: clients cannot pull from a registry below the path "
+            f"'{settings.registry.path}' of --registry-url; use a template, such as '{{upstream}}/KEY/{{repository}}'"
+        )
     if pruning and spelled_alike(settings.pullthrough, settings.registry):
         raise UsageError(
             "--pullthrough-url and --registry-url are the same server, so --prune would delete the upstream's images; "
@@ -145,7 +150,7 @@ def _real(path: str) -> str:
 
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """Returns the checked settings. Raises `UsageError` that names the wrong option."""
-    registry = parse_endpoint("--registry-url", options["registry_url"])
+    registry = parse_endpoint("--registry-url", options["registry_url"], below=True)
     settings = Settings(
         pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
         registry=registry,
@@ -169,7 +174,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         client=_client(options["client"]),
         containerd_socket=_socket(options["containerd_socket"]),
         layout=parse_layout(options["layout"]),
-        upstream_name=_upstream_name(options["upstream_name"], registry.name),
+        upstream_name=_upstream_name(options["upstream_name"], registry.server),
         image_list=options["image_list"],
         all_tags=options["all_tags"],
         platform=parse_platform(options["platform"] or this_platform()),

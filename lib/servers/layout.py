@@ -14,7 +14,9 @@ from ..names import valid_repository
 
 OCIREGISTRY = "ociregistry"
 _PLAIN = "{pullthrough}/{repository}"
-_PRESETS = {"distribution": _PLAIN, "zot": _PLAIN, "direct": "{upstream}/{repository}"}
+# The template of the preset `direct`.
+DIRECT = "{upstream}/{repository}"
+_PRESETS = {"distribution": _PLAIN, "zot": _PLAIN, "direct": DIRECT}
 _PRESETS_WITH_PREFIX = {
     "harbor": "PROJECT",
     "nexus": "REPO",

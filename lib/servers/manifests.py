@@ -46,7 +46,7 @@ class DigestResolver:
 
         Raises RegistryError if the server gives none, CancelledError after a `kill_all`.
         """
-        path = f"/v2/{self._route.repository(image)}/manifests/{image.reference}"
+        path = self._route.manifest(image)
         headers = {"Accept": ACCEPT, **self._route.headers}
         answer = self._network.run_until_kill(self._server.request("HEAD", path, headers=headers))
         digest = answer.headers.get("Docker-Content-Digest", "")

@@ -66,6 +66,14 @@ class Route:
         """Returns the image's repository name on this server, without the host."""
         return f"{self.before}{image.repository}{self.after}"
 
+    def manifest(self, image: Image, reference: str = "") -> str:
+        """Returns path and query of the image's manifest, or of another one in its repository, for the driver itself.
+
+        As a client does, it names the upstream in `ns` to a mirror.
+        """
+        query = f"?ns={quote(self.host, safe='')}" if self.way == MIRROR else ""
+        return f"/v2/{self.repository(image)}/manifests/{reference or image.reference}{query}"
+
     def reference(self, host: str, image: Image) -> str:
         """Returns the reference for the client's command line. `host` is this route's host, or the gateway's."""
         separator = "@" if image.is_digest else ":"

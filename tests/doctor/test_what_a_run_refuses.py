@@ -115,6 +115,14 @@ REFUSED = {
     "no upstream": Refused({"--registry-url": "127.0.0.1:1"}, "127.0.0.1:1 refuses connections"),
     "no catalog": Refused({"--registry-url": "{cache}"}, "{cache} has no catalog"),
     "a login that is broken": Refused({}, "{folder}/config.json", environment={"DOCKER_CONFIG": "{folder}"}),
+    "a SOCKS proxy": Refused(
+        {"--pullthrough-url": "cache.example:5000"}, "HTTP_PROXY names the SOCKS proxy socks5://127.0.0.1:1080",
+        environment={"HTTP_PROXY": "socks5://bob:pw@127.0.0.1"},
+    ),
+    "a proxy for a CGI program": Refused(
+        {"--pullthrough-url": "cache.example:5000"}, "REQUEST_METHOD is set, as for a CGI program",
+        environment={"HTTP_PROXY": "127.0.0.1:3128", "REQUEST_METHOD": "GET"},
+    ),
     "a filter that leaves nothing": Refused({"--filter": "nowhere"}, "--filter 'nowhere' leaves none of the 12"),
     "a pattern that selects nothing": Refused(
         {"--workers": None, "--patterns": "nowhere"}, "the pattern 'nowhere' selects none of 12 images"
@@ -145,7 +153,8 @@ WRONG = {
     "--metrics-listen": "nowhere",
     "--events-file": "{folder}/log",
     "--summary-file": "{folder}/log/below",
-    "--registry-url": "http://u/path",
+    "--registry-url": "http://u/../path",
+    "--pullthrough-url": "http://u/path",
 }
 
 
@@ -282,6 +291,7 @@ PLACES = {
     "options/thresholds.py: parse": SETTINGS,
     "prepare.py: files": "files",
     "prepare.py: ping": "ping",
+    "prepare.py: ways": "ways",
     "prepare.py: report": "report",
     "processes/limits.py: raise_descriptor_limit": "descriptors",
     "processes/scratch.py: __enter__": "scratch",

@@ -94,9 +94,10 @@ def listing(data: bytes) -> None:
             registry,  # type: ignore[arg-type]
             PagedList(path, key, valid, 1 << 20),
             skip=lambda item: told.append(clean(item, 100)),
-            log=told.append,
         )
-        return [name async for page in pages.read() for name in page]
+        names = [name async for page in pages.read() for name in page]
+        told.append(pages.early_end or "")
+        return names
 
     try:
         found = asyncio.run(run())
