@@ -42,6 +42,12 @@ def server(exam: Examination) -> Checks:
     return (yield from exam.carry_out("server under test", exam.preparation.ping))
 
 
+def mixed_up(exam: Examination) -> Iterator[Check]:
+    """Warns if the two servers are one, or swapped."""
+    yield from exam.carry_out("servers", exam.preparation.servers)
+    yield from exam.warnings("servers")
+
+
 def credentials(exam: Examination) -> Iterator[Check]:
     """Checks that the logins can be read, and lists the servers that have one."""
     connections = exam.preparation.connections()

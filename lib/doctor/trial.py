@@ -48,7 +48,7 @@ def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
     except (RunError, UsageError) as error:
         return str(error)
     path = f"/v2/{route.repository(image)}/manifests/{image.reference}"
-    answer = ask(exam, "layout", route.endpoint, "GET", path, Accept=ACCEPT, **route.headers)
+    answer = ask(exam, "layout", route.endpoint, "GET", path, Accept=ACCEPT, **route.headers(image))
     if isinstance(answer, Check):
         return answer.message
     return None if answer.status == 200 else f"HTTP {answer.status}"

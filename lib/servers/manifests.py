@@ -46,20 +46,25 @@ class DigestResolver:
         Raises RegistryError if the server gives none, CancelledError after a `kill_all`.
         """
         path = f"/v2/{self._route.repository(image)}/manifests/{image.reference}"
-        headers = {"Accept": ACCEPT, **self._route.headers}
+        headers = {"Accept": ACCEPT, **self._route.headers(image)}
         answer = self._network.run_until_kill(self._server.request("HEAD", path, headers=headers))
         digest = answer.headers.get("Docker-Content-Digest", "")
         if answer.status != 200 or not valid_digest(digest):
             raise RegistryError(f"no digest for {image.name}: HTTP {answer.status}", answer.status)
-        return Image(image.repository, digest)
+        return image._replace(reference=digest)
 
 
 class PlatformImages:
-    """The images of the platforms that an index lists. Asks the upstream once per image and keeps the answer."""
+    """The images of the platforms that an index lists. Asks the upstream once per image and keeps the answer.
 
-    def __init__(self, network: Network, upstream: Registry, log: Callable[[str], None]) -> None:
+    `registry_of` returns the registry for the name of an upstream; the empty name is that of the run.
+    """
+
+    def __init__(
+        self, network: Network, registry_of: Callable[[str], Registry], log: Callable[[str], None]
+    ) -> None:
         self._network = network
-        self._upstream = upstream
+        self._registry_of = registry_of
         self._log = log
         self._known: dict[Image, tuple[Image, ...]] = {}
 
@@ -100,7 +105,7 @@ class PlatformImages:
 
     async def _ask(self, image: Image) -> tuple[Image, ...]:
         path = f"/v2/{image.repository}/manifests/{image.reference}"
-        answer = await self._upstream.request(
+        answer = await self._registry_of(image.upstream).request(
             "GET", path, headers={"Accept": ACCEPT}, retry=False, max_bytes=_MANIFEST_BYTES
         )
         if answer.status != 200:
@@ -110,7 +115,7 @@ class PlatformImages:
         digests = _digests(manifest, media_type) if isinstance(manifest, dict) else []
         if len(digests) > _MOST_PLATFORMS:
             raise RegistryError(f"its index lists {len(digests)} manifests")
-        return tuple(Image(image.repository, digest) for digest in digests)
+        return tuple(image._replace(reference=digest) for digest in digests)
 
 
 def _digests(manifest: Mapping[str, object], media_type: str) -> list[str]:

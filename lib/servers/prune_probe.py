@@ -43,7 +43,7 @@ async def probe_admin(server: Registry) -> Probe:
 
 async def probe_delete(server: Registry, route: Route, image: Image) -> Probe:
     """Probes deletes with a digest and a tag that cannot exist. A 404 means that the server allows deletes."""
-    headers = route.headers
+    headers = route.headers(image)
     base = f"/v2/{route.repository(image)}/manifests/"
     try:
         answer = await server.request("DELETE", base + _NO_DIGEST, headers=headers)
