@@ -150,7 +150,7 @@ class _Reader:
             if host not in self._hosts:
                 self._hosts[host] = self._upstream_of(host)
         except ValueError as error:
-            raise ImageListError(f"line {word.line}: {shown(word.text)}: {error}") from None
+            raise ImageListError(f"line {word.place}: {shown(word.text)}: {error}") from None
         upstream = self._hosts[host]
         image = self._image(found, HUB if upstream is None and host in HUB_NAMES else upstream or host)
         if upstream is None:

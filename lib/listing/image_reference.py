@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from ..errors import UsageError
+from ..http.address import parse_endpoint
 from ..names import TAG_LENGTH, split_reference, valid_digest, valid_tag
 
 LATEST: Final = "latest"
@@ -40,10 +42,8 @@ def read_reference(text: str, *, certain: bool = False) -> Reference:
     if is_image_id(text):
         raise ValueError("the ID of an image, without its repository: write repository@sha256:…")
     host, name = split_host(text)
-    if host and not _HOST.fullmatch(host):
-        raise ValueError(
-            "its first part is not a host; write host/repository:tag or host:port/repository:tag"
-        )
+    if host:
+        _check_host(host)
     repository, at, digest = name.partition("@")
     tagged, colon, tag = repository.rpartition(":")
     if not at:
@@ -66,6 +66,16 @@ def split_host(text: str) -> tuple[str, str]:
     if slash and ("." in first or ":" in first or first.lower() == "localhost") and "@" not in first:
         return first, rest
     return "", text
+
+
+def _check_host(host: str) -> None:
+    try:
+        if _HOST.fullmatch(host):
+            parse_endpoint("", host)
+            return
+    except UsageError:
+        pass
+    raise ValueError("its first part is not a host; write host/repository:tag or host:port/repository:tag")
 
 
 def is_image_id(text: str) -> bool:

@@ -26,11 +26,18 @@ PLAIN, IMAGE, IDENTITY = "plain", "image", "identity"
 
 
 class Word(NamedTuple):
-    """A word that should name an image, and the number of its line."""
+    """A word that should name an image, and the number of its line; or of the first line of its JSON `document`."""
 
     line: int
     text: str
     kind: str = PLAIN
+    document: str = ""
+
+    @property
+    def place(self) -> int:
+        """The number of its line. In a JSON document, this is the first line with this text."""
+        found = self.document.find(json.dumps(self.text, ensure_ascii=False))
+        return self.line + self.document.count("\n", 0, found) if found > 0 else self.line
 
 
 _KEY: Final = re.compile(
@@ -46,9 +53,11 @@ _MANIFEST: Final = re.compile(
 )
 _HEADER_WORD: Final = re.compile(r"[A-Z][A-Z0-9_()-]*")
 _COLUMNS: Final = ("IMAGE", "IMAGES", "IMAGEID", "IMAGE_ID", "IMAGE-ID")
+_BARE: Final = re.compile(r"[^\s,#\"'`<{\[|>~-][^\s,#\"'`]*[^\s,#\"'`:]")
 _COUNT: Final = re.compile(r"\d+\s+(?=\S+\Z)")  # as `uniq -c` writes it
 _LABEL: Final = re.compile(r"\S+:\t\s*")  # as in the example of kubectl's documentation
 _SEPARATOR: Final = re.compile(r"[\s,]+")
+_BETWEEN: Final = re.compile(r"[\s,]*")
 _NO_IMAGE: Final = frozenset({"", "<none>", "<none>:<none>", "null", "~", "{}", "[]", "|", ">", "|-", ">-"})
 
 
@@ -70,7 +79,10 @@ def words_in(lines: Iterable[str]) -> Iterator[Word]:
         yield from _of_table(first[1].split(), numbered)
     else:
         for number, line in whole:
-            yield from _of_line(number, line)
+            if _BARE.fullmatch(line):  # the usual line needs no closer look
+                yield Word(number, line)
+            else:
+                yield from _of_line(number, line)
 
 
 def _of_line(number: int, line: str) -> Iterator[Word]:
@@ -138,26 +150,21 @@ def _of_table(header: list[str], rows: Iterable[Numbered]) -> Iterator[Word]:
 def _of_json(lines: Iterable[Numbered]) -> Iterator[Word]:
     """One document or several: an array of images, or objects whose `image` names one."""
     numbered = list(lines)
+    first = numbered[0][0]
     text = "\n".join(line for _, line in numbered)
     decoder, at = json.JSONDecoder(), 0
-    while at < len(text):
-        start = at + len(text[at:]) - len(text[at:].lstrip(" \t\n,"))
-        if start == len(text):
-            return
+    while (at := _BETWEEN.match(text, at).end()) < len(text):  # type: ignore[union-attr]
         try:
-            document, at = decoder.raw_decode(text, start)
+            document, at = decoder.raw_decode(text, at)
         except ValueError as error:
-            position = error.pos if isinstance(error, json.JSONDecodeError) else start
-            number, line = numbered[text.count("\n", 0, position)] if numbered else (1, "")
+            at = error.pos if isinstance(error, json.JSONDecodeError) else at
+            number, line = numbered[text.count("\n", 0, at)]
             raise ImageListError(f"line {number}: {shown(line)}: the list is not valid JSON") from None
         except RecursionError:
-            raise ImageListError(
-                f"line {numbered[0][0]}: the list is not valid JSON: it is nested too deep"
-            ) from None
+            raise ImageListError(f"line {first}: the list is not valid JSON: it is nested too deep") from None
         for value, kind in _named_in(document):
             if value.strip() not in _NO_IMAGE:
-                place = max(text.find(json.dumps(value), start), 0)
-                yield Word(numbered[text.count("\n", 0, place)][0], value.strip(), kind)
+                yield Word(first, value.strip(), kind, text)
 
 
 def _named_in(document: Any) -> Iterator[tuple[str, str]]:

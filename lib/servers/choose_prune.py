@@ -98,13 +98,13 @@ class PruneWays:
             if self._wish.via == AUTO:
                 return f"{damage}; use its full name or address in Ociregistry's configuration and as --upstream-name"
             self._connections.caution(damage)
-        platform_images = PlatformImages(network, cache(self._upstream), self._connections.log)
+        upstream = self._connections.registry(self._under_test.registry.url, _PRUNE_RETRY)
+        platform_images = PlatformImages(network, upstream, self._connections.log, cache(self._other))
         return AdminPruner(network, self._server, self._under_test.upstream_name, platform_images)
 
-    def _upstream(self, name: str) -> Registry:
-        """Returns the registry of this name. The empty name is the upstream of the run."""
-        url = url_of(name) if name else self._under_test.registry.url
-        return self._connections.registry(url, _PRUNE_RETRY)
+    def _other(self, name: str) -> Registry:
+        """Returns the registry of this name, for images whose upstream is not that of the run."""
+        return self._connections.registry(url_of(name), _PRUNE_RETRY)
 
     def _by_delete(self, sample: Image) -> Pruner | str:
         """Returns the pruner, or why it would not work. If the client has no delete command, the driver deletes."""

@@ -57,14 +57,19 @@ class DigestResolver:
 class PlatformImages:
     """The images of the platforms that an index lists. Asks the upstream once per image and keeps the answer.
 
-    `registry_of` returns the registry for the name of an upstream; the empty name is that of the run.
+    `upstream` is the upstream of the run, and `other` returns the one of an image that has an upstream of its own.
     """
 
     def __init__(
-        self, network: Network, registry_of: Callable[[str], Registry], log: Callable[[str], None]
+        self,
+        network: Network,
+        upstream: Registry,
+        log: Callable[[str], None],
+        other: Callable[[str], Registry] | None = None,
     ) -> None:
         self._network = network
-        self._registry_of = registry_of
+        self._upstream = upstream
+        self._other = other
         self._log = log
         self._known: dict[Image, tuple[Image, ...]] = {}
 
@@ -105,7 +110,8 @@ class PlatformImages:
 
     async def _ask(self, image: Image) -> tuple[Image, ...]:
         path = f"/v2/{image.repository}/manifests/{image.reference}"
-        answer = await self._registry_of(image.upstream).request(
+        other = self._other(image.upstream) if self._other is not None and image.upstream else None
+        answer = await (other or self._upstream).request(
             "GET", path, headers={"Accept": ACCEPT}, retry=False, max_bytes=_MANIFEST_BYTES
         )
         if answer.status != 200:

@@ -30,7 +30,7 @@ class Route:
     `endpoint` is the server that receives the requests. References begin with `host`: that server, or the upstream if
     the client uses the server as a mirror. `upstream` is the upstream of images that have none of their own, and
     `upstreams` are those of all images. `path` is a repository's name on the server, with {upstream} and {repository}.
-    `by_header`: the driver's own requests name the upstream in a header, even if the client uses the gateway.
+    `header` names the upstream in the driver's own requests, even if the client uses the gateway.
     """
 
     way: str
@@ -40,16 +40,16 @@ class Route:
     upstream: str
     upstreams: tuple[str, ...]
     path: str = "{repository}"
-    by_header: bool = False
+    header: tuple[str, str] | None = None
 
     def headers(self, image: Image) -> dict[str, str]:
         """The headers of the driver's own requests for this image."""
-        return {UPSTREAM_HEADER: self._upstream_of(image)} if self.by_header else {}
+        return {self.header[0]: self._upstream_of(image)} if self.header else {}
 
     @property
     def client_header(self) -> tuple[str, str] | None:
         """The header that the client has to send with each request."""
-        return (UPSTREAM_HEADER, self.upstreams[0]) if self.way == HEADER else None
+        return self.header if self.way == HEADER else None
 
     def repository(self, image: Image) -> str:
         """Returns the image's repository name on this server, without the host."""
@@ -121,7 +121,7 @@ def _ociregistry_route(
         host=server.endpoint.host,
         upstream=server.upstream_name,
         upstreams=upstreams,
-        by_header=True,
+        header=(UPSTREAM_HEADER, upstreams[0]),
     )
     named = _named(upstreams)
     if client.abilities.asks_mirror:
@@ -129,7 +129,7 @@ def _ociregistry_route(
     obstacles = [each for each in (_path_obstacle(name, depth) for name in upstreams) if each is not None]
     if not obstacles:
         why = f"the upstream's name {named} fits into the path"
-        return replace(route, way=PATH, why=why, path="{upstream}/{repository}", by_header=False)
+        return replace(route, way=PATH, why=why, path="{upstream}/{repository}", header=None)
     if len(upstreams) > 1:
         raise RunError(
             f"the images have {len(upstreams)} upstreams, and {obstacles[0]}, so {client.name} cannot name the "
