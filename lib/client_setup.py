@@ -89,6 +89,7 @@ def set_up_client(
         environment=environment,
         caution=connections.caution,
         containerd_socket=settings.containerd_socket or "",
+        stopped=stopped,
     )
     client = found.kind.set_up(found.executable, orders)
     connections.resources.callback(client.close)

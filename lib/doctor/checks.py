@@ -137,7 +137,8 @@ def _servers(exam: Examination) -> Iterator[Check]:
     upstream_answers = asked and (yield from registries.upstream(exam))
     chosen = yield from images.selection(exam, upstream_answers)
     answers = not dry and (yield from registries.server(exam))
-    yield from registries.mixed_up(exam)
+    if answers or dry:
+        yield from registries.mixed_up(exam)
     if asked:
         yield from registries.credentials(exam)
     if chosen and answers:
