@@ -27,7 +27,7 @@ from ..images import (
     overlaps,
 )
 from ..options.settings import Settings
-from ..servers.mixed_up import mixed_up
+from ..servers.mixed_up import swapped, swapped_if_empty
 from ..streams import STDOUT
 from .image_list import ImageList, ImageListError, Upstreams, parse_image_list
 from .upstream import list_repositories
@@ -136,8 +136,9 @@ def list_upstream(settings: Settings, connections: Connections) -> Catalog:
     try:
         found = connections.network.run_until_stop(list_repositories(upstream, log=connections.log))
     except RegistryError as error:
-        hint = mixed_up(settings.under_test, connections)
-        raise RunError(f"cannot list the upstream: {error}{hint}") from None
+        # a run that is not dry was warned before
+        hint = swapped(settings.under_test, connections) if settings.dry_run else ""
+        raise RunError(f"cannot list the upstream: {error}{f' ({hint})' if hint else ''}") from None
     return Catalog([(repository.name, repository.tags) for repository in found])
 
 
@@ -161,9 +162,8 @@ def select(settings: Settings, listing: Listing, connections: Connections) -> Se
         )
     foreign = listing.foreign if isinstance(listing, ImageList) else 0
     if not images:
-        hint = (
-            mixed_up(settings.under_test, connections) if settings.image_list is None and not listed else ""
-        )
+        empty = settings.image_list is None and not listed
+        hint = swapped_if_empty(settings.under_test, connections) if empty else ""
         raise RunError(f"{_nothing_left(settings, listed, passed_over.tags, foreign)}{hint}")
     selection = Selection(listed, tuple(_deal(settings, images, heed)), foreign)
     _warn_of_overlaps(selection.image_sets, connections, heed)

@@ -34,19 +34,27 @@ def warn_of_swapped(server: ServerUnderTest, connections: Connections) -> None:
 
     In a good run, this sends one request to the server under test and none to the upstream.
     """
+    message = swapped(server, connections)
+    if message:
+        connections.caution(message)
+
+
+def swapped(server: ServerUnderTest, connections: Connections) -> str:
+    """Returns the warning of `warn_of_swapped`; empty if there is nothing to warn of."""
     if not server.layout.is_ociregistry or _is_ociregistry(server.pullthrough.url, connections):
-        return
-    if _is_ociregistry(server.registry.url, connections):
-        connections.caution(
-            f"Ociregistry answers at --registry-url ({server.registry.name}), and not at --pullthrough-url "
-            f"({server.pullthrough.name}): {_SWAPPED}"
-        )
+        return ""
+    if not _is_ociregistry(server.registry.url, connections):
+        return ""
+    return (
+        f"Ociregistry answers at --registry-url ({server.registry.name}), and not at --pullthrough-url "
+        f"({server.pullthrough.name}): {_SWAPPED}"
+    )
 
 
-def mixed_up(server: ServerUnderTest, connections: Connections) -> str:
-    """Returns a hint, to append to the message, for a run that found no images at its upstream.
+def swapped_if_empty(server: ServerUnderTest, connections: Connections) -> str:
+    """Returns a hint, to append to the message, for an upstream whose catalog is empty; empty if there is none.
 
-    If the server under test has a catalog of its own, it may be the upstream.
+    A cache of an empty registry has no images. So if the server under test lists some, it may be the upstream.
     """
     if server.layout.is_upstream or surely_same(server.pullthrough, server.registry):
         return ""

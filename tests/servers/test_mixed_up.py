@@ -37,6 +37,12 @@ def test_ociregistry_at_the_upstreams_address(
     assert swapped.status == 1
     assert f"Ociregistry answers at --registry-url ({cache.address})" in swapped.stderr
     assert SWAPPED in swapped.stderr
+    assert len(swapped.stderr.splitlines()) == 2
+    dry = ran(tmp_path, upstream.url, cache.url, "--dry-run")
+    assert dry.status == 1
+    (line,) = dry.stderr.splitlines()
+    assert "has no catalog" in line
+    assert SWAPPED in line
     by_list = ran(
         tmp_path, upstream.url, cache.url, f"--client={crane}", "--image-list=-", stdin=upstream.images[0]
     )
