@@ -14,7 +14,7 @@ from .http.connections import Connections
 from .http.logins import Login
 from .http.registry import RegistryError
 from .http.tls import Tls
-from .images import Image
+from .images import Image, heeding
 from .listing.selection import Selection
 from .load.pull import ClientPuller, DryPuller, Puller
 from .options.settings import Settings
@@ -62,14 +62,15 @@ def set_up_client(
     """
     images = selection.images
     _check_options(settings, found)
-    route = plan_route(settings.under_test, found.kind, images)
+    heed = connections.network.stop.heed
+    route = plan_route(settings.under_test, found.kind, images, heed)
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
     if found.kind.abilities.hides_artifacts:
         connections.log(
             f"{found.kind.name} also pulls what is not an image, such as Helm charts, and counts it as pulled"
         )
     if settings.layout.is_ociregistry:
-        warn_of_unservable(images, connections.caution)
+        warn_of_unservable(heeding(images, heed), connections.caution)
     login = connections.login(route.endpoint.url)
     _check_fit(found, route, login, connections)
     server_url, host = route.endpoint.url, route.host
@@ -93,6 +94,7 @@ def set_up_client(
         environment=environment,
         caution=connections.caution,
         containerd_socket=settings.containerd_socket or "",
+        stopped=stopped,
     )
     client = found.kind.set_up(found.executable, orders)
     connections.resources.callback(client.close)
@@ -181,9 +183,10 @@ def _start_gateway(
     check_fit(
         found.kind.name, instead, route.endpoint, login=login is not None, insecure=settings.tls.insecure
     )
-    gateway = Gateway(route.endpoint.url, settings.upstream_name)
+    (upstream,) = route.upstreams
+    gateway = Gateway(route.endpoint.url, upstream)
     network = connections.network
     host = network.run(gateway.start())
     connections.resources.callback(lambda: network.run(gateway.close()))
-    connections.log(f"gateway on {host} redirects to {route.endpoint.url} with ns={settings.upstream_name}")
+    connections.log(f"gateway on {host} redirects to {route.endpoint.url} with ns={upstream}")
     return host

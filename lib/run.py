@@ -34,8 +34,9 @@ from .progress.choose import start_progress
 from .results.output import Outputs
 from .results.run_state import Run
 from .results.whole_file import check_path
+from .results.writable import made_folder
 from .servers.prune import Pruner
-from .streams import warn
+from .streams import say, warn
 
 # How often a thread that waits for the GIL asks for it, in seconds. With Python's default (5 ms), hundreds of workers
 # would do little else. No thread of the driver holds the GIL for long, so a longer interval does no harm.
@@ -84,6 +85,14 @@ def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
 def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, lasting: ExitStack) -> None:
     """Prepares and drives the load. `lasting` is closed by the caller, after the summary is written."""
     outputs.log("test begins")
+    by_folder: dict[Path, list[str]] = {}
+    for option, folder in beginning.files().items():
+        by_folder.setdefault(folder, []).append(option)
+    for folder, options in by_folder.items():
+        outputs.log(made_folder(folder, ", ".join(options)))
+    for hint in beginning.hints:
+        outputs.log(hint)
+        say(hint)
     network = lasting.enter_context(Network(stop))
     with ExitStack() as resources:
         around = Surroundings(

@@ -168,7 +168,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return Copy(tmp_path_factory.mktemp("copy"))
 
 
-def servers(under_test: Server, upstream: Upstream, layout: str = "distribution") -> tuple[str, ...]:
+def servers(under_test: Server, upstream: Upstream, layout: str = "direct") -> tuple[str, ...]:
     return (
         f"--pullthrough-url={under_test.url}",
         f"--registry-url={upstream.url}",

@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any, ClassVar, Protocol
 
 from ..errors import UsageError
@@ -80,6 +81,12 @@ class Executable:
     version: str
 
 
+def never_stopped(seconds: float) -> bool:
+    """Waits for this long. No stop is asked for."""
+    sleep(seconds)
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
     """What the run asks of a client, and what the client may use for it.
@@ -91,7 +98,7 @@ class Orders:
     `folder` makes a private folder in the scratch folder of the run. `lean`: the client may take just one processor.
     `elsewhere` makes one in another place, which goes with it. `environment` holds the variables of the run.
     `containerd_socket` is the address of the user's containerd; without one the client starts its own. `caution` warns
-    the user.
+    the user. `stopped(seconds)` waits for at most this long and returns whether the run was asked to stop.
     """
 
     platform: str
@@ -109,6 +116,7 @@ class Orders:
     environment: Mapping[str, str]
     caution: Callable[[str], None]
     containerd_socket: str = ""
+    stopped: Callable[[float], bool] = never_stopped
 
     @property
     def insecure(self) -> bool:

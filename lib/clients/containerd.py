@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..errors import RunError
+from ..errors import RunError, Stopped
 from ..processes.cpu import seconds_of
 from ..processes.scratch import PREFIX
 from .client import Orders
@@ -69,8 +69,10 @@ _DISABLED: Final = (
 class Containerd:
     """A containerd of the run's own. `address` is its socket."""
 
-    def __init__(self, program: str, folder: Path, environment: Mapping[str, str]) -> None:
-        """Starts it. Raises RunError if it does not answer."""
+    def __init__(
+        self, program: str, folder: Path, environment: Mapping[str, str], stopped: Callable[[float], bool]
+    ) -> None:
+        """Starts it. Raises RunError if it does not answer, and Stopped if `stopped` returns True meanwhile."""
         self.address = str(folder / "c.sock")
         self._log = folder / "log"
         config = folder / "config.toml"
@@ -88,7 +90,7 @@ class Containerd:
             except OSError as error:
                 raise RunError(f"'{program}' cannot be started: {error.strerror}") from None
         try:
-            self._wait_until_it_answers(program)
+            self._wait_until_it_answers(program, stopped)
         except BaseException:
             self.close()
             raise
@@ -111,13 +113,18 @@ class Containerd:
             self._process.kill()
             self._process.wait()
 
-    def _wait_until_it_answers(self, program: str) -> None:
+    def _wait_until_it_answers(self, program: str, stopped: Callable[[float], bool]) -> None:
         import tenacity
+
+        def wait(seconds: float) -> None:
+            if stopped(seconds):
+                raise Stopped
 
         waiting = tenacity.Retrying(
             wait=tenacity.wait_fixed(0.02),
             stop=tenacity.stop_after_delay(_START_SECONDS),
             retry=tenacity.retry_if_exception_type(OSError),
+            sleep=wait,
             reraise=True,
         )
         try:
@@ -152,7 +159,7 @@ def find_containerd(ctr: str, orders: Orders) -> Containerd:
             "ctr needs containerd, which was not found on PATH: install the package containerd, "
             "or name the socket of a running one with --containerd-socket"
         )
-    return Containerd(os.path.abspath(program), _home(orders.elsewhere), orders.environment)
+    return Containerd(os.path.abspath(program), _home(orders.elsewhere), orders.environment, orders.stopped)
 
 
 def _home(elsewhere: Callable[[Path], Path]) -> Path:

@@ -84,7 +84,7 @@ class Ctr:
         address = orders.containerd_socket if service is None else service.address
         namespaces = Namespaces(executable.path, address)
         if service is None:
-            namespaces.check()
+            namespaces.check(orders.stopped)
             namespaces.remove_stale()
         return cls.beside(executable, orders, namespaces, service)
 

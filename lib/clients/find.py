@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..choices import AUTO
-from ..errors import RunError
+from ..errors import RunError, Stopped
 from .client import Client, Executable
 from .table import NAMES, client_kind
+
+# Seconds after which a client that does not report its version is killed, and between two looks at it.
+_ANSWER_SECONDS = 10
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +44,19 @@ def missing_before(wanted: str, found: Found) -> str:
     return f", as {' and '.join(names[: names.index(found.kind.name)])} was not found"
 
 
-def find_client(wanted: str, environment: Mapping[str, str]) -> Found:
+def find_client(
+    wanted: str, environment: Mapping[str, str], stopped: Callable[[float], bool] | None = None
+) -> Found:
     """The executable for `auto`, a name or a path.
 
+    `stopped(seconds)` waits for at most this long and returns whether a stop was asked for; then this raises Stopped.
     Raises RunError if there is none, or if it does not answer as one of the clients.
     """
     names = candidates(wanted)
     for name in names:
         path = _which(name)
         if path:
-            return _identify(path, environment)
+            return _identify(path, environment, stopped)
     if wanted == AUTO:
         raise RunError(f"neither {' nor '.join(names)} was found on PATH: {_install(names)}")
     raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(NAMES)}")
@@ -67,14 +74,14 @@ def _which(name: str) -> str | None:
     return os.path.abspath(path) if path else None
 
 
-def _identify(path: str, environment: Mapping[str, str]) -> Found:
+def _identify(path: str, environment: Mapping[str, str], stopped: Callable[[float], bool] | None) -> Found:
     """Asks the executable for its version as each client would be asked; the one that its name holds goes first."""
     base = os.path.basename(path).lower()
     reasons = []
     for name in sorted(NAMES, key=lambda name: name not in base):
         kind = client_kind(name)
         try:
-            version = kind.version_in(_ask(path, kind.version_option, environment))
+            version = kind.version_in(_ask(path, kind.version_option, environment, stopped))
         except RunError as error:
             reasons.append(str(error))
             continue
@@ -84,16 +91,29 @@ def _identify(path: str, environment: Mapping[str, str]) -> Found:
     raise RunError(f"the client '{path}' does not work: {why}")
 
 
-def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
+def _ask(
+    path: str, question: str, environment: Mapping[str, str], stopped: Callable[[float], bool] | None
+) -> str:
     import sh
 
     try:
         command = sh.Command(path)
-        return str(
-            command(question, _timeout=10, _tty_out=False, _new_session=True, _env=dict(environment))
-        ).strip()
+        running = command(
+            question,
+            _timeout=_ANSWER_SECONDS,
+            _tty_out=False,
+            _new_session=True,
+            _env=dict(environment),
+            _bg=True,
+            _bg_exc=False,
+        )
+        while stopped is not None and running.is_alive():
+            if stopped(_LOOK_SECONDS):
+                running.kill_group()
+                raise Stopped
+        return str(running.wait()).strip()
     except sh.TimeoutException:
-        raise RunError(f"'{path} {question}' did not answer within 10 s") from None
+        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS} s") from None
     except sh.SignalException as error:
         raise RunError(f"'{path} {question}' was ended by signal {-error.exit_code}") from None
     except sh.ErrorReturnCode as error:

@@ -13,6 +13,7 @@ from ..clients.files import client_environment
 from ..clients.find import Found, candidates, find_client
 from ..errors import RunError
 from ..http.address import Listen
+from ..options.start_at import late_hint
 from ..results.writable import unwritable_files
 from . import images, machine, registries, trial
 from .check import FAILURE, OK, WARNING, Check
@@ -47,15 +48,22 @@ def _start(exam: Examination) -> Iterator[Check]:
     if not (yield from exam.carry_out("start", stage, "or leave --start-at out to begin at once")):
         exam.changes["--start-at"] = None
         return
-    when = stage()
-    if when is not None:
-        minutes = max(0, round((when - datetime.now().astimezone()).total_seconds() / 60))
+    text, when, now = exam.settings.start_at, stage(), datetime.now().astimezone()
+    late = late_hint(text, when, now) if text and when else None
+    if late is not None:
+        yield Check("start", WARNING, late)
+    elif when is not None:
+        minutes = max(0, round((when - now).total_seconds() / 60))
         yield Check("start", OK, f"{when.isoformat(sep=' ')}, in {minutes // 60} h {minutes % 60} min")
 
 
 def _files(exam: Examination) -> Iterator[Check]:
     beginning, settings = exam.preparation.beginning, exam.settings
-    if not (yield from exam.carry_out("files", beginning.image_list)):
+    if (yield from exam.carry_out("files", beginning.image_list)):
+        listed = beginning.image_list()
+        for hint in (*listed.hints, *listed.notes) if listed else ():
+            yield Check("files", WARNING, hint)
+    else:
         exam.undecided = True
     if not (yield from exam.carry_out("files", beginning.report)):
         exam.changes["--report-file"] = None
@@ -76,7 +84,9 @@ def _files(exam: Examination) -> Iterator[Check]:
     }
     named = [name for name, path in written.items() if path is not None and str(path) != "-"]
     if named and not refused:
-        yield Check("files", OK, f"{', '.join(named)} can be written")
+        missing = {str(folder): None for folder in beginning.files().values()}
+        made = f"; a run makes the folder {', '.join(missing)}" if missing else ""
+        yield Check("files", OK, f"{', '.join(named)} can be written{made}")
 
 
 def _endpoint(exam: Examination) -> Iterator[Check]:
@@ -110,7 +120,7 @@ def _clients(exam: Examination) -> Iterator[Check]:
         if name in (wanted, chosen):
             continue
         try:
-            other = find_client(name, environment)
+            other = find_client(name, environment, exam.preparation.around.stopped)
         except RunError as error:
             if found is not None:
                 yield Check("client", WARNING, f"{name}: {error}")
@@ -129,6 +139,8 @@ def _servers(exam: Examination) -> Iterator[Check]:
     upstream_answers = asked and (yield from registries.upstream(exam))
     chosen = yield from images.selection(exam, upstream_answers)
     answers = not dry and (yield from registries.server(exam))
+    if answers or dry:
+        yield from registries.mixed_up(exam)
     if asked:
         yield from registries.credentials(exam)
     if chosen and answers:

@@ -70,6 +70,12 @@ def _way(endpoint: Endpoint) -> str:
     return "directly" if proxy is None else f"through the {proxy}"
 
 
+def mixed_up(exam: Examination) -> Iterator[Check]:
+    """Warns if the two servers are one, or swapped."""
+    yield from exam.carry_out("servers", exam.preparation.servers)
+    yield from exam.warnings("servers")
+
+
 def credentials(exam: Examination) -> Iterator[Check]:
     """Checks that the logins can be read, and lists the servers that have one."""
     connections = exam.preparation.connections()

@@ -47,7 +47,8 @@ def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
         route = plan_route(server, found.kind if found else client_kind(NAMES[0]), [image])
     except (RunError, UsageError) as error:
         return str(error)
-    answer = ask(exam, "layout", route.endpoint, "GET", route.manifest(image), Accept=ACCEPT, **route.headers)
+    headers = route.headers(image)
+    answer = ask(exam, "layout", route.endpoint, "GET", route.manifest(image), Accept=ACCEPT, **headers)
     if isinstance(answer, Check):
         return answer.message
     return None if answer.status == 200 else f"HTTP {answer.status}"
@@ -121,12 +122,12 @@ def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
     route = exam.preparation.client_setup().route
     assert route is not None
     path = route.manifest(image)
-    answer = ask(exam, "prune", route.endpoint, "DELETE", path, **route.headers)
+    answer = ask(exam, "prune", route.endpoint, "DELETE", path, **route.headers(image))
     if isinstance(answer, Check) or answer.status in DELETED:
         return False
     if is_absent(answer):
         return True
-    answer = ask(exam, "prune", route.endpoint, "HEAD", path, Accept=ACCEPT, **route.headers)
+    answer = ask(exam, "prune", route.endpoint, "HEAD", path, Accept=ACCEPT, **route.headers(image))
     return not isinstance(answer, Check) and answer.status == 404
 
 

@@ -143,9 +143,40 @@ def _is_name(host: str) -> bool:
     return host.isascii() and all(c.isalnum() or c in ".:-_%" for c in host)
 
 
+def url_of(host: str) -> str:
+    """Returns the URL of the registry with the images of this host. As with Docker, it is plain http on loopback."""
+    if host == "docker.io":
+        return "https://registry-1.docker.io"
+    name = (urlsplit(f"//{host}").hostname or "").lower()
+    plain = name in ("localhost", "::1") or name.startswith("127.")
+    return f"{'http' if plain else 'https'}://{host}"
+
+
 def spelled_alike(one: Endpoint, other: Endpoint) -> bool:
     """Returns whether both have the same host and port. Case and a default port left out make no difference."""
     return _host_and_port(one) == _host_and_port(other)
+
+
+def surely_same(one: Endpoint, other: Endpoint) -> bool:
+    """Returns whether both are one server beyond doubt.
+
+    Two names may share an IP address: a reverse proxy then tells the servers apart by the name. So one of the two must
+    be an IP address or `localhost`.
+    """
+    if spelled_alike(one, other):
+        return True
+    (host, port), (other_host, other_port) = _host_and_port(one), _host_and_port(other)
+    if port != other_port or not (_is_address(host) or _is_address(other_host)):
+        return False
+    return bool(_resolved(host) & _resolved(other_host))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 def same_server(one: Endpoint, other: Endpoint) -> bool:
@@ -161,11 +192,15 @@ def _host_and_port(endpoint: Endpoint) -> tuple[str, int]:
 
 def _addresses(host: str) -> set[str]:
     """Returns the IP addresses of a host; none if it cannot be resolved, since it cannot be pruned then either."""
+    return {_one_loopback(address) for address in _resolved(host)}
+
+
+def _resolved(host: str) -> set[str]:
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:
         return set()
-    return {_one_loopback(address.partition("%")[0]) for address in found}
+    return {address.partition("%")[0] for address in found}
 
 
 def _one_loopback(address: str) -> str:

@@ -259,9 +259,9 @@ class ClientPuller:
 
         def named(image: Image) -> tuple[int, int]:
             forms = (
-                f"/{image.repository}/manifests/{image.reference}",
+                f"/{image.path}/manifests/{image.reference}",
                 f"/{image.name}",
-                f"/{image.repository}/",
+                f"/{image.path}/",
             )
             places = [(stderr.rfind(form), len(form)) for form in forms]
             return max((place + length, length) if place >= 0 else (-1, 0) for place, length in places)
@@ -302,12 +302,12 @@ def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:
     batch: list[Image] = []
     by_digest: set[str] = set()
     for image in images:
-        if len(batch) == size or (image.is_digest and image.repository in by_digest):
+        if len(batch) == size or (image.is_digest and image.path in by_digest):
             yield batch
             batch, by_digest = [], set()
         batch.append(image)
         if image.is_digest:
-            by_digest.add(image.repository)
+            by_digest.add(image.path)
     if batch:
         yield batch
 

@@ -140,15 +140,16 @@ class Worker:
             self._overseer.worker_ended(self)
 
     def _passes(self) -> None:
-        images = list(self.image_set.images)
-        in_batches = list(batches(images, self._work.batch))
+        images: Sequence[Image] = self.image_set.images
         while not self._stopping.is_set() and self.passes != self._work.passes:
             if self._random is not None and self.passes:
-                self._random.shuffle(images)
-                in_batches = list(batches(images, self._work.batch))
+                shuffled = list(images)
+                self._random.shuffle(shuffled)
+                images = shuffled
             pulled: list[Image] = []
             number = 0
-            for batch in in_batches:
+            # made one by one: a worker may have a million images, and its first pull must not wait for them
+            for batch in batches(images, self._work.batch):
                 due = self._pace.next(len(batch), self._stopping)
                 if due is None:
                     return

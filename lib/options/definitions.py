@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..choices import ANNOTATIONS, AUTO, METRICS_FORMATS, PROGRESS, PRUNE_VIA, TSV
+from ..choices import ANNOTATIONS, AUTO, FOREIGN, METRICS_FORMATS, PROGRESS, PRUNE_VIA, REFUSE, TSV
 from ..clients.table import NAMES
 from ..fault import show_tracebacks
 from ..streams import STDOUT
@@ -153,13 +153,22 @@ OPTIONS: list[click.Parameter] = [
         ["--all-tags"],
         section=IMAGES,
         is_flag=True,
-        help="Pull every tag of a repository, not only the first that the upstream lists.",
+        help="Pull every tag of a repository, not only the first of an image that the upstream lists.",
     ),
     Section(
         ["--image-list"],
         section=IMAGES,
         metavar="FILE",
         help="A file with one image per line, instead of the upstream's catalog. - is stdin.",
+    ),
+    Section(
+        ["--foreign"],
+        section=IMAGES,
+        type=click.Choice(FOREIGN),
+        default=REFUSE,
+        show_default=True,
+        help="What to do with images of --image-list whose upstream the layout cannot name. skip leaves out all images "
+        "of upstreams other than --registry-url.",
     ),
     _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its images between passes."),
     Section(

@@ -58,6 +58,7 @@ class Settings:
     layout: Layout
     upstream_name: str
     image_list: str | None
+    foreign: str
     all_tags: bool
     platform: str
     pull_timeout: float
@@ -176,6 +177,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         layout=parse_layout(options["layout"]),
         upstream_name=_upstream_name(options["upstream_name"], registry.server),
         image_list=options["image_list"],
+        foreign=options["foreign"],
         all_tags=options["all_tags"],
         platform=parse_platform(options["platform"] or this_platform()),
         pull_timeout=options["pull_timeout"],

@@ -23,6 +23,7 @@ class Run:
     tally: Tally
     client: Client | None = None
     listed: int = 0
+    foreign: int = 0
     image_sets: tuple[ImageSet, ...] = ()
     workers: tuple[Worker, ...] = ()
     driver: Driver | None = None
@@ -36,7 +37,8 @@ class Run:
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""
-        self.listed, self.image_sets = selection.listed, selection.image_sets
+        self.listed, self.foreign = selection.listed, selection.foreign
+        self.image_sets = selection.image_sets
 
     @property
     def rate(self) -> float:

@@ -28,6 +28,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         settings=run.settings.as_json(),
         client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
         listed=run.listed,
+        foreign=run.foreign,
         images=len({image for each in run.image_sets for image in each.images}),
         pulled=counts.pulled,
         failed=counts.failed,

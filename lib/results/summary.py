@@ -95,6 +95,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         ClientInfo | None, about("Null in a dry run, and in a run that did not find its client.")
     ]
     listed: Annotated[Count, about("Images that the upstream or the image list has, before the filter.")] = 0
+    foreign: Annotated[
+        Count, about("Images of the image list that `--foreign skip` left out. They are not in `listed`.")
+    ] = 0
     images: Annotated[Count, about("Distinct images that were selected.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 from ..errors import UsageError
 from ..streams import is_stdout
-from .writable import cannot_write, unwritable
+from .writable import cannot_write, make_folder, unwritable
 
 # Seconds to wait for a stream that has no reader or a stalled one.
 _READER_SECONDS = 10.0
@@ -27,7 +27,7 @@ def check_path(path: Path, option: str) -> None:
     reason = unwritable(path, replaced=True)
     if reason is None and not is_stdout(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path, option)
         except OSError as error:
             reason = error.strerror
     if reason is not None:

@@ -150,7 +150,7 @@ class StatusAsker:
         return status
 
     async def _same_answer(self, image: Image, answer: Unshown) -> int | None:
-        headers = self._route.headers_beside_query
+        headers = self._route.headers_beside_query(image)
         if answer.place in (MANIFEST, TOKEN):
             headers["Accept"] = ACCEPT
         try:
@@ -169,7 +169,7 @@ class StatusAsker:
             return "/v2/"
         kind = "blobs" if answer.place == BLOB else "manifests"
         reference = answer.reference or image.reference
-        return f"/v2/{self._route.repository(image)}/{kind}/{reference}{self._route.query}"
+        return f"/v2/{self._route.repository(image)}/{kind}/{reference}{self._route.query(image)}"
 
 
 def _is_alike(body: bytes, shown: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from ..choices import AUTO, BY_CLIENT, BY_OCIREGISTRY
 from ..clients.client import Client
 from ..errors import RunError
-from ..http.address import same_server
+from ..http.address import same_server, url_of
 from ..http.connections import Connections
 from ..http.registry import Registry
 from ..images import Image
@@ -97,15 +98,19 @@ class PruneWays:
         probe = network.run_until_stop(probe_admin(self._server))
         if not probe.works:
             return probe.reason
-        name = self._under_test.upstream_name
-        if "." not in name:
+        name = next((each for each in self._route.upstreams if "." not in each), None)
+        if name is not None:
             return (
                 f"Ociregistry would damage its cache, because the upstream's name has no dot ('{name}'); "
                 "use the upstream's full name or address, in Ociregistry's configuration and as --upstream-name"
             )
         upstream = self._connections.registry(self._under_test.registry.url, _PRUNE_RETRY)
-        platform_images = PlatformImages(network, upstream, self._connections.log)
-        return AdminPruner(network, self._server, name, platform_images)
+        platform_images = PlatformImages(network, upstream, self._connections.log, cache(self._other))
+        return AdminPruner(network, self._server, self._under_test.upstream_name, platform_images)
+
+    def _other(self, name: str) -> Registry:
+        """Returns the registry of this name, for images whose upstream is not that of the run."""
+        return self._connections.registry(url_of(name), _PRUNE_RETRY)
 
     def _by_delete(self, sample: Image) -> Pruner | str:
         """Returns the pruner, or why it would not work. If the client has no delete command, the driver deletes."""

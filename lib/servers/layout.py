@@ -46,6 +46,11 @@ class Layout:
         """Whether the clients pull from the upstream itself."""
         return self.template.startswith("{upstream}")
 
+    @property
+    def names_upstream(self) -> bool:
+        """Whether each reference can name an upstream of its own."""
+        return self.is_ociregistry or "{upstream}" in self.template.partition("/")[2]
+
 
 def parse_layout(text: str) -> Layout:
     """Parses a preset's name or a template. Raises UsageError for anything else."""

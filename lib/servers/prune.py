@@ -168,7 +168,7 @@ class HttpPruner:
             target = self._resolver.by_digest(image) if self._resolver and not image.is_digest else image
             path = self._route.manifest(target)
             answer = self._network.run_until_kill(
-                self._server.request("DELETE", path, headers=self._route.headers)
+                self._server.request("DELETE", path, headers=self._route.headers(target))
             )
         except RegistryError as error:
             return FAILED, _failure(error)
@@ -227,9 +227,13 @@ class AdminPruner:
 
 
 def expression(upstream_name: str, image: Image) -> str:
-    """Returns a Go regex that matches only this image. Ociregistry stores tags in lower case, so they are lowered."""
+    """Returns a Go regex that matches only this image. Ociregistry stores tags in lower case, so they are lowered.
+
+    `upstream_name` is the upstream of images that have none of their own.
+    """
     reference = image.reference if image.is_digest else image.reference.lower()
-    name = f"{upstream_name}/{image.repository}{'@' if image.is_digest else ':'}{reference}"
+    upstream = image.upstream or upstream_name
+    name = f"{upstream}/{image.repository}{'@' if image.is_digest else ':'}{reference}"
     escaped = _OPERATORS.sub(r"\\\g<0>", name)
     return f"^{escaped}$"
 

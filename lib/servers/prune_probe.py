@@ -42,7 +42,7 @@ async def probe_admin(server: Registry) -> Probe:
 
 async def probe_delete(server: Registry, route: Route, image: Image) -> Probe:
     """Probes deletes with a digest and a tag that cannot exist. If they are only absent, the server allows deletes."""
-    headers = route.headers
+    headers = route.headers(image)
     try:
         answer = await server.request("DELETE", route.manifest(image, _NO_DIGEST), headers=headers)
         if not _would_delete(answer):

@@ -309,6 +309,8 @@ PLACES = {
     "servers/layout.py: parse_layout": SETTINGS,
     "servers/prune_probe.py: cannot_prune": "pruner",
     "servers/route.py: _check_names": "client_setup",
+    "servers/route.py: _ociregistry_route": "client_setup",
+    "servers/route.py: _template_route": "client_setup",
     "servers/route.py: plan_route": "client_setup",
 }
 NOT_OF_A_RUN = ("compare", "doctor", "lab", "pages", "report")

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from lib.images import Image, ImageSet
 from lib.load.event import Event
 from lib.load.pace import Closed, Pace, Rate, Schedule
-from lib.load.pull import Pulled
+from lib.load.pull import Pulled, Puller
 from lib.load.worker import Work, Worker
 from lib.outcomes import OK
 from lib.servers.prune import Pruned
@@ -56,11 +57,11 @@ class Recorder:
 class Running:
     """A worker with both images in one batch, running; after its first Event it stops."""
 
-    def __init__(self, puller: Queuing | Crowded, pace: Pace) -> None:
+    def __init__(self, puller: Puller, pace: Pace, images: Any = IMAGES) -> None:
         self.events: list[Event] = []
         self.pruner = Recorder()
         work = Work(puller=puller, pruner=self.pruner, pace=pace, batch=2)
-        self.worker = Worker(0, ImageSet("p", IMAGES), work, self, scratch=Path(), random=None)
+        self.worker = Worker(0, ImageSet("p", images), work, self, scratch=Path(), random=None)
         self.worker.start()
 
     def emit(self, event: Event) -> None:
@@ -69,6 +70,41 @@ class Running:
 
     def worker_ended(self, worker: Worker) -> None:
         pass
+
+
+class Many(Sequence[Image]):
+    """A million images, of which `read` counts those that somebody has looked at."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __getitem__(self, index: Any) -> Any:
+        if index >= len(self):
+            raise IndexError
+        self.read = max(self.read, index + 1)
+        return Image(f"app-{index}", "v1")
+
+
+class Looking:
+    """Pulls, and keeps how many images the worker had looked at by then."""
+
+    def __init__(self, images: Many) -> None:
+        self._images = images
+        self.read: list[int] = []
+
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
+        self.read.append(self._images.read)
+        return [Pulled(image, OK, time.monotonic(), 0.1, 1, 0) for image in images]
+
+
+def test_the_first_pull_does_not_wait_for_a_million_images() -> None:
+    images = Many()
+    puller = Looking(images)
+    running = Running(puller, Closed(), images)
+    running.worker.join()
+    assert puller.read[0] <= 3  # a batch, and the image that shows its end
 
 
 def begun_schedule() -> Schedule:
