@@ -122,7 +122,7 @@ def test_the_platforms_of_an_index_are_asked_for_once(
     assert images.of([Image("app", "v1")]).get(Image("app", "v1"), ()) == ()
     assert len(log) == 1
     assert log[0].startswith(
-        "cannot read the platforms of 1 images such as app:v1, so the platforms are not pruned: "
+        "cannot read the platforms of 1 image such as app:v1, so the platforms are not pruned: "
     )
 
 
