@@ -55,6 +55,12 @@ def find_client(wanted: str, environment: Mapping[str, str]) -> Found:
     raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(NAMES)}")
 
 
+def executables(wanted: str) -> list[str]:
+    """The executables that `find_client` may start for this `--client`."""
+    found = map(_which, candidates(wanted))
+    return [path for path in found if path is not None]
+
+
 def _install(names: Sequence[str]) -> str:
     ways = ", ".join(f"{name}: {client_kind(name).install}" for name in names)
     return f"install it ({ways}) or give a path with --client"

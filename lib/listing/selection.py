@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from ..errors import RunError, UsageError
 from ..http.connections import Connections
@@ -12,9 +15,13 @@ from ..http.registry import RegistryError
 from ..images import Image, ImageSet, by_patterns, choose_tags, compile_regex, deal, overlaps
 from ..options.settings import Settings
 from ..streams import STDOUT
+from ..user_files import MIB, bounded, open_bounded, reason, short_lines
 from .image_list import ImageListError, parse_image_list
 from .upstream import list_repositories
 
+# The longest image list, in bytes, and its longest line, in characters.
+_LONGEST_LIST = 256 * MIB
+_LONGEST_LINE = 64 * 1024
 # The driver warns about at most this many pairs of patterns by name.
 _PAIRS_SHOWN = 5
 
@@ -41,17 +48,19 @@ def read_image_list(source: str) -> Listing:
         if source == STDOUT:
             if sys.stdin is None:
                 raise UsageError("--image-list: stdin is closed; pipe the list into it, or name a file")
-            return _parsed(sys.stdin)
-        with open(source, encoding="utf-8") as file:
-            return _parsed(file)
+            stdin = os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+            return _parsed(bounded(stdin, _LONGEST_LIST))
+        return _parsed(open_bounded(source, _LONGEST_LIST))
     except OSError as error:
-        raise UsageError(f"--image-list: cannot read {source}: {error.strerror}") from None
+        raise UsageError(f"--image-list: cannot read {source}: {reason(error)}") from None
     except (ImageListError, UnicodeDecodeError) as error:
         raise UsageError(f"--image-list: {source}: {error}") from None
 
 
-def _parsed(lines: Iterable[str]) -> Listing:
-    return [(repository, (reference,)) for repository, reference in parse_image_list(lines)]
+def _parsed(file: BinaryIO) -> Listing:
+    with io.TextIOWrapper(file, encoding="utf-8") as text:
+        lines = short_lines(text, _LONGEST_LINE)
+        return [(repository, (reference,)) for repository, reference in parse_image_list(lines)]
 
 
 def list_upstream(settings: Settings, connections: Connections) -> Listing:

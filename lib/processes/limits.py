@@ -7,6 +7,7 @@ import resource
 from contextlib import suppress
 
 from ..errors import RunError
+from ..user_files import named
 
 # The soft limit on open files that the driver asks for.
 _DESCRIPTORS = 16384
@@ -20,7 +21,7 @@ def of_this_machine(error: Exception) -> str | None:
     """Returns the message for an error that this machine caused; None if the error is a fault in the driver."""
     if isinstance(error, OSError):
         hint = "; is a limit too low (ulimit -n, -u)?" if error.errno in _LIMITS else ""
-        return f"the run cannot continue on this machine: {error.strerror or error}{hint}"
+        return f"the run cannot continue on this machine: {named(error)}{hint}"
     if isinstance(error, MemoryError):
         return "the run cannot continue on this machine: out of memory; free memory, or give fewer workers"
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
