@@ -19,6 +19,7 @@ from .options.sections import SectionedCommand
 from .options.settings import make_settings
 from .options.subcommands import SUBCOMMANDS
 from .options.usage import EXAMPLES, called
+from .processes.first_process import stand_in_as_first_process
 from .streams import say
 from .user_files import named
 
@@ -66,6 +67,10 @@ def _subcommand(name: str) -> click.Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point: carries out `arguments`, by default those of the process, and returns the exit status."""
+    if arguments is None and os.getpid() == 1:
+        status = stand_in_as_first_process()
+        if status is not None:
+            return status
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     subcommand = not words[0].startswith("-")
     if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.default_int_handler):

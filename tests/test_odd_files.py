@@ -72,7 +72,7 @@ ODD: dict[str, Callable[[Path], Path]] = {
     "a name that is too long": lambda path: path.with_name("x" * 300),
     "a path that is too long": lambda path: Path("/" + "/".join(["x" * 200] * 30)),
     "binary": binary,
-    "nested JSON": lambda path: path.write_text("[" * 100_000) and path or path,
+    "nested JSON": lambda path: (path.write_text("[" * 100_000) and path) or path,
 }
 
 
