@@ -23,7 +23,7 @@ PLACES = {
     "--image-list": ([*DRY, "--image-list={}"], "--image-list: "),
     "--ca-file": ([*DRY, "--ca-file={}"], "--ca-file: "),
     "--client-cert": ([*DRY, "--client-cert={}"], "--client-cert: "),
-    "--client-key": ([*DRY, "--client-cert={good}", "--client-key={}"], "--client-key: "),
+    "--client-key": ([*DRY, "--client-cert={good}", "--client-key={}"], "--client-"),
     "populate --ca-file": (["populate", "--registry-url=127.0.0.1:1", "--ca-file={}"], "--ca-file: "),
     "report": (["report", "{}", "-o", "{out}"], ""),
     "report, events": (["report", "{summary}", "{}", "-o", "{out}"], ""),
@@ -79,7 +79,7 @@ ODD: dict[str, Callable[[Path], Path]] = {
 @pytest.fixture
 def names(tmp_path: Path) -> dict[str, str]:
     made = Made(1)
-    (tmp_path / "good").write_text("good")
+    (tmp_path / "good").write_text("app:v1\n")
     return {
         "good": str(tmp_path / "good"), "out": str(tmp_path / "out"),
         "summary": str(made.write(tmp_path, "a")), "events": str(made.write_events(tmp_path, "a")),
@@ -97,7 +97,7 @@ def ran(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("place", "odd"), itertools.product(PLACES, ODD))
+@pytest.mark.parametrize(("place", "odd"), list(itertools.product(PLACES, ODD)))
 def test_an_odd_file_is_one_line(place: str, odd: str, tmp_path: Path, names: dict[str, str]) -> None:
     path = ODD[odd](tmp_path / "odd")
     words, begins = PLACES[place]
@@ -141,7 +141,6 @@ def test_what_is_no_regular_file_holds_no_logins(
     if made != path:
         path.symlink_to(made)
     value = path if variable == "REGISTRY_AUTH_FILE" else tmp_path
-    Path(names["good"]).write_text("app:v1\n")
     done = ran(
         [*DRY, "--image-list={good}", f"--log-file={tmp_path}/log"], "", names, **{variable: str(value)}
     )
@@ -213,7 +212,6 @@ def test_a_signal_ends_the_wait_for_a_writer(
 def test_an_odd_file_as_output_is_one_line(
     words: list[str], option: str, odd: str, tmp_path: Path, names: dict[str, str]
 ) -> None:
-    Path(names["good"]).write_text("app:v1\n")
     path = ODD[odd](tmp_path / "odd")
     done = ran(words, path, names)
     assert (done.returncode in (1, 2), done.stdout) == (True, "")
