@@ -186,9 +186,7 @@ def test_a_signal_ends_the_wait_for_a_writer(
     os.mkfifo(tmp_path / "pipe")
     words = [word.replace("{}", f"{tmp_path}/pipe").format(**names) for word in PLACES[place][0]]
     running = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(
-        lambda: b"fifo" in read_file(running.pid, "wchan") or b"pipe" in read_file(running.pid, "wchan")
-    )
+    wait_until(lambda: b"partner" in read_file(running.pid, "wchan"))  # where Linux waits for the other end
     running.send_signal(number)
     out, err = running.communicate(timeout=SECONDS)
     assert running.returncode in (-number, 128 + number)

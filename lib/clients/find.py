@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..choices import AUTO
 from ..errors import RunError
+from ..processes.limits import hint
 from .client import Client, Executable
 from .table import NAMES, client_kind
+
+# A client answers a question for its version within this many seconds.
+_ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +98,31 @@ def _identify(path: str, environment: Mapping[str, str]) -> Found:
 
 
 def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
-    import sh
-
+    """Returns what the program writes to stdout. Starts no thread, which a limit on processes might not allow."""
     try:
-        command = sh.Command(path)
-        return str(
-            command(question, _timeout=10, _tty_out=False, _new_session=True, _env=dict(environment))
-        ).strip()
-    except sh.TimeoutException:
-        raise RunError(f"'{path} {question}' did not answer within 10 s") from None
-    except sh.SignalException as error:
-        raise RunError(f"'{path} {question}' was ended by signal {-error.exit_code}") from None
-    except sh.ErrorReturnCode as error:
-        raise RunError(f"'{path} {question}' ended with status {error.exit_code}") from None
+        process = subprocess.Popen(  # noqa: S603 - the client that the user named, no shell
+            [path, question],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
     except OSError as error:
-        raise RunError(f"'{path}' cannot be started: {error.strerror}") from None
-    except (sh.CommandNotFound, sh.ForkException):
-        raise RunError(f"'{path}' cannot be executed") from None
+        raise RunError(f"'{path}' cannot be started: {error.strerror}{hint(error)}") from None
+    try:
+        out, _ = process.communicate(timeout=_ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    if process.returncode < 0:
+        raise RunError(f"'{path} {question}' was ended by signal {-process.returncode}")
+    if process.returncode:
+        raise RunError(f"'{path} {question}' ended with status {process.returncode}")
+    return out.decode("utf-8", "replace").strip()

@@ -13,6 +13,7 @@ from ..clients.files import client_environment
 from ..clients.find import Found, candidates, find_client
 from ..errors import RunError
 from ..http.address import Listen
+from ..processes.cgroup import limits
 from ..results.writable import unwritable_files
 from . import images, machine, registries, trial
 from .check import FAILURE, OK, WARNING, Check
@@ -140,8 +141,10 @@ def _machine(exam: Examination, room: bool) -> Iterator[Check]:
     if room:
         yield machine.room()
     selection = exam.preparation.values.get("selection")
+    workers = len(selection.image_sets) if selection else 1
     if (yield from exam.carry_out("descriptors", exam.preparation.beginning.descriptors)):
-        yield machine.descriptors(len(selection.image_sets) if selection else 1)
+        yield machine.descriptors(workers)
+    yield from machine.limits(workers, limits())
 
 
 def _client(found: Found) -> Check:
