@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from .comparison import Told
 
 
-@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+_HELP = """Compare the summary files of two or more runs: which is faster, and is the difference more than noise?
+
+The first run is compared with each other run: rate, latencies and errors. Each change has a 95 % confidence
+interval. The verdict is faster or slower if the whole interval is above +margin or below -margin, else noise.
+Without an interval, for example because there are too few data, the verdict is a dash. For errors, slower means
+more errors, and faster means fewer. The command warns about settings that differ.
+
+\b
+Exit status: 0 compared; 1 a run pulled nothing, or the page cannot be written; 2 wrong usage;
+3 a threshold was missed."""
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.argument("files", nargs=-1, type=Reads(), metavar="A.json B.json [C.json …]")
 @click.option(
     "--events",
@@ -74,17 +86,7 @@ def compare(
     report_file: Path | None,
     seed: int,
 ) -> int:
-    """Compare the summary files of two or more runs: which is faster, and is the difference more than noise?
-
-    The first run is compared with each other run: rate, latencies and errors. Each change has a 95 % confidence
-    interval. The verdict is faster or slower if the whole interval is above +margin or below -margin, else noise.
-    Without an interval, for example because there are too few data, the verdict is a dash. For errors, slower means
-    more errors, and faster means fewer. The command warns about settings that differ.
-
-    \b
-    Exit status: 0 compared; 1 a run pulled nothing, or the page cannot be written; 2 wrong usage;
-    3 a threshold was missed.
-    """
+    """Compares runs, and returns the exit status."""
     _check_usage(files, events, report_file)
     try:
         from . import formats, wording

@@ -97,7 +97,13 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     return tuple(sorted({int(word) for word in sizes}))
 
 
-@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+_HELP = """Find the most pulls per second that this machine can drive.
+
+Runs the load test once for each batch size, against a registry on this machine that answers from memory. If a
+load test of your server reaches nearly the same rate, this machine may be the limit."""
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.option(
     "--client", default="auto", show_default=True, metavar="NAME", help="The client, as in the load test."
 )
@@ -148,11 +154,7 @@ def calibrate(
     layer_size: int,
     as_json: bool,
 ) -> int:
-    """Find the most pulls per second that this machine can drive.
-
-    Runs the load test once for each batch size, against a registry on this machine that answers from memory. If a
-    load test of your server reaches nearly the same rate, this machine may be the limit.
-    """
+    """Measures, and returns the exit status."""
     if layers * layer_size * _IMAGES > _MOST_BYTES:
         raise UsageError(
             f"calibrate: {_IMAGES} images of {layers} layers of {layer_size} bytes need more than 1 GiB of memory; "

@@ -14,8 +14,14 @@ from ..streams import warn
 from ..user_files import reason
 from .page import write_report
 
+_HELP = """Make one HTML page of a finished run. The page opens in any browser and needs no network.
 
-@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+SUMMARY is the file that --summary-file wrote. EVENTS is the file that --events-file wrote.
+With EVENTS, the page also shows single pulls, a latency histogram, the failures of each class over time, and the
+slowest images."""
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.argument("summary", type=Reads())
 @click.argument("events", type=Reads(), required=False)
 @click.option(
@@ -28,12 +34,7 @@ from .page import write_report
     help="Write the page to this file.",
 )
 def report(summary: Path, events: Path | None, output: Path) -> None:
-    """Make one HTML page of a finished run. The page opens in any browser and needs no network.
-
-    SUMMARY is the file that --summary-file wrote. EVENTS is the file that --events-file wrote.
-    With EVENTS, the page also shows single pulls, a latency histogram, the failures of each class over time, and the
-    slowest images.
-    """
+    """Writes the page of a run."""
     read = read_summary(summary)
     check_path(output, "--output")
     try:
