@@ -103,9 +103,23 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     )
 
 
+def pause_caution(tally: Tally) -> str | None:
+    """Returns a warning if the driver itself was stopped during the load."""
+    paused = sum(1 for sample in tally.samples if sample.paused_seconds)
+    if not paused:
+        return None
+    return (
+        f"the driver itself was stopped for {tally.paused_seconds:.1f} s in {paused} of {len(tally.samples)} intervals "
+        "(paused_seconds), so their rates and latencies are not those of the server; repeat the run"
+    )
+
+
 def _cautions(state: Run) -> Iterator[str]:
     """Yields a warning for each reason why the result may not show what the server can do."""
     tally = state.tally
+    stopped = pause_caution(tally)
+    if stopped is not None:
+        yield stopped
     if tally.limited_by is not None:
         limited = sum(1 for sample in tally.samples if sample.limited_by)
         yield (

@@ -16,7 +16,7 @@ from .clock import Clock
 from .counted import counted
 from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
-from .finish import finish, log_result
+from .finish import finish, log_result, pause_caution
 from .http.network import Network
 from .images import Image
 from .listing.selection import Selection
@@ -192,6 +192,9 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
             state.unstarted = state.tally.schedule.unstarted(driver.second)
         log_result(outputs.log, state)
         progress.end()
+        stopped = pause_caution(state.tally)
+        if stopped is not None:
+            warn(stopped)
     if driver.hopeless is not None:
         raise RunError(driver.hopeless)
 

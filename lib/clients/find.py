@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from ..choices import AUTO
 from ..errors import RunError, Stopped
+from ..processes.limits import hint
 from .client import Client, Executable
 from .table import NAMES, client_kind
 
-# Seconds after which a client that does not report its version is killed, and between two looks at it.
-_ANSWER_SECONDS = 10
+# Seconds after which a client that does not report its version is killed, and between two looks for a stop.
+_ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 0.02
 
 
@@ -62,6 +67,12 @@ def find_client(
     raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(NAMES)}")
 
 
+def executables(wanted: str) -> list[str]:
+    """The executables that `find_client` may start for this `--client`."""
+    found = map(_which, candidates(wanted))
+    return [path for path in found if path is not None]
+
+
 def _install(names: Sequence[str]) -> str:
     ways = ", ".join(f"{name}: {client_kind(name).install}" for name in names)
     return f"install it ({ways}) or give a path with --client"
@@ -94,31 +105,45 @@ def _identify(path: str, environment: Mapping[str, str], stopped: Callable[[floa
 def _ask(
     path: str, question: str, environment: Mapping[str, str], stopped: Callable[[float], bool] | None
 ) -> str:
-    import sh
-
+    """Returns what the program writes to stdout. Starts no thread, which a limit on processes might not allow."""
     try:
-        command = sh.Command(path)
-        running = command(
-            question,
-            _timeout=_ANSWER_SECONDS,
-            _tty_out=False,
-            _new_session=True,
-            _env=dict(environment),
-            _bg=True,
-            _bg_exc=False,
+        process = subprocess.Popen(  # noqa: S603 - the client that the user named, no shell
+            [path, question],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
         )
-        while stopped is not None and running.is_alive():
-            if stopped(_LOOK_SECONDS):
-                running.kill_group()
-                raise Stopped
-        return str(running.wait()).strip()
-    except sh.TimeoutException:
-        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS} s") from None
-    except sh.SignalException as error:
-        raise RunError(f"'{path} {question}' was ended by signal {-error.exit_code}") from None
-    except sh.ErrorReturnCode as error:
-        raise RunError(f"'{path} {question}' ended with status {error.exit_code}") from None
     except OSError as error:
-        raise RunError(f"'{path}' cannot be started: {error.strerror}") from None
-    except (sh.CommandNotFound, sh.ForkException):
-        raise RunError(f"'{path}' cannot be executed") from None
+        raise RunError(f"'{path}' cannot be started: {error.strerror}{hint(error)}") from None
+    try:
+        out = _answer(process, stopped)
+    except subprocess.TimeoutExpired:
+        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    if process.returncode < 0:
+        raise RunError(f"'{path} {question}' was ended by signal {-process.returncode}")
+    if process.returncode:
+        raise RunError(f"'{path} {question}' ended with status {process.returncode}")
+    return out.decode("utf-8", "replace").strip()
+
+
+def _answer(process: subprocess.Popen[bytes], stopped: Callable[[float], bool] | None) -> bytes:
+    """Returns the output. Raises TimeoutExpired if it takes too long, and Stopped after a stop."""
+    end = monotonic() + _ANSWER_SECONDS
+    while True:
+        left = end - monotonic()
+        try:
+            return process.communicate(timeout=left if stopped is None else min(left, _LOOK_SECONDS))[0]
+        except subprocess.TimeoutExpired:
+            if monotonic() >= end:
+                raise
+            if stopped is not None and stopped(0.0):
+                raise Stopped from None

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from ..outcomes import ErrorClass
+from ..processes.limits import MEMORY, OPEN_FILES, PROCESSES, question
 
 _C = ErrorClass
 
@@ -14,13 +15,35 @@ def _rule(error_class: ErrorClass, *patterns: str) -> tuple[re.Pattern[str], Err
     return re.compile("|".join(patterns)), error_class
 
 
-_CRASH: Final = re.compile(r"^(?:panic|fatal error): .*", re.MULTILINE)
+_CRASH: Final = re.compile(r"^(?:panic|fatal error|runtime/cgo): .*", re.MULTILINE)
+# What the Go runtime, the loader and the kernel say when a limit starves a client, and the names of these limits.
+_STARVED: Final = (
+    (
+        re.compile(
+            "newosproc|failed to create new OS thread|pthread_create failed|resource temporarily unavailable"
+        ),
+        PROCESSES,
+    ),
+    (
+        re.compile(
+            "failed to reserve page summary memory|out of memory|cannot (?:allocate memory|map pages)"
+        ),
+        MEMORY,
+    ),
+    (
+        re.compile(
+            "too many open files|(?:epollcreate|netpollinit|pipe|eventfd) failed|shared object file: Error 24"
+        ),
+        OPEN_FILES,
+    ),
+)
 QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 
 # What the clients, or the Go libraries in them, say of their own accord. Text in quotation marks has been
 # emptied before these are applied. The order matters: a failed lookup ends in "connection refused" when no
 # name server listens, a broken configuration is "unexpected EOF" as well, and so on.
 _OWN_WORDS: Final = (
+    *((pattern, _C.CLIENT) for pattern, _ in _STARVED),
     _rule(_C.CLIENT, "parsing config file", "reading JSON file", "getting username and password"),
     _rule(_C.CLIENT, "error getting credentials", "loading trust policy", "rejected by policy"),
     # The client's own policy on signatures, which only its user can change.
@@ -116,6 +139,11 @@ _OWN_WORDS: Final = (
     _rule(_C.CLIENT, "^panic: ", "^fatal error: ", "executable file not found", "exec format error"),
     _rule(_C.CLIENT, "permission denied", "no such file or directory", "parsing platform"),
 )
+
+
+def hint_at_limit(words: str) -> str:
+    """A hint at the limit that starved the client, as an addition to its message; empty if none did."""
+    return next((question(limit) for pattern, limit in _STARVED if pattern.search(words)), "")
 
 
 def own_class(words: str) -> ErrorClass:

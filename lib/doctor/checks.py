@@ -14,6 +14,7 @@ from ..clients.find import Found, candidates, find_client
 from ..errors import RunError
 from ..http.address import Listen
 from ..options.start_at import late_hint
+from ..processes.cgroup import limits
 from ..results.writable import unwritable_files
 from . import images, machine, registries, trial
 from .check import FAILURE, OK, WARNING, Check
@@ -154,8 +155,10 @@ def _machine(exam: Examination, room: bool) -> Iterator[Check]:
     if room:
         yield machine.room()
     selection = exam.preparation.values.get("selection")
+    workers = len(selection.image_sets) if selection else 1
     if (yield from exam.carry_out("descriptors", exam.preparation.beginning.descriptors)):
-        yield machine.descriptors(len(selection.image_sets) if selection else 1)
+        yield machine.descriptors(workers)
+    yield from machine.limits(workers, limits())
 
 
 def _client(found: Found) -> Check:

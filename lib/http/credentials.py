@@ -23,6 +23,7 @@ from typing import Final
 
 from yarl import URL
 
+from ..user_files import read_whole, reason
 from .logins import HUB_KEY, HUB_NAMES, CredentialsError, Login, canonical, helper_for, helper_login, login_in
 
 __all__ = ["Credentials", "CredentialsError", "Login"]
@@ -48,8 +49,7 @@ class Credentials:
 
         Raises CredentialsError if a file exists and cannot be read.
         """
-        paths = [path for path in dict.fromkeys(_candidates(env)) if os.path.isfile(path)]
-        return cls({path: _read(path) for path in paths}, env)
+        return cls({path: _read(path) for path in config_files(env)}, env)
 
     def lookup(self, *hosts: str) -> Login | None:
         """Returns the login for the first of `hosts` (`name` or `name:port`) that has one. May run a helper (10 s).
@@ -161,6 +161,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def config_files(env: Mapping[str, str]) -> list[Path]:
+    """Returns the config files that exist, in order of precedence."""
+    return [path for path in dict.fromkeys(_candidates(env)) if os.path.isfile(path)]
+
+
 def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
     """Where a config file may be, best first. A `DOCKER_CONFIG` that is set stands in place of `~/.docker`."""
     docker, home, runtime = env.get("DOCKER_CONFIG"), env.get("HOME"), env.get("XDG_RUNTIME_DIR")
@@ -180,11 +185,10 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
 
 def _read(path: Path) -> Mapping[str, object]:
     try:
-        with path.open("rb") as file:
-            text = file.read(_CONFIG_BYTES)
-        config = json.loads(text or b"{}")
+        config = json.loads(read_whole(path, _CONFIG_BYTES, regular=True) or b"{}")
     except OSError as error:
-        raise CredentialsError(f"{path} cannot be read ({error.strerror}); correct its permissions") from None
+        advice = "correct it or its permissions, or set DOCKER_CONFIG to another folder"
+        raise CredentialsError(f"{path} cannot be read ({reason(error)}); {advice}") from None
     except (ValueError, RecursionError):
         raise CredentialsError(
             f"{path} is not valid JSON; correct it or set DOCKER_CONFIG to another folder"

@@ -98,7 +98,13 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     return tuple(sorted({int(word) for word in sizes}))
 
 
-@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+_HELP = """Find the highest pull rate that this machine can drive.
+
+For each batch size, calibrate runs one load test against a registry on this machine that answers from memory. If a
+load test of your server reaches nearly the same rate, this machine may be the limit."""
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.option(
     "--client",
     default="auto",
@@ -153,11 +159,7 @@ def calibrate(
     layer_size: int,
     as_json: bool,
 ) -> int:
-    """Find the highest pull rate that this machine can drive.
-
-    For each batch size, calibrate runs one load test against a registry on this machine that answers from memory. If a
-    load test of your server reaches nearly the same rate, this machine may be the limit.
-    """
+    """Measures, and returns the exit status."""
     if layers * layer_size * _IMAGES > _MOST_BYTES:
         raise UsageError(
             f"calibrate: {_IMAGES} images, each of {counted(layers, 'layer')} of {layer_size} bytes, need more than "

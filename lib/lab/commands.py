@@ -98,14 +98,16 @@ _REGISTRY_URL = click.Option(
 )
 
 
-@click.command(context_settings=SETTINGS, params=[_REGISTRY_URL, *TLS_OPTIONS])
+_POPULATE_HELP = """Make random images and push them to a registry.
+
+Their names are <word>-<word>-NNNN:vX.Y, where NNNN is the group. Images that the registry already has are not
+pushed again. So after an interruption, start the same command again."""
+
+
+@click.command(context_settings=SETTINGS, params=[_REGISTRY_URL, *TLS_OPTIONS], help=_POPULATE_HELP)
 @_population_options
 def populate(registry_url: str, **options: Any) -> None:
-    """Make random images and push them to a registry.
-
-    Their names are <word>-<word>-NNNN:vX.Y, where NNNN is the group. Images that the registry already has are not
-    pushed again. So after an interruption, start the same command again.
-    """
+    """Makes random images and pushes them."""
     endpoint = parse_endpoint("--registry-url", registry_url)
     population = _population(options)
     tls = parse_tls(options)
@@ -145,7 +147,13 @@ def _with_login(endpoint: Endpoint) -> URL:
     return url.with_user(login.username).with_password(login.password) if login and login.username else url
 
 
-@click.command(context_settings=SETTINGS)
+_LAB_HELP = """Start an upstream with images and a pull-through cache of it on this machine.
+
+Both listen on loopback only. The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` runs one load test in the lab instead, and then
+ends."""
+
+
+@click.command(context_settings=SETTINGS, help=_LAB_HELP)
 @click.option(
     "--cache",
     "kind",
@@ -203,11 +211,7 @@ def lab(
     driver_options: tuple[str, ...],
     **options: Any,
 ) -> int:
-    """Start an upstream with images and a pull-through cache of it on this machine. Both listen on loopback only.
-
-    The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` runs one load test in the lab instead, and then
-    ends.
-    """
+    """Runs the lab, or one load test in it."""
     population = _population(options)
     cache_options = _cache_options(kind, options)
     with _ended_in_order(130 if driver_options else 0), upstream_server(upstream, upstream_port) as server:

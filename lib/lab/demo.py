@@ -43,7 +43,10 @@ HEADER = "\t".join(
 )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = """Run a load test of a cache on this machine. The files of the run go to FOLDER."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"))
 @click.option(
     "--iteration-seconds", type=float, default=5.0, show_default=True, help="Length of a step in seconds."
@@ -52,7 +55,7 @@ HEADER = "\t".join(
     "--tally-seconds", type=float, default=3.0, show_default=True, help="Seconds between two metrics lines."
 )
 def main(folder: Path, iteration_seconds: float, tally_seconds: float) -> None:
-    """Run a load test of a cache on this machine. The files of the run go to FOLDER."""
+    """Runs the demonstration."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also if a script started it in the background
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -30,9 +30,13 @@ from ..images import (
 from ..options.settings import Settings
 from ..servers.mixed_up import swapped, swapped_if_empty
 from ..streams import STDOUT
+from ..user_files import MIB, bounded, open_bounded, reason, short_lines
 from .image_list import ImageList, ImageListError, Upstreams, parse_image_list
 from .upstream import list_repositories
 
+# The longest image list, in bytes, and its longest line, in characters: kubectl may write all images into one.
+_LONGEST_LIST = 256 * MIB
+_LONGEST_LINE = 64 * MIB
 # The driver warns about at most this many pairs of patterns by name.
 _PAIRS_SHOWN = 5
 
@@ -107,27 +111,24 @@ def read_image_list(settings: Settings, source: str) -> ImageList:
         skip=settings.foreign == SKIP,
     )
     try:
-        with ExitStack() as opened:
-            if source != STDOUT:
-                binary: BinaryIO = opened.enter_context(open(source, "rb"))
-            elif sys.stdin is None:
+        if source == STDOUT:
+            if sys.stdin is None:
                 raise UsageError("--image-list: stdin is closed; pipe the list into it, or name a file")
-            else:
-                binary = sys.stdin.buffer
-            text = _text(binary)
-            opened.callback(text.detach)  # else the end of `text` would close stdin
-            return parse_image_list(text, upstreams)
+            stdin = os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+            return _parsed(bounded(stdin, _LONGEST_LIST), upstreams)
+        return _parsed(open_bounded(source, _LONGEST_LIST), upstreams)
     except OSError as error:
-        raise UsageError(f"--image-list: cannot read {source}: {error.strerror}") from None
+        raise UsageError(f"--image-list: cannot read {source}: {reason(error)}") from None
     except (ImageListError, UnicodeError) as error:
         raise UsageError(f"--image-list: {source}: {error}") from None
 
 
-def _text(binary: BinaryIO) -> io.TextIOWrapper:
-    """Returns the text of a file in UTF-8 or, if its first bytes say so, in UTF-16, as PowerShell writes it."""
-    buffered = binary if isinstance(binary, io.BufferedReader) else io.BufferedReader(binary)  # type: ignore[type-var]
+def _parsed(file: BinaryIO, upstreams: Upstreams) -> ImageList:
+    """Returns the images of a file in UTF-8 or, if its first bytes say so, in UTF-16, as PowerShell writes it."""
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[type-var]
     utf16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return io.TextIOWrapper(buffered, encoding="utf-16" if utf16 else "utf-8-sig")
+    with io.TextIOWrapper(buffered, encoding="utf-16" if utf16 else "utf-8-sig") as text:
+        return parse_image_list(short_lines(text, _LONGEST_LINE), upstreams)
 
 
 def list_upstream(settings: Settings, connections: Connections) -> Catalog:

@@ -154,9 +154,10 @@ class Driver:
         """
         self.began, self._cpu_began = monotonic(), own_seconds()
         self._tally.begin()
+        self._tally.pauses.begin(self.began)
         if self._tally.schedule is not None:
             self._tally.schedule.begin(self.began)
-        with self._stop.calling(lambda: self._queue.put(None)):
+        with self._stop.calling(lambda: self._queue.put(None)), self._tally.pauses.watching():
             try:
                 self._walk(workers)
             finally:

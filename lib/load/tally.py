@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..latency import Latency
 from ..outcomes import FAILED, INTERRUPTED, OK
+from ..processes.pauses import Pauses
 from .event import PRUNE, Event
 from .latency import Buckets, Latencies
 from .pace import Schedule
@@ -28,7 +29,7 @@ class Sample:
     """One tally interval: it took `seconds` and ended `at` seconds after the ramp began.
 
     The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
-    this machine (or its container) may use.
+    this machine (or its container) may use. The driver itself was stopped for `paused_seconds`.
     """
 
     at: float
@@ -40,6 +41,7 @@ class Sample:
     driver_cpu_seconds: float = 0.0
     client_cpu_seconds: float = 0.0
     cores: float = 1.0
+    paused_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -109,6 +111,7 @@ class Tally:
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
+    `pauses` tells when the driver itself was stopped.
     `examples` holds the first message for each (op, error class).
     `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
     """
@@ -121,6 +124,7 @@ class Tally:
         on_sample: Callable[[Sample], None],
         schedule: Schedule | None = None,
         cores: float = 1.0,
+        pauses: Pauses | None = None,
     ) -> None:
         self.pulled = 0
         self.failed = 0
@@ -130,6 +134,7 @@ class Tally:
         self.repulled = 0
         self.late = 0
         self.schedule = schedule
+        self.pauses = pauses or Pauses()
         self.retried: int | None = 0 if retries_known else None
         self.errors: Counter[str] = Counter()
         self.prune_errors: Counter[str] = Counter()
@@ -263,6 +268,7 @@ class Tally:
             driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
             client_cpu_seconds=open_.client_cpu_seconds + running,
             cores=self._cores,
+            paused_seconds=self.pauses.within(open_.start, at),
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self.samples.append(sample)
@@ -295,6 +301,11 @@ class Tally:
         if end <= start:
             return None
         return (self.schedule.due_by(end) - self.schedule.due_by(start)) / (end - start)
+
+    @property
+    def paused_seconds(self) -> float:
+        """The seconds of the load in which the driver itself was stopped."""
+        return sum(sample.paused_seconds for sample in self.samples)
 
     @property
     def limited_by(self) -> str | None:

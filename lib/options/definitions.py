@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ..choices import ANNOTATIONS, AUTO, FOREIGN, METRICS_FORMATS, PROGRESS, PRUNE_VIA, REFUSE, TSV
 from ..clients.table import NAMES
 from ..fault import show_tracebacks
 from ..streams import STDOUT
+from .files import Reads, Writes
 from .sections import Section
 from .settings import ITERATION_SECONDS
 from .types import Seconds
@@ -37,8 +36,8 @@ PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
 
 
 def _file(name: str, section: str, text: str) -> Section:
-    """Makes an option that takes a file name."""
-    return Section([name], section=section, type=click.Path(path_type=Path), metavar="FILE", help=text)
+    """Makes an option that names a file to read."""
+    return Section([name], section=section, type=Reads(), metavar="FILE", help=text)
 
 
 # Other commands that connect to registries have these options too.
@@ -158,6 +157,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--image-list"],
         section=IMAGES,
+        type=Reads(str),
         metavar="FILE",
         help="A file with one image per line, instead of the upstream's catalog. - is stdin.",
     ),
@@ -190,6 +190,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--containerd-socket"],
         section=CLIENT,
+        type=Reads(str),
         metavar="PATH",
         help="With --client ctr: use the containerd at this socket.  [default: start one for the run]",
     ),
@@ -260,6 +261,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--metrics-file"],
         section=OUTPUT,
+        type=Writes(str, lines=True),
         default=STDOUT,
         metavar="FILE",
         help="Write metrics lines to this file: time, pulls/s, workers, failed, p50, p95, p99 (ms).  [default: stdout]",
@@ -281,6 +283,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--log-file"],
         section=OUTPUT,
+        type=Writes(str, lines=True),
         default=STDOUT,
         metavar="FILE",
         help="Write log lines to this file.  [default: stdout]",
@@ -288,21 +291,21 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--summary-file"],
         section=OUTPUT,
-        type=click.Path(path_type=Path),
+        type=Writes(),
         metavar="FILE",
         help="Write the result as JSON.",
     ),
     Section(
         ["--events-file"],
         section=OUTPUT,
-        type=click.Path(path_type=Path),
+        type=Writes(),
         metavar="FILE",
         help="Write one JSON line for each pull and prune.",
     ),
     Section(
         ["--report-file"],
         section=OUTPUT,
-        type=click.Path(path_type=Path),
+        type=Writes(),
         metavar="FILE",
         help="Write an HTML page with charts of the summary and, with --events-file, of the events.",
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,13 +17,10 @@ from ..images import compile_regex
 from ..load.pace import Rate, parse_rate
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
-from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
 # Default seconds between the starts of two workers of the ramp.
 ITERATION_SECONDS = 60.0
-# Several outputs may share these files.
-_STREAMS = (STDOUT, os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,6 @@ def check_together(settings: Settings) -> None:
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
             compile_regex(option, regex)
-    _check_files(settings)
     pruning = settings.prune or settings.prune_first
     if pruning and settings.layout.is_upstream:
         raise UsageError(
@@ -127,26 +122,6 @@ def check_together(settings: Settings) -> None:
             "--pullthrough-url and --registry-url are the same server, so --prune would delete the upstream's images; "
             "leave --prune out or correct a URL"
         )
-
-
-def _check_files(settings: Settings) -> None:
-    """Raises `UsageError` if outputs share a file. Only metrics and log may do that."""
-    lines = {_real(settings.metrics_file), _real(settings.log_file)}
-    files = (settings.summary_file, settings.events_file, settings.report_file)
-    own = [_real(str(path)) for path in files if path is not None]
-    shared = [path for path in own if path not in _STREAMS and (path in lines or own.count(path) > 1)]
-    if shared:
-        raise UsageError(f"{shared[0]} is given twice; give summary, events and report different files")
-    everything = {*lines, *own}
-    below = [path for path in everything if any(str(folder) in everything for folder in Path(path).parents)]
-    if below:
-        raise UsageError(
-            f"{below[0]} is in a folder that is also given as a file of this run; name another file"
-        )
-
-
-def _real(path: str) -> str:
-    return STDOUT if is_stdout(path) else os.path.realpath(path)
 
 
 def make_settings(options: Mapping[str, Any]) -> Settings:

@@ -98,6 +98,12 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
         yield "The run was interrupted, so its last step is incomplete."
     elif summary.reason:
         yield f"The run failed: {summary.reason}"
+    paused = sum(sample.paused_seconds for sample in summary.samples)
+    if paused:
+        yield (
+            f"The driver itself was stopped for {paused:,.1f} s, by a signal or with its machine. Rates and latencies "
+            "of that time are not those of the server."
+        )
     if summary.limited_by == "client":
         yield (
             "Driver and clients used nearly all CPU of this machine, so the server may not be the limit. "

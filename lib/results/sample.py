@@ -31,6 +31,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     client_cpu_seconds: Annotated[
         CpuSeconds, about("CPU time of the clients in the interval, in seconds.")
     ] = 0.0
+    paused_seconds: Annotated[
+        Seconds,
+        about(
+            "Seconds in which the driver itself was stopped, by a signal or with its machine. Rate and latencies are "
+            "then not those of the server."
+        ),
+    ] = 0.0
     limited_by: Annotated[
         str | None,
         about("`client` if driver and clients used nearly all CPU time of this machine in the interval."),

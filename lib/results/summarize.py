@@ -71,6 +71,7 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
         latency_ms=_rounded(sample.latency),
         driver_cpu_seconds=round(sample.driver_cpu_seconds, 3),
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
+        paused_seconds=round(sample.paused_seconds, 3),
         limited_by=sample.limited_by,
     )
 
