@@ -24,9 +24,14 @@ from ..processes.launch import Outcome
 from .client import Abilities, Executable, Orders
 from .files import authorities_environment, docker_config, lean_environment
 from .go_words import QUOTED, crash_or_last_line, own_class
+from .surroundings import say_what_is_not_read, without
 
 # crane takes plain http by itself for loopback and private addresses only.
 _INSECURE = "--insecure"
+# The parts of a Docker configuration that crane is given.
+_LOGINS: Final = ("auths", "credHelpers", "credsStore")
+# The variables of the user that crane is not given. The logins that they lead to are in its private configuration.
+NOT_PASSED_ON: Final = ("REGISTRY_AUTH_FILE", "GGCR_*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,9 @@ class Crane:
         pipeline may have put a login.
         """
         folder = orders.folder("docker")
-        config = orders.docker_config or {}
+        user = orders.docker_config or {}
+        config = {name: value for name, value in user.items() if name in _LOGINS}
+        say_what_is_not_read(orders, cls.name, _not_read(user))
         if orders.header is not None:
             config = with_header(config, orders.header)
         if config or orders.user_configured or "DOCKER_AUTH_CONFIG" in os.environ:
@@ -73,6 +80,7 @@ class Crane:
         else:
             (folder / "config.json").unlink(missing_ok=True)
         environment = {
+            **without(orders.environment, NOT_PASSED_ON),
             "DOCKER_CONFIG": str(folder),
             **authorities_environment(orders.tls, orders.folder),
             **lean_environment(lean=orders.lean),
@@ -119,6 +127,11 @@ class Crane:
 
     def _command(self, verb: str) -> list[str]:
         return [self.executable.path, verb, _INSECURE] if self.insecure else [self.executable.path, verb]
+
+
+def _not_read(config: Mapping[str, Any]) -> list[str]:
+    """Headers change what is requested, and to Ociregistry even whose image it is. Only crane would send them."""
+    return ["HttpHeaders in the Docker configuration"] if config.get("HttpHeaders") else []
 
 
 def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:
