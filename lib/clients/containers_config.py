@@ -42,7 +42,7 @@ _REDIRECTS: Final = re.compile(
     re.MULTILINE,
 )
 _ASKS_SIGNATURES: Final = re.compile(
-    r"^\s*[\"']?(?:lookaside|sigstore|use-sigstore-attachments)[\"']?\s*:", re.MULTILINE
+    r"^[^#\n]*?(?<![\w-])(?:lookaside|sigstore|use-sigstore-attachments)[\"']?\s*:", re.MULTILINE
 )
 _REFUSES: Final = re.compile(r'"(?:reject|signedBy|sigstoreSigned)"')
 _LONGEST_FILE: Final = 1 << 20
