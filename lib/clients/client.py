@@ -138,7 +138,10 @@ class Client(Protocol):
         ...
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
-        """The argv that removes what the launch left outside of `scratch`; None if there is nothing to remove."""
+        """The argv that removes what the launch left outside of `scratch`; None if there is nothing to remove.
+
+        `scratch` still holds what the launch has written.
+        """
         ...
 
     def service_cpu_seconds(self) -> float:

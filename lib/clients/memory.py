@@ -18,6 +18,8 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folders in it are made for 
 _ENOUGH: Final = 2 << 30
 # Bytes that an image is taken to need until the first one was pulled.
 _GUESS: Final = 256 << 20
+# The folder for images in a worker's scratch folder.
+_ON_DISK: Final = "images"
 _MEMINFO: Final = Path("/proc/meminfo")
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
@@ -57,18 +59,20 @@ class ImageFolders:
                 if sum(self._reserved.values()) + wanted <= _free() // 2:
                     self._reserved[scratch.name] = wanted
                     return self._memory / scratch.name
-        return scratch / "images"
+        return scratch / _ON_DISK
 
     def empty(self, scratch: Path, images: int) -> None:
         """Removes what the worker's last launch has written to memory. Its scratch folder is the driver's to empty."""
-        if self._memory is None or scratch.name not in self._reserved:
+        if self._memory is None:
             return
-        folder = self._memory / scratch.name
+        in_memory = scratch.name in self._reserved
+        folder = self._memory / scratch.name if in_memory else scratch / _ON_DISK
         each = _size(folder) // images
-        shutil.rmtree(folder, ignore_errors=True)
+        if in_memory:
+            shutil.rmtree(folder, ignore_errors=True)
         with self._lock:
             self._largest = max(self._largest, each)
-            del self._reserved[scratch.name]
+            self._reserved.pop(scratch.name, None)
 
 
 def _size(folder: Path) -> int:

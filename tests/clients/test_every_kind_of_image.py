@@ -185,6 +185,22 @@ def test_launches_that_together_need_more_than_half_of_the_memory_write_to_the_d
     assert [folders.take(worker, 1).parent.name for worker in workers] == ["memory", "memory", "worker-2"]
 
 
+def test_the_size_of_an_image_is_known_from_the_disk_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else launches whose size is unknown would never come to memory, if the first has no room there."""
+    Free(monkeypatch, 1 << 20)
+    worker = tmp_path / "worker-0"
+    folders = ImageFolders(tmp_path / "memory")
+    on_disk = folders.take(worker, 2)
+    assert on_disk == worker / "images"
+    (on_disk / "host").mkdir(parents=True)
+    (on_disk / "host" / "blob").write_bytes(b"x" * 1000)
+    folders.empty(worker, 2)
+    assert on_disk.exists()
+    assert folders.take(worker, 2) == tmp_path / "memory" / "worker-0"
+
+
 def test_a_worker_gives_back_what_it_reserved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     Free(monkeypatch, 1 << 29)
     folders = ImageFolders(tmp_path)
