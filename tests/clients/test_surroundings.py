@@ -432,5 +432,7 @@ def test_the_page_lists_every_file_and_variable_of_these_tests() -> None:
                 assert f"`{name}`" in page or f"`{wild}`" in page, name
     for paths in SYSTEM.values():
         for path in paths:
-            folder = "/".join(path.split("/")[:4])
-            assert folder in page, path
+            parts = path.split("/")
+            depth = 4 if parts[1] == "usr" else 3
+            assert "/".join(parts[:depth]) in page, path
+            assert parts[depth] in page, path
