@@ -28,8 +28,10 @@ from .surroundings import say_what_is_not_read, without
 
 # crane takes plain http by itself for loopback and private addresses only.
 _INSECURE = "--insecure"
-# The parts of a Docker configuration that crane is given.
+# The parts of a Docker configuration that crane is given as they are.
 _LOGINS: Final = ("auths", "credHelpers", "credsStore")
+# The header by which Ociregistry chooses the upstream, in lower case. One of the user's would redirect the pull.
+_REDIRECTS: Final = "x-registry"
 # The variables of the user that crane is not given. The logins that they lead to are in its private configuration.
 NOT_PASSED_ON: Final = ("REGISTRY_AUTH_FILE", "GGCR_*")
 
@@ -70,9 +72,7 @@ class Crane:
         pipeline may have put a login.
         """
         folder = orders.folder("docker")
-        user = orders.docker_config or {}
-        config = {name: value for name, value in user.items() if name in _LOGINS}
-        say_what_is_not_read(orders, cls.name, _not_read(user))
+        config = _passed_on(orders)
         if orders.header is not None:
             config = with_header(config, orders.header)
         if config or orders.user_configured or "DOCKER_AUTH_CONFIG" in os.environ:
@@ -129,9 +129,24 @@ class Crane:
         return [self.executable.path, verb, _INSECURE] if self.insecure else [self.executable.path, verb]
 
 
-def _not_read(config: Mapping[str, Any]) -> list[str]:
-    """Headers change what is requested, and to Ociregistry even whose image it is. Only crane would send them."""
-    return ["HttpHeaders in the Docker configuration"] if config.get("HttpHeaders") else []
+def _passed_on(orders: Orders) -> dict[str, Any]:
+    """The user's Docker configuration without what would redirect a pull. The log names the headers that remain."""
+    user = orders.docker_config or {}
+    config = {name: value for name, value in user.items() if name in _LOGINS}
+    headers = user.get("HttpHeaders")
+    if not isinstance(headers, Mapping):
+        return config
+    redirecting = [name for name in headers if name.lower() == _REDIRECTS]
+    say_what_is_not_read(
+        orders, Crane.name, (f"{name} in HttpHeaders of the Docker configuration" for name in redirecting)
+    )
+    kept = {name: value for name, value in headers.items() if name not in redirecting}
+    if kept:
+        orders.log(
+            f"crane sends HttpHeaders of the Docker configuration with each request: {', '.join(sorted(kept))}"
+        )
+        config["HttpHeaders"] = kept
+    return config
 
 
 def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:

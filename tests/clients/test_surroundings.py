@@ -119,8 +119,8 @@ SKOPEO = (
 CRANE = (
     Case(
         "headers",
-        {".docker/config.json": json.dumps({"HttpHeaders": {"X-Registry": ELSEWHERE, "X-Mine": "1"}})},
-        said="HttpHeaders in the Docker configuration",
+        {".docker/config.json": json.dumps({"HttpHeaders": {"x-registry": ELSEWHERE}})},
+        said="x-registry in HttpHeaders of the Docker configuration",
     ),
     Case("proxies", {".docker/config.json": json.dumps({"proxies": {"default": {"httpProxy": f"http://{ELSEWHERE}"}}})}),
     Case("$DOCKER_CONFIG", {"docker/config.json": LOGIN_ELSEWHERE}, {"DOCKER_CONFIG": f"{HOME}/docker"}),
@@ -281,10 +281,25 @@ def test_nothing_of_the_users_changes_a_pull(
     assert (ended.status, ended.summary["pulled"]) == (0, 1), ended.log
     assert servers.elsewhere.requests == []
     assert sorted(servers.here.requests) == expected.requests
-    assert not any("X-Mine" in headers for headers in servers.here.headers)
+    assert not any("X-Registry" in headers for headers in servers.here.headers)
     assert sorted(home.rglob("*")) == before
     said = [servers.filled_in(case.said, home)] if case.said else []
     assert sorted(named(ended)) == sorted(expected.said + said)
+
+
+def test_other_headers_of_the_users_are_sent_and_named(servers: Servers, crane: str, tmp_path: Path) -> None:
+    """A server may need one. Its value may be a secret."""
+    config = {"HttpHeaders": {"X-Mine": "my-value", "X-Registry": ELSEWHERE}}
+    lay(servers, {".docker/config.json": json.dumps(config)}, tmp_path / "home")
+    servers.clear()
+    ended = drive(
+        tmp_path, *options(servers, crane, tmp_path), environment=around(tmp_path / "home", tmp_path, {})
+    )
+    of_crane = [each for each in servers.here.headers if each.get("User-Agent", "").startswith("crane/")]
+    assert of_crane
+    assert all(each.get("X-Mine") == "my-value" and "X-Registry" not in each for each in of_crane)
+    assert "crane sends HttpHeaders of the Docker configuration with each request: X-Mine" in ended.log
+    assert "my-value" not in ended.log
 
 
 def test_a_batch_is_kept_from_them_too(servers: Servers, skopeo: str, tmp_path: Path) -> None:
