@@ -93,12 +93,13 @@ def set_up_client(
         elsewhere=scratch.elsewhere,
         environment=environment,
         caution=connections.caution,
+        log=connections.log,
         containerd_socket=settings.containerd_socket or "",
         stopped=stopped,
     )
     client = found.kind.set_up(found.executable, orders)
     connections.resources.callback(client.close)
-    launcher = Launcher({**environment, **client.environment}, stopped, client.answer)
+    launcher = Launcher(client.environment, stopped, client.answer)
     connections.resources.callback(launcher.close)
 
     def reference(image: Image) -> str:

@@ -81,7 +81,7 @@ class CtrLab:
             None if socket else find_containerd(executable.path, self._orders("http://127.0.0.1:1"))
         )
         self._namespaces = Namespaces(
-            executable.path, socket if self._service is None else self._service.address
+            executable.path, socket if self._service is None else self._service.address, os.environ
         )
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ def launch(one: CtrLaunch, home: str, limit: float = LIMIT_SECONDS) -> tuple[int
     if one.interrupt:
         words = Launch("ctr", one.case, "pull", one.argv, one.environment, one.interrupt)
         return run(words, home, limit)
-    launcher = Launcher({"PATH": os.environ["PATH"], "HOME": home, **one.environment}, answer=one.answer)
+    launcher = Launcher({**one.environment, "PATH": os.environ["PATH"], "HOME": home}, answer=one.answer)
     try:
         outcome = launcher.run(one.argv, limit)
     finally:

@@ -29,7 +29,8 @@ class Abilities:
     `asks_mirror`: it can ask one server for the images of another, as a node does, and names that other in `?ns=`.
     `reports_retries`: its stderr shows how often it repeated a request by itself.
     `takes_several`: it can pull several images in one launch.
-    `leaves_files_from`: a successful launch fills its scratch folder from this number of images on; None: never.
+    `leaves_files_from`: a successful launch may leave files in its scratch folder from this number of images on; None:
+    never.
     `deletes`: it has a command that deletes an image on a server.
     `resolves_digest`: that command deletes the digest of the tag that it is given.
     `shows_certificate`: it can show a client certificate (mutual TLS).
@@ -96,9 +97,10 @@ class Orders:
     `docker_config` is a Docker configuration with the login for this server alone. `login` is the same login.
     `user_configured`: the user has a configuration of their own, which has to be kept from the client.
     `folder` makes a private folder in the scratch folder of the run. `lean`: the client may take just one processor.
-    `elsewhere` makes one in another place, which goes with it. `environment` holds the variables of the run.
-    `containerd_socket` is the address of the user's containerd; without one the client starts its own. `caution` warns
-    the user. `stopped(seconds)` waits for at most this long and returns whether the run was asked to stop.
+    `elsewhere` makes one in another place, which goes with it. `environment` holds the variables of the run, the user's
+    among them. `containerd_socket` is the address of the user's containerd; without one the client starts its own.
+    `caution` warns the user. `log` writes a line into the log. `stopped(seconds)` waits for at most this long and
+    returns whether the run was asked to stop.
     """
 
     platform: str
@@ -115,6 +117,7 @@ class Orders:
     elsewhere: Callable[[Path], Path]
     environment: Mapping[str, str]
     caution: Callable[[str], None]
+    log: Callable[[str], None] = lambda _: None
     containerd_socket: str = ""
     stopped: Callable[[float], bool] = never_stopped
 
@@ -128,7 +131,8 @@ class Client(Protocol):
     """A client that is set up for one server. The class attributes describe its kind.
 
     `name` is the word for `--client`. `install` says how to get it. `version_option` makes it print its version.
-    `environment` holds the variables that it needs beside those of the run.
+    `environment` holds all variables that it is started with: those of the run, but for what it is kept from, and its
+    own.
     """
 
     name: ClassVar[str]
@@ -165,7 +169,10 @@ class Client(Protocol):
         ...
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
-        """The argv that removes what the launch left outside of `scratch`; None if there is nothing to remove."""
+        """The argv that removes what the launch left outside of `scratch`; None if there is nothing to remove.
+
+        `scratch` still holds what the launch has written.
+        """
         ...
 
     def service_cpu_seconds(self) -> float:

@@ -21,11 +21,8 @@ from ..errors import RunError, Stopped
 from ..processes.cpu import seconds_of
 from ..processes.scratch import PREFIX
 from .client import Orders
+from .memory import MEMORY, memory_is_wanted
 
-# The memory file system, where the database of containerd need not wait for a disk: 3 to 5 times as many pulls.
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder in it is made for the user alone
-# Bytes that have to be free there; pulled images lie there for a moment.
-_ENOUGH_MEMORY: Final = 2 << 30
 # The longest path of a Unix socket, without its final null (unix(7)).
 _LONGEST_SOCKET: Final = 107
 # Seconds for containerd to start, and to end.
@@ -165,20 +162,14 @@ def find_containerd(ctr: str, orders: Orders) -> Containerd:
 def _home(elsewhere: Callable[[Path], Path]) -> Path:
     """A folder for a containerd of the run's own, in memory if there is room; else in the temporary folder.
 
+    In memory, its database need not wait for a disk: 3 to 5 times as many pulls.
     The path of a socket may not be long, so a temporary folder with a long path cannot be used.
     """
     places = [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108 - the folder in it is the user's alone
-    if "TMPDIR" not in os.environ and _has_room(_MEMORY):
-        places.insert(0, _MEMORY)
+    if memory_is_wanted():
+        places.insert(0, MEMORY)
     for place in places:
         if len(f"{place}/{PREFIX}12345678/c.sock.ttrpc") <= _LONGEST_SOCKET:
             with suppress(OSError):
                 return elsewhere(place)
     raise RunError(f"no folder for containerd: the path {places[0]} is too long; set TMPDIR to a shorter one")
-
-
-def _has_room(place: Path) -> bool:
-    try:
-        return os.access(place, os.W_OK) and shutil.disk_usage(place).free >= _ENOUGH_MEMORY
-    except OSError:
-        return False

@@ -25,9 +25,16 @@ from ..processes.launch import Outcome
 from .client import BASE, BLOB, MANIFEST, TOKEN, Abilities, Executable, Orders, Unshown
 from .files import authorities_environment, docker_config, lean_environment
 from .go_words import QUOTED, crash_or_last_line, own_class
+from .surroundings import say_what_is_not_read, without
 
 # crane takes plain http by itself for loopback and private addresses only.
 _INSECURE = "--insecure"
+# The parts of a Docker configuration that crane is given as they are.
+_LOGINS: Final = ("auths", "credHelpers", "credsStore")
+# The header by which Ociregistry chooses the upstream, in lower case. One of the user's would redirect the pull.
+_REDIRECTS: Final = "x-registry"
+# The variables of the user that crane is not given. The logins that they lead to are in its private configuration.
+NOT_PASSED_ON: Final = ("REGISTRY_AUTH_FILE", "GGCR_*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Crane:
         pipeline may have put a login.
         """
         folder = orders.folder("docker")
-        config = orders.docker_config or {}
+        config = _passed_on(orders)
         if orders.header is not None:
             config = with_header(config, orders.header)
         if config or orders.user_configured or "DOCKER_AUTH_CONFIG" in os.environ:
@@ -76,6 +83,7 @@ class Crane:
         else:
             (folder / "config.json").unlink(missing_ok=True)
         environment = {
+            **without(orders.environment, NOT_PASSED_ON),
             "DOCKER_CONFIG": str(folder),
             **authorities_environment(orders.tls, orders.folder),
             **lean_environment(lean=orders.lean),
@@ -126,6 +134,26 @@ class Crane:
 
     def _command(self, verb: str) -> list[str]:
         return [self.executable.path, verb, _INSECURE] if self.insecure else [self.executable.path, verb]
+
+
+def _passed_on(orders: Orders) -> dict[str, Any]:
+    """The user's Docker configuration without what would redirect a pull. The log names the headers that remain."""
+    user = orders.docker_config or {}
+    config = {name: value for name, value in user.items() if name in _LOGINS}
+    headers = user.get("HttpHeaders")
+    if not isinstance(headers, Mapping):
+        return config
+    redirecting = [name for name in headers if name.lower() == _REDIRECTS]
+    say_what_is_not_read(
+        orders, Crane.name, (f"{name} in HttpHeaders of the Docker configuration" for name in redirecting)
+    )
+    kept = {name: value for name, value in headers.items() if name not in redirecting}
+    if kept:
+        orders.log(
+            f"crane sends HttpHeaders of the Docker configuration with each request: {', '.join(sorted(kept))}"
+        )
+        config["HttpHeaders"] = kept
+    return config
 
 
 def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:

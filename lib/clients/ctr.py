@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
@@ -26,9 +27,14 @@ from .files import authorities_environment, lean_environment
 from .go_words import QUOTED, crash_or_last_line, own_class
 from .hosts_toml import write_hosts
 from .namespaces import Namespaces
+from .surroundings import say_what_is_not_read, variables_in, without
 
 # What a line at a terminal may hold (termios(3), canonical mode), and ctr's buffer.
 _LONGEST_PASSWORD: Final = 4000
+# The variables of the user that ctr and a containerd of the run's own are not given. The first two kinds choose another
+# containerd and another namespace, or send traces to a server. The last belongs to the service that starts the driver.
+_CHOOSES: Final = ("CONTAINERD_*", "OTEL_*")
+NOT_PASSED_ON: Final = (*_CHOOSES, "NOTIFY_SOCKET")
 
 
 class Ctr:
@@ -58,6 +64,7 @@ class Ctr:
         """`service` is a containerd of the run's own, None for the user's."""
         self.executable = executable
         self.environment = {
+            **orders.environment,
             **authorities_environment(orders.tls, orders.folder),
             **lean_environment(lean=orders.lean),
         }
@@ -80,9 +87,11 @@ class Ctr:
     def set_up(cls, executable: Executable, orders: Orders) -> Ctr:
         """Writes `hosts.toml`, and starts a containerd unless the user names one."""
         _check_login(orders)
+        say_what_is_not_read(orders, cls.name, variables_in(orders.environment, _CHOOSES))
+        orders = replace(orders, environment=without(orders.environment, NOT_PASSED_ON))
         service = None if orders.containerd_socket else find_containerd(executable.path, orders)
         address = orders.containerd_socket if service is None else service.address
-        namespaces = Namespaces(executable.path, address)
+        namespaces = Namespaces(executable.path, address, orders.environment)
         if service is None:
             namespaces.check(orders.stopped)
             namespaces.remove_stale()

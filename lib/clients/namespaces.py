@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -30,11 +30,13 @@ _NOT_RUN: Final = 127
 class Namespaces:
     """The namespaces of one run in a containerd, one for each worker at a time.
 
-    A name says which process made it, so that a later run can tell what a killed run left.
+    A name says which process made it, so that a later run can tell what a killed run left. Commands of its own run
+    with `environment`.
     """
 
-    def __init__(self, ctr: str, address: str) -> None:
+    def __init__(self, ctr: str, address: str, environment: Mapping[str, str]) -> None:
         self.address = address
+        self._environment = dict(environment)
         self._ctr = ctr
         self._owner = f"{PREFIX}{_machine()}-{os.getpid()}-{_start_of(os.getpid())}"
         self._generations: dict[str, int] = {}
@@ -114,6 +116,7 @@ class Namespaces:
                 text=True,
                 errors="replace",
                 start_new_session=True,
+                env=self._environment,
             )
         except OSError as error:
             return subprocess.CompletedProcess(argv, _NOT_RUN, "", str(error))

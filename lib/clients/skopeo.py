@@ -1,7 +1,8 @@
 """skopeo: its argv, and what its stderr says about a failed launch.
 
-Pulled bytes are not kept: skopeo writes a docker-archive to /dev/null. Only `skopeo sync`, which pulls several images
-in one launch, needs a folder: it writes to the worker's scratch folder, which the driver empties after each launch.
+skopeo writes each image to a folder (`dir:`), whose files are removed after the launch. Of all destinations, only this
+one takes every image as it is: it converts no manifest and unpacks no layer. `skopeo sync`, which pulls several images
+in one launch, has no other. The folder is in memory if there is room (`ImageFolders`).
 
 skopeo's last record is one line, ``level=fatal msg="…"``. It names the steps first (``reading manifest …: ``). Then
 follows either an error of skopeo's own, or a status or code and the server's text, which skopeo quotes.
@@ -10,7 +11,6 @@ follows either an error of skopeo's own, or a status or code and the server's te
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,15 +20,19 @@ from typing import Any, ClassVar, Final
 from ..outcomes import CODES, SETTLED, ErrorClass, http_class
 from ..processes.launch import Outcome
 from .client import BASE, BLOB, MANIFEST, Abilities, Executable, Orders, Unshown
-from .files import authorities_environment, certificate_folder, docker_config
+from .containers_config import not_read, write_config
+from .files import authorities_environment, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
+from .memory import ImageFolders, folder_in_memory
+from .surroundings import say_what_is_not_read
 
 
 @dataclass(frozen=True, slots=True)
 class Skopeo:
     """`insecure`: skopeo may ask in plain http, and checks no certificate.
 
-    `certificates` is a folder with `client.cert` and `client.key`.
+    `certificates` is a folder with `client.cert` and `client.key`, or an empty one. `registries_d` is an empty folder.
+    Without them, skopeo looks for the user's.
     """
 
     executable: Executable
@@ -36,13 +40,16 @@ class Skopeo:
     insecure: bool
     authfile: Path
     certificates: Path | None = None
+    registries_d: Path | None = None
+    images: ImageFolders = field(default_factory=ImageFolders)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     answer: ClassVar[bytes] = b""
     name: ClassVar[str] = "skopeo"
     abilities: ClassVar[Abilities] = Abilities(
         takes_several=True,
-        leaves_files_from=2,
+        leaves_files_from=1,
+        hides_artifacts=True,
         deletes=True,
         resolves_digest=True,
         shows_certificate=True,
@@ -59,26 +66,41 @@ class Skopeo:
     def set_up(cls, executable: Executable, orders: Orders) -> Skopeo:
         """Writes the login into an authfile, which skopeo wants to exist even if it is empty."""
         authfile = docker_config(orders.folder("docker"), orders.docker_config or {})
+        config = write_config(orders)
         environment = {
+            **config.environment,
             "DOCKER_CONFIG": str(authfile.parent),
             **authorities_environment(orders.tls, orders.folder),
         }
-        certificates = certificate_folder(orders.tls, orders.folder)
-        return cls(executable, orders.platform, orders.insecure, authfile, certificates, environment)
+        say_what_is_not_read(orders, cls.name, not_read(orders.environment, orders.host))
+        return cls(
+            executable,
+            orders.platform,
+            orders.insecure,
+            authfile,
+            certificates=config.certificates,
+            registries_d=config.registries_d,
+            images=ImageFolders(folder_in_memory(orders.elsewhere)),
+            environment=environment,
+        )
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
+        images = self.images.take(scratch, len(references))
         if len(references) > 1:
-            return self._sync(references, scratch)
+            return self._sync(references, scratch, images)
         return [
             *self._command(scratch),
             "copy",
             "--quiet",
+            "--remove-signatures",
             *self._security("--src-"),
             f"docker://{references[0]}",
-            f"docker-archive:{os.devnull}:x:y",
+            f"dir:{images}",
         ]
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
+        """Removes the images from memory, which needs no launch."""
+        self.images.empty(scratch, len(references))
         return None
 
     def service_cpu_seconds(self) -> float:
@@ -107,7 +129,7 @@ class Skopeo:
     def retries(stderr: str, *, succeeded: bool) -> None:
         """skopeo retries silently."""
 
-    def _sync(self, references: Sequence[str], scratch: Path) -> list[str]:
+    def _sync(self, references: Sequence[str], scratch: Path, images: Path) -> list[str]:
         """Several images in one launch; OSError where the list of them cannot be written."""
         listed = scratch / "images.yaml"
         listed.write_text(sync_list(references, not self.insecure, self.certificates))
@@ -115,11 +137,12 @@ class Skopeo:
             *self._command(scratch),
             "sync",
             "--scoped",
+            "--remove-signatures",
             "--src=yaml",
             "--dest=dir",
             *self._security("--src-"),
             str(listed),
-            str(scratch / "images"),
+            str(images),
         ]
 
     def _command(self, scratch: Path) -> list[str]:
@@ -127,19 +150,15 @@ class Skopeo:
         overrides = ["--override-os", system, "--override-arch", machine]
         if variant:
             overrides += ["--override-variant", variant[0]]
-        # skopeo unpacks to --tmpdir, ignores TMPDIR, and leaves its files there when it is killed
-        return [self.executable.path, "--insecure-policy", "--tmpdir", str(scratch), *overrides]
+        return [*self._global(scratch), *overrides]
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
-        return [
-            self.executable.path,
-            "--insecure-policy",
-            "--tmpdir",
-            str(scratch),
-            "delete",
-            *self._security("--"),
-            f"docker://{reference}",
-        ]
+        return [*self._global(scratch), "delete", *self._security("--"), f"docker://{reference}"]
+
+    def _global(self, scratch: Path) -> list[str]:
+        registries_d = ["--registries.d", str(self.registries_d)] if self.registries_d else []
+        # skopeo ignores TMPDIR, and leaves its files in --tmpdir when it is killed
+        return [self.executable.path, "--insecure-policy", *registries_d, "--tmpdir", str(scratch)]
 
     def _security(self, dashes: str) -> list[str]:
         verify = "false" if self.insecure else "true"

@@ -95,7 +95,8 @@ def limits(workers: int, cgroup: Limits) -> list[Check]:
                 Check(
                     "limits",
                     WARNING,
-                    f"{limit} processes and threads are allowed ({name}), {counted(workers, 'worker')} may need {threads}",
+                    f"{limit} processes and threads are allowed ({name}), "
+                    f"{counted(workers, 'worker')} may need {threads}",
                     "raise the limit, or give fewer workers",
                 )
             )

@@ -149,8 +149,8 @@ def _with_login(endpoint: Endpoint) -> URL:
 
 _LAB_HELP = """Start an upstream with images and a pull-through cache of it on this machine.
 
-Both listen on loopback only. The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` runs one load test in the lab instead, and then
-ends."""
+Both listen on loopback only. The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` runs one load test
+in the lab instead, and then ends."""
 
 
 @click.command(context_settings=SETTINGS, help=_LAB_HELP)

@@ -148,11 +148,12 @@ class ClientPuller:
         outcome = self._launcher.run(argv, self._timeout, stopped)
         if outcome.returncode == 0 and not self._client.succeeded(outcome.stderr):
             outcome = outcome._replace(returncode=_NOT_PULLED)
-        if outcome.returncode or self._leaves_files(len(images)):
-            _empty(scratch)
         if outcome.error is not None:
             sleep(_PAUSE_AFTER_NO_START)
-        return self._cleaned_up(outcome, references, scratch)
+        cleaned = self._cleaned_up(outcome, references, scratch)
+        if cleaned.returncode or self._leaves_files(len(images)):
+            _empty(scratch)
+        return cleaned
 
     def _leaves_files(self, images: int) -> bool:
         least = self._client.abilities.leaves_files_from
