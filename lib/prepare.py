@@ -142,9 +142,9 @@ class Preparation(Staged):
         self.beginning.carry_out()
         self.endpoint()
         self.scratch()
-        self.connections()
         self.guard()
         self.found()
+        self.connections()
         self.ping()
         selected(self.selection())
         return Prepared(
@@ -189,9 +189,12 @@ class Preparation(Staged):
 
     @stage
     def connections(self) -> Connections:
-        """Sets up requests to registries, with the user's logins."""
-        around = self.around
-        return Connections(around.network, around.resources, around.log, around.warn, self.settings.tls)
+        """Sets up requests to registries, with the user's logins in the order of the client that was found before."""
+        around, found = self.around, self.values.get("found")
+        podman_first = found is not None and found.kind.abilities.podman_logins_first
+        return Connections(
+            around.network, around.resources, around.log, around.warn, self.settings.tls, podman_first
+        )
 
     @stage
     def guard(self) -> None:

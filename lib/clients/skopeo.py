@@ -38,7 +38,6 @@ class Skopeo:
     certificates: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    answer: ClassVar[bytes] = b""
     name: ClassVar[str] = "skopeo"
     abilities: ClassVar[Abilities] = Abilities(
         takes_several=True,
@@ -46,6 +45,8 @@ class Skopeo:
         deletes=True,
         resolves_digest=True,
         shows_certificate=True,
+        picks_scope=True,
+        podman_logins_first=True,
     )
     install: ClassVar[str] = "the package of that name"
     version_option: ClassVar[str] = "--version"
@@ -76,6 +77,13 @@ class Skopeo:
             f"docker://{references[0]}",
             f"docker-archive:{os.devnull}:x:y",
         ]
+
+    def answer(self, references: Sequence[str]) -> bytes:
+        return b""
+
+    def renewed(self, orders: Orders) -> Skopeo:
+        docker_config(self.authfile.parent, orders.docker_config or {})
+        return self
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         return None

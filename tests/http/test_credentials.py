@@ -11,8 +11,8 @@ from threading import Thread
 import pytest
 from yarl import URL
 
-from lib.http import credentials
-from lib.http.credentials import Credentials, CredentialsError, Login
+from lib.http import credential_helper
+from lib.http.credentials import Credentials, CredentialsError, Login, Logins
 from tests.support.waiting import SECONDS
 
 SECRET = "s3cret-pw"
@@ -136,7 +136,7 @@ def test_a_host_may_have_its_default_port(tmp_path: Path) -> None:
     found = configured(tmp_path, {"auths": {**entries, "[::1]:5000": {"auth": encoded("c:x")}}})
 
     def login(url: str) -> Login | None:
-        return asyncio.run(found.login_for(URL(url)))
+        return asyncio.run(found.logins_for(URL(url))).first
 
     assert login("https://bare") == login("https://bare:443") == Login("a", "x")
     assert login("https://ported") == login("https://ported:443") == Login("b", "x")
@@ -164,11 +164,11 @@ def test_what_the_clients_are_given(tmp_path: Path, login: Login, entry: object)
     user = configured(
         tmp_path, {"auths": auths, "credsStore": "s", "credHelpers": {"o": "h"}, "HttpHeaders": {"A": "1"}}
     )
-    assert user.client_config("reg:443", login) == {
+    assert user.client_config("reg:443", Logins(login)) == {
         "HttpHeaders": {"A": "1"},
         "auths": {"reg:443": entry},
     }
-    assert user.client_config("reg:443", None) == {"HttpHeaders": {"A": "1"}}
+    assert user.client_config("reg:443", Logins()) == {"HttpHeaders": {"A": "1"}}
 
 
 def test_the_clients_ask_the_helper_themselves(tmp_path: Path) -> None:
@@ -177,16 +177,16 @@ def test_the_clients_ask_the_helper_themselves(tmp_path: Path) -> None:
     found = configured(tmp_path, {"credsStore": "all"}, **env)
     login = found.lookup("reg")
     assert login == Login("bob", SECRET)
-    assert found.client_config("reg", login) == {"credHelpers": {"reg": "all"}}
+    assert found.client_config("reg", Logins(login)) == {"credHelpers": {"reg": "all"}}
     hub = {"docker.io": "all", "https://index.docker.io/v1/": "all"}
-    assert found.client_config("docker.io", login) == {"credHelpers": hub}
+    assert found.client_config("docker.io", Logins(login)) == {"credHelpers": hub}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", '{"auths": ' + "[" * 100_000, "\x80\xff"])
 def test_a_broken_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(CredentialsError, match=r"config\.json is not") as caught:
-        Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)})
+        Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)}).lookup("reg")
     assert "\n" not in str(caught.value)
 
 
@@ -272,7 +272,7 @@ def test_a_helper_that_cannot_be(tmp_path: Path, name: object, reason: str) -> N
 def test_a_helper_that_hangs_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.3)
+    monkeypatch.setattr(credential_helper, "HELPER_SECONDS", 0.3)
     env = helper(tmp_path, "slow", f"(sleep 1; touch {tmp_path}/alive) & sleep 600")
     started = time.monotonic()
     with pytest.raises(CredentialsError, match=r"gave no answer for reg within 0\.3 s"):
