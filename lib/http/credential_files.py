@@ -135,9 +135,9 @@ class ConfigFile:
 def sources(env: Mapping[str, str], *, podman_first: bool = False) -> list[Source]:
     """Returns the places where logins may be, best first: in Docker's order, or in podman's.
 
-    Each order begins with what the clients of its kind read by themselves (docker/cli and go-containerregistry;
-    containers/common and containers/image). What only the other kind reads comes last. A DOCKER_CONFIG that is set
-    stands in place of ~/.docker.
+    Each order begins with what the clients of its kind read by themselves (go-containerregistry with docker/cli, skopeo
+    with containers/image). What only the other kind reads comes last. A DOCKER_CONFIG that is set stands in place of
+    ~/.docker.
     """
     home, runtime = env.get("HOME") or _home(), env.get("XDG_RUNTIME_DIR")
     docker = ConfigFile(Path(env.get("DOCKER_CONFIG") or f"{home}/.docker", "config.json"))
@@ -149,12 +149,7 @@ def sources(env: Mapping[str, str], *, podman_first: bool = False) -> list[Sourc
     variable = list(_variable(env))
     ordered: list[Source] = [*variable, docker, *named, *podman, legacy]
     if podman_first:
-        ordered = [
-            *named,
-            *([docker, *podman] if env.get("DOCKER_CONFIG") else [*podman, docker]),
-            legacy,
-            *variable,
-        ]
+        ordered = [*named, *podman, docker, legacy, *variable]
     return list({each.path: each for each in reversed(ordered)}.values())[::-1]
 
 

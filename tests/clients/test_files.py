@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from lib.clients.client import Executable, Orders
-from lib.clients.files import client_environment
+from lib.clients.files import client_environment, write_private
 from lib.clients.table import client_kind
 from lib.http.credentials import Credentials, Login, Logins
 from lib.http.tls import Tls
@@ -91,3 +93,17 @@ def test_clients_do_not_see_the_variables_that_name_logins(
 def test_what_a_way_before_needed_is_not_left(scratch: Scratch) -> None:
     assert set_up("crane", scratch, HEADER).exists()
     assert not set_up("crane", scratch).exists()
+
+
+def test_a_private_file_is_replaced_in_one_go(tmp_path: Path) -> None:
+    """A client that has it open goes on with the old content; nobody else can read it, whatever the umask."""
+    before = os.umask(0)
+    try:
+        path = write_private(tmp_path / "config.json", b"old")
+        with path.open("rb") as reading:
+            write_private(path, b"new")
+            assert (reading.read(), path.read_bytes()) == (b"old", b"new")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+    assert [each.name for each in tmp_path.iterdir()] == ["config.json"]
