@@ -73,6 +73,7 @@ class ConfigFile:
         self.path = path
         self.config: Mapping[str, object] | None = None
         self.error: CredentialsError | None = None
+        self._name = str(path)  # as text it costs less
         self._legacy = legacy
         self._text: bytes | None = None
         self._mark: tuple[int, ...] | None = None
@@ -112,7 +113,7 @@ class ConfigFile:
     def _mark_now(self) -> tuple[int, ...] | None:
         """Returns what differs between two states of the file; None if there is no file."""
         try:
-            found = os.stat(self.path)
+            found = os.stat(self._name)
         except (OSError, ValueError):
             return None
         if not stat.S_ISREG(found.st_mode):

@@ -63,6 +63,7 @@ class Credentials:
         self._sources: list[Source] = (
             files if isinstance(files, list) else [Fixed(path, config) for path, config in files.items()]
         )
+        self._present = _present(self._sources)
         self._helpers = Helpers(env)
         self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()  # held while a helper runs
@@ -90,11 +91,11 @@ class Credentials:
 
     def follow(self) -> None:
         """Reads what has changed since the last call. Costs a few microseconds if nothing has."""
-        now = monotonic()
-        absent = now >= self._absent_until
-        stale = [each for each in self._sources if (absent or each.config is not None) and each.is_stale()]
-        if absent:
-            self._absent_until = now + _ABSENT_SECONDS
+        places = self._present
+        if monotonic() >= self._absent_until:
+            self._absent_until = monotonic() + _ABSENT_SECONDS
+            places = self._sources
+        stale = [each for each in places if each.is_stale()]
         if not stale:
             return
         with self._files_lock:
@@ -106,6 +107,7 @@ class Credentials:
                 if each.config is not before:
                     self._state += 1
                     self.version += 1
+            self._present = _present(self._sources)
 
     def logins(self, *hosts: str) -> Logins:
         """Returns the logins for the first of `hosts` (`name` or `name:port`) that has one. May run a helper (10 s).
@@ -230,6 +232,11 @@ class Credentials:
         if login is not None:
             return Logins(replace(login, path=path, helper=helper))
         return logins_in(path, config, host)
+
+
+def _present(places: list[Source]) -> list[Source]:
+    """Returns the places that are there and may change."""
+    return [each for each in places if each.config is not None and not isinstance(each, Fixed)]
 
 
 def names_of(url: URL) -> tuple[str, ...]:
