@@ -102,9 +102,6 @@ GOOD_FORMS: dict[str, Form] = {
     "$DOCKER_AUTH_CONFIG and an empty file": lambda p: {
         **p.docker({}), "DOCKER_AUTH_CONFIG": json.dumps(p.auths())
     },
-    "a broken file that comes later": lambda p: {
-        **p.docker(p.auths()), "XDG_CONFIG_HOME": str(Path(p.write("set/containers/auth.json", "{")).parent)
-    },
 }  # fmt: skip
 # What the run says, in one line, with every client.
 BAD_FORMS: dict[str, tuple[Form, str]] = {
@@ -143,6 +140,13 @@ PRECEDENCE: dict[str, tuple[str, Form]] = {
         lambda p: {
             **p.docker(p.auths()),
             "DOCKER_AUTH_CONFIG": json.dumps({**p.auths(encoded(BAD)), "credsStore": "x"}),
+        },
+    ),
+    "a broken file behind docker's": (
+        "crane",
+        lambda p: {
+            **p.docker(p.auths()),
+            "XDG_CONFIG_HOME": str(Path(p.write("set/containers/auth.json", "{")).parent),
         },
     ),
     "podman's file first": (
