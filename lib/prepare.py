@@ -174,10 +174,10 @@ class Preparation(Staged):
         self.beginning.carry_out()
         self.endpoint()
         self.scratch()
-        self.connections()
-        self.ways()
         self.guard()
         self.found()
+        self.connections()
+        self.ways()
         self.ping()
         self.servers()
         selected(self.selection())
@@ -223,9 +223,12 @@ class Preparation(Staged):
 
     @stage
     def connections(self) -> Connections:
-        """Sets up requests to registries, with the user's logins."""
-        around = self.around
-        return Connections(around.network, around.resources, around.log, around.warn, self.settings.tls)
+        """Sets up requests to registries, with the user's logins in the order of the client that was found before."""
+        around, found = self.around, self.values.get("found")
+        podman_first = found is not None and found.kind.abilities.podman_logins_first
+        return Connections(
+            around.network, around.resources, around.log, around.warn, self.settings.tls, podman_first
+        )
 
     @stage
     def ways(self) -> None:

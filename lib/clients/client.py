@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
 from typing import Any, ClassVar, Protocol
 
 from ..errors import UsageError
-from ..http.logins import Login
+from ..http.logins import Logins
 from ..http.tls import Tls
 from ..outcomes import ErrorClass
 from ..processes.launch import Outcome
@@ -35,6 +35,8 @@ class Abilities:
     `resolves_digest`: that command deletes the digest of the tag that it is given.
     `shows_certificate`: it can show a client certificate (mutual TLS).
     `takes_registry_token`: it can log in with a bearer token that is sent as it is.
+    `picks_scope`: it logs in to each repository with the login for it, not with one login for the whole server.
+    `podman_logins_first`: by itself it prefers podman's files of logins to Docker's.
     `takes_ipv6`: a reference may begin with an IPv6 address.
     `tries_tls_first`: it tries https before http if the server may be asked in plain http.
     `needs_service`: it works only beside a running service, so `--client auto` does not choose it.
@@ -50,6 +52,8 @@ class Abilities:
     resolves_digest: bool = False
     shows_certificate: bool = False
     takes_registry_token: bool = False
+    picks_scope: bool = False
+    podman_logins_first: bool = False
     takes_ipv6: bool = False
     tries_tls_first: bool = False
     needs_service: bool = False
@@ -94,7 +98,7 @@ class Orders:
 
     `host` is what references begin with. `server_url` is the server that the requests go to; it has a scheme.
     `verify`: certificates are checked. `header` is to be sent with each request.
-    `docker_config` is a Docker configuration with the login for this server alone. `login` is the same login.
+    `docker_config` is a Docker configuration with the logins for this server alone. `logins` are the same logins.
     `user_configured`: the user has a configuration of their own, which has to be kept from the client.
     `folder` makes a private folder in the scratch folder of the run. `lean`: the client may take just one processor.
     `elsewhere` makes one in another place, which goes with it. `environment` holds the variables of the run, the user's
@@ -111,7 +115,7 @@ class Orders:
     tls: Tls
     header: tuple[str, str] | None = None
     docker_config: Mapping[str, Any] | None = None
-    login: Login | None = None
+    logins: Logins = field(default_factory=Logins)
     user_configured: bool = False
     lean: bool = False
     elsewhere: Callable[[Path], Path]
@@ -146,11 +150,6 @@ class Client(Protocol):
     @property
     def environment(self) -> Mapping[str, str]: ...
 
-    @property
-    def answer(self) -> bytes:
-        """The password that the client asks for at its terminal; empty if it does not ask."""
-        ...
-
     @staticmethod
     def version_in(output: str) -> str | None:
         """The version in the answer to `version_option`; None if it is not this client that answers."""
@@ -165,6 +164,17 @@ class Client(Protocol):
         """The argv of one launch. `scratch` is the worker's folder, which is emptied after a failure.
 
         Raises OSError if a file that the launch needs cannot be written.
+        """
+        ...
+
+    def answer(self, references: Sequence[str]) -> bytes:
+        """The password that the client asks for at its terminal when it pulls these; empty if it does not ask."""
+        ...
+
+    def renewed(self, orders: Orders) -> Client:
+        """The client with other logins; nothing else in the orders has changed. Launches that run go on undisturbed.
+
+        Raises OSError if a private file cannot be written, RunError if the client cannot use such a login.
         """
         ...
 

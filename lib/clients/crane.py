@@ -15,7 +15,7 @@ import os
 import os.path
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -47,7 +47,6 @@ class Crane:
     environment: Mapping[str, str] = field(default_factory=dict)
     header: tuple[str, str] | None = None
 
-    answer: ClassVar[bytes] = b""
     name: ClassVar[str] = "crane"
     abilities: ClassVar[Abilities] = Abilities(
         sends_header=True,
@@ -68,20 +67,8 @@ class Crane:
 
     @classmethod
     def set_up(cls, executable: Executable, orders: Orders) -> Crane:
-        """Writes the login and the header into a Docker configuration of the run's own, if crane needs one.
-
-        A file costs crane a fiftieth of its CPU, as it reads it twice per launch. So there is none if it would
-        say nothing and hide nothing. Without a file crane does not look into DOCKER_AUTH_CONFIG either, where a
-        pipeline may have put a login.
-        """
-        folder = orders.folder("docker")
-        config = _passed_on(orders)
-        if orders.header is not None:
-            config = with_header(config, orders.header)
-        if config or orders.user_configured or "DOCKER_AUTH_CONFIG" in os.environ:
-            docker_config(folder, config)
-        else:
-            (folder / "config.json").unlink(missing_ok=True)
+        """Writes the login and the header into a Docker configuration of the run's own, if crane needs one."""
+        folder = _configured(orders)
         environment = {
             **without(orders.environment, NOT_PASSED_ON),
             "DOCKER_CONFIG": str(folder),
@@ -92,6 +79,13 @@ class Crane:
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         return [*self._command("pull"), "--platform", self.platform, *references, os.devnull]
+
+    def answer(self, references: Sequence[str]) -> bytes:
+        return b""
+
+    def renewed(self, orders: Orders) -> Crane:
+        _configured(replace(orders, log=lambda _: None))  # it was all logged when the run began
+        return self
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         return None
@@ -154,6 +148,23 @@ def _passed_on(orders: Orders) -> dict[str, Any]:
         )
         config["HttpHeaders"] = kept
     return config
+
+
+def _configured(orders: Orders) -> Path:
+    """Writes what crane has to know into its private folder, and returns the folder.
+
+    A file costs crane a fiftieth of its CPU, as it reads it twice per launch. So there is none if it would say nothing
+    and hide nothing.
+    """
+    folder = orders.folder("docker")
+    config = _passed_on(orders)
+    if orders.header is not None:
+        config = with_header(config, orders.header)
+    if config or orders.user_configured:
+        docker_config(folder, config)
+    else:
+        (folder / "config.json").unlink(missing_ok=True)
+    return folder
 
 
 def with_header(config: Mapping[str, Any], header: tuple[str, str]) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from ..errors import RunError
+from ..http.logins import Login
 from ..outcomes import ErrorClass, http_class
 from ..processes.launch import KEPT_HEAD, KEPT_STDERR, Outcome
 from .client import Abilities, Executable, Orders
@@ -47,6 +49,7 @@ class Ctr:
         reports_retries=True,
         shows_certificate=True,
         takes_registry_token=True,
+        picks_scope=True,
         takes_ipv6=True,
         needs_service=True,
     )
@@ -68,8 +71,6 @@ class Ctr:
             **authorities_environment(orders.tls, orders.folder),
             **lean_environment(lean=orders.lean),
         }
-        login = orders.login
-        self.answer = login.password.encode() if login is not None and login.username else b""
         self._orders = orders
         self._hosts = hosts
         self._namespaces = namespaces
@@ -86,7 +87,7 @@ class Ctr:
     @classmethod
     def set_up(cls, executable: Executable, orders: Orders) -> Ctr:
         """Writes `hosts.toml`, and starts a containerd unless the user names one."""
-        _check_login(orders)
+        _check_logins(orders)
         say_what_is_not_read(orders, cls.name, variables_in(orders.environment, _CHOOSES))
         orders = replace(orders, environment=without(orders.environment, NOT_PASSED_ON))
         service = None if orders.containerd_socket else find_containerd(executable.path, orders)
@@ -106,7 +107,7 @@ class Ctr:
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         (reference,) = references
-        login = self._orders.login
+        login = self._login(reference)
         return self._namespaces.command(
             self._namespaces.current(scratch.name),
             *("content", "fetch", "--hosts-dir", str(self._hosts), "--platform", self._orders.platform),
@@ -116,6 +117,23 @@ class Ctr:
             reference,
             debug=True,
         )
+
+    def answer(self, references: Sequence[str]) -> bytes:
+        (reference,) = references
+        login = self._login(reference)
+        return login.password_bytes if login is not None and login.username else b""
+
+    def renewed(self, orders: Orders) -> Ctr:
+        """A copy: a launch may take its name and its password from one login only."""
+        _check_logins(orders)
+        write_hosts(orders)
+        other = copy(self)
+        other._orders = orders
+        return other
+
+    def _login(self, reference: str) -> Login | None:
+        repository = reference.partition("/")[2].partition("@")[0].partition(":")[0]
+        return self._orders.logins.of(repository)
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         """Removes the image. A launch that was killed leaves a lease, so its worker goes on in a new namespace."""
@@ -214,23 +232,30 @@ class Ctr:
         return count
 
 
-def _check_login(orders: Orders) -> None:
+def _check_logins(orders: Orders) -> None:
     """Raises RunError for a login that cannot be given to ctr without showing it to everybody."""
-    login = orders.login
-    if login is None or login.registry_token:
-        return
     server = urlsplit(orders.server_url).netloc
-    if login.identity_token:
-        raise RunError(
-            f"ctr takes an identity token only on its command line, where everybody can read it; {login.path} has one "
-            f"for {server}: log in with a name and a password, or use another client"
-        )
-    password = login.password.encode()
-    if not 0 < len(password) <= _LONGEST_PASSWORD or any(byte < 0x20 or byte == 0x7F for byte in password):
-        raise RunError(
-            f"ctr reads a password as one line of at most {_LONGEST_PASSWORD} bytes; {login.path} has another one "
-            f"for {server}: use another client"
-        )
+    for login in orders.logins.all:
+        if login.registry_token:
+            if login is not orders.logins.server:
+                raise RunError(
+                    f"ctr takes a registry token for a whole server only; {login.path} has one for a part of {server}: "
+                    "use another client"
+                )
+            continue
+        if login.identity_token:
+            raise RunError(
+                "ctr takes an identity token only on its command line, where everybody can read it; "
+                f"{login.path} has one for {server}: log in with a name and a password, or use another client"
+            )
+        password = login.password_bytes
+        if not 0 < len(password) <= _LONGEST_PASSWORD or any(
+            byte < 0x20 or byte == 0x7F for byte in password
+        ):
+            raise RunError(
+                f"ctr reads a password as one line of at most {_LONGEST_PASSWORD} bytes; {login.path} has another one "
+                f"for {server}: use another client"
+            )
 
 
 def _major(version: str) -> int:

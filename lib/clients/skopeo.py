@@ -44,7 +44,6 @@ class Skopeo:
     images: ImageFolders = field(default_factory=ImageFolders)
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    answer: ClassVar[bytes] = b""
     name: ClassVar[str] = "skopeo"
     abilities: ClassVar[Abilities] = Abilities(
         takes_several=True,
@@ -54,6 +53,8 @@ class Skopeo:
         resolves_digest=True,
         shows_certificate=True,
         tries_tls_first=True,
+        picks_scope=True,
+        podman_logins_first=True,
     )
     install: ClassVar[str] = "the package of that name"
     version_option: ClassVar[str] = "--version"
@@ -97,6 +98,13 @@ class Skopeo:
             f"docker://{references[0]}",
             f"dir:{images}",
         ]
+
+    def answer(self, references: Sequence[str]) -> bytes:
+        return b""
+
+    def renewed(self, orders: Orders) -> Skopeo:
+        docker_config(self.authfile.parent, orders.docker_config or {})
+        return self
 
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         """Removes the images from memory, which needs no launch."""

@@ -36,9 +36,10 @@ def _all(exam: Examination) -> Iterator[Check]:
     yield from _files(exam)
     yield from _endpoint(exam)
     room = yield from exam.carry_out("room", exam.preparation.scratch)
-    connected = yield from exam.carry_out("credentials", exam.preparation.connections)
     if room:
         yield from _clients(exam)
+    # after the clients, which differ in where they look for logins first
+    connected = yield from exam.carry_out("credentials", exam.preparation.connections)
     if connected:
         yield from _servers(exam)
     yield from _machine(exam, room)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..clients.find import Found
 from ..errors import RunError
 from ..http.address import Endpoint
+from ..http.logins import Logins
 from ..http.proxies import proxy_for
 from ..http.registry import Answer, RegistryError
 from ..prepare import asked
@@ -15,9 +16,12 @@ from .check import FAILURE, OK, WARNING, Check
 from .examination import Checks, Examination
 from .machine import clock_skew
 
+# Statuses of a server that refuses a request to this user.
+REFUSALS = (401, 403)
+
 
 def upstream(exam: Examination) -> Checks:
-    """Checks that the upstream answers and accepts the login."""
+    """Checks that the upstream answers. Returns whether it does, and accepts the login; the listing is yet to come."""
     endpoint = exam.settings.registry
     answer = ask(exam, "upstream", endpoint, "GET", "/v2/")
     if isinstance(answer, Check):
@@ -26,7 +30,7 @@ def upstream(exam: Examination) -> Checks:
         return False
     check = _answered(exam, "upstream", endpoint, answer)
     yield check
-    return check.status != FAILURE
+    return check.status != FAILURE and answer.status not in REFUSALS
 
 
 def server(exam: Examination) -> Checks:
@@ -82,7 +86,7 @@ def credentials(exam: Examination) -> Iterator[Check]:
     where = ", ".join(map(str, connections.credentials.files)) or "no Docker configuration"
     endpoints = dict.fromkeys((exam.settings.registry, exam.settings.pullthrough))
     try:
-        known = [each.name for each in endpoints if connections.login(each.url) is not None]
+        known = [name for each in endpoints for name in _with_logins(each, connections.logins(each.url))]
     except RunError as error:
         yield Check("credentials", FAILURE, str(error))
         return
@@ -91,6 +95,12 @@ def credentials(exam: Examination) -> Iterator[Check]:
         OK,
         f"{where}: {'a login for ' + ', '.join(known) if known else 'no login for these servers'}",
     )
+
+
+def _with_logins(endpoint: Endpoint, logins: Logins) -> list[str]:
+    """Returns what the logins are for: the server, paths of repositories, or both."""
+    server = [endpoint.name] if logins.server is not None else []
+    return [*server, *(f"{endpoint.name}/{path}" for path in logins.scopes)]
 
 
 def ask(
@@ -109,12 +119,12 @@ def ask(
 def _answered(exam: Examination, name: str, endpoint: Endpoint, answer: Answer) -> Check:
     checked = "its certificate is not checked" if exam.settings.tls.insecure else "its certificate is valid"
     how = f"TLS, {checked}" if endpoint.tls else "plain http"
-    if answer.status in (401, 403):
+    if answer.status in REFUSALS:
+        # Harbor refuses this to everybody without a login, and yet lets them pull from a public project
         return Check(
             name,
-            FAILURE,
-            f"{endpoint.name} answers HTTP {answer.status}: credentials are missing or not accepted",
-            f"log in: docker login {endpoint.name}, or crane auth login {endpoint.name}",
+            OK,
+            f"{endpoint.name} answers ({how}), and refuses GET /v2/ (HTTP {answer.status}); pulls may still work",
         )
     if answer.status >= 500:
         return Check(
@@ -124,6 +134,16 @@ def _answered(exam: Examination, name: str, endpoint: Endpoint, answer: Answer) 
         advice = "check that this is the registry's address, not that of its web page"
         return Check(name, WARNING, f"{endpoint.name} answers GET /v2/ with HTTP {answer.status}", advice)
     return Check(name, OK, f"{endpoint.name} answers ({how})")
+
+
+def refused(name: str, endpoint: Endpoint, what: str) -> Check:
+    """Returns the failed check for a server that refuses a request to this user."""
+    return Check(
+        name,
+        FAILURE,
+        f"{endpoint.name} answers {what}: credentials are missing or not accepted",
+        f"log in: docker login {endpoint.name}, or crane auth login {endpoint.name}",
+    )
 
 
 def _mend_scheme(exam: Examination, option: str, failed: Check) -> None:

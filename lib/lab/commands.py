@@ -141,7 +141,7 @@ def _with_login(endpoint: Endpoint) -> URL:
     """Returns the URL with the user's login from the Docker configuration."""
     url = URL(endpoint.url)
     try:
-        login = asyncio.run(Credentials.from_environment(os.environ).login_for(url))
+        login = asyncio.run(Credentials.from_environment(os.environ).logins_for(url)).first
     except CredentialsError as error:
         raise RunError(str(error)) from None
     return url.with_user(login.username).with_password(login.password) if login and login.username else url

@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol
 
 from ..clients.classify import LEFT_BEHIND, failure_of, unshown_answer
 from ..clients.client import Client
+from ..clients.renewal import Renewal
 from ..images import Image
-from ..outcomes import FAILED, INTERRUPTED, OK, Failure
+from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure
 from ..processes.launch import Launcher, Outcome
 from ..servers.ask_status import StatusAsker
 
@@ -21,6 +22,8 @@ from ..servers.ask_status import StatusAsker
 _PAUSE_AFTER_NO_START = 0.1
 # The exit status of a launch that ended with 0 although it did not pull its images.
 _NOT_PULLED = 1
+# The classes of a pull whose login may have expired; some clouds answer 403 then.
+_LOGIN_REFUSED = (ErrorClass.UNAUTHORIZED.value, ErrorClass.FORBIDDEN.value)
 # Seconds after which a clean-up that hangs is killed.
 _CLEAN_UP_SECONDS = 60.0
 # Seconds that a dry run sleeps per image.
@@ -67,7 +70,8 @@ class Puller(Protocol):
 class ClientPuller:
     """Pulls with one launch of the client. If a batch fails, pulls its images again one by one.
 
-    `asker` finds out the class of a failure if the client does not show the status of the server's answer.
+    `asker` finds out the class of a failure if the client does not show the status of the server's answer. `renewal`
+    gives the client with the user's newest logins for each launch.
     """
 
     def __init__(
@@ -76,13 +80,16 @@ class ClientPuller:
         launcher: Launcher,
         reference: Callable[[Image], str],
         timeout: float,
+        *,
         asker: StatusAsker | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         self._client = client
         self._launcher = launcher
         self._reference = reference
         self._timeout = timeout
         self._asker = asker
+        self._renewal = renewal
         self._numbers = itertools.count(1)
 
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
@@ -140,12 +147,13 @@ class ClientPuller:
 
     def _launch(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Outcome:
         references = [self._reference(image) for image in images]
+        client = self._client if self._renewal is None else self._renewal.newest()
         try:
-            argv = self._client.pull(references, scratch)
+            argv = client.pull(references, scratch)
         except OSError as error:
             why = f"cannot write to {scratch}: {error.strerror}"
             return Outcome(127, why, monotonic(), 0.0, error=error)
-        outcome = self._launcher.run(argv, self._timeout, stopped)
+        outcome = self._launcher.run(argv, self._timeout, stopped, client.answer(references))
         if outcome.returncode == 0 and not self._client.succeeded(outcome.stderr):
             outcome = outcome._replace(returncode=_NOT_PULLED)
         if outcome.error is not None:
@@ -180,6 +188,8 @@ class ClientPuller:
         """Returns the result of a launch for one image, without the launch's retries and CPU seconds."""
         ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
         failure = self._failure(image, outcome) if ended == FAILED else None
+        if self._renewal is not None and failure is not None and failure.error_class in _LOGIN_REFUSED:
+            self._renewal.refused()
         return Pulled(
             image=image,
             outcome=ended,

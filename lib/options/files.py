@@ -150,7 +150,7 @@ def _new(path: str) -> tuple[Hashable, ...] | None:
 def _inputs(context: click.Context) -> Iterator[_File]:
     yield from _given(context, Reads)
     if "ca_file" in context.params:  # the command sends requests to registries
-        from ..http.credentials import config_files
+        from ..http.credential_files import config_files
         from ..http.tls import authorities_files
 
         yield from (_File("the logins", str(path)) for path in config_files(os.environ))

@@ -8,6 +8,7 @@ from functools import cache
 
 from ..choices import AUTO, BY_CLIENT, BY_OCIREGISTRY
 from ..clients.client import Client
+from ..clients.renewal import Renewal
 from ..errors import RunError
 from ..http.address import same_server, url_of
 from ..http.connections import Connections
@@ -34,12 +35,16 @@ class PruneWish:
 
 @dataclass(frozen=True, slots=True)
 class Deleter:
-    """What a delete by the client needs. `timeout` is the seconds after which the client is killed."""
+    """What a delete by the client needs. `timeout` is the seconds after which the client is killed.
+
+    `renewal` gives the client with the user's newest logins.
+    """
 
     client: Client
     launcher: Launcher
     reference: Callable[[Image], str]
     timeout: float
+    renewal: Renewal
 
 
 class PruneWays:
@@ -122,6 +127,7 @@ class PruneWays:
         resolver = DigestResolver(network, self._server, self._route) if by_digest else None
         if not client.abilities.deletes:
             return HttpPruner(network, self._server, self._route, resolver)
+        deleter = self._deleter
         return ClientPruner(
-            client, self._deleter.launcher, self._deleter.reference, self._deleter.timeout, resolver
+            client, deleter.launcher, deleter.reference, deleter.timeout, resolver, deleter.renewal
         )

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from ..clients.classify import failure_of
 from ..clients.client import Client
+from ..clients.renewal import Renewal
 from ..http.network import Network
 from ..http.registry import Answer, Registry, RegistryError
 from ..images import Image
@@ -89,8 +90,10 @@ class ClientPruner:
         reference: Callable[[Image], str],
         timeout: float,
         resolver: DigestResolver | None,
+        renewal: Renewal | None = None,
     ) -> None:
         self._client = client
+        self._renewal = renewal
         self._launcher = launcher
         self._reference = reference
         self._timeout = timeout
@@ -117,7 +120,8 @@ class ClientPruner:
             except CancelledError:
                 return Pruned(image, INTERRUPTED, monotonic() - started)
         resolved = monotonic() - started
-        argv = self._client.delete(self._reference(target), scratch)
+        client = self._client if self._renewal is None else self._renewal.newest()
+        argv = client.delete(self._reference(target), scratch)
         outcome = self._launcher.run(argv, self._timeout, stopped)
         if outcome.dropped:
             return None

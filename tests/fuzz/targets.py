@@ -203,7 +203,7 @@ def docker_config(data: bytes) -> None:
             told.append(str(error))
             continue
         if login is not None:
-            assert _basic(login).isascii()
+            assert (_basic(login) or "").isascii()
             sent = login.registry_token + login.identity_token
             assert not set(sent) & set("\r\n\0")
             sent.encode()
