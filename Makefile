@@ -6,7 +6,7 @@ WORKERS ?= 2
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check coverage fuzz audit bench clean
+.PHONY: help setup setup-dev demo test interpreters check coverage fuzz audit bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -20,8 +20,12 @@ setup-dev: ## install what the tests need as well
 demo: setup ## load-test a cache on this machine for half a minute
 	@.venv/bin/python -m lib.lab.demo
 
-test: check ## set up, check and run every test
+test: check ## set up, check, run every test, and the fast ones on every other Python
 	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
+	@.venv/bin/python scripts/interpreters.py
+
+interpreters: setup-dev ## run the fast tests on every other Python that is found
+	@.venv/bin/python scripts/interpreters.py
 
 check: setup-dev ## lint and check the types
 	.venv/bin/ruff check $(SOURCES)
@@ -43,5 +47,5 @@ bench: setup ## compare the pull rate with xargs and others, in pairs (minutes)
 	@.venv/bin/python -m benchmarks.scale
 
 clean: ## remove everything that was made here, the virtual environment too
-	rm -rf .venv demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .coverage*
+	rm -rf .venv .venv-interpreters demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .coverage*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -5,6 +5,10 @@ import os
 import signal
 import sys
 
+# As a container's first process, it would never see these signals while modules are imported; `main` takes them over.
+if os.getpid() == 1:
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
 # Ctrl-C while modules are still being imported ends the process, without a traceback; `main` takes it over.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)

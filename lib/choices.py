@@ -11,6 +11,11 @@ BY_CLIENT: Final = "client"
 BY_OCIREGISTRY: Final = "ociregistry"
 PRUNE_VIA: Final = (AUTO, BY_CLIENT, BY_OCIREGISTRY)
 
+# --foreign
+REFUSE: Final = "refuse"
+SKIP: Final = "skip"
+FOREIGN: Final = (REFUSE, SKIP)
+
 # --metrics-format
 TSV: Final = "tsv"
 JSONL: Final = "jsonl"

@@ -14,19 +14,22 @@ from . import __version__
 from .errors import ExitStatus, RunError, UsageError
 from .fault import fault_line
 from .options.definitions import OPTIONS
+from .options.files import check_apart
 from .options.sections import SectionedCommand
 from .options.settings import make_settings
 from .options.subcommands import SUBCOMMANDS
 from .options.usage import EXAMPLES, called
+from .processes.first_process import stand_in_as_first_process
 from .streams import say
+from .user_files import named
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
 
 ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use.
 
-The driver lists the images of the upstream and deals them to workers. It starts one worker after the other, and stops
-them again in reverse order. Each worker pulls its images through the server under test. The driver tallies pull rate
-and latency over time."""
+The driver lists the images of the upstream and distributes them among its workers. It starts one worker after the
+other, and stops them in reverse order. Each worker pulls its images through the server under test. The driver tallies
+pull rate and latency over time."""
 
 
 def load_test(**options: Any) -> int:
@@ -64,6 +67,10 @@ def _subcommand(name: str) -> click.Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point: carries out `arguments`, by default those of the process, and returns the exit status."""
+    if arguments is None and os.getpid() == 1:
+        status = stand_in_as_first_process()
+        if status is not None:
+            return status
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     subcommand = not words[0].startswith("-")
     if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.default_int_handler):
@@ -83,13 +90,12 @@ def carry_out(words: Sequence[str]) -> int:
                 [], prog_name="ocidriver", complete_var=_COMPLETE, standalone_mode=False
             )
         elif words[0].startswith("-"):
-            result = _command().main(
-                list(words), prog_name="ocidriver", standalone_mode=False, obj=tuple(words)
-            )
+            result = _invoke(_command(), "ocidriver", words, obj=tuple(words))
         else:
-            command = _subcommand(words[0])
-            result = command.main(list(words[1:]), prog_name=f"ocidriver {words[0]}", standalone_mode=False)
+            result = _invoke(_subcommand(words[0]), f"ocidriver {words[0]}", words[1:])
         return int(result or 0)
+    except click.exceptions.Exit as error:  # --help, --version
+        return error.exit_code
     except click.ClickException as error:
         say(f"{_one_line(error)} (see ocidriver --help)")
         return ExitStatus.USAGE
@@ -106,11 +112,18 @@ def carry_out(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitStatus.FAILED
     except OSError as error:
-        say(f"the command cannot continue: {error.strerror or error}")
+        say(f"the command cannot continue: {named(error)}")
         return ExitStatus.FAILED
     except Exception as error:
         say(fault_line(error))
         return ExitStatus.FAILED
+
+
+def _invoke(command: click.Command, name: str, words: Sequence[str], obj: object = None) -> Any:
+    """Parses the words and carries out the command, unless it would write to a file that it reads."""
+    with command.make_context(name, list(words), obj=obj) as context:
+        check_apart(context)
+        return command.invoke(context)
 
 
 def _one_line(error: click.ClickException) -> str:

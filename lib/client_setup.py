@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .clients.client import Client, Orders
 from .clients.files import client_environment
 from .clients.find import Found
+from .clients.renewal import Renewal
 from .clients.table import names_of
 from .errors import RunError
 from .http.connections import Connections
-from .http.logins import Login
+from .http.logins import Logins
 from .http.registry import RegistryError
 from .http.tls import Tls
-from .images import Image
+from .images import Image, heeding
 from .listing.selection import Selection
 from .load.pull import ClientPuller, DryPuller, Puller
 from .options.settings import Settings
 from .processes.launch import Launcher
 from .processes.scratch import Scratch
+from .servers.ask_status import StatusAsker
 from .servers.choose_prune import Deleter
 from .servers.gateway import Gateway, check_fit
 from .servers.route import GATEWAY, Route, plan_route, warn_of_unservable
@@ -61,15 +63,27 @@ def set_up_client(
     """
     images = selection.images
     _check_options(settings, found)
-    route = plan_route(settings.under_test, found.kind, images)
+    heed = connections.network.stop.heed
+    route = plan_route(settings.under_test, found.kind, images, heed)
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
+    if found.kind.abilities.hides_artifacts:
+        connections.log(
+            f"{found.kind.name} also pulls what is not an image, such as Helm charts, and counts it as pulled"
+        )
     if settings.layout.is_ociregistry:
-        warn_of_unservable(images, connections.caution)
-    login = connections.login(route.endpoint.url)
-    _check_fit(found, route, login, connections)
+        warn_of_unservable(heeding(images, heed), connections.caution)
+    logins = connections.logins(route.endpoint.url)
+    _check_fit(found, route, logins, connections)
+
+    def adapted(logins: Logins) -> Logins:
+        return _given(found, logins, (route.repository(image) for image in images))
+
+    warning = _warn_of_scopes(found, route, logins, adapted(logins), images)
+    if warning:
+        connections.caution(warning)
     server_url, host = route.endpoint.url, route.host
     if route.way == GATEWAY:
-        host = _start_gateway(found, route, login, settings, connections)
+        host = _start_gateway(found, route, logins, settings, connections)
         server_url = f"http://{host}"
     environment = client_environment(scratch)
     orders = Orders(
@@ -80,18 +94,28 @@ def set_up_client(
         folder=scratch.folder,
         tls=settings.tls,
         header=route.client_header,
-        docker_config=connections.credentials.client_config(route.endpoint.host, login),
-        login=login,
-        user_configured=bool(connections.credentials.files),
         lean=settings.lean,
         elsewhere=scratch.elsewhere,
         environment=environment,
         caution=connections.caution,
+        log=connections.log,
         containerd_socket=settings.containerd_socket or "",
+        stopped=stopped,
     )
-    client = found.kind.set_up(found.executable, orders)
+
+    def with_logins(logins: Logins) -> Orders:
+        credentials, given = connections.credentials, adapted(logins)
+        return replace(
+            orders,
+            docker_config=credentials.client_config(route.endpoint.host, given),
+            logins=given,
+            user_configured=bool(credentials.files),
+        )
+
+    client = found.kind.set_up(found.executable, with_logins(logins))
     connections.resources.callback(client.close)
-    launcher = Launcher({**environment, **client.environment}, stopped, client.answer)
+    renewal = Renewal(client, route.endpoint.url, connections.credentials, with_logins, connections.log)
+    launcher = Launcher(client.environment, stopped)
     connections.resources.callback(launcher.close)
 
     def reference(image: Image) -> str:
@@ -101,12 +125,24 @@ def set_up_client(
         f"the first image: {' '.join(client.pull([reference(images[0])], scratch.path / 'worker-0'))}"
         f"{_beside(route, client, settings.tls)}"
     )
+    asker = StatusAsker(
+        connections.network,
+        connections.registry(route.endpoint.url, strict=True),
+        route,
+        connections.log,
+    )
     return ClientSetup(
-        puller=ClientPuller(client, launcher, reference, settings.pull_timeout),
+        puller=ClientPuller(client, launcher, reference, settings.pull_timeout, asker=asker, renewal=renewal),
         client=client,
         launcher=launcher,
         route=route,
-        deleter=Deleter(client, launcher, reference, settings.pull_timeout),
+        deleter=Deleter(
+            client=client,
+            launcher=launcher,
+            reference=reference,
+            timeout=settings.pull_timeout,
+            renewal=renewal,
+        ),
     )
 
 
@@ -130,14 +166,40 @@ def _beside(route: Route, client: Client, tls: Tls) -> str:
     return f" ({'; '.join(needs)})" if needs else ""
 
 
-def _check_fit(found: Found, route: Route, login: Login | None, connections: Connections) -> None:
+def _given(found: Found, logins: Logins, repositories: Iterable[str]) -> Logins:
+    """Returns the logins as this client uses them: with one for the whole server, if it does not tell parts apart."""
+    if found.kind.abilities.picks_scope or logins.server is not None:
+        return logins
+    fitting = (logins.of(repository) for repository in repositories)
+    return replace(logins, server=next(filter(None, fitting), logins.first))
+
+
+def _warn_of_scopes(
+    found: Found, route: Route, logins: Logins, given: Logins, images: Sequence[Image]
+) -> str:
+    """Returns a warning if the client pulls images with another login than the one for their repository, else ""."""
+    if found.kind.abilities.picks_scope or not logins.scopes:
+        return ""
+    names = [route.repository(image) for image in images]
+    others = [
+        name for name in names if logins.scope(name) not in ("", name) and logins.of(name) != given.server
+    ]
+    if not others:
+        return ""
+    place = f"{route.endpoint.host}/{logins.scope(others[0])}"
+    return (
+        f"{found.kind.name} has one login per server, so it pulls {len(others)} of {len(names)} images without the "
+        f"login that is meant for them, such as {place}; use {names_of(lambda able: able.picks_scope)}"
+    )
+
+
+def _check_fit(found: Found, route: Route, logins: Logins, connections: Connections) -> None:
     """Raises RunError if the server needs a login or a certificate that the client cannot send."""
     kind, server = found.kind, route.endpoint
-    registry_token = login is not None and not (login.username or login.identity_token)
-    if registry_token and not kind.abilities.takes_registry_token:
-        assert login is not None
+    token = next((each for each in logins.all if not (each.username or each.identity_token)), None)
+    if token is not None and not kind.abilities.takes_registry_token:
         raise RunError(
-            f"{kind.name} cannot use a registry token, and {login.path} has one for {server.name}; "
+            f"{kind.name} cannot use a registry token, and {token.path} has one for {server.name}; "
             f"use {names_of(lambda able: able.takes_registry_token)}, or log in with a name and a password"
         )
     tls = connections.tls
@@ -163,16 +225,15 @@ def _status(route: Route, tls: Tls, connections: Connections) -> int | None:
 
 
 def _start_gateway(
-    found: Found, route: Route, login: Login | None, settings: Settings, connections: Connections
+    found: Found, route: Route, logins: Logins, settings: Settings, connections: Connections
 ) -> str:
     """Starts the gateway and returns its host:port. It runs until the resources are closed."""
     instead = names_of(lambda able: able.sends_header or able.asks_mirror)
-    check_fit(
-        found.kind.name, instead, route.endpoint, login=login is not None, insecure=settings.tls.insecure
-    )
-    gateway = Gateway(route.endpoint.url, settings.upstream_name)
+    check_fit(found.kind.name, instead, route.endpoint, login=bool(logins), insecure=settings.tls.insecure)
+    (upstream,) = route.upstreams
+    gateway = Gateway(route.endpoint.url, upstream)
     network = connections.network
     host = network.run(gateway.start())
     connections.resources.callback(lambda: network.run(gateway.close()))
-    connections.log(f"gateway on {host} redirects to {route.endpoint.url} with ns={settings.upstream_name}")
+    connections.log(f"gateway on {host} redirects to {route.endpoint.url} with ns={upstream}")
     return host

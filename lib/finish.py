@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .clock import Clock
+from .counted import counted
 from .errors import ExitStatus, UsageError
 from .latency import shown
 from .load.tally import CLIENT, MACHINE, Tally
@@ -94,7 +95,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     tally, settings = state.tally, state.settings
     ended, pulled = ("dry run ends", "simulated pulls") if settings.dry_run else ("test ends", "pulled")
     pruned = (
-        f"; {tally.pruned} pruned, {tally.prune_failed} prunes failed"
+        f"; {tally.pruned} pruned, {counted(tally.prune_failed, 'prune')} failed"
         if settings.prune or settings.prune_first
         else ""
     )
@@ -107,31 +108,45 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     )
 
 
+def pause_caution(tally: Tally) -> str | None:
+    """Returns a warning if the driver itself was stopped during the load."""
+    paused = sum(1 for sample in tally.samples if sample.paused_seconds)
+    if not paused:
+        return None
+    return (
+        f"the driver itself was stopped for {tally.paused_seconds:.1f} s in {paused} of {len(tally.samples)} intervals "
+        "(paused_seconds), so their rates and latencies are not those of the server; repeat the run"
+    )
+
+
 def _cautions(state: Run) -> Iterator[str]:
     """Yields a warning for each reason why the result may not show what the server can do."""
     tally = state.tally
+    stopped = pause_caution(tally)
+    if stopped is not None:
+        yield stopped
     limits = [sample.limited_by for sample in tally.samples]
     if tally.limited_by == CLIENT:
         yield (
-            f"driver and clients used nearly all of this machine's CPU in {limits.count(CLIENT)} of {len(limits)} "
-            "intervals, so the server may not be the limit; pull more images per launch (--batch) "
-            "or use more machines (--start-at)"
+            f"driver and clients used nearly all of this machine's CPU in {limits.count(CLIENT)} of "
+            f"{counted(len(limits), 'interval')}, so the server may not be the limit; "
+            "pull more images per launch (--batch) or use more machines (--start-at)"
         )
     if tally.limited_by == MACHINE:
         yield (
-            f"other programs used nearly all of this machine's CPU in {limits.count(MACHINE)} of {len(limits)} "
-            "intervals, so latencies include their load; run the driver on a machine of its own"
+            f"other programs used nearly all of this machine's CPU in {limits.count(MACHINE)} of "
+            f"{counted(len(limits), 'interval')}, so latencies include their load; run the driver on a machine of its own"
         )
     if tally.late_no_worker or state.unstarted:
         yield (
-            f"{tally.late_no_worker} scheduled pulls started late because all workers were busy, and "
+            f"{counted(tally.late_no_worker, 'scheduled pull')} started late because all workers were busy, and "
             f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
             "sustain this one"
         )
     if tally.late_machine:
         yield (
-            f"this machine was too slow to start {tally.late_machine} scheduled pulls in time; give a lower --rate, "
-            "or use more machines (--start-at)"
+            f"this machine was too slow to start {counted(tally.late_machine, 'scheduled pull')} in time; give a lower "
+            "--rate, or use more machines (--start-at)"
         )
 
 
@@ -141,7 +156,10 @@ def _nothing_pulled(tally: Tally) -> str:
             "nothing was pulled: the load ended before the first pull did; give a longer --iteration-seconds"
         )
     (error_class, count), *_ = tally.errors.most_common(1)
-    return f"nothing was pulled: {tally.failed} pulls failed, {count} of them with {error_class}; see the log for each"
+    return (
+        f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "
+        "see the log for each"
+    )
 
 
 def _status(

@@ -18,6 +18,13 @@ _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 # The algorithms of the clients' digest library (go-digest). Clients refuse others before any request.
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
+_ARTIFACT: Final = re.compile(
+    r"(?:sha256|sha384|sha512|blake3)-[0-9a-f]{64}"
+    r"|.*\.(?:sig|att|sbom|sigstore|sigstore\.json|intoto|intoto\.jsonl|prov)\Z"
+    r"|(?:.*[._-])?buildcache\Z",
+    re.IGNORECASE,
+)
+
 
 def valid_repository(name: str) -> bool:
     """Returns whether `name` is a repository name: lower-case components joined by `/`, at most 255 characters."""
@@ -32,6 +39,15 @@ def valid_tag(tag: str) -> bool:
 def valid_digest(digest: str) -> bool:
     """Returns whether `digest` is an algorithm and its lower-case hexadecimal value, as in `sha256:…`."""
     return _DIGEST.fullmatch(digest) is not None
+
+
+def is_artifact_tag(tag: str) -> bool:
+    """Returns whether this is a tag of a signature, an attestation or another artifact, and so not of an image.
+
+    It is one if it names the digest of what it belongs to: the referrers tag of the OCI distribution spec, which cosign
+    extends by `.sig`, `.att` and `.sbom`. It is one too if it ends in a suffix of such tools, or is a build cache.
+    """
+    return _ARTIFACT.match(tag) is not None
 
 
 def split_reference(text: str) -> tuple[str, str, bool]:

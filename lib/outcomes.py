@@ -63,13 +63,39 @@ CODES: Final = {
     "INTERNAL_ERROR": _C.SERVER_ERROR,
 }
 
+# Codes of the specification that leave no doubt about the status, or at least about the class that it has. Others have
+# been seen with several statuses: NOT_FOUND, UNKNOWN and all that a registry invents.
+SETTLED: Final = frozenset(
+    (
+        "UNAUTHORIZED",
+        "DENIED",
+        "MANIFEST_UNKNOWN",
+        "MANIFEST_BLOB_UNKNOWN",
+        "NAME_UNKNOWN",
+        "BLOB_UNKNOWN",
+        "TOOMANYREQUESTS",
+        "UNSUPPORTED",
+        "NAME_INVALID",
+        "TAG_INVALID",
+        "DIGEST_INVALID",
+        "MANIFEST_INVALID",
+        "SIZE_INVALID",
+    )
+)
+
+# A 412 is how a registry reports its own policy (Harbor: PROJECTPOLICYVIOLATION), a 451 a policy of the law.
 _STATUSES: Final = {
     401: _C.UNAUTHORIZED,
     403: _C.FORBIDDEN,
     404: _C.NOT_FOUND,
     405: _C.UNSUPPORTED,
+    406: _C.UNSUPPORTED,
     408: _C.SERVER_ERROR,
+    410: _C.NOT_FOUND,
+    412: _C.FORBIDDEN,
+    415: _C.UNSUPPORTED,
     429: _C.RATE_LIMITED,
+    451: _C.FORBIDDEN,
     501: _C.UNSUPPORTED,
 }
 

@@ -6,37 +6,53 @@ stages that do not build on the failed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 
 from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
 from .clients.find import Found, find_client, missing_before
 from .errors import RunError, UsageError
+from .http.address import Endpoint
 from .http.connections import Connections
 from .http.network import Network
+from .http.proxies import ProxyError, remarks, usable_proxy_for
 from .http.registry import RegistryError
+from .listing.image_list import ImageList
 from .listing.selection import Listing, Selection, list_upstream, read_image_list, select
 from .load.pace import Schedule
 from .load.passes import plan_passes
 from .load.plan import Plan
 from .load.ramp import plan_ramp, plan_schedule
 from .options.settings import ITERATION_SECONDS, Settings
-from .options.start_at import parse_start
+from .options.start_at import late_hint, parse_start
 from .processes.guard import Guard
 from .processes.limits import raise_descriptor_limit
 from .processes.scratch import Scratch
 from .results.run_state import Run
-from .results.writable import unwritable_files
+from .results.writable import missing_folders, unwritable_files
 from .servers.choose_prune import PruneWays, PruneWish
+from .servers.mixed_up import warn_of_one_server, warn_of_swapped
 from .servers.prune import Pruner
 from .stage import Staged, stage
 
 # The stages whose values `again` takes over.
-_KEPT = ("endpoint", "scratch", "guard", "connections", "found", "ping", "listing", "selection")
+_KEPT = (
+    "endpoint",
+    "scratch",
+    "guard",
+    "connections",
+    "ways",
+    "found",
+    "ping",
+    "servers",
+    "listing",
+    "selection",
+)
 # The packages that only the report needs.
 _REPORT_PACKAGES = ("numpy", "plotly")
 
@@ -68,9 +84,10 @@ class Beginning(Staged):
         raise_descriptor_limit()
 
     @stage
-    def image_list(self) -> Listing | None:
+    def image_list(self) -> ImageList | None:
         """Returns the images of the user's list; None if there is no list."""
-        return None if self.settings.image_list is None else read_image_list(self.settings.image_list)
+        source = self.settings.image_list
+        return None if source is None else read_image_list(self.settings, source)
 
     @stage
     def report(self) -> None:
@@ -85,10 +102,21 @@ class Beginning(Staged):
             )
 
     @stage
-    def files(self) -> None:
-        """Checks that every output file can be written, without changing any."""
+    def files(self) -> Mapping[str, Path]:
+        """Checks that every output file can be written, without changing any.
+
+        Returns, by option, the folders that do not exist. The run makes them when it opens the files.
+        """
         for message in unwritable_files(self.settings).values():
             raise UsageError(message)
+        return missing_folders(self.settings)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What the user should know about these stages, for stderr and the log, although nothing is wrong."""
+        text, when, images = self.settings.start_at, self.start_at(), self.image_list()
+        late = late_hint(text, when, datetime.now().astimezone()) if text and when else None
+        return (*([late] if late else ()), *(images.hints if images else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +162,10 @@ class Preparation(Staged):
         self.settings = beginning.settings
         self.around = around
 
+    def heed(self) -> None:
+        """Raises Stopped after a signal."""
+        self.around.network.stop.heed()
+
     def carry_out(self, selected: Callable[[Selection], None]) -> Prepared:
         """Carries out all stages. Raises the error of the first one that fails.
 
@@ -142,10 +174,12 @@ class Preparation(Staged):
         self.beginning.carry_out()
         self.endpoint()
         self.scratch()
-        self.connections()
         self.guard()
         self.found()
+        self.connections()
+        self.ways()
         self.ping()
+        self.servers()
         selected(self.selection())
         return Prepared(
             start_at=self.beginning.start_at(),
@@ -189,9 +223,25 @@ class Preparation(Staged):
 
     @stage
     def connections(self) -> Connections:
-        """Sets up requests to registries, with the user's logins."""
-        around = self.around
-        return Connections(around.network, around.resources, around.log, around.warn, self.settings.tls)
+        """Sets up requests to registries, with the user's logins in the order of the client that was found before."""
+        around, found = self.around, self.values.get("found")
+        podman_first = found is not None and found.kind.abilities.podman_logins_first
+        return Connections(
+            around.network, around.resources, around.log, around.warn, self.settings.tls, podman_first
+        )
+
+    @stage
+    def ways(self) -> None:
+        """Logs which servers are asked by a proxy. Raises RunError if the driver cannot use it."""
+        for remark in remarks():
+            self.connections().caution(remark)
+        for endpoint in asked(self.settings):
+            try:
+                proxy = usable_proxy_for(*endpoint.target)
+            except ProxyError as error:
+                raise RunError(str(error)) from None
+            if proxy is not None:
+                self.around.log(f"requests to {endpoint.url} go through the {proxy}")
 
     @stage
     def guard(self) -> None:
@@ -205,7 +255,8 @@ class Preparation(Staged):
         if self.settings.dry_run:
             return None
         self.guard()
-        found = find_client(self.settings.client, client_environment(self.scratch()))
+        environment = client_environment(self.scratch())
+        found = find_client(self.settings.client, environment, self.around.stopped)
         self.around.log(f"client {found}{missing_before(self.settings.client, found)}")
         return found
 
@@ -225,10 +276,26 @@ class Preparation(Staged):
         connections.log(f"server under test {endpoint.url} answers GET /v2/ with HTTP {status}")
 
     @stage
+    def servers(self) -> None:
+        """Warns if the server under test and its upstream are one server, or swapped.
+
+        A dry run and --keep-going do not ask the servers.
+        """
+        connections, under_test = self.connections(), self.settings.under_test
+        same = warn_of_one_server(under_test, connections)
+        if not (same or self.settings.dry_run or self.settings.keep_going):
+            self.ping()
+            warn_of_swapped(under_test, connections)
+
+    @stage
     def listing(self) -> Listing:
         """Returns the images of the user's list, or else of the upstream's catalog."""
         given = self.beginning.image_list()
-        return list_upstream(self.settings, self.connections()) if given is None else given
+        if given is None:
+            return list_upstream(self.settings, self.connections())
+        for note in given.notes:
+            self.around.log(note)
+        return given
 
     @stage
     def selection(self) -> Selection:
@@ -257,7 +324,7 @@ class Preparation(Staged):
             )
         wish = PruneWish("--prune" if settings.prune else "--prune-first", settings.prune_via)
         ways = PruneWays(wish, settings.under_test, setup.route, setup.deleter, self.connections())
-        return ways.choose(self.selection().images[0])
+        return ways.choose(self.selection().first)
 
     @stage
     def plan(self) -> Plan:
@@ -269,6 +336,13 @@ class Preparation(Staged):
         """Returns when pulls are due; None if the plan has no rate."""
         plan = self.plan()
         return Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
+
+
+def asked(settings: Settings) -> tuple[Endpoint, ...]:
+    """Returns the servers that a run with these settings asks."""
+    lists = settings.image_list is None or settings.prune or settings.prune_first
+    found = [settings.registry] if lists else []
+    return tuple(dict.fromkeys(found if settings.dry_run else [*found, settings.under_test.endpoint]))
 
 
 def make_plan(settings: Settings, images: Sequence[int]) -> Plan:

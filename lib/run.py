@@ -13,9 +13,10 @@ from signal import Signals
 from time import monotonic
 
 from .clock import Clock
+from .counted import counted
 from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
-from .finish import finish, log_result
+from .finish import finish, log_result, pause_caution
 from .http.network import Network
 from .images import Image, ImageSet
 from .listing.selection import Selection
@@ -33,8 +34,9 @@ from .progress.choose import start_progress
 from .results.output import Outputs
 from .results.run_state import COLD, Run
 from .results.whole_file import check_path
+from .results.writable import made_folder
 from .servers.prune import Pruner
-from .streams import warn
+from .streams import say, warn
 
 # How often a thread that waits for the GIL asks for it, in seconds. With Python's default (5 ms), hundreds of workers
 # would do little else. No thread of the driver holds the GIL for long, so a longer interval does no harm.
@@ -83,6 +85,14 @@ def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
 def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, lasting: ExitStack) -> None:
     """Prepares and drives the load. `lasting` is closed by the caller, after the summary is written."""
     outputs.log("test begins")
+    by_folder: dict[Path, list[str]] = {}
+    for option, folder in beginning.files().items():
+        by_folder.setdefault(folder, []).append(option)
+    for folder, options in by_folder.items():
+        outputs.log(made_folder(folder, ", ".join(options)))
+    for hint in beginning.hints:
+        outputs.log(hint)
+        say(hint)
     network = lasting.enter_context(Network(stop))
     with ExitStack() as resources:
         around = Surroundings(
@@ -139,7 +149,7 @@ def _prune_first(
                 raise RunError(f"--prune-first: cannot prune {event.image.name}: {event.failure.message}")
         if stop.count:
             raise Stopped
-    outputs.log(f"pruned {len(done)} images before the ramp")
+    outputs.log(f"pruned {counted(len(done), 'image')} before the load")
 
 
 def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:
@@ -183,6 +193,9 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
             state.unstarted = state.tally.schedule.unstarted(driver.second)
         log_result(outputs.log, state)
         progress.end()
+        stopped = pause_caution(state.tally)
+        if stopped is not None:
+            warn(stopped)
     if driver.hopeless is not None:
         raise RunError(driver.hopeless)
 

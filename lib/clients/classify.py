@@ -12,6 +12,9 @@ from typing import Protocol
 from ..clean import clean
 from ..outcomes import ErrorClass, Failure
 from ..processes.launch import Outcome
+from ..processes.limits import hint
+from .client import Client, Unshown
+from .go_words import hint_at_limit
 
 _C = ErrorClass
 
@@ -30,6 +33,8 @@ def classify(client: StderrReader, returncode: int, stderr: str, *, timed_out: b
     """
     words, found = client.read(stderr)
     message = clean(words)
+    if found is _C.CLIENT:
+        message += hint_at_limit(words)
     if timed_out:
         return Failure(_C.TIMEOUT.value, message)
     if returncode < 0:
@@ -55,14 +60,21 @@ _NO_CLIENT = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EP
 def _own_error(error: OSError) -> ErrorClass:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ErrorClass.DISK
-    return ErrorClass.CLIENT if error.errno in _NO_CLIENT else ErrorClass.OTHER
+    return ErrorClass.CLIENT if error.errno in _NO_CLIENT or hint(error) else ErrorClass.OTHER
 
 
 def failure_of(client: StderrReader, outcome: Outcome) -> Failure:
     """The class and message of a launch that did not succeed."""
     if outcome.error is not None:
-        return Failure(_own_error(outcome.error).value, clean(outcome.stderr))
+        return Failure(_own_error(outcome.error).value, clean(outcome.stderr) + hint(outcome.error))
     failure = classify(client, outcome.returncode, outcome.stderr, timed_out=outcome.timed_out)
     if outcome.timed_out and not failure.message:
         return Failure(failure.error_class, f"killed after {outcome.seconds:.1f} s (--pull-timeout)")
     return failure
+
+
+def unshown_answer(client: Client, outcome: Outcome) -> Unshown | None:
+    """The server's answer that made a launch fail, if the client ended by itself and does not show the status."""
+    if outcome.error is not None or outcome.timed_out or outcome.returncode <= 0:
+        return None
+    return client.unshown(outcome.stderr)

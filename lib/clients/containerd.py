@@ -17,15 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..errors import RunError
+from ..errors import RunError, Stopped
 from ..processes.cpu import seconds_of
 from ..processes.scratch import PREFIX
 from .client import Orders
+from .memory import MEMORY, memory_is_wanted
 
-# The memory file system, where the database of containerd need not wait for a disk: 3 to 5 times as many pulls.
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder in it is made for the user alone
-# Bytes that have to be free there; pulled images lie there for a moment.
-_ENOUGH_MEMORY: Final = 2 << 30
 # The longest path of a Unix socket, without its final null (unix(7)).
 _LONGEST_SOCKET: Final = 107
 # Seconds for containerd to start, and to end.
@@ -69,8 +66,10 @@ _DISABLED: Final = (
 class Containerd:
     """A containerd of the run's own. `address` is its socket."""
 
-    def __init__(self, program: str, folder: Path, environment: Mapping[str, str]) -> None:
-        """Starts it. Raises RunError if it does not answer."""
+    def __init__(
+        self, program: str, folder: Path, environment: Mapping[str, str], stopped: Callable[[float], bool]
+    ) -> None:
+        """Starts it. Raises RunError if it does not answer, and Stopped if `stopped` returns True meanwhile."""
         self.address = str(folder / "c.sock")
         self._log = folder / "log"
         config = folder / "config.toml"
@@ -88,7 +87,7 @@ class Containerd:
             except OSError as error:
                 raise RunError(f"'{program}' cannot be started: {error.strerror}") from None
         try:
-            self._wait_until_it_answers(program)
+            self._wait_until_it_answers(program, stopped)
         except BaseException:
             self.close()
             raise
@@ -111,13 +110,18 @@ class Containerd:
             self._process.kill()
             self._process.wait()
 
-    def _wait_until_it_answers(self, program: str) -> None:
+    def _wait_until_it_answers(self, program: str, stopped: Callable[[float], bool]) -> None:
         import tenacity
+
+        def wait(seconds: float) -> None:
+            if stopped(seconds):
+                raise Stopped
 
         waiting = tenacity.Retrying(
             wait=tenacity.wait_fixed(0.02),
             stop=tenacity.stop_after_delay(_START_SECONDS),
             retry=tenacity.retry_if_exception_type(OSError),
+            sleep=wait,
             reraise=True,
         )
         try:
@@ -152,26 +156,20 @@ def find_containerd(ctr: str, orders: Orders) -> Containerd:
             "ctr needs containerd, which was not found on PATH: install the package containerd, "
             "or name the socket of a running one with --containerd-socket"
         )
-    return Containerd(os.path.abspath(program), _home(orders.elsewhere), orders.environment)
+    return Containerd(os.path.abspath(program), _home(orders.elsewhere), orders.environment, orders.stopped)
 
 
 def _home(elsewhere: Callable[[Path], Path]) -> Path:
     """A folder for a containerd of the run's own, in memory if there is room; else in the temporary folder.
 
+    In memory, its database need not wait for a disk: 3 to 5 times as many pulls.
     The path of a socket may not be long, so a temporary folder with a long path cannot be used.
     """
     places = [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108 - the folder in it is the user's alone
-    if "TMPDIR" not in os.environ and _has_room(_MEMORY):
-        places.insert(0, _MEMORY)
+    if memory_is_wanted():
+        places.insert(0, MEMORY)
     for place in places:
         if len(f"{place}/{PREFIX}12345678/c.sock.ttrpc") <= _LONGEST_SOCKET:
             with suppress(OSError):
                 return elsewhere(place)
     raise RunError(f"no folder for containerd: the path {places[0]} is too long; set TMPDIR to a shorter one")
-
-
-def _has_room(place: Path) -> bool:
-    try:
-        return os.access(place, os.W_OK) and shutil.disk_usage(place).free >= _ENOUGH_MEMORY
-    except OSError:
-        return False

@@ -13,11 +13,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from ..errors import RunError
+from ..http.logins import Login
 from ..outcomes import ErrorClass, http_class
 from ..processes.launch import KEPT_HEAD, KEPT_STDERR, Outcome
 from .client import Abilities, Executable, Orders
@@ -26,9 +29,14 @@ from .files import authorities_environment, lean_environment
 from .go_words import QUOTED, crash_or_last_line, own_class
 from .hosts_toml import write_hosts
 from .namespaces import Namespaces
+from .surroundings import say_what_is_not_read, variables_in, without
 
 # What a line at a terminal may hold (termios(3), canonical mode), and ctr's buffer.
 _LONGEST_PASSWORD: Final = 4000
+# The variables of the user that ctr and a containerd of the run's own are not given. The first two kinds choose another
+# containerd and another namespace, or send traces to a server. The last belongs to the service that starts the driver.
+_CHOOSES: Final = ("CONTAINERD_*", "OTEL_*")
+NOT_PASSED_ON: Final = (*_CHOOSES, "NOTIFY_SOCKET")
 
 
 class Ctr:
@@ -41,6 +49,7 @@ class Ctr:
         reports_retries=True,
         shows_certificate=True,
         takes_registry_token=True,
+        picks_scope=True,
         takes_ipv6=True,
         needs_service=True,
     )
@@ -58,16 +67,16 @@ class Ctr:
         """`service` is a containerd of the run's own, None for the user's."""
         self.executable = executable
         self.environment = {
+            **orders.environment,
             **authorities_environment(orders.tls, orders.folder),
             **lean_environment(lean=orders.lean),
         }
-        login = orders.login
-        self.answer = login.password.encode() if login is not None and login.username else b""
         self._orders = orders
         self._hosts = hosts
         self._namespaces = namespaces
         self._service = service
         self._warned = threading.Lock()  # held for good once the user was warned
+        self._noted = threading.Lock()  # the same of what is not an image
 
     @staticmethod
     def version_in(output: str) -> str | None:
@@ -78,12 +87,14 @@ class Ctr:
     @classmethod
     def set_up(cls, executable: Executable, orders: Orders) -> Ctr:
         """Writes `hosts.toml`, and starts a containerd unless the user names one."""
-        _check_login(orders)
+        _check_logins(orders)
+        say_what_is_not_read(orders, cls.name, variables_in(orders.environment, _CHOOSES))
+        orders = replace(orders, environment=without(orders.environment, NOT_PASSED_ON))
         service = None if orders.containerd_socket else find_containerd(executable.path, orders)
         address = orders.containerd_socket if service is None else service.address
-        namespaces = Namespaces(executable.path, address)
+        namespaces = Namespaces(executable.path, address, orders.environment)
         if service is None:
-            namespaces.check()
+            namespaces.check(orders.stopped)
             namespaces.remove_stale()
         return cls.beside(executable, orders, namespaces, service)
 
@@ -96,7 +107,7 @@ class Ctr:
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
         (reference,) = references
-        login = self._orders.login
+        login = self._login(reference)
         return self._namespaces.command(
             self._namespaces.current(scratch.name),
             *("content", "fetch", "--hosts-dir", str(self._hosts), "--platform", self._orders.platform),
@@ -107,6 +118,23 @@ class Ctr:
             debug=True,
         )
 
+    def answer(self, references: Sequence[str]) -> bytes:
+        (reference,) = references
+        login = self._login(reference)
+        return login.password_bytes if login is not None and login.username else b""
+
+    def renewed(self, orders: Orders) -> Ctr:
+        """A copy: a launch may take its name and its password from one login only."""
+        _check_logins(orders)
+        write_hosts(orders)
+        other = copy(self)
+        other._orders = orders
+        return other
+
+    def _login(self, reference: str) -> Login | None:
+        repository = reference.partition("/")[2].partition("@")[0].partition(":")[0]
+        return self._orders.logins.of(repository)
+
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
         """Removes the image. A launch that was killed leaves a lease, so its worker goes on in a new namespace."""
         if outcome.returncode < 0:
@@ -114,6 +142,7 @@ class Ctr:
             return None
         if outcome.returncode == 0:
             self._warn_if_skipped(outcome.stderr)
+            self._note_artifact(references[0], outcome.stderr)
         namespace = self._namespaces.current(scratch.name)
         _, error = _log_and_error(outcome.stderr)
         if error is None:  # an image is there, also if it is only an index
@@ -154,6 +183,10 @@ class Ctr:
         return last, ErrorClass.CLIENT if last.startswith("No help topic for ") else own_class(last)
 
     @staticmethod
+    def unshown(stderr: str) -> None:
+        """ctr shows the status of every answer, or that there is no such image."""
+
+    @staticmethod
     def succeeded(stderr: str) -> bool:
         """Whether an image was pulled. An index without this platform ends with status 0, and so does a fallback."""
         log, _ = _log_and_error(stderr)
@@ -166,6 +199,18 @@ class Ctr:
             f"containerd at {self._namespaces.address} already holds layers, and does not pull them again: "
             'set content_sharing_policy = "isolated" in its configuration, or leave out --containerd-socket'
         )
+
+    def _note_artifact(self, reference: str, stderr: str) -> None:
+        if self._noted.locked():
+            return
+        other = next(
+            (each["type"] for each in _DESCRIPTOR.finditer(stderr) if not _of_image(each["type"])), None
+        )
+        if other is not None and self._noted.acquire(blocking=False):
+            self._orders.caution(
+                f"{reference} is not an image: it has content of the type {other}; ctr pulls such artifacts, and they "
+                "count as pulled"
+            )
 
     @staticmethod
     def retries(stderr: str, *, succeeded: bool) -> int:
@@ -187,23 +232,30 @@ class Ctr:
         return count
 
 
-def _check_login(orders: Orders) -> None:
+def _check_logins(orders: Orders) -> None:
     """Raises RunError for a login that cannot be given to ctr without showing it to everybody."""
-    login = orders.login
-    if login is None or login.registry_token:
-        return
     server = urlsplit(orders.server_url).netloc
-    if login.identity_token:
-        raise RunError(
-            f"ctr takes an identity token only on its command line, where everybody can read it; {login.path} has one "
-            f"for {server}: log in with a name and a password, or use another client"
-        )
-    password = login.password.encode()
-    if not 0 < len(password) <= _LONGEST_PASSWORD or any(byte < 0x20 or byte == 0x7F for byte in password):
-        raise RunError(
-            f"ctr reads a password as one line of at most {_LONGEST_PASSWORD} bytes; {login.path} has another one "
-            f"for {server}: use another client"
-        )
+    for login in orders.logins.all:
+        if login.registry_token:
+            if login is not orders.logins.server:
+                raise RunError(
+                    f"ctr takes a registry token for a whole server only; {login.path} has one for a part of {server}: "
+                    "use another client"
+                )
+            continue
+        if login.identity_token:
+            raise RunError(
+                "ctr takes an identity token only on its command line, where everybody can read it; "
+                f"{login.path} has one for {server}: log in with a name and a password, or use another client"
+            )
+        password = login.password_bytes
+        if not 0 < len(password) <= _LONGEST_PASSWORD or any(
+            byte < 0x20 or byte == 0x7F for byte in password
+        ):
+            raise RunError(
+                f"ctr reads a password as one line of at most {_LONGEST_PASSWORD} bytes; {login.path} has another one "
+                f"for {server}: use another client"
+            )
 
 
 def _major(version: str) -> int:
@@ -236,6 +288,10 @@ _ANSWER: Final = re.compile(
 _ABSENT: Final = re.compile(_DOING + "could not fetch content descriptor ")
 # A manifest of another type is asked for as if it were a layer, so what it is, is wrong, and not that it is absent.
 _OF_AN_IMAGE: Final = re.compile(r"sha\d+:[0-9a-f]+ \(application/vnd\.")
+_OF_NO_IMAGE: Final = re.compile(
+    r"sha\d+:[0-9a-f]+ \(application/vnd\."
+    r"(?!oci\.image\.(?:manifest|index)\.|docker\.distribution\.manifest\.)[\w.+-]{0,200}\bmanifest\b[\w.+-]{0,200}\)"
+)
 _SHORT: Final = re.compile(
     "^(?:failed to read expected number of bytes|short read: expected [0-9]+ bytes but got [0-9]+): unexpected EOF$"
 )
@@ -258,6 +314,12 @@ _INDEXES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+# What the media types of all manifests, configs and layers of images begin with.
+_OF_IMAGES: Final = (
+    "application/vnd.oci.image.",
+    "application/vnd.docker.",
+)
+_PLUGIN: Final = "application/vnd.docker.plugin."
 _C = ErrorClass
 _RULES: Final = tuple(
     (error_class, re.compile("|".join(patterns)))
@@ -307,6 +369,8 @@ def _class(error: str, *, resumed: bool) -> ErrorClass:
         return _C.BAD_REFERENCE if status == 400 else http_class(status)
     absent = _ABSENT.search(bare)
     if absent:
+        if _OF_NO_IMAGE.match(bare, absent.end()):
+            return _C.UNSUPPORTED
         return _C.NOT_FOUND if _OF_AN_IMAGE.match(bare, absent.end()) else _C.BAD_CONTENT
     if _SHORT.search(bare):
         return _C.RESET if resumed else _C.BAD_DIGEST
@@ -319,6 +383,10 @@ def _class(error: str, *, resumed: bool) -> ErrorClass:
 def _only_an_index(log: str) -> bool:
     types = [each["type"] for each in _DESCRIPTOR.finditer(log)]
     return bool(types) and all(each in _INDEXES for each in types) and _is_whole(log)
+
+
+def _of_image(media_type: str) -> bool:
+    return media_type.startswith(_OF_IMAGES) and not media_type.startswith(_PLUGIN)
 
 
 def _skipped(stderr: str) -> bool:

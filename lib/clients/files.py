@@ -13,16 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..http.credential_files import VARIABLES
 from ..http.tls import Tls
 from ..processes.guard import MARK
 from ..processes.scratch import Scratch
 
 
 def write_private(path: Path, content: bytes) -> Path:
-    """Writes a file that only the user can read."""
-    path.touch(0o600)
-    path.write_bytes(content)
-    return path
+    """Writes a file that only the user can read. A client that reads it meanwhile gets the old content or the new."""
+    new = path.with_name(f".{path.name}.new")
+    with open(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+    return new.replace(path)
 
 
 def docker_config(folder: Path, config: Mapping[str, Any]) -> Path:
@@ -55,5 +57,9 @@ def certificate_folder(tls: Tls, folder: Callable[[str], Path]) -> Path | None:
 
 
 def client_environment(scratch: Scratch) -> dict[str, str]:
-    """What every client starts with: the user's environment, the mark of the run, a temporary folder of the run."""
-    return {**os.environ, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}
+    """What every client starts with: the user's environment, the mark of the run, a temporary folder of the run.
+
+    Variables with logins are left out: clients get logins by their private files alone.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return {**kept, MARK: str(scratch.path), "TMPDIR": str(scratch.folder("clients"))}

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from ..choices import AUTO
-from ..errors import RunError
+from ..errors import RunError, Stopped
+from ..processes.limits import hint
 from .client import Client, Executable
 from .table import NAMES, client_kind
+
+# Seconds after which a client that does not report its version is killed, and between two looks for a stop.
+_ANSWER_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +49,28 @@ def missing_before(wanted: str, found: Found) -> str:
     return f", as {' and '.join(names[: names.index(found.kind.name)])} was not found"
 
 
-def find_client(wanted: str, environment: Mapping[str, str]) -> Found:
+def find_client(
+    wanted: str, environment: Mapping[str, str], stopped: Callable[[float], bool] | None = None
+) -> Found:
     """The executable for `auto`, a name or a path.
 
+    `stopped(seconds)` waits for at most this long and returns whether a stop was asked for; then this raises Stopped.
     Raises RunError if there is none, or if it does not answer as one of the clients.
     """
     names = candidates(wanted)
     for name in names:
         path = _which(name)
         if path:
-            return _identify(path, environment)
+            return _identify(path, environment, stopped)
     if wanted == AUTO:
         raise RunError(f"neither {' nor '.join(names)} was found on PATH: {_install(names)}")
     raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(NAMES)}")
+
+
+def executables(wanted: str) -> list[str]:
+    """The executables that `find_client` may start for this `--client`."""
+    found = map(_which, candidates(wanted))
+    return [path for path in found if path is not None]
 
 
 def _install(names: Sequence[str]) -> str:
@@ -67,14 +85,14 @@ def _which(name: str) -> str | None:
     return os.path.abspath(path) if path else None
 
 
-def _identify(path: str, environment: Mapping[str, str]) -> Found:
+def _identify(path: str, environment: Mapping[str, str], stopped: Callable[[float], bool] | None) -> Found:
     """Asks the executable for its version as each client would be asked; the one that its name holds goes first."""
     base = os.path.basename(path).lower()
     reasons = []
     for name in sorted(NAMES, key=lambda name: name not in base):
         kind = client_kind(name)
         try:
-            version = kind.version_in(_ask(path, kind.version_option, environment))
+            version = kind.version_in(_ask(path, kind.version_option, environment, stopped))
         except RunError as error:
             reasons.append(str(error))
             continue
@@ -84,21 +102,48 @@ def _identify(path: str, environment: Mapping[str, str]) -> Found:
     raise RunError(f"the client '{path}' does not work: {why}")
 
 
-def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
-    import sh
-
+def _ask(
+    path: str, question: str, environment: Mapping[str, str], stopped: Callable[[float], bool] | None
+) -> str:
+    """Returns what the program writes to stdout. Starts no thread, which a limit on processes might not allow."""
     try:
-        command = sh.Command(path)
-        return str(
-            command(question, _timeout=10, _tty_out=False, _new_session=True, _env=dict(environment))
-        ).strip()
-    except sh.TimeoutException:
-        raise RunError(f"'{path} {question}' did not answer within 10 s") from None
-    except sh.SignalException as error:
-        raise RunError(f"'{path} {question}' was ended by signal {-error.exit_code}") from None
-    except sh.ErrorReturnCode as error:
-        raise RunError(f"'{path} {question}' ended with status {error.exit_code}") from None
+        process = subprocess.Popen(  # noqa: S603 - the client that the user named, no shell
+            [path, question],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
     except OSError as error:
-        raise RunError(f"'{path}' cannot be started: {error.strerror}") from None
-    except (sh.CommandNotFound, sh.ForkException):
-        raise RunError(f"'{path}' cannot be executed") from None
+        raise RunError(f"'{path}' cannot be started: {error.strerror}{hint(error)}") from None
+    try:
+        out = _answer(process, stopped)
+    except subprocess.TimeoutExpired:
+        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    if process.returncode < 0:
+        raise RunError(f"'{path} {question}' was ended by signal {-process.returncode}")
+    if process.returncode:
+        raise RunError(f"'{path} {question}' ended with status {process.returncode}")
+    return out.decode("utf-8", "replace").strip()
+
+
+def _answer(process: subprocess.Popen[bytes], stopped: Callable[[float], bool] | None) -> bytes:
+    """Returns the output. Raises TimeoutExpired if it takes too long, and Stopped after a stop."""
+    end = monotonic() + _ANSWER_SECONDS
+    while True:
+        left = end - monotonic()
+        try:
+            return process.communicate(timeout=left if stopped is None else min(left, _LOOK_SECONDS))[0]
+        except subprocess.TimeoutExpired:
+            if monotonic() >= end:
+                raise
+            if stopped is not None and stopped(0.0):
+                raise Stopped from None

@@ -14,7 +14,7 @@ def write_hosts(orders: Orders) -> Path:
 
     Its top-level keys describe the server. ctr 1.6 and 1.7 refuse a file without `[host]`, and then ask the upstream.
     """
-    tls, login = orders.tls, orders.login
+    tls, login = orders.tls, orders.logins.server
     lines = [f"server = {_toml(orders.server_url)}"]
     if not orders.verify:
         lines.append("skip_verify = true")

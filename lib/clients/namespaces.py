@@ -7,17 +7,20 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from ..clean import clean
-from ..errors import RunError
+from ..errors import RunError, Stopped
 from ..processes.scratch import PREFIX
 
 # Seconds after which a command of ctr that does not end is killed.
 _COMMAND_SECONDS: Final = 30.0
+# Seconds between two looks at a command that a stop may end.
+_LOOK_SECONDS: Final = 0.02
 # How long ctr waits for containerd; without a limit it waits ten seconds.
 _CONNECT: Final = "5s"
 # The exit status of a command that could not be started, or did not end.
@@ -27,11 +30,13 @@ _NOT_RUN: Final = 127
 class Namespaces:
     """The namespaces of one run in a containerd, one for each worker at a time.
 
-    A name says which process made it, so that a later run can tell what a killed run left.
+    A name says which process made it, so that a later run can tell what a killed run left. Commands of its own run
+    with `environment`.
     """
 
-    def __init__(self, ctr: str, address: str) -> None:
+    def __init__(self, ctr: str, address: str, environment: Mapping[str, str]) -> None:
         self.address = address
+        self._environment = dict(environment)
         self._ctr = ctr
         self._owner = f"{PREFIX}{_machine()}-{os.getpid()}-{_start_of(os.getpid())}"
         self._generations: dict[str, int] = {}
@@ -56,9 +61,9 @@ class Namespaces:
             *words,
         ]
 
-    def check(self) -> None:
-        """Raises RunError if no containerd answers."""
-        found = self._run("", "version")
+    def check(self, stopped: Callable[[float], bool]) -> None:
+        """Raises RunError if no containerd answers, and Stopped if `stopped` returns True meanwhile."""
+        found = self._run("", "version", stopped=stopped)
         if found.returncode:
             why = found.stderr.strip().splitlines()[-1:] or ["no answer"]
             raise RunError(
@@ -98,20 +103,34 @@ class Namespaces:
         if left:
             self._run("", "namespaces", "rm", *left)
 
-    def _run(self, namespace: str, *words: str) -> subprocess.CompletedProcess[str]:
-        argv = self.command(namespace, *words)
+    def _run(
+        self, namespace: str, *words: str, stopped: Callable[[float], bool] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        argv, deadline = self.command(namespace, *words), monotonic() + _COMMAND_SECONDS
         try:
-            return subprocess.run(  # noqa: S603 - the client itself
+            process = subprocess.Popen(  # noqa: S603 - the client itself
                 argv,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                timeout=_COMMAND_SECONDS,
                 start_new_session=True,
+                env=self._environment,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except OSError as error:
             return subprocess.CompletedProcess(argv, _NOT_RUN, "", str(error))
+        with process:
+            try:
+                while stopped is not None and process.poll() is None and monotonic() < deadline:
+                    if stopped(_LOOK_SECONDS):
+                        raise Stopped
+                out, err = process.communicate(timeout=max(0.0, deadline - monotonic()))
+            except subprocess.TimeoutExpired as error:
+                return subprocess.CompletedProcess(argv, _NOT_RUN, "", str(error))
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
 
 def _machine() -> str:

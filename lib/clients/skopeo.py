@@ -1,7 +1,8 @@
 """skopeo: its argv, and what its stderr says about a failed launch.
 
-Pulled bytes are not kept: skopeo writes a docker-archive to /dev/null. Only `skopeo sync`, which pulls several images
-in one launch, needs a folder: it writes to the worker's scratch folder, which the driver empties after each launch.
+skopeo writes each image to a folder (`dir:`), whose files are removed after the launch. Of all destinations, only this
+one takes every image as it is: it converts no manifest and unpacks no layer. `skopeo sync`, which pulls several images
+in one launch, has no other. The folder is in memory if there is room (`ImageFolders`).
 
 skopeo's last record is one line, ``level=fatal msg="…"``. It names the steps first (``reading manifest …: ``). Then
 follows either an error of skopeo's own, or a status or code and the server's text, which skopeo quotes.
@@ -10,25 +11,28 @@ follows either an error of skopeo's own, or a status or code and the server's te
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from ..outcomes import CODES, ErrorClass, http_class
+from ..outcomes import CODES, SETTLED, ErrorClass, http_class
 from ..processes.launch import Outcome
-from .client import Abilities, Executable, Orders
-from .files import authorities_environment, certificate_folder, docker_config
+from .client import BASE, BLOB, MANIFEST, Abilities, Executable, Orders, Unshown
+from .containers_config import not_read, write_config
+from .files import authorities_environment, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
+from .memory import ImageFolders, folder_in_memory
+from .surroundings import say_what_is_not_read
 
 
 @dataclass(frozen=True, slots=True)
 class Skopeo:
     """`insecure`: skopeo may ask in plain http, and checks no certificate.
 
-    `certificates` is a folder with `client.cert` and `client.key`.
+    `certificates` is a folder with `client.cert` and `client.key`, or an empty one. `registries_d` is an empty folder.
+    Without them, skopeo looks for the user's.
     """
 
     executable: Executable
@@ -36,16 +40,21 @@ class Skopeo:
     insecure: bool
     authfile: Path
     certificates: Path | None = None
+    registries_d: Path | None = None
+    images: ImageFolders = field(default_factory=ImageFolders)
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    answer: ClassVar[bytes] = b""
     name: ClassVar[str] = "skopeo"
     abilities: ClassVar[Abilities] = Abilities(
         takes_several=True,
-        leaves_files_from=2,
+        leaves_files_from=1,
+        hides_artifacts=True,
         deletes=True,
         resolves_digest=True,
         shows_certificate=True,
+        tries_tls_first=True,
+        picks_scope=True,
+        podman_logins_first=True,
     )
     install: ClassVar[str] = "the package of that name"
     version_option: ClassVar[str] = "--version"
@@ -58,26 +67,48 @@ class Skopeo:
     def set_up(cls, executable: Executable, orders: Orders) -> Skopeo:
         """Writes the login into an authfile, which skopeo wants to exist even if it is empty."""
         authfile = docker_config(orders.folder("docker"), orders.docker_config or {})
+        config = write_config(orders)
         environment = {
+            **config.environment,
             "DOCKER_CONFIG": str(authfile.parent),
             **authorities_environment(orders.tls, orders.folder),
         }
-        certificates = certificate_folder(orders.tls, orders.folder)
-        return cls(executable, orders.platform, orders.insecure, authfile, certificates, environment)
+        say_what_is_not_read(orders, cls.name, not_read(orders.environment, orders.host))
+        return cls(
+            executable,
+            orders.platform,
+            orders.insecure,
+            authfile,
+            certificates=config.certificates,
+            registries_d=config.registries_d,
+            images=ImageFolders(folder_in_memory(orders.elsewhere)),
+            environment=environment,
+        )
 
     def pull(self, references: Sequence[str], scratch: Path) -> list[str]:
+        images = self.images.take(scratch, len(references))
         if len(references) > 1:
-            return self._sync(references, scratch)
+            return self._sync(references, scratch, images)
         return [
             *self._command(scratch),
             "copy",
             "--quiet",
+            "--remove-signatures",
             *self._security("--src-"),
             f"docker://{references[0]}",
-            f"docker-archive:{os.devnull}:x:y",
+            f"dir:{images}",
         ]
 
+    def answer(self, references: Sequence[str]) -> bytes:
+        return b""
+
+    def renewed(self, orders: Orders) -> Skopeo:
+        docker_config(self.authfile.parent, orders.docker_config or {})
+        return self
+
     def clean_up(self, references: Sequence[str], scratch: Path, outcome: Outcome) -> list[str] | None:
+        """Removes the images from memory, which needs no launch."""
+        self.images.empty(scratch, len(references))
         return None
 
     def service_cpu_seconds(self) -> float:
@@ -92,7 +123,11 @@ class Skopeo:
     @staticmethod
     def read(stderr: str) -> tuple[str, ErrorClass]:
         words = _words(stderr)
-        return words, _class(words)
+        return words, _judged(words)[0]
+
+    @staticmethod
+    def unshown(stderr: str) -> Unshown | None:
+        return _judged(_words(stderr))[1]
 
     @staticmethod
     def succeeded(stderr: str) -> bool:
@@ -102,7 +137,7 @@ class Skopeo:
     def retries(stderr: str, *, succeeded: bool) -> None:
         """skopeo retries silently."""
 
-    def _sync(self, references: Sequence[str], scratch: Path) -> list[str]:
+    def _sync(self, references: Sequence[str], scratch: Path, images: Path) -> list[str]:
         """Several images in one launch; OSError where the list of them cannot be written."""
         listed = scratch / "images.yaml"
         listed.write_text(sync_list(references, not self.insecure, self.certificates))
@@ -110,11 +145,12 @@ class Skopeo:
             *self._command(scratch),
             "sync",
             "--scoped",
+            "--remove-signatures",
             "--src=yaml",
             "--dest=dir",
             *self._security("--src-"),
             str(listed),
-            str(scratch / "images"),
+            str(images),
         ]
 
     def _command(self, scratch: Path) -> list[str]:
@@ -122,19 +158,15 @@ class Skopeo:
         overrides = ["--override-os", system, "--override-arch", machine]
         if variant:
             overrides += ["--override-variant", variant[0]]
-        # skopeo unpacks to --tmpdir, ignores TMPDIR, and leaves its files there when it is killed
-        return [self.executable.path, "--insecure-policy", "--tmpdir", str(scratch), *overrides]
+        return [*self._global(scratch), *overrides]
 
     def delete(self, reference: str, scratch: Path) -> list[str]:
-        return [
-            self.executable.path,
-            "--insecure-policy",
-            "--tmpdir",
-            str(scratch),
-            "delete",
-            *self._security("--"),
-            f"docker://{reference}",
-        ]
+        return [*self._global(scratch), "delete", *self._security("--"), f"docker://{reference}"]
+
+    def _global(self, scratch: Path) -> list[str]:
+        registries_d = ["--registries.d", str(self.registries_d)] if self.registries_d else []
+        # skopeo ignores TMPDIR, and leaves its files in --tmpdir when it is killed
+        return [self.executable.path, "--insecure-policy", *registries_d, "--tmpdir", str(scratch)]
 
     def _security(self, dashes: str) -> list[str]:
         verify = "false" if self.insecure else "true"
@@ -166,15 +198,51 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "
 _DELETE: Final = re.compile(r"^Failed to delete \S+: .*\((?P<status>\d{3}) [^()]*\)\s*$", re.DOTALL)
 _ANSWER: Final = re.compile(
     r"(?:^|: )(?:"
-    r"(?:StatusCode:|(?:received )?unexpected HTTP status:?|invalid status code from registry) "
+    r"(?:StatusCode:|(?:received )?unexpected HTTP status:?|invalid status code from registry|"
+    r"invalid status code returned when fetching blob|reading signature from \S+: status) "
     r"(?P<status>\d{3})\b|"
-    r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*)(?=: |:\Z)|"
-    r"(?P<limited>too many requests to registry))"
+    r"(?P<limited>too many requests to registry)|"
+    r"(?P<refused>unable to retrieve auth token: invalid username/password)|"
+    r"(?:errors:\n)?(?P<code>[a-z][a-z0-9_ ]*)(?=: |:?\Z|\n)|"
+    r"(?P<message>[A-Za-z .]+)\Z)"
 )
-_CODES: Final = {code.lower().replace("_", " "): error_class for code, error_class in CODES.items()} | {
-    "unknown": _C.SERVER_ERROR,  # a 408, or a 4xx with a code of its own; for 5xx skopeo gives the status
-    "digest invalid": _C.BAD_REFERENCE,
+# skopeo shows a code in lower case, without underscores, and every code that it does not know as `unknown`.
+_CODES: Final = {
+    code.lower().replace("_", " "): error_class for code, error_class in CODES.items() if code in SETTLED
+} | {"digest invalid": _C.BAD_REFERENCE}
+# Codes, and their usual messages, that may come with any status.
+_OPEN: Final = (
+    "unknown",
+    "unknown error",
+    "unavailable",
+    "service unavailable",
+    "manifest unverified",
+    "manifest failed signature verification",
+    "blob upload unknown",
+    "blob upload unknown to registry",
+    "blob upload invalid",
+    "pagination number invalid",
+    "invalid number of results requested",
+)
+# Newer versions show the usual message in place of the code, if the server sends a detail with it.
+_MESSAGES: Final = {
+    "authentication required": _C.UNAUTHORIZED,
+    "requested access to the resource is denied": _C.FORBIDDEN,
+    "repository name not known to registry": _C.NOT_FOUND,
+    "blob unknown to registry": _C.NOT_FOUND,
+    "too many requests": _C.RATE_LIMITED,
+    "The operation is unsupported.": _C.UNSUPPORTED,
+    "invalid repository name": _C.BAD_REFERENCE,
+    "manifest tag did not match URI": _C.BAD_REFERENCE,
+    "provided digest did not match uploaded content": _C.BAD_REFERENCE,
+    "provided length did not match content length": _C.BAD_DIGEST,
 }
+# The last step that skopeo names before the answer.
+_STEP: Final = re.compile(
+    r"(?:^|: )(?:(?P<base>pinging container registry) |reading manifest (?P<manifest>\S+) in |"
+    r"reading (?:config )?blob (?P<blob>\S+): )"
+)
+_ANSWERED: Final = range(400, 500)  # for others skopeo shows the status
 
 
 def _words(stderr: str) -> str:
@@ -199,24 +267,44 @@ def _unquote(text: str) -> str:
     return _ESCAPE.sub(character, text)
 
 
-def _class(words: str) -> ErrorClass:
+def _judged(words: str) -> tuple[ErrorClass, Unshown | None]:
+    """The class, and the server's answer if skopeo does not show its status."""
     deleted = _DELETE.match(words)
     if deleted:
-        return http_class(int(deleted["status"]))
-    unquoted = QUOTED.sub('""', words)
-    return _answer_class(unquoted) or own_class(unquoted)
+        return http_class(int(deleted["status"])), None
+    found = _answer(words)
+    return (own_class(QUOTED.sub('""', words)), None) if found is None else found
 
 
-def _answer_class(words: str) -> ErrorClass | None:
-    """What the server answered, or None where it is skopeo itself that complains.
+def _answer(words: str) -> tuple[ErrorClass, Unshown | None] | None:
+    """The class of what the server answered; None where it is skopeo itself that complains.
 
     skopeo names its steps first, with words that are no codes; the first code or status is the answer's.
     """
-    for match in _ANSWER.finditer(words):
+    bare = QUOTED.sub(lambda quoted: '"' * len(quoted[0]), words)
+    for match in _ANSWER.finditer(bare):
         if match["status"]:
-            return http_class(int(match["status"]))
+            return http_class(int(match["status"])), None
         if match["limited"]:
-            return _C.RATE_LIMITED
-        if match["code"] in _CODES:
-            return _CODES[match["code"]]
+            return _C.RATE_LIMITED, None
+        if match["refused"]:
+            return _C.UNAUTHORIZED, None
+        code = match["code"] or match["message"]
+        if code in _OPEN:
+            return _C.OTHER, _unshown(words[: match.start()], words[match.end() :])
+        known = _CODES.get(code) or _MESSAGES.get(code)
+        if known is not None:
+            return known, None
     return None
+
+
+def _unshown(steps: str, text: str) -> Unshown:
+    named = [*_STEP.finditer(f"{steps}: ")]
+    if not named:
+        return Unshown(MANIFEST, "", text, _ANSWERED)
+    last = named[-1]
+    if last["base"]:
+        return Unshown(BASE, "", text, _ANSWERED)
+    if last["blob"]:
+        return Unshown(BLOB, last["blob"], text, _ANSWERED)
+    return Unshown(MANIFEST, last["manifest"], text, _ANSWERED)

@@ -39,7 +39,7 @@ def _rate(sides: Sequence[Side]) -> Chart:
     data = [_rate_of(side, intervals, seconds) for side, intervals in drawn]
     highest = max(value for trace in data for value in trace["y"])
     layout = {
-        "xaxis": {"title": {"text": f"{unit} since the ramp began"}, "range": [0, longest / seconds]},
+        "xaxis": {"title": {"text": f"{unit} since the load began"}, "range": [0, longest / seconds]},
         "yaxis": {"title": {"text": "pulls/s"}, "range": [0, HEADROOM * (highest or 1.0)]},
         "hovermode": "closest",
         "showlegend": True,

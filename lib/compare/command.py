@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,29 +10,41 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ExitStatus, RunError, UsageError
+from ..options.files import Reads, Writes
 from ..results.whole_file import check_path
-from ..streams import STDOUT, say
+from ..streams import is_stdout, say
+from ..user_files import reason
 
 if TYPE_CHECKING:
     from .comparison import Told
 
-FILE = click.Path(path_type=Path)
+
+_HELP = """Compare the summary files of two or more runs: which is faster, and is the difference more than noise?
+
+Each further run is compared with the first: rate, latencies and errors. Each change has a 95 % confidence
+interval. The verdict is faster or slower if the whole interval is beyond --margin, else noise. If there are too few
+data for an interval, the verdict is a dash. For errors, slower means more errors, and faster means fewer. The
+command warns about settings that differ.
+
+\b
+Exit status: 0 the runs were compared; 1 a run pulled nothing, or the page could not be written;
+2 wrong usage; 3 a threshold was missed."""
 
 
-@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
-@click.argument("files", nargs=-1, type=FILE, metavar="A.json B.json [C.json …]")
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}, help=_HELP)
+@click.argument("files", nargs=-1, type=Reads(), metavar="A.json B.json [C.json …]")
 @click.option(
     "--events",
     multiple=True,
-    type=FILE,
+    type=Reads(),
     metavar="FILE",
-    help="Compare single pulls: give the events file of each run, in the order of the summaries.",
+    help="Use the latency of each pull: give the events file of each run, in the order of the summaries. Repeatable.",
 )
 @click.option(
     "--threshold",
     multiple=True,
     metavar="EXPR",
-    help="Exit with status 3 if a change violates EXPR and is not noise. Examples: rate>-5%, p95<+10%, "
+    help="Exit with status 3 if a change violates EXPR and its verdict is not noise. Examples: rate>-5%, p95<+10%, "
     "first.p99<+20%, error_rate<+1% (percentage points). Repeatable.",
 )
 @click.option(
@@ -42,7 +53,7 @@ FILE = click.Path(path_type=Path)
     default=2.0,
     show_default=True,
     metavar="PERCENT",
-    help="Call smaller differences of rate and latency noise, however certain they are.",
+    help="A change of rate or latency is faster or slower only if its whole interval is beyond this limit.",
 )
 @click.option(
     "--format",
@@ -54,7 +65,7 @@ FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--report-file",
-    type=FILE,
+    type=Writes(),
     metavar="FILE",
     help="Also write an HTML page with the same figures and with charts of the runs.",
 )
@@ -64,7 +75,7 @@ FILE = click.Path(path_type=Path)
     default=1,
     show_default=True,
     metavar="N",
-    help="Seed of the bootstrap.",
+    help="Seed of the random resampling that the intervals come from.",
 )
 def compare(
     files: Sequence[Path],
@@ -75,17 +86,7 @@ def compare(
     report_file: Path | None,
     seed: int,
 ) -> int:
-    """Compare the summary files of two or more runs: which is faster, and is the difference more than noise?
-
-    The first run is compared with each other run: rate, latencies and errors. Each change has a 95 % confidence
-    interval. The verdict is faster or slower if the whole interval is above +margin or below -margin, else noise.
-    Without an interval, for example because there are too few data, the verdict is a dash. For errors, slower means
-    more errors, and faster means fewer. The command warns about settings that differ.
-
-    \b
-    Exit status: 0 compared; 1 a run pulled nothing, or the page cannot be written; 2 wrong usage;
-    3 a threshold was missed.
-    """
+    """Compares runs, and returns the exit status."""
     _check_usage(files, events, report_file)
     try:
         from . import formats, wording
@@ -107,7 +108,7 @@ def compare(
         try:
             page.write_page(report_file, told, margin / 100)
         except OSError as error:
-            raise RunError(_unwritable(report_file, error.strerror or str(error))) from None
+            raise RunError(_unwritable(report_file, reason(error))) from None
     return _status(told, wording.missed(told))
 
 
@@ -119,29 +120,17 @@ def _check_usage(files: Sequence[Path], events: Sequence[Path], report_file: Pat
             f"compare: {len(events)} --events for {len(files)} summaries; give one for each, in the same order"
         )
     if report_file is not None:
-        _check_report_file(report_file, (*files, *events))
+        _check_report_file(report_file)
 
 
-def _check_report_file(path: Path, inputs: Sequence[Path]) -> None:
-    """Checks, before any work, that the page can be written and does not replace an input file."""
-    if str(path) == STDOUT:
+def _check_report_file(path: Path) -> None:
+    """Checks, before any work, that the page can be written."""
+    if is_stdout(path):
         raise UsageError("--report-file: stdout is used for the comparison; name a file")
-    if any(_same(path, each) for each in inputs):
-        raise UsageError(f"--report-file: {path} is one of the files to compare; name another")
     try:
         check_path(path, "--report-file")
     except UsageError as error:
         raise RunError(f"{error}; name a file in a folder that you may write to") from None
-
-
-def _same(one: Path, other: Path) -> bool:
-    """Returns whether both paths lead to the same file, also through links."""
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
 
 
 def _unwritable(path: Path, reason: str) -> str:

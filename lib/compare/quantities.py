@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ..counted import counted
 from ..latency import GROUPS, PERCENTILES
 from .bootstrap import CONFIDENCE, LEAST_BINS, draws, spread, statistics
 from .pairing import Bins, Floats, Latencies, cut, fill, same_ramp
@@ -98,12 +99,12 @@ class Pair:
         if not self._whole:
             seconds = float(self._in_a.seconds.sum())
             yield (
-                f"the ramps differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
+                f"the loads differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
                 "number of workers in the same direction, or with the same schedule"
             )
         if self._bins < LEAST_BINS:
             yield (
-                f"only {self._bins} interval{'s' * (self._bins != 1)} can be paired, too few to tell a difference "
+                f"only {counted(self._bins, 'interval')} can be paired, too few to tell a difference "
                 "from noise: use a smaller --tally-seconds, or give --events"
             )
         if self._in_a.first is None or self._in_b.first is None:

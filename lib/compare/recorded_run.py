@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from ..counted import counted
 from ..errors import UsageError
 from ..latency import Latency
 from ..load.event import PULL
@@ -13,8 +15,11 @@ from ..outcomes import FAILED, OK
 from ..results.event_line import known, read_event
 from ..results.summary import Summary
 from ..results.summary_file import read_summary
+from ..user_files import reason
 
 Key = tuple[str, int, str]
+# The longest line of an events file, in bytes.
+_LONGEST_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,11 @@ class Recorded:
 def read_run(path: Path, events: Path | None = None) -> Recorded:
     """Reads the files of one run. Raises `UsageError` if they cannot be read or are from different runs."""
     summary = read_summary(path)
-    pulls = None if events is None else tuple(_pulls(events, summary))
+    # one more than the summary has: an endless file must not fill the memory
+    pulls = None if events is None else tuple(islice(_pulls(events, summary), summary.ended + 1))
     if pulls is not None and sum(pull.error is None for pull in pulls) != summary.pulled:
         raise UsageError(
-            f"{events} does not have the {summary.pulled} pulls of {path}; give the events file of that run"
+            f"{events} does not have the {counted(summary.pulled, 'pull')} of {path}; give the events file of that run"
         )
     return Recorded(
         file=str(path),
@@ -146,7 +152,7 @@ def _pulls(path: Path, summary: Summary) -> Iterator[Pull]:
     try:
         began = _began(summary)
         with path.open("rb") as lines:
-            for line in lines:
+            while line := lines.readline(_LONGEST_LINE):
                 event = read_event(line)
                 if event.op == PULL and event.outcome in (OK, FAILED):
                     yield Pull(
@@ -158,7 +164,7 @@ def _pulls(path: Path, summary: Summary) -> Iterator[Pull]:
                     )
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror or error}; give the file that --events-file wrote"
+            f"cannot read {path}: {reason(error)}; give the file that --events-file wrote"
         ) from None
     except (ValueError, OverflowError):
         raise UsageError(

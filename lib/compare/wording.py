@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..clean import clean
+from ..counted import counted
 from .comparison import Told
 from .quantities import RATE, Quantity
 from .recorded_run import Recorded
@@ -50,7 +51,7 @@ def run(recorded: Recorded) -> str:
     """Describes a run in one line."""
     summary = recorded.summary
     started, elapsed = summary.started.isoformat(), summary.elapsed_seconds
-    return clean(f"{recorded.file}: {summary.pulled} pulls in {elapsed:.6g} s from {started}")
+    return clean(f"{recorded.file}: {counted(summary.pulled, 'pull')} in {elapsed:.6g} s from {started}")
 
 
 def warnings(told: Told) -> Iterator[str]:

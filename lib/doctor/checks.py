@@ -13,6 +13,8 @@ from ..clients.files import client_environment
 from ..clients.find import Found, candidates, find_client
 from ..errors import RunError
 from ..http.address import Listen
+from ..options.start_at import late_hint
+from ..processes.cgroup import limits
 from ..results.writable import unwritable_files
 from . import images, machine, registries, trial
 from .check import FAILURE, OK, WARNING, Check
@@ -34,9 +36,10 @@ def _all(exam: Examination) -> Iterator[Check]:
     yield from _files(exam)
     yield from _endpoint(exam)
     room = yield from exam.carry_out("room", exam.preparation.scratch)
-    connected = yield from exam.carry_out("credentials", exam.preparation.connections)
     if room:
         yield from _clients(exam)
+    # after the clients, which differ in where they look for logins first
+    connected = yield from exam.carry_out("credentials", exam.preparation.connections)
     if connected:
         yield from _servers(exam)
     yield from _machine(exam, room)
@@ -47,15 +50,22 @@ def _start(exam: Examination) -> Iterator[Check]:
     if not (yield from exam.carry_out("start", stage, "or leave --start-at out to begin at once")):
         exam.changes["--start-at"] = None
         return
-    when = stage()
-    if when is not None:
-        minutes = max(0, round((when - datetime.now().astimezone()).total_seconds() / 60))
+    text, when, now = exam.settings.start_at, stage(), datetime.now().astimezone()
+    late = late_hint(text, when, now) if text and when else None
+    if late is not None:
+        yield Check("start", WARNING, late)
+    elif when is not None:
+        minutes = max(0, round((when - now).total_seconds() / 60))
         yield Check("start", OK, f"{when.isoformat(sep=' ')}, in {minutes // 60} h {minutes % 60} min")
 
 
 def _files(exam: Examination) -> Iterator[Check]:
     beginning, settings = exam.preparation.beginning, exam.settings
-    if not (yield from exam.carry_out("files", beginning.image_list)):
+    if (yield from exam.carry_out("files", beginning.image_list)):
+        listed = beginning.image_list()
+        for hint in (*listed.hints, *listed.notes) if listed else ():
+            yield Check("files", WARNING, hint)
+    else:
         exam.undecided = True
     if not (yield from exam.carry_out("files", beginning.report)):
         exam.changes["--report-file"] = None
@@ -76,7 +86,9 @@ def _files(exam: Examination) -> Iterator[Check]:
     }
     named = [name for name, path in written.items() if path is not None and str(path) != "-"]
     if named and not refused:
-        yield Check("files", OK, f"{', '.join(named)} can be written")
+        missing = {str(folder): None for folder in beginning.files().values()}
+        made = f"; a run makes the folder {', '.join(missing)}" if missing else ""
+        yield Check("files", OK, f"{', '.join(named)} can be written{made}")
 
 
 def _endpoint(exam: Examination) -> Iterator[Check]:
@@ -110,7 +122,7 @@ def _clients(exam: Examination) -> Iterator[Check]:
         if name in (wanted, chosen):
             continue
         try:
-            other = find_client(name, environment)
+            other = find_client(name, environment, exam.preparation.around.stopped)
         except RunError as error:
             if found is not None:
                 yield Check("client", WARNING, f"{name}: {error}")
@@ -124,9 +136,13 @@ def _clients(exam: Examination) -> Iterator[Check]:
 def _servers(exam: Examination) -> Iterator[Check]:
     dry = exam.settings.dry_run
     asked = not dry or exam.settings.image_list is None
+    if not (yield from registries.ways(exam)):
+        return
     upstream_answers = asked and (yield from registries.upstream(exam))
     chosen = yield from images.selection(exam, upstream_answers)
     answers = not dry and (yield from registries.server(exam))
+    if answers or dry:
+        yield from registries.mixed_up(exam)
     if asked:
         yield from registries.credentials(exam)
     if chosen and answers:
@@ -140,8 +156,10 @@ def _machine(exam: Examination, room: bool) -> Iterator[Check]:
     if room:
         yield machine.room()
     selection = exam.preparation.values.get("selection")
+    workers = len(selection.image_sets) if selection else 1
     if (yield from exam.carry_out("descriptors", exam.preparation.beginning.descriptors)):
-        yield machine.descriptors(len(selection.image_sets) if selection else 1)
+        yield machine.descriptors(workers)
+    yield from machine.limits(workers, limits())
 
 
 def _client(found: Found) -> Check:

@@ -126,9 +126,8 @@ doctor = SectionedCommand(
     ],
     help="""Check whether a run with these options would work, and say what to do about each problem.
 
-    Give the options of the load test. doctor checks all that a run checks before its load, but starts no load and
-    creates or replaces no files. It pulls one image. With --prune or --prune-first, it then prunes this image, even if
-    the cache held it before. At the end, it recommends a command line.
-    The exit status is 0 if a run would work.""",
+    doctor takes the options of the load test and checks all that a run checks before its load. It starts no load, and
+    it writes no files. It pulls one image. With --prune or --prune-first, it then prunes this image, even if the cache
+    held it before. At the end, it recommends a command line. The exit status is 0 if a run would work.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

@@ -32,6 +32,10 @@ class Examination:
         self.undecided = False
         self._reported: set[Exception] = set()
 
+    def heed(self) -> None:
+        """Raises Stopped after a signal."""
+        self._stop.heed()
+
     @property
     def settings(self) -> Settings:
         return self.preparation.settings

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ..counted import counted
 from ..errors import RunError
-from ..images import overlaps
-from ..listing.selection import Listing, select
+from ..images import Image, match_patterns, nothing_selected, searched_name, shared_images
+from ..listing.selection import searched_in, select
 from .check import FAILURE, OK, WARNING, Check
 from .examination import Checks, Examination
 
@@ -18,6 +19,7 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
     if not (yield from exam.carry_out("images", preparation.listing)):
         exam.undecided |= upstream_answers  # so the user needs another upstream or an image list
         return False
+    yield from exam.warnings("images")
     try:
         everything = select(
             replace(settings, patterns=(), workers=1), preparation.listing(), preparation.connections()
@@ -27,31 +29,31 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
         exam.undecided = True
         return False
     yield Check("images", OK, f"{everything.listed} listed, {len(everything.images)} to choose from")
-    yield from _patterns(exam, [(image.repository, (image.reference,)) for image in everything.images])
+    yield from _patterns(exam, everything.images)
     if not (yield from exam.carry_out("images", exam.preparation.selection)):
         most = len(everything.images)
         if settings.workers is None or settings.workers <= most:
             exam.undecided = True
             return False
         exam.mend("--workers", str(most), workers=most)
-    shared = sum(overlaps(exam.preparation.selection().image_sets).values())
+    shared = shared_images(exam.preparation.selection().image_sets, exam.heed)
     if shared:
         advice = "change the patterns so that each image matches only one; else later pulls of it come from the cache"
-        yield Check("pattern", WARNING, f"{shared} images are selected by more than one pattern", advice)
+        yield Check("pattern", WARNING, f"more than one pattern selects {counted(shared, 'image')}", advice)
     exam.cautions.clear()  # the checks above say the same
     return True
 
 
-def _patterns(exam: Examination, images: Listing) -> Iterator[Check]:
-    settings, connections = exam.settings, exam.preparation.connections()
-    good: list[str] = []
-    for pattern in settings.patterns:
-        try:
-            one = select(replace(settings, patterns=(pattern,)), images, connections)
-            yield Check("pattern", OK, f"'{pattern}' selects {len(one.images)} images")
-            good.append(pattern)
-        except RunError as error:
-            yield Check("pattern", FAILURE, str(error), "correct the pattern or leave it out")
+def _patterns(exam: Examination, images: Sequence[Image]) -> Iterator[Check]:
+    settings, good = exam.settings, list[str]()
+    before = searched_in(settings)
+    for each in match_patterns(images, settings.patterns, before, exam.heed):
+        if each.images:
+            yield Check("pattern", OK, f"'{each.pattern}' selects {counted(len(each.images), 'image')}")
+            good.append(each.pattern)
+        else:
+            message = nothing_selected([f"'{each.pattern}'"], len(images), searched_name(images[0], before))
+            yield Check("pattern", FAILURE, message, "correct the pattern or leave it out")
     if len(good) == len(settings.patterns):
         return
     exam.is_told(exam.preparation.selection)

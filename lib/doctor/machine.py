@@ -1,4 +1,4 @@
-"""Checks of this machine: its temporary folder, its limit on open files, and its clock."""
+"""Checks of this machine: its temporary folder, its clock, and the limits on files, processes, memory and CPU."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from datetime import datetime, timezone
 
 from dateutil import parser
 
+from ..counted import counted
 from ..http.address import Endpoint
 from ..http.registry import Answer
+from ..processes.cgroup import Limits
+from ..processes.limits import user_limits
 from .check import FAILURE, OK, WARNING, Check
 
 _LEAST_ROOM = 16 << 20
 _ENOUGH_ROOM = 1 << 30
 _SKEW = 5.0
+# What a client takes, measured with all of them and rounded up: address space in bytes, threads, memory in bytes.
+_CLIENT_SPACE, _CLIENT_THREADS, _CLIENT_MEMORY = 1 << 30, 12, 40 << 20
+# What the driver takes besides: threads, and memory in bytes.
+_DRIVER_THREADS, _DRIVER_MEMORY = 20, 128 << 20
 
 
 def clock_skew(endpoint: Endpoint, answer: Answer) -> Check:
@@ -59,7 +66,55 @@ def descriptors(workers: int) -> Check:
         return Check(
             "descriptors",
             FAILURE,
-            f"{hard} open files are allowed, {workers} workers need {needed}",
+            f"the limit on open files is {hard}, but {counted(workers, 'worker')} may need {needed}",
             f"run ulimit -n {needed} first",
         )
-    return Check("descriptors", OK, f"enough open files for {workers} workers")
+    return Check(
+        "descriptors", OK, f"the limit on open files is high enough for {counted(workers, 'worker')}"
+    )
+
+
+def limits(workers: int, cgroup: Limits) -> list[Check]:
+    """Names the limits that might starve the clients of this number of workers. None of them ends the run."""
+    space, processes = user_limits()
+    threads = workers * (1 + _CLIENT_THREADS) + _DRIVER_THREADS
+    memory = workers * _CLIENT_MEMORY + _DRIVER_MEMORY
+    found = []
+    if space is not None and space < max(_CLIENT_SPACE, memory):
+        found.append(
+            Check(
+                "limits",
+                WARNING,
+                f"a process may use {_mib(space)} of address space (ulimit -v), a client takes {_mib(_CLIENT_SPACE)}",
+                "run ulimit -v unlimited first",
+            )
+        )
+    for name, limit in (("ulimit -u", processes), ("pids.max of the cgroup", cgroup.pids)):
+        if limit is not None and limit < threads:
+            found.append(
+                Check(
+                    "limits",
+                    WARNING,
+                    f"{limit} processes and threads are allowed ({name}), "
+                    f"{counted(workers, 'worker')} may need {threads}",
+                    "raise the limit, or give fewer workers",
+                )
+            )
+    if cgroup.memory is not None and cgroup.memory < memory:
+        found.append(
+            Check(
+                "limits",
+                WARNING,
+                f"{_mib(cgroup.memory)} of memory are allowed (memory.max of the cgroup), "
+                f"{counted(workers, 'worker')} may need {_mib(memory)}",
+                "raise the limit, or give fewer workers",
+            )
+        )
+    cores = "" if cgroup.cores is None else f"; the cgroup's quota is {cgroup.cores:g} cores"
+    return found or [
+        Check("limits", OK, f"enough processes and memory for {counted(workers, 'worker')}{cores}")
+    ]
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MiB"

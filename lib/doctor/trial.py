@@ -12,11 +12,14 @@ from ..images import Image
 from ..prepare import Preparation
 from ..servers.layout import parse_layout
 from ..servers.manifests import ACCEPT
-from ..servers.prune import AdminPruner, Pruned, Pruner, expression
+from ..servers.prune import DELETED, AdminPruner, Pruned, Pruner, expression, is_absent
 from ..servers.route import plan_route
 from .check import FAILURE, OK, WARNING, Check
 from .examination import Checks, Examination, failure
-from .registries import ask
+from .registries import REFUSALS, ask, refused
+
+# The status of a manifest that the server has.
+_SERVED = 200
 
 
 def layouts(exam: Examination, image: Image) -> Checks:
@@ -25,21 +28,30 @@ def layouts(exam: Examination, image: Image) -> Checks:
     answers = {
         name: _manifest(exam, name, image) for name in dict.fromkeys((chosen, "ociregistry", "distribution"))
     }
-    good = [name for name, problem in answers.items() if problem is None]
+    good = [name for name, answer in answers.items() if answer == _SERVED]
     if chosen in good:
         yield Check("layout", OK, f"{chosen} fits: the server has {image.name}")
     elif good:
         exam.mend("--layout", good[0], layout=parse_layout(good[0]))
-        yield Check("layout", FAILURE, f"{chosen} does not fit: {answers[chosen]}", f"use --layout {good[0]}")
+        yield Check(
+            "layout", FAILURE, f"{chosen} does not fit: {_told(answers[chosen])}", f"use --layout {good[0]}"
+        )
+    elif answers[chosen] in REFUSALS:
+        what = f"{_told(answers[chosen])} to the manifest of {image.name}"
+        yield refused("server under test", exam.settings.under_test.endpoint, what)
     else:
-        tried = "; ".join(f"{name}: {problem}" for name, problem in answers.items())
+        tried = "; ".join(f"{name}: {_told(answer)}" for name, answer in answers.items())
         advice = "check that the server is configured for this upstream and --upstream-name, or try another --layout"
         yield Check("layout", FAILURE, f"the server does not serve {image.name} ({tried})", advice)
     return bool(good)
 
 
-def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
-    """Requests the image's manifest in this layout. Returns None if the server has it, else the problem."""
+def _told(answer: int | str) -> str:
+    return answer if isinstance(answer, str) else f"HTTP {answer}"
+
+
+def _manifest(exam: Examination, layout_name: str, image: Image) -> int | str:
+    """Requests the image's manifest in this layout. Returns the HTTP status, or why there is none."""
     settings = exam.settings
     found = exam.preparation.values.get("found")
     try:
@@ -47,11 +59,11 @@ def _manifest(exam: Examination, layout_name: str, image: Image) -> str | None:
         route = plan_route(server, found.kind if found else client_kind(NAMES[0]), [image])
     except (RunError, UsageError) as error:
         return str(error)
-    path = f"/v2/{route.repository(image)}/manifests/{image.reference}"
-    answer = ask(exam, "layout", route.endpoint, "GET", path, Accept=ACCEPT, **route.headers)
+    headers = route.headers(image)
+    answer = ask(exam, "layout", route.endpoint, "GET", route.manifest(image), Accept=ACCEPT, **headers)
     if isinstance(answer, Check):
         return answer.message
-    return None if answer.status == 200 else f"HTTP {answer.status}"
+    return answer.status
 
 
 def pull_and_prune(exam: Examination, image: Image) -> Iterator[Check]:
@@ -61,16 +73,36 @@ def pull_and_prune(exam: Examination, image: Image) -> Iterator[Check]:
         exam.undecided = True
         return
     yield from exam.warnings("layout")
-    setup, folder = preparation.client_setup(), preparation.scratch().folder("doctor")
+    tried = [_pull(exam, each, scope) for scope, each in _one_per_scope(exam, image).items()]
+    yield from tried
+    if all(each.status == OK for each in tried) and not exam.settings.layout.is_upstream:
+        yield from _prune(exam, image)
+
+
+def _one_per_scope(exam: Examination, image: Image) -> dict[str, Image]:
+    """Returns `image`, and one image for each other part of the server that has a login of its own."""
+    preparation = exam.preparation
+    route = preparation.client_setup().route
+    if route is None:
+        return {"": image}
+    logins = preparation.connections().logins(route.endpoint.url)
+    images = (image, *preparation.selection().images) if logins.scopes else (image,)
+    found: dict[str, Image] = {}
+    for each in images:
+        found.setdefault(logins.scope(route.repository(each)), each)
+    return found
+
+
+def _pull(exam: Examination, image: Image, scope: str) -> Check:
+    """Pulls the image with the run's client. `scope` is what its login is for, if not for the whole server."""
+    setup, folder = exam.preparation.client_setup(), exam.preparation.scratch().folder("doctor")
     with exam.until_stop():
         (pulled,) = setup.puller.pull([image], folder, lambda: False)
     if pulled.failure is not None:
-        yield Check("pull", FAILURE, f"{image.name}: {pulled.failure.error_class}: {pulled.failure.message}")
-        return
+        return Check("pull", FAILURE, f"{image.name}: {pulled.failure.error_class}: {pulled.failure.message}")
     client = "" if setup.client is None else f" by {setup.client.name}"
-    yield Check("pull", OK, f"{image.name}{client} in {pulled.seconds * 1000:.0f} ms")
-    if not exam.settings.layout.is_upstream:
-        yield from _prune(exam, image)
+    login = f" with the login for {scope}" if scope else ""
+    return Check("pull", OK, f"{image.name}{client}{login} in {pulled.seconds * 1000:.0f} ms")
 
 
 def _prune(exam: Examination, image: Image) -> Iterator[Check]:
@@ -83,7 +115,7 @@ def _prune(exam: Examination, image: Image) -> Iterator[Check]:
         exam.cautions.clear()
         yield Check("prune", OK, f"possible, by {_pruner(pruning).how} (add --prune to try it)")
         return
-    advice = "or leave --prune out; then all passes after the first pull from the cache"
+    advice = "without pruning, all passes after the first pull from the cache"
     if not (yield from exam.carry_out("prune", exam.preparation.pruner, advice)):
         exam.changes.update(dict.fromkeys(("--prune", "--prune-first")))
         return
@@ -110,7 +142,8 @@ def _prune_once(exam: Examination, pruner: Pruner, image: Image) -> Pruned:
 def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
     """Returns whether the server no longer has the image. A pull cannot show that, as it would fetch it again.
 
-    Asks Ociregistry for its list, or deletes the image a second time and expects `not-found`.
+    Asks Ociregistry for its list, or deletes the image a second time. The client's own delete may ask for the image
+    first, and so make a pull-through server fetch it again.
     """
     if isinstance(pruner, AdminPruner):
         pattern = quote(expression(exam.settings.upstream_name, image), safe="/:@")
@@ -118,8 +151,16 @@ def _is_gone(exam: Examination, pruner: Pruner, image: Image) -> bool:
             exam, "prune", exam.settings.pullthrough, "GET", f"/cmd/image/list?pattern={pattern}&count=-1"
         )
         return not isinstance(answer, Check) and b"no manifests found" in answer.body
-    again = _prune_once(exam, pruner, image)
-    return again.failure is not None and again.failure.error_class == "not-found"
+    route = exam.preparation.client_setup().route
+    assert route is not None
+    path = route.manifest(image)
+    answer = ask(exam, "prune", route.endpoint, "DELETE", path, **route.headers(image))
+    if isinstance(answer, Check) or answer.status in DELETED:
+        return False
+    if is_absent(answer):
+        return True
+    answer = ask(exam, "prune", route.endpoint, "HEAD", path, Accept=ACCEPT, **route.headers(image))
+    return not isinstance(answer, Check) and answer.status == 404
 
 
 def _pruner(preparation: Preparation) -> Pruner:

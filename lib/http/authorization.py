@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from yarl import URL
 
-from .credentials import Credentials, CredentialsError, Login
+from .credentials import Credentials, CredentialsError, Login, Logins
 from .exchange import Answer, RegistryError, TransientError
 from .headers import Challenge, challenges, retry_after
 
@@ -51,13 +50,17 @@ class Authorizer:
     """Answers a registry's challenges with the user's login, or anonymously. For use in one event loop.
 
     `fetch(method, url, headers, form, max_bytes)` sends one HTTP request to the token service.
+    `strict`: a token service that refuses is an error. Otherwise the registry's own answer, a 401, is the result.
     """
 
-    def __init__(self, url: URL, credentials: Credentials, fetch: Fetch) -> None:
+    def __init__(self, url: URL, credentials: Credentials, fetch: Fetch, *, strict: bool = False) -> None:
         self._url = url
         self._credentials = credentials
         self._fetch = fetch
-        self._basic: str | None = None
+        self._strict = strict
+        self._wants_basic = False
+        self._logins = Logins()
+        self._version = credentials.version
         self._tokens: Recent[_Token] = Recent()
         self._needed: Recent[str] = Recent()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -65,29 +68,44 @@ class Authorizer:
 
     def known(self, path: str) -> str | None:
         """Returns the header for a request for this path, from earlier challenges; None if there were none."""
+        self._forget_if_renewed()
         key = self._needed.get(_space(path))
         token = self._tokens.get(key) if key else None
         if token is not None and token.ends > monotonic():
             return token.header
-        return self._basic
+        return _basic(self._of(path)) if self._wants_basic else None
 
     async def answer(self, refusal: Answer, path: str, refused: str | None) -> str | None:
         """Returns the header that a 401 asks for; None if there is none but `refused`, which got this 401."""
-        for challenge in _by_strength(challenges(refusal.headers.getall("WWW-Authenticate", []))):
+        offered = _by_strength(challenges(refusal.headers.getall("WWW-Authenticate", [])))
+        if offered:
+            self.login = await self._login(path, refused=refused is not None)
+        for challenge in offered:
             header = await (
                 self._token(challenge, path, refused)
                 if challenge.scheme == "bearer"
-                else self._basic_header()
+                else self._basic_header(path)
             )
             if header is not None and header != refused:
                 return header
         return None
 
-    async def _basic_header(self) -> str | None:
-        login = await self._login()
-        if login is not None and (login.username or login.password):
-            self._basic = _basic(login)
-        return self._basic
+    def _forget_if_renewed(self) -> None:
+        """Forgets what came of logins that have changed since."""
+        self._credentials.follow()
+        if self._version != self._credentials.version:
+            self._version = self._credentials.version
+            self._wants_basic = False
+            self._tokens.clear()
+
+    def _of(self, path: str) -> Login | None:
+        """Returns the login for this path, of those found last."""
+        repository = _space(path).partition("/v2/")[2] if _space(path) != path else ""
+        return self._logins.of(repository) if repository else self._logins.first
+
+    async def _basic_header(self, path: str) -> str | None:
+        self._wants_basic = True
+        return _basic(self._of(path))
 
     async def _token(self, challenge: Challenge, path: str, refused: str | None) -> str | None:
         """Returns a kept token's header, unless it was refused; else asks the token service.
@@ -101,19 +119,18 @@ class Authorizer:
         async with lock:
             token = self._tokens.get(key)
             if token is None or token.ends <= monotonic() or token.header == refused:
-                token = await self._new_token(challenge)
+                token = await self._new_token(challenge, self._of(path))
             if token is None:
                 self._tokens.pop(key, None)
                 return None
             self._tokens.put(key, token)
             return token.header
 
-    async def _new_token(self, challenge: Challenge) -> _Token | None:
-        login = await self._login()
+    async def _new_token(self, challenge: Challenge, login: Login | None) -> _Token | None:
         if login is not None and login.registry_token:
             return _Token(f"Bearer {login.registry_token}", monotonic() + _LONGEST_SECONDS)
         answer = await self._ask(self._realm(challenge, login), challenge, login)
-        if answer.status in (400, 401, 403, 404):
+        if answer.status in (400, 401, 403, 404) and not self._strict:
             return None
         if answer.status != 200:
             raise _service_fault(answer)
@@ -155,16 +172,21 @@ class Authorizer:
         query = [*realm.query.items(), *[("scope", scope) for scope in scopes]]
         if challenge.service:
             query.append(("service", challenge.service))
-        headers = {"Authorization": _basic(login)} if login is not None else {}
+        basic = _basic(login)
+        headers = {"Authorization": basic} if basic is not None else {}
         return await self._fetch("GET", realm.with_query(query), headers, None, _TOKEN_BYTES)
 
-    async def _login(self) -> Login | None:
-        """Looks up the user's login for this registry. Raises RegistryError if it cannot be read."""
+    async def _login(self, path: str, *, refused: bool) -> Login | None:
+        """Looks up the user's login for this path. Raises RegistryError if it cannot be read."""
         try:
-            self.login = await self._credentials.login_for(self._url)
+            found = await self._credentials.logins_for(self._url, refused=refused)
         except CredentialsError as error:
             raise RegistryError(str(error), 401) from error
-        return self.login
+        self._version = self._credentials.version
+        if found != self._logins:
+            self._logins = found
+            self._tokens.clear()
+        return self._of(path)
 
 
 def _by_strength(offered: list[Challenge]) -> list[Challenge]:
@@ -181,15 +203,17 @@ def _space(path: str) -> str:
     return path
 
 
-def _basic(login: Login) -> str:
-    pair = f"{login.username}:{login.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
+def _basic(login: Login | None) -> str | None:
+    """Returns the header of the Basic scheme; None for a login without a name and a password."""
+    return f"Basic {login.basic}" if login is not None and (login.username or login.password) else None
 
 
 def _service_fault(answer: Answer) -> Exception:
     url = URL(answer.url)
     error = RegistryError(
-        f"the token service {url.host}:{url.port} answers {answer.status}: try later", answer.status
+        f"the token service {url.host}:{url.port} answers {answer.status}: try later",
+        answer.status,
+        body=answer.body,
     )
     if answer.status == 429 or answer.status >= 500:
         return TransientError(

@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from ..errors import RunError
-from .credentials import Credentials, CredentialsError, Login
+from .credentials import Credentials, CredentialsError, Logins
 from .network import Network
 from .registry import RETRY_SECONDS, Registry, open_session
 from .tls import INSECURE, Tls
@@ -20,7 +20,7 @@ from .tls import INSECURE, Tls
 class Connections:
     """Access to registries, with one HTTP session per TLS setting. `resources` closes the sessions.
 
-    Raises RunError if the user's Docker configuration is broken.
+    `podman_first`: logins are looked up in podman's order, and not in Docker's.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Connections:
         log: Callable[[str], None],
         warn: Callable[[str], None],
         tls: Tls,
+        podman_first: bool = False,
     ) -> None:
         self.network = network
         self.resources = resources
@@ -37,22 +38,39 @@ class Connections:
         self._warn = warn
         self.tls = tls
         self._sessions: dict[Tls, aiohttp.ClientSession] = {}
-        try:
-            self.credentials = Credentials.from_environment(os.environ)
-        except CredentialsError as error:
-            raise RunError(str(error)) from None
+        self.credentials = Credentials.from_environment(os.environ, podman_first=podman_first)
+        self.credentials.log = log
+        resources.callback(self.credentials.abandon)
+        for warning in self.credentials.warnings:
+            self.caution(warning)
         if tls.insecure:
             self.caution(INSECURE)
 
-    def registry(self, url: str, retry_seconds: float = RETRY_SECONDS, tls: Tls | None = None) -> Registry:
-        """Returns the registry at this address. Requests with transient failures are retried for `retry_seconds`."""
-        session = self._session(tls or self.tls)
-        return Registry(url, session, self.credentials, retry_seconds=retry_seconds, log=self.log)
+    def registry(
+        self,
+        url: str,
+        retry_seconds: float = RETRY_SECONDS,
+        tls: Tls | None = None,
+        *,
+        strict: bool = False,
+    ) -> Registry:
+        """Returns the registry at this address. Requests with transient failures are retried for `retry_seconds`.
 
-    def login(self, url: str) -> Login | None:
-        """Returns the user's login for the registry at this address. Raises RunError if it cannot be read."""
+        `strict`: a refusal of its token service is an error.
+        """
+        return Registry(
+            url,
+            self._session(tls or self.tls),
+            self.credentials,
+            retry_seconds=retry_seconds,
+            log=self.log,
+            strict=strict,
+        )
+
+    def logins(self, url: str) -> Logins:
+        """Returns the user's logins for the registry at this address. Raises RunError if they cannot be read."""
         try:
-            return self.network.run_until_stop(self.credentials.login_for(URL(url)))
+            return self.network.run_until_stop(self.credentials.logins_for(URL(url)))
         except CredentialsError as error:
             raise RunError(str(error)) from None
 

@@ -6,10 +6,10 @@ import asyncio
 import json
 import re
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -17,6 +17,7 @@ from yarl import URL
 
 from ..clean import clean
 from ..outcomes import ErrorClass
+from .proxies import Proxy, ProxyError, usable_proxy_for
 
 MIB: Final = 1 << 20
 CONNECT_SECONDS: Final = 10.0
@@ -42,6 +43,16 @@ _REMEDIES: Final = {
     **dict.fromkeys((62, 63, 64), _OTHER_NAME),
     **dict.fromkeys((9, 10), _NOT_VALID_NOW),
 }
+# asyncio can speak TLS inside TLS since Python 3.11.
+_TLS_IN_TLS: Final = sys.version_info >= (3, 11)
+# Statuses of a proxy that may pass.
+_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+# What only a proxy sends with an answer of its own: RFC 9110 (section 11.7.1) and Squid. RFC 9209 adds Proxy-Status.
+_OF_PROXIES: Final = ("Proxy-Authenticate", "X-Squid-Error")
+# Proxies that name themselves as the server of their own answers.
+_PROXY_PRODUCTS: Final = re.compile(
+    r"squid|tinyproxy|privoxy|mitmproxy|zscaler|bluecoat|ccproxy", re.IGNORECASE
+)
 # A server's TLS alerts about the client certificate. With TLS 1.3 they arrive in place of the first answer.
 _OF_CLIENT_CERTIFICATE: Final = re.compile(
     r"ALERT_(?:BAD_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE)"
@@ -51,15 +62,21 @@ _OF_CLIENT_CERTIFICATE: Final = re.compile(
 class RegistryError(Exception):
     """A registry cannot be used. The message is one line that names the registry and says what to do.
 
-    `status` is the HTTP status if there was an answer. If there was none, `error_class` says why.
+    `status` is the HTTP status if there was an answer. If there was none, `error_class` says why. `body` is what a
+    token service answered.
     """
 
     def __init__(
-        self, message: str, status: int | None = None, error_class: ErrorClass | None = None
+        self,
+        message: str,
+        status: int | None = None,
+        error_class: ErrorClass | None = None,
+        body: bytes = b"",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.error_class = error_class
+        self.body = body
 
 
 class TransientError(Exception):
@@ -79,12 +96,16 @@ class TransientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer. `url` is its address, after redirects; `body` is decompressed."""
+    """A complete HTTP answer. `url` is its address, after redirects; `body` is decompressed.
+
+    `proxy` is the proxy that it came through. A proxy for http may have made the answer itself.
+    """
 
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes
     url: str
+    proxy: Proxy | None = None
 
     def json(self) -> object:
         """Returns the body parsed as JSON. Raises RegistryError if it is not JSON, or nested too deeply to parse."""
@@ -102,7 +123,7 @@ def open_session(tls: ssl.SSLContext | bool = True) -> aiohttp.ClientSession:
 
     `tls` is the context to use, or False to accept any certificate. The session keeps no cookies. aiohttp must not read
     the environment (`trust_env` stays off): it would read .netrc at every request and send its logins along redirects.
-    Proxies come from `proxy_for`.
+    Proxies come from `proxies`.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls),
@@ -116,13 +137,18 @@ def open_session(tls: ssl.SSLContext | bool = True) -> aiohttp.ClientSession:
     )
 
 
-def proxy_for(url: URL) -> str | None:
-    """Returns the environment's proxy for this URL; None for loopback, as in the clients (Go's net/http)."""
-    host = url.host or ""
-    if host == "localhost" or host == "::1" or host.startswith("127."):
-        return None
-    proxy = getproxies().get(url.scheme)
-    return None if proxy is None or proxy_bypass(f"{host}:{url.port}") else proxy
+def way_to(url: URL) -> Proxy | None:
+    """Returns the proxy for this URL; None to ask its server directly. Raises RegistryError if it cannot be used."""
+    try:
+        proxy = usable_proxy_for(url.scheme, url.raw_host or "", url.port or 0)
+    except ProxyError as error:
+        raise RegistryError(str(error)) from None
+    if proxy is not None and proxy.scheme == url.scheme == "https" and not _TLS_IN_TLS:
+        raise RegistryError(
+            f"{proxy.variable} names a proxy with https, which needs Python 3.11: "
+            f"name one with http, or add {url.host} to NO_PROXY"
+        )
+    return proxy
 
 
 def host_of(url: URL) -> str:
@@ -147,19 +173,61 @@ async def exchange(
 ) -> Answer:
     """Sends one request and returns the answer; does not follow redirects.
 
-    Raises TransientError if a retry may succeed, else RegistryError. `max_bytes` limits the decompressed body.
+    Raises TransientError if a retry may succeed, else RegistryError. `max_bytes` limits the decompressed body. A
+    proxy's own answer is an error, not an answer.
     """
+    proxy = way_to(url)
     try:
         async with session.request(
-            method, url, headers=headers, data=form, allow_redirects=False, proxy=proxy_for(url)
+            method, url, headers=headers, data=form, allow_redirects=False, proxy=by_proxy(proxy)
         ) as response:
             body = await _bounded(response, max_bytes)
-            answer = Answer(response.status, response.headers, body, str(url))
+            answer = Answer(
+                status=response.status, headers=response.headers, body=body, url=str(url), proxy=proxy
+            )
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
-        raise _fault(error, url) from error
+        raise _fault(error, url, proxy) from error
+    if proxy is not None and _is_of_proxy(answer):
+        raise _proxy_fault(answer.status, url, proxy)
     if answer.status == 400 and url.scheme == "http" and any(text in body for text in _FOR_TLS_PORT):
         raise _fatal(f"{host_of(url)} speaks TLS: write https://{host_of(url)}", ErrorClass.TLS)
     return answer
+
+
+def by_proxy(proxy: Proxy | None) -> URL | None:
+    """Returns aiohttp's argument `proxy`, with the login for it. aiohttp sends the login to the proxy alone.
+
+    Go writes the login in UTF-8, aiohttp in Latin-1. So each byte becomes a character.
+    """
+    if proxy is None or proxy.username is None:
+        return None if proxy is None else URL(proxy.url)
+    username, password = (text.encode().decode("latin-1") for text in (proxy.username, proxy.password))
+    return URL(proxy.url).with_user(username).with_password(password)
+
+
+def _is_of_proxy(answer: Answer) -> bool:
+    """Returns whether the proxy made this answer itself. A server's own answer through https never gets here."""
+    if answer.status < 400 or URL(answer.url).scheme != "http":
+        return False
+    return (
+        answer.status == 407
+        or any(name in answer.headers for name in _OF_PROXIES)
+        or "error=" in answer.headers.get("Proxy-Status", "")
+        or _PROXY_PRODUCTS.match(answer.headers.get("Server", "")) is not None
+    )
+
+
+def _proxy_fault(status: int, url: URL, proxy: Proxy) -> RegistryError | TransientError:
+    """Returns the error for a proxy that answers for a server. `status` is the proxy's, so the error has none."""
+    if status == 407:
+        remedy = f"give {proxy.variable} its user name and password (http://USER:PASSWORD@HOST:PORT)"
+    else:
+        remedy = f"check {proxy.variable}, and what the proxy allows"
+    name = clean(url.host or "", 200)
+    message = f"the {proxy} answers {status} for {host_of(url)}: {remedy}, or add {name} to NO_PROXY"
+    if status in _PASSING:
+        return _transient(message, ErrorClass.REFUSED)
+    return _fatal(message, ErrorClass.REFUSED)
 
 
 async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -177,19 +245,38 @@ async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 
 def explain(error: Exception, url: URL) -> str:
     """Returns the message for an error that aiohttp raised in a request to this address."""
-    fault = _fault(error, url)
+    fault = _fault(error, url, way_to(url))
     return str(fault.final if isinstance(fault, TransientError) else fault)
 
 
-def _fault(error: Exception, url: URL) -> RegistryError | TransientError:
+def _fault(error: Exception, url: URL, proxy: Proxy | None) -> RegistryError | TransientError:
     """Returns the error to raise, with its message for the user, for an error that aiohttp raised."""
+    if proxy is None:
+        return _fault_at(error, url)
+    host, name = host_of(url), clean(url.host or "", 200)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _proxy_fault(error.status, url, proxy)
+    own = (getattr(error, "host", None), getattr(error, "port", None)) == (proxy.host, URL(proxy.url).port)
+    at = _fault_at(error, URL(proxy.url) if own else url)
+    fault = at if isinstance(at, RegistryError) else at.final
+    if own:
+        reason = str(fault).partition(": ")[0]
+        message = (
+            f"no way to {host} by the {proxy}: {reason}; check {proxy.variable}, or add {name} to NO_PROXY"
+        )
+    else:
+        message = f"by the {proxy}, {fault}"
+    told = RegistryError(message, error_class=fault.error_class if isinstance(fault, RegistryError) else None)
+    return told if isinstance(at, RegistryError) else TransientError(told, unreachable=at.unreachable)
+
+
+def _fault_at(error: Exception, url: URL) -> RegistryError | TransientError:
+    """Returns the error for one that aiohttp raised in its exchange with this server or proxy."""
     host = host_of(url)
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)) or (
         isinstance(error, aiohttp.ClientOSError) and _OF_CLIENT_CERTIFICATE.search(str(error))
     ):
         return _tls_fault(error, url)
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _fatal(f"the proxy for {host} answers {error.status}: check {url.scheme}_proxy and no_proxy")
     if isinstance(error, aiohttp.ClientConnectorError):
         return _unreachable(error, url)
     if isinstance(error, asyncio.TimeoutError):
@@ -237,19 +324,21 @@ def _tls_fault(error: Exception, url: URL) -> RegistryError:
 
 def _unreachable(error: aiohttp.ClientConnectorError, url: URL) -> TransientError:
     host = host_of(url)
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        message = f"the proxy for {host} cannot be reached: check {url.scheme}_proxy and no_proxy"
-        return _transient(message, ErrorClass.REFUSED, unreachable=True)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         message = f"the name {clean(url.host or '', 200)} cannot be resolved: check the spelling and the DNS"
         return _transient(message, ErrorClass.DNS, unreachable=True)
     if isinstance(error.os_error, ConnectionRefusedError):
         message = f"{host} refuses connections: is the server running, and is this its port?"
         return _transient(message, ErrorClass.REFUSED, unreachable=True)
-    reason = clean(error.os_error.strerror or "no connection", 120)
     return _transient(
-        f"{host} cannot be reached ({reason}): check the address", ErrorClass.REFUSED, unreachable=True
+        f"{host} cannot be reached ({_reason_of(error)}): check the address",
+        ErrorClass.REFUSED,
+        unreachable=True,
     )
+
+
+def _reason_of(error: aiohttp.ClientConnectorError) -> str:
+    return clean(error.os_error.strerror or "no connection", 120)
 
 
 def _timeout(error: Exception, url: URL) -> TransientError:

@@ -63,8 +63,22 @@ class Network:
         finally:
             self._running.discard(future)
 
+    def run_for(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T | None:
+        """Returns the coroutine's result; None after `seconds`, a signal or `kill_all`, which cancel it."""
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, seconds), self._loop)
+        self._running.add(future)
+        try:
+            with self.stop.calling(future.cancel):
+                if self._killed:
+                    future.cancel()
+                return future.result()
+        except (CancelledError, asyncio.TimeoutError):
+            return None
+        finally:
+            self._running.discard(future)
+
     def kill_all(self) -> None:
-        """Cancels every current and later coroutine of `run_until_kill`."""
+        """Cancels every current and later coroutine of `run_until_kill` and `run_for`."""
         self._killed = True
         for future in list(self._running):
             future.cancel()

@@ -5,7 +5,9 @@ Servers page in many ways, some of them wrong. `Pages` handles them all and alwa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -13,6 +15,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from ..clean import clean
 from ..outcomes import ErrorClass
 from .headers import next_link
 from .registry import Answer, Registry, RegistryError
@@ -29,7 +32,13 @@ INVALID_LIMIT: Final = 10_000
 # Characters kept of a string; valid names are shorter.
 _LONGEST: Final = 300
 _GREATEST_SIZE: Final = 10_000_000
-_REFUSED_SIZE: Final = frozenset({400, 416, 422})
+# These refusals have nothing to do with the page size. Every other one may come from it: servers answer among others
+# 400 (distribution), 413 (Quay), 416 and 422, and some fail with 5xx.
+_NOT_THE_SIZE: Final = frozenset({401, 403, 404, 408, 429})
+# After this many lists for which no page size helped against a status, the driver believes this status sooner.
+_IN_VAIN: Final = 3
+# Seconds for the one request to a server that a link names and the user does not.
+_FOREIGN_SECONDS: Final = 5.0
 # The usual page sizes of servers that cut a list at their own limit and give no link to the rest.
 _USUAL_CUTS: Final = frozenset({50, 100, 200, 250, 500, 1000})
 
@@ -37,24 +46,31 @@ Log = Callable[[str], None]
 
 
 class Sizes:
-    """The page size that a server accepted, kept for its next list."""
+    """The page size that a server accepts, kept for its next lists."""
 
     def __init__(self) -> None:
-        self._index = 0
+        self._accepted = 0
+        self._in_vain: Counter[int] = Counter()
 
-    @property
-    def now(self) -> int | None:
-        """The page size to ask for; None to ask for none."""
-        return PAGE_SIZES[self._index]
+    def all_from_here(self) -> Iterator[tuple[int, int | None]]:
+        """Yields the page sizes to ask for, each with its place in the order; None to ask for none."""
+        yield from list(enumerate(PAGE_SIZES))[self._accepted :]
 
-    def smaller(self, refused: int | None) -> bool:
-        """Moves on to the next size after the server refused this one. Returns False if there is none left."""
-        if refused != self.now:
-            return True
-        if self._index + 1 == len(PAGE_SIZES):
+    def accept(self, place: int) -> None:
+        """Begins the next lists with this page size."""
+        self._accepted = max(self._accepted, place)
+
+    def next_after(self, place: int, status: int) -> bool:
+        """Returns whether to ask for the size after this one, when the server has refused this one."""
+        if status < 400 or status in _NOT_THE_SIZE:
             return False
-        self._index += 1
-        return True
+        if self._in_vain[status] < _IN_VAIN:
+            return True
+        return status < 500 and place == self._accepted
+
+    def note(self, status: int) -> None:
+        """Notes that no page size helped against this status."""
+        self._in_vain[status] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,8 @@ class Pages:
 
     `skip` is called with each string that is not valid, cut to 300 characters. `patience` scales the seconds of
     retries. Memory stays bounded for any server if the caller limits the number of valid strings.
+
+    When all is read, `early_end` says why the list may be longer than what was read; None if it is whole.
     """
 
     def __init__(
@@ -83,7 +101,6 @@ class Pages:
         wanted: PagedList,
         *,
         skip: Log,
-        log: Log,
         sizes: Sizes | None = None,
         patience: float = 1.0,
     ) -> None:
@@ -92,7 +109,7 @@ class Pages:
         self._key = wanted.key
         self._valid = wanted.valid
         self._skip = skip
-        self._log = log
+        self.early_end: str | None = None
         self._max_bytes = wanted.max_bytes
         self._sizes = sizes or Sizes()
         self._patience = patience
@@ -120,30 +137,81 @@ class Pages:
         size, answer = await self._first()
         page, link = self._items(answer), self._link(answer)
         yield self._new(page)
-        if link is None and page and (len(page) == size or len(page) in _USUAL_CUTS):
+        full = len(page) if page and (len(page) == size or len(page) in _USUAL_CUTS) else None
+        if link is None and full:
             async for rest in self._rest(page):
                 yield rest
-        async for rest in self._linked(link):
+        async for rest in self._linked(link, full):
             yield rest
 
     async def _first(self) -> tuple[int | None, Answer]:
-        """Returns the first page, with the first page size that the server accepts."""
-        while True:
-            size = self._sizes.now
-            answer = await self._get(self._url(size))
-            if answer.status == 200:
-                return size, answer
-            if answer.status not in _REFUSED_SIZE or not self._sizes.smaller(size):
-                raise self._registry.complaint(answer)
+        """Returns the first page, with the first page size that the server accepts.
 
-    async def _linked(self, link: str | None) -> AsyncIterator[list[str]]:
-        """Yields the new strings of this link's page and of all pages that it leads to."""
+        After a 5xx, which was retried for long, smaller sizes get one try each.
+        """
+        refusal: Answer | None = None
+        for place, size in self._sizes.all_from_here():
+            failing = refusal is not None and refusal.status >= 500
+            answer = await self._get(self._url(size), retry=not failing)
+            if answer.status == 200:
+                self._sizes.accept(place)
+                return size, answer
+            if refusal is None or not failing:
+                refusal = answer
+            if not self._sizes.next_after(place, answer.status):
+                raise self._registry.complaint(refusal)
+        assert refusal is not None
+        self._sizes.note(refusal.status)
+        raise self._registry.complaint(refusal)
+
+    async def _linked(self, link: _Link | None, full: int | None = None) -> AsyncIterator[list[str]]:
+        """Yields the new strings of this link's page and of all pages that it leads to.
+
+        `full` is the length of a full page, if known. If the last page is as long, more may follow without a link.
+        """
+        page: list[str] = []
         while link is not None:
-            answer = await self._get(link)
+            answer, page = await self._linked_page(link)
+            yield self._new(page)
+            link = self._link(answer)
+        if page and len(page) == full and self.early_end is None:
+            async for rest in self._after(len(page), page[-1]):
+                yield rest
+
+    async def _linked_page(self, link: _Link) -> tuple[Answer, list[str]]:
+        """Returns the page of a link. Raises RegistryError if there is none.
+
+        A link that names another server is first read as a link to the registry itself, which may know its own
+        address wrongly. The other server, which the user does not name, gets one request without a login.
+        """
+        answer = await self._get(link.own)
+        try:
             if answer.status != 200:
                 raise self._registry.complaint(answer)
-            yield self._new(self._items(answer))
-            link = self._link(answer)
+            return answer, self._items(answer)
+        except RegistryError as error:
+            if link.other is None:
+                raise
+            return await self._page_elsewhere(link, error)
+
+    async def _page_elsewhere(self, link: _Link, own_error: RegistryError) -> tuple[Answer, list[str]]:
+        reasons = [str(own_error).partition(": ")[0]]
+        if link.other:
+            try:
+                answer = await asyncio.wait_for(self._get(link.other, retry=False), _FOREIGN_SECONDS)
+                if answer.status == 200:
+                    return answer, self._items(answer)
+                reasons.append(f"the server of the link answers HTTP {answer.status}")
+            except asyncio.TimeoutError:
+                reasons.append("the server of the link does not answer")
+            except RegistryError as error:
+                reasons.append(str(error).partition(": ")[0])
+        raise RegistryError(
+            f"{self._registry.host} sends the header 'Link: {clean(link.header, 200)}', which leads to no page "
+            f"({'; '.join(reasons)}): correct the address that the server has for itself (nginx: proxy_set_header "
+            "Host $http_host), or name the images with --image-list FILE",
+            error_class=ErrorClass.BAD_CONTENT,
+        )
 
     async def _rest(self, page: list[str]) -> AsyncIterator[list[str]]:
         """Yields what comes after a full page without a link: nothing, or the rest of a list that the server cut.
@@ -153,11 +221,12 @@ class Pages:
         complete.
         """
         size = len(page)
+        broken_link, self.early_end = self.early_end, None
         for greater in (None, size * 10, size * 100, size * 1000, _GREATEST_SIZE):
-            answer = await self._get(self._url(greater))
-            if answer.status != 200:
+            answer, more = await self._guess(self._url(greater), retry=greater is None)
+            if answer is None:
                 break
-            more, link = self._items(answer), self._link(answer)
+            link = self._link(answer)
             yield self._new(more)
             async for rest in self._linked(link):
                 yield rest
@@ -165,27 +234,49 @@ class Pages:
                 return
             if greater is not None and len(more) < greater:
                 break
-        async for rest in self._after(size, page[-1]):
+        self.early_end = None
+        doubt = broken_link or f"{self._path} has exactly {size} entries and no link to more"
+        async for rest in self._after(size, page[-1], doubt):
             yield rest
 
-    async def _after(self, size: int, last: str) -> AsyncIterator[list[str]]:
-        """Yields the new strings of the pages after `last`, until a page has nothing new."""
+    async def _guess(self, url: str, *, retry: bool) -> tuple[Answer | None, list[str]]:
+        """Returns the page at a URL that the server may well refuse, or (None, [])."""
+        try:
+            answer = await self._get(url, retry=retry)
+            return (answer, self._items(answer)) if answer.status == 200 else (None, [])
+        except RegistryError:
+            if self._pages > PAGE_LIMIT:
+                raise
+            return None, []
+
+    async def _after(self, size: int, last: str, doubt: str | None = None) -> AsyncIterator[list[str]]:
+        """Yields the new strings of the pages after `last`, until a page has nothing new.
+
+        `doubt` says why the list may be longer. It becomes `early_end` if the server does not obey `last`.
+        """
         while True:
             answer = await self._get(self._url(size, last))
             page = self._items(answer) if answer.status == 200 else []
             new = self._new(page)
             if not new:
+                if doubt is not None and (answer.status != 200 or page):
+                    what = (
+                        f"refuses 'last' (HTTP {answer.status})" if answer.status != 200 else "ignores 'last'"
+                    )
+                    self.early_end = f"{doubt}, and the server {what}"
                 return
             yield new
-            last = page[-1]
+            last, doubt = page[-1], None
 
-    async def _get(self, url: str) -> Answer:
+    async def _get(self, url: str, *, retry: bool = True) -> Answer:
         self._pages += 1
         if self._pages > PAGE_LIMIT:
             raise self._endless(f"more than {PAGE_LIMIT} pages")
         self._visited.add(_mark(url))
         seconds = None if self._patience == 1.0 else self._registry.retry_seconds * self._patience
-        return await self._registry.request("GET", url, max_bytes=self._max_bytes, retry_seconds=seconds)
+        return await self._registry.request(
+            "GET", url, max_bytes=self._max_bytes, retry=retry, retry_seconds=seconds
+        )
 
     def _url(self, size: int | None, last: str | None = None) -> str:
         query = [f"n={size}"] if size is not None else []
@@ -193,17 +284,16 @@ class Pages:
             query.append(f"last={quote(last.encode('utf-8', 'replace'), safe='')}")
         return f"{self._registry.url}{self._path}" + ("?" + "&".join(query) if query else "")
 
-    def _link(self, answer: Answer) -> str | None:
-        """Returns the URL of the next page; None at the end, or if the link is not valid or repeats a page."""
-        target = next_link(answer.headers.getall("Link", []))
+    def _link(self, answer: Answer) -> _Link | None:
+        """Returns the link to the next page; None at the end, or if the link is not valid or repeats a page."""
+        headers = answer.headers.getall("Link", [])
+        target = next_link(headers)
         if not target:
             return None
-        link = _resolved(self._registry.url, answer.url, target)
-        if link is None or _mark(link) in self._visited:
-            self._log(
-                f"{self._registry.host}: the link to the next page of {self._path} "
-                + ("is not valid" if link is None else "leads to a page that was read before")
-                + "; the list ends there"
+        link = _resolved(self._registry.url, answer.url, target, ", ".join(headers))
+        if link is None or _mark(link.own) in self._visited:
+            self.early_end = f"the link to the next page of {self._path} " + (
+                "is not valid" if link is None else "leads to a page that was read before"
             )
             return None
         return link
@@ -252,19 +342,42 @@ def _mark(url: str) -> bytes:
     return sha256(url.encode()).digest()
 
 
-def _resolved(base: str, page: str, target: str) -> str | None:
-    """Resolves a link's target to a URL (RFC 3986); None if it is not valid.
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A link to a next page: `own` is its URL on the registry itself, `header` the text of the header.
 
-    `v2/…` without its leading slash counts as `/v2/…`. Servers behind a TLS proxy send links to their own name with the
-    other scheme. Such a link counts as a link to the registry itself, so that it gets the login.
+    `other` is None if the link names just that URL. Else it is the URL that the link names, or empty if nobody is asked
+    there: a wrong port of the same host.
+    """
+
+    own: str
+    header: str
+    other: str | None
+
+
+def _resolved(base: str, page: str, target: str, header: str) -> _Link | None:
+    """Resolves a link's target (RFC 3986); None if it is not valid.
+
+    `v2/…` without its leading slash counts as `/v2/…`. Servers behind another server do not always know their own
+    address: they send links with another scheme, port or host, or without the path that the registry is below.
     """
     try:
         url = URL(page).join(URL("/" + target if target.startswith("v2/") else target)).with_fragment(None)
         own = URL(base)
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.host or url.port is None:
             return None
-        if url.host == own.host and url.scheme != own.scheme:
-            url = own.with_path(url.raw_path, encoded=True).with_query(url.query)
+        root, path = own.raw_path.rstrip("/"), url.raw_path
+        below = path if path.startswith(f"{root}/") else root + path
+        here = URL.build(
+            scheme=own.scheme,
+            authority=own.raw_authority,
+            path=below,
+            query_string=url.raw_query_string,
+            encoded=True,
+        )
     except ValueError:
         return None
-    return str(url)
+    if url == here:
+        return _Link(str(here), header, None)
+    moved = url.host != own.host or url.origin() == own.origin()
+    return _Link(str(here), header, str(url) if moved else "")

@@ -39,7 +39,7 @@ class Registry:
     """One registry's HTTP API, with the user's credentials and bounded retries. For use in one event loop.
 
     Credentials are sent to the registry's own scheme, host and port, and to the token service that it names. They are
-    never sent along a redirect or a link to another server.
+    never sent along a redirect or a link to another server. `strict`: see `Authorizer`.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Registry:
         *,
         retry_seconds: float = RETRY_SECONDS,
         log: Callable[[str], None],
+        strict: bool = False,
     ) -> None:
         self.url = url
         self.host = host_of(URL(url))
@@ -58,8 +59,8 @@ class Registry:
         self.retry_seconds = retry_seconds
         self._log = log
         self._logged = -_LOG_SECONDS
-        self._answered = False
-        self._authorizer = Authorizer(self._base, credentials, self._exchange)
+        self._answered: set[URL] = set()  # the servers that have answered, by origin
+        self._authorizer = Authorizer(self._base, credentials, self._exchange, strict=strict)
         self._backoff = wait_random_exponential(
             multiplier=_SHORTEST_WAIT, max=_LONGEST_WAIT, min=_SHORTEST_WAIT
         )
@@ -113,12 +114,13 @@ class Registry:
     def complaint(self, answer: Answer) -> RegistryError:
         """Returns the error for an answer with an unexpected status: one line with the status and what to do."""
         status, where = answer.status, printable(URL(answer.url))
+        by = f" (asked by the {answer.proxy})" if answer.proxy is not None else ""
         if URL(answer.url).origin() != self._base.origin():
             return RegistryError(
-                f"{self.host} redirects to {where}, which answers {_named(status)}: give that server's URL instead",
+                f"{self.host} redirects to {where}, which answers {_named(status)}: give that server's URL instead{by}",
                 status,
             )
-        return RegistryError(f"{self.host} {self._reason(status, where)}", status)
+        return RegistryError(f"{self.host} {self._reason(status, where)}{by}", status)
 
     def _reason(self, status: int, where: str) -> str:
         login = self._authorizer.login
@@ -218,8 +220,14 @@ class Registry:
         form: Mapping[str, str] | None,
         max_bytes: int,
     ) -> Answer:
-        answer = await exchange(self._session, method, url, headers=headers, form=form, max_bytes=max_bytes)
-        self._answered = True
+        try:
+            answer = await exchange(
+                self._session, method, url, headers=headers, form=form, max_bytes=max_bytes
+            )
+        except TransientError as fault:
+            fault.unreachable &= url.origin() not in self._answered
+            raise
+        self._answered.add(url.origin())
         return answer
 
     def _wait(self, state: RetryCallState) -> float:
@@ -227,10 +235,11 @@ class Registry:
         return max(_transient(state).after or 0.0, 0.0) + self._backoff(state)
 
     def _budget(self, state: RetryCallState, limit: float) -> float:
-        """Returns the seconds that all tries together may take."""
-        if _transient(state).unreachable and not self._answered:
-            return min(UNREACHABLE_SECONDS, limit)
-        return limit
+        """Returns the seconds that all tries together may take: few for a server that has never answered.
+
+        The registry itself may be starting. It may also have named another server by a wrong address.
+        """
+        return min(UNREACHABLE_SECONDS, limit) if _transient(state).unreachable else limit
 
     def _log_retry(self, state: RetryCallState) -> None:
         """Logs a retry, at most once in five seconds, since many requests fail together."""

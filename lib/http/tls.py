@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
+from ..user_files import MIB, read_whole, reason
 
 # Where Go's crypto/x509, and so every client, looks for the system's authorities; the first file that exists counts.
 _SYSTEM_FILES: Final = (
@@ -26,7 +28,7 @@ _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTI
 INSECURE: Final = (
     "--insecure: no server's certificate is checked; any server that answers receives the logins"
 )
-_LONGEST_FILE: Final = 16 << 20
+_LONGEST_FILE: Final = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +84,22 @@ class Tls:
 
         Clients read that file in place of the system's.
         """
-        given = environment.get("SSL_CERT_FILE")
-        for path in (given,) if given else _SYSTEM_FILES:
+        for path in authorities_files(environment):
             with suppress(OSError):
-                return Path(path).read_bytes() + b"\n" + self.authorities
+                return read_whole(path, _LONGEST_FILE, regular=True) + b"\n" + self.authorities
         return self.authorities
+
+
+def authorities_files(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns where every client looks for the system's authorities: the first of these files that exists counts."""
+    given = environment.get("SSL_CERT_FILE")
+    return (given,) if given else _SYSTEM_FILES
 
 
 def parse_tls(options: Mapping[str, Any]) -> Tls:
     """Returns the TLS settings of a command's options, and reads the files. Raises UsageError if one is not usable."""
     ca_file, client_cert, client_key = (options[name] for name in ("ca_file", "client_cert", "client_key"))
+    _check_environment(os.environ)
     if client_key is not None and client_cert is None:
         raise UsageError("--client-key needs a certificate; give it with --client-cert")
     for option, path in (("--client-cert", client_cert), ("--client-key", client_key)):
@@ -129,17 +137,23 @@ def _authorities(path: Path) -> bytes:
 
 def _read(option: str, path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_LONGEST_FILE)
+        return read_whole(path, _LONGEST_FILE)
     except OSError as error:
-        raise UsageError(f"{option}: cannot read {path}: {error.strerror}") from None
+        raise UsageError(f"{option}: cannot read {path}: {reason(error)}") from None
 
 
-def _check_file(option: str, path: Path) -> None:
+def _check_file(option: str, path: str | Path) -> None:
     """Raises UsageError unless `path` is a readable regular file. Every client reads it, so it must not be a pipe."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"{option}: {path} is not a regular file; give a file that can be read repeatedly")
-    _read(option, path)
+    _read(option, Path(path))
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    """Raises UsageError if $SSL_CERT_FILE exists and OpenSSL could not read it to its end. /dev/null means no file."""
+    path = environment.get("SSL_CERT_FILE")
+    if path and os.path.realpath(path) != os.devnull and os.path.exists(path):
+        _check_file("SSL_CERT_FILE", path)
 
 
 def _check_pair(tls: Tls) -> None:

@@ -17,6 +17,7 @@ import click
 
 from ..cli import carry_out
 from ..clients.find import find_client
+from ..counted import counted
 from ..errors import RunError, UsageError
 from ..options.types import Size
 from ..processes.cpu import cores, seconds_of
@@ -97,9 +98,19 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     return tuple(sorted({int(word) for word in sizes}))
 
 
-@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+_HELP = """Find the highest pull rate that this machine can drive.
+
+For each batch size, calibrate runs one load test against a registry on this machine that answers from memory. If a
+load test of your server reaches nearly the same rate, this machine may be the limit."""
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.option(
-    "--client", default="auto", show_default=True, metavar="NAME", help="The client, as in the load test."
+    "--client",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="The client: see --client of the load test.",
 )
 @click.option(
     "--workers",
@@ -128,7 +139,7 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     default=5,
     show_default=True,
     metavar="N",
-    help="Layers of an image.",
+    help="Layers in each image.",
 )
 @click.option(
     "--layer-size",
@@ -136,7 +147,7 @@ def _batches(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     default="2KiB",
     show_default=True,
     metavar="SIZE",
-    help="Size of a layer. Give the size that your images have.",
+    help="Size of a layer. Use the size of the layers in your images.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def calibrate(
@@ -148,15 +159,11 @@ def calibrate(
     layer_size: int,
     as_json: bool,
 ) -> int:
-    """Find the most pulls per second that this machine can drive.
-
-    Runs the load test once for each batch size, against a registry on this machine that answers from memory. If a
-    load test of your server reaches nearly the same rate, this machine may be the limit.
-    """
+    """Measures, and returns the exit status."""
     if layers * layer_size * _IMAGES > _MOST_BYTES:
         raise UsageError(
-            f"calibrate: {_IMAGES} images of {layers} layers of {layer_size} bytes need more than 1 GiB of memory; "
-            "use smaller layers"
+            f"calibrate: {_IMAGES} images, each of {counted(layers, 'layer')} of {layer_size} bytes, need more than "
+            "1 GiB of memory; use smaller layers"
         )
     sizes = _sizes(client, batches)
     peak = workers or max(1, round(2 * cores()))
@@ -164,7 +171,7 @@ def calibrate(
     try:
         with Scratch() as scratch, memory_registry(_IMAGES, layers, layer_size) as server:
             for batch in sizes:
-                click.echo(f"--batch {batch}: {seconds:g} s with up to {peak} workers …", err=True)
+                click.echo(f"--batch {batch}: {seconds:g} s with up to {counted(peak, 'worker')} …", err=True)
                 summary = scratch.path / "summary.json"
                 before = seconds_of(server.pid)
                 status = carry_out(_run(server, client, batch, peak, seconds / (2 * peak), summary))
@@ -232,7 +239,8 @@ def _measure(summary: Summary, batch: int, registry_seconds: float) -> Measured:
 
 
 def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[str]:
-    yield f"{calibration.client}, {calibration.cores:g} cores, images of {layers} layers of {layer_size:,} bytes"
+    cores_shown = f"{calibration.cores:g} core{'s' * (calibration.cores != 1)}"
+    yield f"{calibration.client}, {cores_shown}, images of {counted(layers, 'layer')} of {layer_size:,} bytes"
     yield ""
     shown = _columns(list(calibration.measured[0].rates))
     yield f"{'':6} {'pulls/s with workers':{7 * len(shown)}}  CPU ms per pull"
@@ -242,9 +250,9 @@ def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[s
         yield f"{each.batch:<6}{rates}   {each.client_ms:6.2f}  {each.driver_ms:6.2f}  {each.registry_ms:8.2f}"
     yield ""
     best, recommended = calibration.best, calibration.recommended
-    yield f"At most {best.best:.0f} pulls/s, with --batch {best.batch} and {best.best_workers} workers"
+    yield f"At most {best.best:.0f} pulls/s, with --batch {best.batch} and {counted(best.best_workers, 'worker')}"
     yield f"({calibration.bound:.0f} if the registry were on another machine)."
-    workers = f"{recommended.best_workers} workers"
+    workers = counted(recommended.best_workers, "worker")
     yield f"Recommended: --batch {recommended.batch} ({recommended.best:.0f} pulls/s with {workers})."
     if len(calibration.measured) > 1:
         yield "With batches, images share layers, and latencies are per launch. To measure latencies, use --batch 1."

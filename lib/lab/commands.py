@@ -18,10 +18,11 @@ import click
 from yarl import URL
 
 from ..cli import carry_out
+from ..counted import counted
 from ..errors import RunError
 from ..http.address import Endpoint, parse_endpoint
 from ..http.credentials import Credentials, CredentialsError
-from ..http.exchange import explain
+from ..http.exchange import RegistryError, explain
 from ..http.tls import INSECURE, Tls, parse_tls
 from ..options.definitions import TLS_OPTIONS
 from ..options.types import Size
@@ -97,14 +98,16 @@ _REGISTRY_URL = click.Option(
 )
 
 
-@click.command(context_settings=SETTINGS, params=[_REGISTRY_URL, *TLS_OPTIONS])
+_POPULATE_HELP = """Make random images and push them to a registry.
+
+Their names are <word>-<word>-NNNN:vX.Y, where NNNN is the group. Images that the registry already has are not
+pushed again. So after an interruption, start the same command again."""
+
+
+@click.command(context_settings=SETTINGS, params=[_REGISTRY_URL, *TLS_OPTIONS], help=_POPULATE_HELP)
 @_population_options
 def populate(registry_url: str, **options: Any) -> None:
-    """Make random images and push them to a registry.
-
-    Their names are <word>-<word>-NNNN:vX.Y, where NNNN is the group. Images that the registry already has are not
-    pushed again. So after an interruption, start the same command again.
-    """
+    """Makes random images and pushes them."""
     endpoint = parse_endpoint("--registry-url", registry_url)
     population = _population(options)
     tls = parse_tls(options)
@@ -113,7 +116,7 @@ def populate(registry_url: str, **options: Any) -> None:
     started = time.monotonic()
     names = _push(str(_with_login(endpoint)), population, tls)
     click.echo(
-        f"{len(names)} images are in {endpoint.name} after {time.monotonic() - started:.1f} s. Run next:\n"
+        f"{endpoint.name} has {counted(len(names), 'image')} after {time.monotonic() - started:.1f} s. Run next:\n"
     )
     patterns = group_patterns(population)
     click.echo(
@@ -128,6 +131,8 @@ def _push(url: str, population: Population, tls: Tls) -> list[str]:
             return asyncio.run(push_images(url, population, progress=progress, tls=tls.context()))
     except PushRefused as error:
         raise RunError(f"the registry refused the push: {error}") from None
+    except RegistryError as error:
+        raise RunError(f"cannot push: {error}") from None
     except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
         raise RunError(f"cannot push: {explain(error, URL(url))}") from None
 
@@ -136,13 +141,19 @@ def _with_login(endpoint: Endpoint) -> URL:
     """Returns the URL with the user's login from the Docker configuration."""
     url = URL(endpoint.url)
     try:
-        login = asyncio.run(Credentials.from_environment(os.environ).login_for(url))
+        login = asyncio.run(Credentials.from_environment(os.environ).logins_for(url)).first
     except CredentialsError as error:
         raise RunError(str(error)) from None
     return url.with_user(login.username).with_password(login.password) if login and login.username else url
 
 
-@click.command(context_settings=SETTINGS)
+_LAB_HELP = """Start an upstream with images and a pull-through cache of it on this machine.
+
+Both listen on loopback only. The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` runs one load test
+in the lab instead, and then ends."""
+
+
+@click.command(context_settings=SETTINGS, help=_LAB_HELP)
 @click.option(
     "--cache",
     "kind",
@@ -183,9 +194,9 @@ def _with_login(endpoint: Endpoint) -> URL:
     "--fault",
     multiple=True,
     metavar="NAME[:RATE]",
-    help="Embedded cache: answer with a fault: 500, 503, 429, reset, hang, truncate, corrupt … For manifests or blobs "
-    "only: manifest-500, blob-500. RATE is a share (0.1 or 10%) or a count (2x: the first two "
-    "answers). Repeatable.",
+    help="Embedded cache: break answers. NAME is a status from 400 to 599, reset, hang, truncate or corrupt. With "
+    "manifest- or blob- before NAME, only manifests or only blobs break. RATE is the share of answers to break (0.1 or "
+    "10%), or their number (2x: the first two). Repeatable.",
 )
 @click.option(
     "--allow-delete", is_flag=True, help="Embedded cache: allow OCI deletes, so that clients can prune."
@@ -200,11 +211,7 @@ def lab(
     driver_options: tuple[str, ...],
     **options: Any,
 ) -> int:
-    """Start an upstream with images and a pull-through cache on this machine, to try things out. Loopback only.
-
-    The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` instead runs one load test in it and
-    then ends.
-    """
+    """Runs the lab, or one load test in it."""
     population = _population(options)
     cache_options = _cache_options(kind, options)
     with _ended_in_order(130 if driver_options else 0), upstream_server(upstream, upstream_port) as server:
@@ -260,7 +267,7 @@ def _tell(scene: Scene, kind: str, population: Population) -> None:
         else "docker-registry as a proxy"
     )
     count = population.groups * population.images * population.tags
-    click.echo(f"Upstream  {scene.upstream}, {count} images")
+    click.echo(f"Upstream  {scene.upstream}, {counted(count, 'image')}")
     click.echo(f"Cache     {scene.pullthrough}, {where}")
     if kind == EMBEDDED:
         click.echo(f"          its counters: http://{scene.pullthrough}/metrics")

@@ -21,6 +21,7 @@ from types import FrameType
 
 import click
 
+from ..counted import counted
 from ..latency import GROUPS, SHOWN_PERCENTILES, Latency, shown
 from ..results.summary import Summary
 from ..results.summary_file import read_summary
@@ -42,7 +43,10 @@ HEADER = "\t".join(
 )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = """Run a load test of a cache on this machine. The files of the run go to FOLDER."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"))
 @click.option(
     "--iteration-seconds", type=float, default=5.0, show_default=True, help="Length of a step in seconds."
@@ -51,7 +55,7 @@ HEADER = "\t".join(
     "--tally-seconds", type=float, default=3.0, show_default=True, help="Seconds between two metrics lines."
 )
 def main(folder: Path, iteration_seconds: float, tally_seconds: float) -> None:
-    """Run a load test of a cache on this machine. The files of the run go to FOLDER."""
+    """Runs the demonstration."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also if a script started it in the background
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
@@ -177,8 +181,8 @@ def reading(summary: Summary) -> list[str]:
     steps = [f"{each.workers}: {each.rate:.1f}" for each in summary.steps if each.direction == "up"]
     limit = ". The CPU of this machine was the limit." if summary.limited_by else "."
     return [
-        f"{summary.pulled} pulls in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the pulls"
-        f" took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",
+        f"{counted(summary.pulled, 'pull')} in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the"
+        f" pulls took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",
         f"First pulls of an image, which the cache had to fetch, took {_ms(first, 'p50')} (median);"
         f" all others {_ms(repeat, 'p50')}.",
         f"Pulls per second by workers: {', '.join(steps)}{limit}",

@@ -14,6 +14,7 @@
 | | corrupt, corrupted | the body has its full length and one wrong byte |
 | | short, empty | the body is complete for HTTP, but lacks its end, or all of it |
 | | html, text, halfjson, strange, schemaone, noplatform | the body is complete, but is not such an image |
+| | chart, artifact, oldartifact, nested, encrypted | the manifest is not that of an image, or not of a usual one |
 | | killed, died | the whole server goes away: in the middle of the answer, or before it |
 | | tls, tls-name | the whole server has an untrusted certificate, or one for another name |
 | | ok, slow, retry | a client pulls well: at once, after a while, after a retry |
@@ -22,6 +23,9 @@
 | | asks, daemon, orphan | a client reads the terminal; leaves a process, detached or not |
 | -BODY | json, two, text, html, commands, hostile, long, big | with a status: what the body holds |
 | | commandsjson, hostilejson, longjson, bigjson | the same as the message of a JSON error |
+| | default, detailed, bare | a code of the specification: with its usual message, a detail too, neither |
+| | foreign, nocode, nothing | a JSON error: with a code of the server's own, without a code; no error in the list |
+| | details, otherjson | JSON that is not an error of the specification |
 | -after | | with a status: the answer has `Retry-After: 1` |
 | -xN | N is a number | only the first N times for each repository |
 | :RATE | 0.1, 10% | this share of the answers |

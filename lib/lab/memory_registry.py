@@ -120,13 +120,16 @@ async def serve(host: str, port: int, population: Population) -> None:
     server.close()
 
 
-@click.command()
+_HELP = """Serve random images from memory."""
+
+
+@click.command(help=_HELP)
 @click.option("--listen", default="127.0.0.1:0", show_default=True)
 @click.option("--images", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--layers", type=click.IntRange(1, 127), default=5, show_default=True)
 @click.option("--layer-size", type=Size(), default="2KiB", show_default=True)
 def main(listen: str, images: int, layers: int, layer_size: int) -> None:
-    """Serve random images from memory."""
+    """Runs the registry."""
     host, _, port = listen.rpartition(":")
     population = Population(groups=1, images=images, layers=layers, layer_size=layer_size)
     asyncio.run(serve(host, int(port), population))

@@ -14,6 +14,7 @@ import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 from yarl import URL
 
+from ..http.exchange import by_proxy, way_to
 from .images import (
     DEFAULT_PLATFORM,
     INDEX_TYPE,
@@ -57,13 +58,16 @@ async def populate(
     """Pushes the images of `population` that the registry lacks. Returns the names of all images, `repository:tag`.
 
     The URL is `host:port` (http) or has a scheme. It may contain `user:password@`. `tls` is aiohttp's `ssl` argument.
-    Raises `PushRefused`, `OSError`, `aiohttp.ClientError` or `asyncio.TimeoutError` if retries do not help.
+    Raises `PushRefused`, `OSError`, `aiohttp.ClientError` or `asyncio.TimeoutError` if retries do not help, and
+    `RegistryError` if the environment names a proxy that cannot be used.
     """
     names = image_names(population)
     base, headers = _base_and_headers(registry_url)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300)
     connector = aiohttp.TCPConnector(limit=concurrency, ssl=tls)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
+    async with aiohttp.ClientSession(
+        headers=headers, timeout=timeout, connector=connector, proxy=by_proxy(way_to(base))
+    ) as session:
         pusher = _Pusher(session, base, population)
         await _run_all(pusher, names, concurrency, progress or (lambda _done, _total: None))
     return names

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ..clean import shown
+from ..counted import counted
 from ..http.paging import Log, PagedList, Pages, Sizes
 from ..http.registry import MIB, Registry, RegistryError
 from ..names import valid_repository, valid_tag
@@ -38,28 +39,30 @@ async def list_repositories(
     *,
     concurrency: int = 32,
     log: Log,
+    caution: Log | None = None,
 ) -> list[Repository]:
     """Returns every repository that has tags, sorted by name.
 
     Logs what it skips (names and tags outside the grammar, repositories that are gone or refused), and the progress of
-    a long listing. Raises RegistryError if there is no catalog, if the connection is lost, if nothing can be listed,
-    or above a million repositories or five million tags.
+    a long listing. Calls `caution` about lists that end early; by default, this is logged too. Raises RegistryError if
+    there is no catalog, if the connection is lost, if nothing can be listed, or above a million repositories or five
+    million tags.
     """
-    names = await _names(registry, log)
-    listing = _Listing(registry, log, len(names))
+    caution = caution or log
+    names = await _names(registry, log, caution)
+    listing = _Listing(registry, log, caution, len(names))
     left = iter(names)  # all consumers share it
     await _run_all(listing.consume(left) for _ in range(max(1, min(concurrency, len(names)))))
     return listing.finished()
 
 
-async def _names(registry: Registry, log: Log) -> list[str]:
+async def _names(registry: Registry, log: Log, caution: Log) -> list[str]:
     skipped = _Skipped(log, "repository names outside the distribution grammar")
     names: set[str] = set()
     pages = Pages(
         registry,
         PagedList("/v2/_catalog", "repositories", valid_repository, _CATALOG_BYTES),
         skip=lambda name: skipped.add(f"skipped: not a repository name: {shown(name)}"),
-        log=log,
     )
     try:
         async for page in pages.read():
@@ -74,6 +77,11 @@ async def _names(registry: Registry, log: Log) -> list[str]:
             raise RegistryError(_without_catalog(registry, error), error.status) from error
         raise
     skipped.end()
+    if pages.early_end is not None:
+        caution(
+            f"{registry.host}: {pages.early_end}; the list ends there, after {len(names)} repositories, "
+            "and may be incomplete: compare this number, or name the images with --image-list FILE"
+        )
     return sorted(names)
 
 
@@ -92,6 +100,7 @@ class _Listing:
 
     registry: Registry
     log: Log
+    caution: Log
     total: int
     found: dict[str, tuple[str, ...]] = field(default_factory=dict)
     done: int = 0
@@ -103,13 +112,13 @@ class _Listing:
     sizes: Sizes = field(default_factory=Sizes)
     bad_tags: _Skipped = field(init=False)
     skipped: _Skipped = field(init=False)
-    odd_links: _Skipped = field(init=False)
+    cut_short: _Skipped = field(init=False)
     _texts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bad_tags = _Skipped(self.log, "tags outside the distribution grammar")
         self.skipped = _Skipped(self.log, "repositories whose tags cannot be listed")
-        self.odd_links = _Skipped(self.log, "links to a next page that are not valid or repeat a page")
+        self.cut_short = _Skipped(self.log, "lists of tags that end early")
 
     async def consume(self, names: Iterator[str]) -> None:
         for name in names:
@@ -117,7 +126,9 @@ class _Listing:
             self.done += 1
             if monotonic() >= self.logged_at + _PROGRESS_SECONDS:
                 self.logged_at = monotonic()
-                self.log(f"listed the tags of {self.done} of {self.total} repositories")
+                self.log(
+                    f"listed the tags of {self.done} of {counted(self.total, 'repository', 'repositories')}"
+                )
 
     async def _list(self, name: str) -> None:
         try:
@@ -141,7 +152,6 @@ class _Listing:
             self.registry,
             PagedList(f"/v2/{name}/tags/list", "tags", valid_tag, _TAGS_BYTES),
             skip=lambda tag: self.bad_tags.add(f"skipped: not a tag of {name}: {shown(tag)}"),
-            log=self.odd_links.add,
             sizes=self.sizes,
             # After each repository that failed, the next one is retried for less time: thousands must not take hours.
             patience=1.0 / (1 + self.refused),
@@ -152,6 +162,8 @@ class _Listing:
                 tags[self._texts.setdefault(tag, tag) if len(self._texts) < 100_000 else tag] = None
             if self.tags > TAG_LIMIT:
                 break
+        if pages.early_end is not None:
+            self.cut_short.add(f"{name}: {pages.early_end}; the list ends there, after {len(tags)} tags")
         return tuple(tags)
 
     def _skip(self, name: str, error: RegistryError) -> None:
@@ -159,7 +171,8 @@ class _Listing:
         status = error.status
         if status is None and error.error_class is not ErrorClass.BAD_CONTENT:
             raise RegistryError(
-                f"{error} (after {self.done} of {self.total} repositories)", error_class=error.error_class
+                f"{error} (after {self.done} of {counted(self.total, 'repository', 'repositories')})",
+                error_class=error.error_class,
             ) from error
         if status != 404:
             self.refused += 1
@@ -170,9 +183,14 @@ class _Listing:
         """Returns the repositories by name. Raises RegistryError if every one was refused."""
         self.bad_tags.end()
         self.skipped.end()
-        self.odd_links.end()
+        self.cut_short.end()
+        if self.cut_short.count:
+            self.caution(
+                f"{self.registry.host}: the lists of tags of {self.cut_short.count} of {self.total} repositories end "
+                "early, and may be incomplete (the log names them): name the images with --image-list FILE"
+            )
         if self.without_tags:
-            self.log(f"{self.without_tags} of {self.total} repositories have no tags")
+            self.log(f"repositories without tags: {self.without_tags} of {self.total}")
         if self.last_error is not None and self.refused == self.total:
             raise RegistryError(
                 f"no repository's tags can be listed: {self.last_error}", self.last_error.status
@@ -181,21 +199,23 @@ class _Listing:
 
 
 class _Skipped:
-    """Logs what is skipped: the first twenty lines, then their number in all."""
+    """Logs what is skipped: the first twenty lines, each once, then their number in all."""
 
     def __init__(self, log: Log, what: str) -> None:
         self._log = log
         self._what = what
-        self._count = 0
+        self._shown: set[str] = set()
+        self.count = 0
 
     def add(self, line: str) -> None:
-        self._count += 1
-        if self._count <= _LINES:
+        self.count += 1
+        if len(self._shown) < _LINES and line not in self._shown:
+            self._shown.add(line)
             self._log(line)
 
     def end(self) -> None:
-        if self._count > _LINES:
-            self._log(f"skipped: {self._count} {self._what} in all, of which {_LINES} are shown")
+        if self.count > len(self._shown):
+            self._log(f"skipped: {self.count} {self._what} in all, of which {len(self._shown)} are shown")
 
 
 async def _run_all(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
+from ..counted import counted
 from ..outcomes import FAILED
 from ..processes.cpu import own_seconds
 from ..processes.machine import MachineMeter
@@ -175,9 +176,10 @@ class Driver:
         self.began, self._cpu_began = monotonic(), own_seconds()
         self._meter = MachineMeter(self.began)
         self._tally.begin(self.began)
+        self._tally.pauses.begin(self.began)
         if self._tally.schedule is not None:
             self._tally.schedule.begin(self.began)
-        with self._stop.calling(lambda: self._queue.put(None)):
+        with self._stop.calling(lambda: self._queue.put(None)), self._tally.pauses.watching():
             try:
                 self._walk(workers)
             finally:
@@ -231,7 +233,9 @@ class Driver:
 
     def _start(self, worker: Worker) -> None:
         chosen, now = worker.image_set, self._now()
-        self._log(f"start worker {worker.index} with pattern {chosen.pattern}, {len(chosen.images)} images")
+        self._log(
+            f"start worker {worker.index} with pattern {chosen.pattern}, {counted(len(chosen.images), 'image')}"
+        )
         try:
             worker.start()
         except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..counted import counted
 from .plan import WITH_THE_LAST_WORKER, Plan, Step
 
 
@@ -19,7 +20,7 @@ def plan_passes(images: Sequence[int], passes: int, seconds: float | None) -> Pl
     hold = Step(workers, "hold", len(up) * apart, WITH_THE_LAST_WORKER)
     pulls = passes * sum(images)
     about = (
-        f"fixed work: {passes} {'pass' if passes == 1 else 'passes'} of each of {workers} workers, "
-        f"{pulls} pulls in all, workers start {f'{seconds:g} s apart' if seconds else 'together'}"
+        f"fixed work: {counted(workers, 'worker')}, {counted(passes, 'pass', 'passes')} each, "
+        f"{counted(pulls, 'pull')} in all, workers start {f'{seconds:g} s apart' if seconds else 'together'}"
     )
     return Plan((*up, hold), about, passes=passes, pulls=pulls)

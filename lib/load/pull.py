@@ -10,16 +10,20 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
-from ..clients.classify import LEFT_BEHIND, failure_of
+from ..clients.classify import LEFT_BEHIND, failure_of, unshown_answer
 from ..clients.client import Client
+from ..clients.renewal import Renewal
 from ..images import Image
-from ..outcomes import FAILED, INTERRUPTED, OK, Failure
+from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure
 from ..processes.launch import Launcher, Outcome
+from ..servers.ask_status import StatusAsker
 
 # Seconds to pause after a client could not be started. Such a failure takes microseconds, so the workers would spin.
 _PAUSE_AFTER_NO_START = 0.1
 # The exit status of a launch that ended with 0 although it did not pull its images.
 _NOT_PULLED = 1
+# The classes of a pull whose login may have expired; some clouds answer 403 then.
+_LOGIN_REFUSED = (ErrorClass.UNAUTHORIZED.value, ErrorClass.FORBIDDEN.value)
 # Seconds after which a clean-up that hangs is killed.
 _CLEAN_UP_SECONDS = 60.0
 # Seconds that a dry run sleeps per image.
@@ -64,15 +68,28 @@ class Puller(Protocol):
 
 
 class ClientPuller:
-    """Pulls with one launch of the client. If a batch fails, pulls its images again one by one."""
+    """Pulls with one launch of the client. If a batch fails, pulls its images again one by one.
+
+    `asker` finds out the class of a failure if the client does not show the status of the server's answer. `renewal`
+    gives the client with the user's newest logins for each launch.
+    """
 
     def __init__(
-        self, client: Client, launcher: Launcher, reference: Callable[[Image], str], timeout: float
+        self,
+        client: Client,
+        launcher: Launcher,
+        reference: Callable[[Image], str],
+        timeout: float,
+        *,
+        asker: StatusAsker | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         self._client = client
         self._launcher = launcher
         self._reference = reference
         self._timeout = timeout
+        self._asker = asker
+        self._renewal = renewal
         self._numbers = itertools.count(1)
 
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterable[Pulled]:
@@ -130,19 +147,21 @@ class ClientPuller:
 
     def _launch(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Outcome:
         references = [self._reference(image) for image in images]
+        client = self._client if self._renewal is None else self._renewal.newest()
         try:
-            argv = self._client.pull(references, scratch)
+            argv = client.pull(references, scratch)
         except OSError as error:
             why = f"cannot write to {scratch}: {error.strerror}"
             return Outcome(127, why, monotonic(), 0.0, error=error)
-        outcome = self._launcher.run(argv, self._timeout, stopped)
+        outcome = self._launcher.run(argv, self._timeout, stopped, client.answer(references))
         if outcome.returncode == 0 and not self._client.succeeded(outcome.stderr):
             outcome = outcome._replace(returncode=_NOT_PULLED)
-        if outcome.returncode or self._leaves_files(len(images)):
-            _empty(scratch)
         if outcome.error is not None:
             sleep(_PAUSE_AFTER_NO_START)
-        return self._cleaned_up(outcome, references, scratch)
+        cleaned = self._cleaned_up(outcome, references, scratch)
+        if cleaned.returncode or self._leaves_files(len(images)):
+            _empty(scratch)
+        return cleaned
 
     def _leaves_files(self, images: int) -> bool:
         least = self._client.abilities.leaves_files_from
@@ -168,7 +187,9 @@ class ClientPuller:
     def _result(self, image: Image, number: int, outcome: Outcome) -> Pulled:
         """Returns the result of a launch for one image, without the launch's retries and CPU seconds."""
         ended = INTERRUPTED if outcome.interrupted else FAILED if outcome.returncode else OK
-        failure = failure_of(self._client, outcome) if ended == FAILED else None
+        failure = self._failure(image, outcome) if ended == FAILED else None
+        if self._renewal is not None and failure is not None and failure.error_class in _LOGIN_REFUSED:
+            self._renewal.refused()
         return Pulled(
             image=image,
             outcome=ended,
@@ -178,6 +199,13 @@ class ClientPuller:
             retries=0,
             failure=failure,
         )
+
+    def _failure(self, image: Image, outcome: Outcome) -> Failure:
+        failure = failure_of(self._client, outcome)
+        answer = unshown_answer(self._client, outcome) if self._asker is not None else None
+        if self._asker is None or answer is None:
+            return failure
+        return self._asker.settle(image, failure, answer)
 
     def _pull_one_by_one(
         self,
@@ -242,9 +270,9 @@ class ClientPuller:
 
         def named(image: Image) -> tuple[int, int]:
             forms = (
-                f"/{image.repository}/manifests/{image.reference}",
+                f"/{image.path}/manifests/{image.reference}",
                 f"/{image.name}",
-                f"/{image.repository}/",
+                f"/{image.path}/",
             )
             places = [(stderr.rfind(form), len(form)) for form in forms]
             return max((place + length, length) if place >= 0 else (-1, 0) for place, length in places)
@@ -285,12 +313,12 @@ def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:
     batch: list[Image] = []
     by_digest: set[str] = set()
     for image in images:
-        if len(batch) == size or (image.is_digest and image.repository in by_digest):
+        if len(batch) == size or (image.is_digest and image.path in by_digest):
             yield batch
             batch, by_digest = [], set()
         batch.append(image)
         if image.is_digest:
-            by_digest.add(image.repository)
+            by_digest.add(image.path)
     if batch:
         yield batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counted import counted
 from .pace import Rate
 from .plan import Plan, Step
 
@@ -12,14 +13,16 @@ def plan_ramp(workers: int, seconds: float) -> Plan:
     steps = tuple(
         Step(n, direction, k * seconds, (k + 1) * seconds) for k, (n, direction) in enumerate(counts)
     )
-    return Plan(steps, f"{_described(steps, seconds)}, up to {workers} workers")
+    return Plan(steps, f"{_described(steps, seconds)}, up to {counted(workers, 'worker')}")
 
 
 def plan_schedule(workers: int, seconds: float, rate: Rate) -> Plan:
     """Returns as many steps as a ramp of these workers, each with all workers running."""
     direction = "down" if rate.last < rate.first else "up"
     steps = tuple(Step(workers, direction, k * seconds, (k + 1) * seconds) for k in range(2 * workers))
-    about = f"{_described(steps, seconds)}, {rate} pulls/s by schedule, {workers} workers throughout"
+    about = (
+        f"{_described(steps, seconds)}, {rate} pulls/s by schedule, {counted(workers, 'worker')} throughout"
+    )
     return Plan(steps, about, rate)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..latency import Latency
 from ..outcomes import FAILED, INTERRUPTED, OK
 from ..processes.machine import MachineUse
+from ..processes.pauses import Pauses
 from .event import PRUNE, Event
 from .latency import COARSE, Buckets, Latencies
 from .pace import MACHINE as MACHINE_WAS_SLOW
@@ -36,7 +37,7 @@ class Sample:
 
     The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
     this machine (or its container) may use. `machine` is how busy the whole machine was. `errors` counts the failed
-    pulls by class.
+    pulls by class. The driver itself was stopped for `paused_seconds`.
     """
 
     at: float
@@ -51,6 +52,7 @@ class Sample:
     machine: MachineUse | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     retried: int | None = None
+    paused_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -153,6 +155,7 @@ class Tally:
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
+    `pauses` tells when the driver itself was stopped.
     `examples` holds the first message for each (op, error class).
     `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
     """
@@ -165,6 +168,7 @@ class Tally:
         on_sample: Callable[[Sample], None],
         schedule: Schedule | None = None,
         cores: float = 1.0,
+        pauses: Pauses | None = None,
     ) -> None:
         self.pulled = 0
         self.failed = 0
@@ -175,6 +179,7 @@ class Tally:
         self.late_no_worker = 0
         self.late_machine = 0
         self.schedule = schedule
+        self.pauses = pauses or Pauses()
         self.retried: int | None = 0 if retries_known else None
         self.errors: Counter[str] = Counter()
         self.prune_errors: Counter[str] = Counter()
@@ -383,6 +388,7 @@ class Tally:
             machine=machine,
             errors=dict(open_.errors.most_common()),
             retried=None if self.retried is None else open_.retried,
+            paused_seconds=self.pauses.within(open_.start, at),
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self._sample = open_.next(at, running)
@@ -417,6 +423,11 @@ class Tally:
         if end <= start:
             return None
         return (self.schedule.due_by(end) - self.schedule.due_by(start)) / (end - start)
+
+    @property
+    def paused_seconds(self) -> float:
+        """The seconds of the load in which the driver itself was stopped."""
+        return sum(sample.paused_seconds for sample in self.samples)
 
     @property
     def limited_by(self) -> str | None:

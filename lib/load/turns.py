@@ -16,7 +16,6 @@ from typing import NamedTuple, Protocol
 
 from ..images import Image, ImageSet
 from .pace import Schedule
-from .pull import batches
 
 
 class Turn(NamedTuple):
@@ -57,27 +56,34 @@ class Turns(Protocol):
 
 
 class _Passes:
-    """Goes through an image set again and again, in batches; shuffles it between passes if `random` is given."""
+    """Goes through an image set again and again, in batches; shuffles it between passes if `random` is given.
+
+    It takes batch by batch: a set may have a million images, and the first pull must not wait for a copy of them.
+    """
 
     def __init__(self, image_set: ImageSet, batch: int, random: Random | None) -> None:
         self.number = 0
-        self._images = list(image_set.images)
+        self._images: Sequence[Image] = image_set.images
         self._batch = batch
         self._random = random
-        self._left: list[list[Image]] = []
+        self._at = len(image_set.images)
 
     def next(self) -> Sequence[Image]:
-        if not self._left:
+        if self._at >= len(self._images):
             if self.number and self._random is not None:
-                self._random.shuffle(self._images)
-            self._left = [*batches(self._images, self._batch)][::-1]
+                shuffled = list(self._images)
+                self._random.shuffle(shuffled)
+                self._images = shuffled
+            self._at = 0
             self.number += 1
-        return self._left.pop()
+        taken = self._images[self._at : self._at + self._batch]
+        self._at += len(taken)
+        return taken
 
     @property
     def left(self) -> int:
         """The number of batches that are left in this pass."""
-        return len(self._left)
+        return -(-(len(self._images) - self._at) // self._batch)
 
 
 class OwnTurns:
@@ -147,8 +153,7 @@ class SharedTurns:
             _Passes(image_set, batch, random) for image_set, random in zip(image_sets, randoms, strict=True)
         ]
         self._halves = [
-            -(-sum(1 for _ in batches(list(each.images), batch)) // 2) if len(each.images) > 1 else 0
-            for each in image_sets
+            (-(-len(each.images) // batch) + 1) // 2 if len(each.images) > 1 else 0 for each in image_sets
         ]
         self._finished = [0] * len(image_sets)
         self._groups: dict[tuple[int, int], _Group] = {}

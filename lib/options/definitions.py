@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from ..choices import ANNOTATIONS, AUTO, METRICS_FORMATS, PROGRESS, PRUNE_VIA, TSV
+from ..choices import ANNOTATIONS, AUTO, FOREIGN, METRICS_FORMATS, PROGRESS, PRUNE_VIA, REFUSE, TSV
 from ..clients.table import NAMES
 from ..fault import show_tracebacks
 from ..streams import STDOUT
+from .files import Reads, Writes
 from .sections import Section
 from .settings import ITERATION_SECONDS
 from .types import Seconds
@@ -37,22 +36,30 @@ PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
 
 
 def _file(name: str, section: str, text: str) -> Section:
-    """Makes an option that takes a file name."""
-    return Section([name], section=section, type=click.Path(path_type=Path), metavar="FILE", help=text)
+    """Makes an option that names a file to read."""
+    return Section([name], section=section, type=Reads(), metavar="FILE", help=text)
 
 
 # Other commands that connect to registries have these options too.
 TLS_OPTIONS: list[click.Parameter] = [
-    _file("--ca-file", TLS, "Trust the CA certificates in this PEM file, besides those of the system."),
+    _file(
+        "--ca-file", TLS, "Trust the CA certificates in this PEM file, in addition to those of the system."
+    ),
     Section(
         ["--insecure"],
         section=TLS,
         is_flag=True,
         help="Do not check certificates. Others on the network path can then read and change the traffic.",
     ),
-    _file("--client-cert", TLS, "Certificate (PEM) for servers that ask for one. crane cannot present it."),
     _file(
-        "--client-key", TLS, "The key of that certificate, without a passphrase.  [default: in the same file]"
+        "--client-cert",
+        TLS,
+        "Client certificate (PEM), for servers that ask for one. crane cannot present it.",
+    ),
+    _file(
+        "--client-key",
+        TLS,
+        "The key of the client certificate, without a passphrase.  [default: in the file of --client-cert]",
     ),
 ]
 
@@ -69,7 +76,8 @@ OPTIONS: list[click.Parameter] = [
         section=SERVERS,
         required=True,
         metavar="URL",
-        help="The upstream that it pulls from. The driver lists its images.",
+        help="The upstream that the server under test pulls from. The driver lists its images. It may have a path "
+        "(Artifactory).",
     ),
     Section(
         ["--layout"],
@@ -77,15 +85,15 @@ OPTIONS: list[click.Parameter] = [
         default="ociregistry",
         show_default=True,
         metavar="NAME",
-        help="How the server names the images of its upstream: ociregistry, distribution, zot, "
-        "direct (the upstream itself), harbor:PROJECT, nexus:REPO, artifactory:KEY, quay:ORG, ecr:PREFIX, "
-        "acr:TARGET, gar:PROJECT/REMOTE, or a template such as '{pullthrough}/my-proxy/{repository}'.",
+        help="How the server under test names the upstream's images: ociregistry, distribution, zot, direct (the "
+        "upstream itself), harbor:PROJECT, nexus:REPO, artifactory:KEY, quay:ORG, ecr:PREFIX, acr:TARGET, "
+        "gar:PROJECT/REMOTE, or a template such as '{pullthrough}/my-proxy/{repository}'.",
     ),
     Section(
         ["--upstream-name"],
         section=SERVERS,
         metavar="NAME",
-        help="The name that the server uses for the upstream.  [default: host and port of --registry-url]",
+        help="The name that the server under test uses for the upstream.  [default: host and port of --registry-url]",
     ),
     *TLS_OPTIONS,
     Section(
@@ -93,8 +101,8 @@ OPTIONS: list[click.Parameter] = [
         section=RAMP,
         multiple=True,
         metavar="RE2,…",
-        help="One worker for each regex. It pulls the images in whose full name (pullthrough/registry/repository:tag) "
-        "the regex is found. Repeatable.",
+        help="One worker for each regex. A worker pulls each image whose full name "
+        "(pullthrough/registry/repository:tag) contains a match of its regex. Repeatable.",
     ),
     Section(
         ["--workers"],
@@ -108,8 +116,8 @@ OPTIONS: list[click.Parameter] = [
         section=RAMP,
         type=Seconds(),
         metavar="S",
-        help="Start a worker every S seconds, and later stop one every S seconds. A run with N workers takes 2·N·S.  "
-        f"[default: {ITERATION_SECONDS:g}]",
+        help="Start a worker every S seconds, and later stop one every S seconds. A run with N workers takes 2·N·S "
+        f"seconds.  [default: {ITERATION_SECONDS:g}]",
     ),
     Section(
         ["--passes"],
@@ -124,31 +132,43 @@ OPTIONS: list[click.Parameter] = [
         ["--rate"],
         section=RAMP,
         metavar="R|R:R",
-        help="Start R pulls per second by a schedule, even if the server is slow. R:R goes from the first rate to the "
-        "second (10:200). Latencies then count from the scheduled time.  "
-        "[default: each worker pulls as fast as it can]",
+        help="Start R pulls per second by a schedule, even if the server is slow. R:R changes the rate during the "
+        "run, for example from 10 to 200 (10:200). Latencies then count from the scheduled time.  [default: no "
+        "schedule; each worker starts its next pull when the last one has ended]",
     ),
     Section(
         ["--start-at"],
         section=RAMP,
         metavar="TIME",
-        help="Wait until this time, for example 22:30, and then begin the load. Use it to start on several machines at "
-        "the same time.",
+        help="Begin the load at this time, for example 22:30. Use it to begin at the same time on several machines.",
     ),
     Section(
-        ["--filter"], section=IMAGES, metavar="RE2", help="Keep only the images whose repository:tag matches."
+        ["--filter"],
+        section=IMAGES,
+        metavar="RE2",
+        help="Keep only the images whose repository:tag contains a match.",
     ),
     Section(
         ["--all-tags"],
         section=IMAGES,
         is_flag=True,
-        help="Pull every tag of a repository, not only the first that the upstream lists.",
+        help="Pull every tag of a repository, not only the first of an image that the upstream lists.",
     ),
     Section(
         ["--image-list"],
         section=IMAGES,
+        type=Reads(str),
         metavar="FILE",
         help="A file with one image per line, instead of the upstream's catalog. - is stdin.",
+    ),
+    Section(
+        ["--foreign"],
+        section=IMAGES,
+        type=click.Choice(FOREIGN),
+        default=REFUSE,
+        show_default=True,
+        help="What to do with images of --image-list whose upstream the layout cannot name. skip leaves out all images "
+        "of upstreams other than --registry-url.",
     ),
     _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its images between passes."),
     Section(
@@ -157,7 +177,7 @@ OPTIONS: list[click.Parameter] = [
     _switch(
         ["--dry-run"],
         section=IMAGES,
-        text="Do everything except pulling and pruning. Each pull is a pause of 5 ms.",
+        text="Do everything except pulling and pruning. A pause of 5 ms stands for each pull.",
     ),
     Section(
         ["--client"],
@@ -165,11 +185,12 @@ OPTIONS: list[click.Parameter] = [
         default=AUTO,
         show_default=True,
         metavar="NAME",
-        help=f"{', '.join(NAMES)}, a path to one of them, or auto: crane if it is installed, else skopeo.",
+        help=f"{', '.join(NAMES)}, a path to one of them, or auto: crane if it is installed, else skopeo, never ctr.",
     ),
     Section(
         ["--containerd-socket"],
         section=CLIENT,
+        type=Reads(str),
         metavar="PATH",
         help="With --client ctr: use the containerd at this socket.  [default: start one for the run]",
     ),
@@ -177,7 +198,7 @@ OPTIONS: list[click.Parameter] = [
         ["--platform"],
         section=CLIENT,
         metavar="OS/ARCH",
-        help="The platform to pull of a multi-platform image.  [default: that of this machine]",
+        help="Of a multi-platform image, pull the variant for this platform.  [default: that of this machine]",
     ),
     Section(
         ["--pull-timeout"],
@@ -186,7 +207,7 @@ OPTIONS: list[click.Parameter] = [
         default=300,
         show_default=True,
         metavar="S",
-        help="Kill a client that runs longer. The pull counts as failed.",
+        help="Kill a client that runs longer than S seconds. Its pull counts as failed.",
     ),
     Section(
         ["--batch"],
@@ -195,8 +216,8 @@ OPTIONS: list[click.Parameter] = [
         default=1,
         show_default=True,
         metavar="N",
-        help="Pull N images in each client launch. With a large N, the rate can be two to three times higher, but each "
-        "latency is that of a launch.",
+        help="Pull N images in each client launch. The rate can then be two to three times higher, but all images of "
+        "a launch share one latency. Not with ctr.",
     ),
     Section(
         ["--lean/--no-lean"],
@@ -209,14 +230,14 @@ OPTIONS: list[click.Parameter] = [
     _switch(
         ["--prune"],
         section=PRUNE,
-        text="After each pass, a worker prunes the images that it pulled. So the server has to fetch them "
-        "from the upstream again.",
+        text="After each pass, a worker prunes the images that it pulled, so that the server has to fetch them from "
+        "the upstream again.",
     ),
     Section(
         ["--prune-first"],
         section=PRUNE,
         is_flag=True,
-        help="Prune the selected images before the load. So the first pulls are cold.",
+        help="Prune all selected images before the load, so that their first pulls are cold.",
     ),
     Section(
         ["--prune-via"],
@@ -224,7 +245,9 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(PRUNE_VIA),
         default=AUTO,
         show_default=True,
-        help="Prune by the client's delete command, by Ociregistry's admin API, or by the first that works.",
+        help="client: the client's delete command (ctr has none). ociregistry: Ociregistry's admin API. auto: the "
+        "first that works. auto tries the admin API first with --layout ociregistry, and deletes first with other "
+        "layouts.",
     ),
     Section(
         ["--tally-seconds"],
@@ -238,9 +261,10 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--metrics-file"],
         section=OUTPUT,
+        type=Writes(str, lines=True),
         default=STDOUT,
         metavar="FILE",
-        help="Where metrics lines go: time, pulls/s, workers, failed, p50, p95, p99 (ms).  [default: stdout]",
+        help="Write metrics lines to this file: time, pulls/s, workers, failed, p50, p95, p99 (ms).  [default: stdout]",
     ),
     Section(
         ["--metrics-format"],
@@ -248,39 +272,40 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(METRICS_FORMATS),
         default=TSV,
         show_default=True,
-        help="Metrics lines as tab-separated columns or as JSON objects.",
+        help="Write metrics lines as tab-separated columns (tsv) or as JSON objects (jsonl).",
     ),
     Section(
         ["--metrics-listen"],
         section=OUTPUT,
         metavar="[HOST]:PORT",
-        help="Serve live metrics for Prometheus at /metrics. :9100 is for this machine only, :0 takes any free port.",
+        help="Serve live metrics for Prometheus at /metrics. :9100 serves this machine only, :0 takes any free port.",
     ),
     Section(
         ["--log-file"],
         section=OUTPUT,
+        type=Writes(str, lines=True),
         default=STDOUT,
         metavar="FILE",
-        help="Where log lines go.  [default: stdout]",
+        help="Write log lines to this file.  [default: stdout]",
     ),
     Section(
         ["--summary-file"],
         section=OUTPUT,
-        type=click.Path(path_type=Path),
+        type=Writes(),
         metavar="FILE",
         help="Write the result as JSON.",
     ),
     Section(
         ["--events-file"],
         section=OUTPUT,
-        type=click.Path(path_type=Path),
+        type=Writes(),
         metavar="FILE",
         help="Write one JSON line for each pull and prune.",
     ),
     Section(
         ["--report-file"],
         section=OUTPUT,
-        type=click.Path(path_type=Path),
+        type=Writes(),
         metavar="FILE",
         help="Write an HTML page with charts of the summary and, with --events-file, of the events.",
     ),
@@ -307,7 +332,7 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(ANNOTATIONS),
         default=AUTO,
         show_default=True,
-        help="Report missed thresholds and the most frequent errors to GitHub Actions. auto: only inside a workflow.",
+        help="Report missed thresholds and the most frequent errors to GitHub Actions. auto: only in GitHub Actions.",
     ),
     Section(
         ["--keep-going"],
@@ -323,7 +348,7 @@ OPTIONS: list[click.Parameter] = [
         default=10,
         show_default=True,
         metavar="S",
-        help="After a signal, let running clients finish for up to S seconds.",
+        help="After a signal, wait up to S seconds for running clients, then kill them.",
     ),
     Section(
         ["--traceback"],
@@ -332,6 +357,7 @@ OPTIONS: list[click.Parameter] = [
         is_eager=True,
         expose_value=False,
         callback=lambda _context, _option, wanted: show_tracebacks() if wanted else None,
-        help="Show the traceback of a fault in ocidriver itself, as OCIDRIVER_TRACEBACK=1 does for every command.",
+        help="Show the traceback of a fault in ocidriver itself. OCIDRIVER_TRACEBACK=1 does the same for every "
+        "command.",
     ),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,15 +15,12 @@ from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spell
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
 from ..load.pace import Rate, parse_rate
-from ..servers.layout import Layout, parse_layout
+from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
-from ..streams import STDOUT, is_stdout
 from .thresholds import Threshold, parse_threshold
 
 # Default seconds between the starts of two workers of the ramp.
 ITERATION_SECONDS = 60.0
-# Several outputs may share these files.
-_STREAMS = (STDOUT, os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +54,7 @@ class Settings:
     layout: Layout
     upstream_name: str
     image_list: str | None
+    foreign: str
     all_tags: bool
     platform: str
     pull_timeout: float
@@ -110,11 +107,15 @@ def check_together(settings: Settings) -> None:
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
             compile_regex(option, regex)
-    _check_files(settings)
     pruning = settings.prune or settings.prune_first
     if pruning and settings.layout.is_upstream:
         raise UsageError(
             "--prune with --layout direct would delete the upstream's own images; leave one of them out"
+        )
+    if settings.registry.path and settings.layout.template == DIRECT:
+        raise UsageError(
+            f"--layout {settings.layout.name}: clients cannot pull from a registry below the path "
+            f"'{settings.registry.path}' of --registry-url; use a template, such as '{{upstream}}/KEY/{{repository}}'"
         )
     if pruning and spelled_alike(settings.pullthrough, settings.registry):
         raise UsageError(
@@ -123,29 +124,9 @@ def check_together(settings: Settings) -> None:
         )
 
 
-def _check_files(settings: Settings) -> None:
-    """Raises `UsageError` if outputs share a file. Only metrics and log may do that."""
-    lines = {_real(settings.metrics_file), _real(settings.log_file)}
-    files = (settings.summary_file, settings.events_file, settings.report_file)
-    own = [_real(str(path)) for path in files if path is not None]
-    shared = [path for path in own if path not in _STREAMS and (path in lines or own.count(path) > 1)]
-    if shared:
-        raise UsageError(f"{shared[0]} is given twice; give summary, events and report different files")
-    everything = {*lines, *own}
-    below = [path for path in everything if any(str(folder) in everything for folder in Path(path).parents)]
-    if below:
-        raise UsageError(
-            f"{below[0]} is in a folder that is also given as a file of this run; name another file"
-        )
-
-
-def _real(path: str) -> str:
-    return STDOUT if is_stdout(path) else os.path.realpath(path)
-
-
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """Returns the checked settings. Raises `UsageError` that names the wrong option."""
-    registry = parse_endpoint("--registry-url", options["registry_url"])
+    registry = parse_endpoint("--registry-url", options["registry_url"], below=True)
     settings = Settings(
         pullthrough=parse_endpoint("--pullthrough-url", options["pullthrough_url"]),
         registry=registry,
@@ -169,8 +150,9 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         client=_client(options["client"]),
         containerd_socket=_socket(options["containerd_socket"]),
         layout=parse_layout(options["layout"]),
-        upstream_name=_upstream_name(options["upstream_name"], registry.name),
+        upstream_name=_upstream_name(options["upstream_name"], registry.server),
         image_list=options["image_list"],
+        foreign=options["foreign"],
         all_tags=options["all_tags"],
         platform=parse_platform(options["platform"] or this_platform()),
         pull_timeout=options["pull_timeout"],

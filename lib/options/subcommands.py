@@ -27,18 +27,18 @@ class Subcommand:
 
 SUBCOMMANDS = {
     "calibrate": Subcommand(
-        "find the most pulls per second that this machine can drive", ".lab.calibrate", "calibrate"
+        "find the highest pull rate that this machine can drive", ".lab.calibrate", "calibrate"
     ),
     "compare": Subcommand(
-        "compare runs: which is faster, and is the difference more than noise", ".compare.command", "compare"
+        "compare runs: which is faster, and is the change more than noise", ".compare.command", "compare"
     ),
     "doctor": Subcommand(
-        "check whether a run with these options would work, and say what to do if not",
+        "check whether a run with these options would work, and if not, say what to do",
         ".doctor.command",
         "doctor",
     ),
     "lab": Subcommand(
-        "start an upstream, a cache and images on this machine, to try things", ".lab.commands", "lab"
+        "start an upstream with images and a cache of it on this machine, for trials", ".lab.commands", "lab"
     ),
     "populate": Subcommand("make random images and push them to an upstream", ".lab.commands", "populate"),
     "report": Subcommand(

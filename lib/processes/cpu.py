@@ -7,7 +7,7 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
+from .cgroup import ROOT, limits
 
 
 def own_seconds() -> float:
@@ -27,22 +27,8 @@ def seconds_of(pid: int) -> float:
     return 0.0
 
 
-def cores(cgroups: Path = _CGROUPS) -> float:
-    """Returns the number of cores that this process may use: its CPU affinity, or the container's limit if lower."""
+def cores(root: Path = ROOT) -> float:
+    """Returns the number of cores that this process may use: its CPU affinity, or the limit of its cgroups if lower."""
     allowed = float(len(os.sched_getaffinity(0)))
-    quota = _quota(cgroups)
+    quota = limits(root).cores
     return min(allowed, quota) if quota else allowed
-
-
-def _quota(cgroups: Path) -> float | None:
-    """Returns the container's limit in cores; None if there is none.
-
-    Source: the kernel's CFS bandwidth control, cpu.max (cgroup v2) or else cpu.cfs_quota_us (v1).
-    """
-    with suppress(OSError, ValueError, ZeroDivisionError):
-        quota, period = (cgroups / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    with suppress(OSError, ValueError, ZeroDivisionError):
-        quota_us = int((cgroups / "cpu/cpu.cfs_quota_us").read_text())
-        return quota_us / int((cgroups / "cpu/cpu.cfs_period_us").read_text()) if quota_us > 0 else None
-    return None

@@ -76,17 +76,14 @@ class Launcher:
 
     `stopped(seconds)` waits for at most this long and returns whether the driver was asked to stop. A signal to the
     driver's process group also reaches a client that has just been started and is still in that group.
-    `answer` is typed into the terminal of a client that asks for a password. If it is empty, stdin is /dev/null.
     """
 
     def __init__(
         self,
         environment: Mapping[str, str],
         stopped: Callable[[float], bool] = lambda _: False,
-        answer: bytes = b"",
     ) -> None:
         self._spawner = Spawner(environment, _DEFAULTED)
-        self._answer = answer
         self._terminals: dict[int, int] = {}
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._killed, self._killer = os.pipe()
@@ -112,11 +109,18 @@ class Launcher:
         for descriptor in (self._null, self._killed, self._killer):
             os.close(descriptor)
 
-    def run(self, argv: list[str], timeout: float, unwanted: Callable[[], bool] = lambda: False) -> Outcome:
+    def run(
+        self,
+        argv: list[str],
+        timeout: float,
+        unwanted: Callable[[], bool] = lambda: False,
+        answer: bytes = b"",
+    ) -> Outcome:
         """Waits for a turn to start, then runs argv[0] (an absolute path) to its end. Never raises OSError.
 
         The client is killed `timeout` seconds after its start. It is not started if `unwanted` returns True when its
-        turn has come.
+        turn has come. `answer` is typed into the terminal of a client that asks for a password; if it is empty, stdin
+        is /dev/null.
         """
         self._turns.get()
         started = monotonic()
@@ -124,19 +128,19 @@ class Launcher:
             try:
                 if unwanted():
                     return Outcome(127, "", started, 0.0, dropped=True)
-                pid, reader = self._start(argv)
+                pid, reader = self._start(argv, answer)
             finally:
                 self._turns.put(None)
             return self._watch(pid, reader, started, started + timeout)
         except OSError as error:
             return _not_started(error, started)
 
-    def _start(self, argv: list[str]) -> tuple[int, int]:
+    def _start(self, argv: list[str], answer: bytes) -> tuple[int, int]:
         """Starts a client; returns its pid and the descriptor to read its stderr from."""
         reader, writer = _pipe()
         try:
-            if self._answer:
-                return self._start_at_terminal(argv, writer, reader), reader
+            if answer:
+                return self._start_at_terminal(argv, answer, writer, reader), reader
             return self._spawner.start(argv, (self._null, self._null, writer)), reader
         except BaseException:
             _close(reader)
@@ -144,14 +148,14 @@ class Launcher:
         finally:
             _close(writer)
 
-    def _start_at_terminal(self, argv: list[str], writer: int, reader: int) -> int:
+    def _start_at_terminal(self, argv: list[str], answer: bytes, writer: int, reader: int) -> int:
         """Starts a client whose stdin is a terminal with the answer typed into it; returns its pid.
 
         `self._terminals` keeps the terminal under the number of `reader`, which is unique until `reader` is closed.
         """
         terminal, stdin = os.openpty()
         try:
-            os.write(terminal, self._answer + b"\n")
+            os.write(terminal, answer + b"\n")
             pid = self._spawner.start(argv, (stdin, self._null, writer))
         except BaseException:
             _close(terminal)
@@ -175,8 +179,9 @@ class Launcher:
             _end(pid)
             raise
         finally:
-            if self._answer:
-                _close(self._terminals.pop(reader))
+            terminal = self._terminals.pop(reader, None)
+            if terminal is not None:
+                _close(terminal)
             _close(reader)
 
     def _wait(self, pid: int, pidfd: int, reader: int, started: float, deadline: float) -> Outcome:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from types import FrameType
 
+from ..errors import Stopped
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Ignored during a run, and clients inherit this. By default these signals stop a background process group that uses the
 # terminal. Ignored, a client or helper that asks at the terminal fails instead of hanging.
@@ -49,6 +51,11 @@ class Stop:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.request(number)
+
+    def heed(self) -> None:
+        """Raises Stopped after a signal. Long computations call it now and then."""
+        if self.count:
+            raise Stopped
 
     def wait(self, seconds: float) -> bool:
         """Sleeps for at most `seconds`. Returns True at once after a signal, also an earlier one; else False."""

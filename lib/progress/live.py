@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import thread_time
+from time import monotonic, thread_time
 
 from .. import streams
 from ..results.output import Outputs
@@ -40,6 +40,7 @@ class LiveView:
         self._pending: deque[tuple[str, Callable[[str], None]]] = deque()
         self._ending = threading.Event()
         self._fault: Exception | None = None
+        self._continued = 0
         self._diverted = outputs.shown_on(_STDERR)
         for file in self._diverted:
             file.divert = self._taker(file.write)
@@ -81,8 +82,13 @@ class LiveView:
     def _run(self) -> None:
         try:
             pause = 0.0
+            woken = monotonic()
             while not self._ending.wait(pause):
                 before = thread_time()
+                if monotonic() - woken > _MOST_PAUSE + _LEAST_PAUSE:
+                    self._ending.wait(_LEAST_PAUSE)  # perhaps stopped: the main thread handles SIGCONT first
+                woken = monotonic()
+                self._look_for_a_stop()
                 if self._painter.ready(0.0):
                     self._draw()
                 wanted = (thread_time() - before) / _MOST_SHARE
@@ -93,6 +99,13 @@ class LiveView:
                 )
         except Exception as error:
             self._fault = error  # a fault in the view must not end the test
+
+    def _look_for_a_stop(self) -> None:
+        """After a stop (Ctrl-Z), the shell has written below the view."""
+        continued = self._watch.run.tally.pauses.continued
+        if continued != self._continued:
+            self._continued = continued
+            self._painter.forget()
 
     def _draw(self) -> None:
         width, height = self._painter.size()

@@ -39,6 +39,10 @@ class Painter:
         """Waits at most this long. Returns whether the terminal accepts output; a paused one (Ctrl-S) does not."""
         return any(flags & select.POLLOUT for _, flags in self._poll.poll(seconds * 1000))
 
+    def forget(self) -> None:
+        """Leaves the block where it is, because others have written below it. The next block comes below them."""
+        self._drawn = []
+
     def paint(self, above: Sequence[str], closing: Sequence[Text], block: Sequence[Text]) -> None:
         """Writes lines that stay, then the block, which the next call replaces."""
         width, _ = self.size()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..counted import counted
 from ..latency import shown
 from ..load.plan import Plan
 from ..load.tally import Sample
@@ -47,7 +48,9 @@ def plain_line(sample: Sample, plan: Plan, attempts: int, errors: Sequence[tuple
 def to_do(plan: Plan, at: float, attempts: int) -> str:
     """Returns the work that is left: `1:05 left`, or, for fixed work, `12 of 36 pulls done`."""
     left = plan.left(at)
-    return f"{attempts} of {plan.pulls} pulls done" if left is None else f"{duration(left)} left"
+    return (
+        f"{attempts} of {counted(plan.pulls or 0, 'pull')} done" if left is None else f"{duration(left)} left"
+    )
 
 
 def duration(seconds: float) -> str:

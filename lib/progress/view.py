@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from ..counted import counted
 from ..latency import SHOWN_PERCENTILES
 from ..load.tally import CLIENT_LIMITED
 from ..load.worker import PRUNING, PULLING, STOPPED
@@ -42,7 +43,8 @@ def _rest(snapshot: Snapshot) -> Iterator[Text]:
 def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
     if snapshot.to_do is None:
         yield Text.assemble(
-            ("ending", "bold"), f"  {snapshot.running} workers finish their current pull or prune"
+            ("ending", "bold"),
+            f"  waiting for the current pull or prune of {counted(snapshot.running, 'worker')}",
         )
     else:
         yield Text.assemble(

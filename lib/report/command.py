@@ -7,36 +7,39 @@ from pathlib import Path
 import click
 
 from ..errors import RunError
+from ..options.files import Reads, Writes
 from ..results.summary_file import read_summary
 from ..results.whole_file import check_path
 from ..streams import warn
+from ..user_files import reason
 from .page import write_report
 
+_HELP = """Make one HTML page of a finished run. The page opens in any browser and needs no network.
 
-@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
-@click.argument("summary", type=click.Path(path_type=Path))
-@click.argument("events", type=click.Path(path_type=Path), required=False)
+SUMMARY is the file that --summary-file wrote. EVENTS is the file that --events-file wrote.
+With EVENTS, the page also shows single pulls, a latency histogram, the failures of each class over time, and the
+slowest images."""
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}, help=_HELP)
+@click.argument("summary", type=Reads())
+@click.argument("events", type=Reads(), required=False)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=Writes(),
     default=Path("report.html"),
     show_default=True,
     metavar="FILE",
     help="Write the page to this file.",
 )
 def report(summary: Path, events: Path | None, output: Path) -> None:
-    """Make one HTML page of a finished run. The page opens in any browser and needs no network.
-
-    SUMMARY is the file that --summary-file wrote. EVENTS is the file that --events-file wrote.
-    With EVENTS, the page also shows single pulls, a latency histogram, the failures of each class over time, and the
-    slowest images.
-    """
+    """Writes the page of a run."""
     read = read_summary(summary)
     check_path(output, "--output")
     try:
         findings = write_report(output, read, events)
     except OSError as error:
-        raise RunError(f"cannot write {output}: {error.strerror}; name another file with --output") from None
+        raise RunError(f"cannot write {output}: {reason(error)}; name another file with --output") from None
     if findings.mismatch is not None:
         warn(findings.mismatch)

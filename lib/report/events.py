@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..load.event import PRUNE, PULL
 from ..outcomes import FAILED, INTERRUPTED, OK
 from ..results.event_line import EventLine, known, read_event
+from ..user_files import reason
 from .ramp_time import Span
 
 # The latency histogram: its bins per decade, its lower end in seconds, and the decades that it covers.
@@ -154,7 +155,7 @@ def read_events(path: Path, span: Span) -> EventSeries:
             add_lines(series, _lines(file))
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror}; give the file that --events-file wrote"
+            f"cannot read {path}: {reason(error)}; give the file that --events-file wrote"
         ) from None
     if series.unreadable and not series.outcomes and not series.prunes:
         raise UsageError(f"{path} holds no events; give the file that --events-file wrote")
@@ -162,6 +163,7 @@ def read_events(path: Path, span: Span) -> EventSeries:
 
 
 _LONGEST_LINE = 1 << 20
+_MOST_UNREADABLE = 100
 
 
 def _lines(file: TextIO) -> Iterator[str]:
@@ -171,9 +173,14 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 
 def add_lines(series: EventSeries, lines: Iterable[str]) -> None:
-    """Adds each line to the series. Counts the lines that are not events."""
+    """Adds each line to the series. Counts the lines that are not events.
+
+    Reads no further if the first `_MOST_UNREADABLE` lines are not events, as an endless file may have no others.
+    """
     for line in lines:
         try:
             series.add(read_event(line))
         except (ValueError, OverflowError):
             series.unreadable += 1
+            if series.unreadable >= _MOST_UNREADABLE and not series.outcomes and not series.prunes:
+                return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..counted import counted
 from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import Chart
 from ..pages.command_line import REBUILT, command_line
@@ -87,7 +88,7 @@ def _about(summary: Summary) -> str:
     ]
     if summary.client is not None:
         words.append(f"client {summary.client}")
-    words.append(f"{summary.images} images, {workers} worker{'s' * (workers != 1)}")
+    words.append(f"{counted(summary.images, 'image')}, {counted(workers, 'worker')}")
     return " · ".join(words)
 
 
@@ -99,6 +100,12 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
         yield "The run was interrupted, so its last step is incomplete."
     elif summary.reason:
         yield f"The run failed: {summary.reason}"
+    paused = sum(sample.paused_seconds for sample in summary.samples)
+    if paused:
+        yield (
+            f"The driver itself was stopped for {paused:,.1f} s, by a signal or with its machine. Rates and latencies "
+            "of that time are not those of the server."
+        )
     if summary.limited_by == "client":
         yield (
             "Driver and clients used nearly all CPU of this machine, so the server may not be the limit. "
@@ -127,7 +134,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     if findings.mismatch:
         yield f"{findings.mismatch[0].upper()}{findings.mismatch[1:]}."
     if events is not None and events.unreadable:
-        yield f"{events.unreadable:,} lines of the events file are not events and were skipped."
+        yield f"Lines of the events file that are not events and were skipped: {events.unreadable:,}."
     if remark:
         yield remark
 
@@ -145,7 +152,7 @@ def _drained(summary: Summary) -> str:
 def _first(summary: Summary) -> str:
     """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
     if summary.first_pulls == "cold" or summary.settings.get("prune_first"):
-        return "First pulls were cold, because the images were pruned before the ramp."
+        return "First pulls were cold, because the images were pruned before the load."
     if summary.settings.get("prune"):
         return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..counted import counted
 from ..outcomes import FAILED, OK
 from ..results.summary import Summary
 from .events import EventSeries, read_events
@@ -24,13 +25,13 @@ class Findings:
         """A warning if the counts of summary and events differ, else None."""
         if self.events is None:
             return None
-        counted = self.events.outcomes[OK], self.events.outcomes[FAILED]
+        found = self.events.outcomes[OK], self.events.outcomes[FAILED]
         known = self.summary.pulled, self.summary.failed
-        if counted == known:
+        if found == known:
             return None
         return (
-            f"the events file has {counted[0]} pulls and {counted[1]} failures, but the summary has {known[0]} and "
-            f"{known[1]}; the events are from another run, or incomplete"
+            f"the events file has {counted(found[0], 'pull')} and {counted(found[1], 'failure')}, but the summary has "
+            f"{known[0]} and {known[1]}; the events are from another run, or incomplete"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..counted import counted
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, RED, Chart, Trace, whole_numbers
 from ..results.scalability import law, steps_of
 from ..results.summary import LEAST_DIFFERENT, Step, Summary
@@ -31,7 +32,7 @@ def scalability(summary: Summary) -> Chart:
         )
     steps = steps_of(summary)
     if not any(step.rate > 0 for step in steps):
-        return Chart(name, title, "No step of the ramp has a successful pull.")
+        return Chart(name, title, "No step has a successful pull.")
     fitted = law(summary)
     data = list(_measured(steps))
     highest = HEADROOM * max(step.high or step.rate for step in steps)
@@ -115,7 +116,7 @@ def _reading(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> str
     if fitted is None:
         different = len({step.workers for step in steps})
         return (
-            f"There are too few points for a fit: {different} different number{'s' if different != 1 else ''} of "
+            f"There are too few points for a fit: {counted(different, 'different number')} of "
             f"workers. The Universal Scalability Law needs {LEAST_DIFFERENT}. Use more workers."
         )
     words = [

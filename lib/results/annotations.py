@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..choices import AUTO, GITHUB
 from ..clean import clean
+from ..counted import counted
 from ..latency import SHOWN_PERCENTILES, Latency, cells, shown
 from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
@@ -63,7 +64,7 @@ def commands(summary: Summary, examples: Examples) -> list[str]:
         made.append(_command("error", "ocidriver: threshold missed", str(miss)))
     for each in _errors(summary)[:_ERRORS_SHOWN]:
         example = examples.get((each.op, each.error_class))
-        what = f"{each.times} {each.op}{'' if each.times == 1 else 's'} failed with {each.error_class}"
+        what = f"{counted(each.times, each.op)} failed with {each.error_class}"
         made.append(
             _command(
                 "warning",
@@ -118,7 +119,7 @@ def _verdict(summary: Summary) -> str:
         return "failed"
     misses = len(summary.missed)
     if misses:
-        return f"{misses} of {len(summary.thresholds)} thresholds missed"
+        return f"{misses} of {counted(len(summary.thresholds), 'threshold')} missed"
     return f"{summary.rate:.2f} pulls/s"
 
 

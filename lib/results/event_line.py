@@ -36,7 +36,8 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ]
     worker: Annotated[Count | UnsetType, about("Number of the worker, from 0.")] = UNSET
     pass_number: Annotated[
-        Count | UnsetType, about("Number of the worker's pass over its images, from 1; 0 before the first.")
+        Count | UnsetType,
+        about("Number of the worker's pass over its images, from 1; 0 for `--prune-first`."),
     ] = msgspec.field(default=UNSET, name="pass")
     image: Annotated[str | UnsetType, about("`repository:tag` or `repository@digest`.")] = UNSET
     outcome: Annotated[
@@ -56,12 +57,12 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seconds: Annotated[
         Seconds | UnsetType,
         about(
-            "From the client's launch to its exit, in seconds. With a schedule, from when the pull was due."
+            "Time from the client's launch to its exit, in seconds. With a schedule, from when the pull was due."
         ),
     ] = UNSET
     first: Annotated[
         bool | UnsetType,
-        about("Whether this is the image's first pull of the run, or its first after a prune."),
+        about("Whether this is the image's first pull of the run, or its first pull after a prune."),
     ] = UNSET
     retries: Annotated[
         Count | UnsetType | None,
@@ -74,7 +75,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     launch: Annotated[Count | UnsetType | None, about("Number of the launch that the images shared.")] = UNSET
     timed: Annotated[
         bool | UnsetType,
-        about("Whether this image stands for its launch where latencies are counted. One of a batch does."),
+        about("Whether the latencies count this image's `seconds`. They count one image of each launch."),
     ] = UNSET
     repulled: Annotated[
         bool | UnsetType, about("Whether the image was pulled again alone after its batch had failed.")

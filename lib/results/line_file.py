@@ -13,7 +13,7 @@ from time import monotonic
 
 from ..errors import UsageError
 from ..streams import is_stdout
-from .writable import cannot_write
+from .writable import cannot_write, make_folder
 
 # Bytes that are kept for a reader that has stalled.
 _MOST_KEPT = 4 << 20
@@ -125,7 +125,7 @@ def _terminal(descriptor: int) -> int | None:
 
 def _open(path: str | Path, name: str) -> int:
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path, f"--{name}-file")
         # every write goes to the end: metrics and log may share a file
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:

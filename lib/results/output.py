@@ -10,6 +10,7 @@ from time import monotonic
 from ..choices import JSONL
 from ..clean import clean
 from ..clock import Clock
+from ..counted import counted
 from ..latency import cells
 from ..load.event import PRUNE, Event
 from ..load.tally import Sample
@@ -62,7 +63,7 @@ class Outputs:
             counts = ", ".join(
                 f"{count} {error_class}" for error_class, count in self._unlogged.most_common()
             )
-            self.log(f"and {self._unlogged.total()} more failures: {counts}")
+            self.log(f"and {counted(self._unlogged.total(), 'more failure')}: {counts}")
         self._unlogged.clear()
         self._logged = 0
         if self.watcher is not None:

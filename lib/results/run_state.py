@@ -31,6 +31,7 @@ class Run:
     tally: Tally
     client: Client | None = None
     listed: int = 0
+    foreign: int = 0
     image_sets: tuple[ImageSet, ...] = ()
     workers: tuple[Worker, ...] = ()
     driver: Driver | None = None
@@ -45,7 +46,8 @@ class Run:
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""
-        self.listed, self.image_sets = selection.listed, selection.image_sets
+        self.listed, self.foreign = selection.listed, selection.foreign
+        self.image_sets = selection.image_sets
 
     @property
     def rate(self) -> float:

@@ -30,7 +30,7 @@ class MachineUse(msgspec.Struct, frozen=True, kw_only=True):
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One tally interval (`--tally-seconds`). The last one may be shorter."""
 
-    time: Annotated[Moment, about("End of the interval, to a millisecond.")]
+    time: Annotated[Moment, about("End of the interval, exact to a millisecond.")]
     seconds: Annotated[Seconds, about("Length of the interval, in seconds.")]
     rate: Annotated[Rate, about("Successful pulls per second.")]
     workers: Annotated[Count, about("Workers that were running at the end of the interval.")] = 0
@@ -55,6 +55,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     machine: Annotated[
         MachineUse | None, about("How busy the whole machine was; null if this system does not tell.")
     ] = None
+    paused_seconds: Annotated[
+        Seconds,
+        about(
+            "Seconds in which the driver itself was stopped, by a signal or with its machine. Rate and latencies are "
+            "then not those of the server."
+        ),
+    ] = 0.0
     limited_by: Annotated[
         str | None,
         about(

@@ -32,6 +32,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         settings=run.settings.as_json(),
         client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
         listed=run.listed,
+        foreign=run.foreign,
         images=len({image for each in run.image_sets for image in each.images}),
         pulled=counts.pulled,
         failed=counts.failed,
@@ -99,6 +100,7 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
         machine=_machine(sample.machine),
         driver_cpu_seconds=round(sample.driver_cpu_seconds, 3),
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
+        paused_seconds=round(sample.paused_seconds, 3),
         limited_by=sample.limited_by,
     )
 

@@ -34,8 +34,8 @@ class WorkerCounts(msgspec.Struct, frozen=True, kw_only=True):
     """One worker: its images, and the counts of its pulls and prunes."""
 
     pattern: Annotated[str, about("Pattern that selected the worker's images, or `k/N` with `--workers N`.")]
-    images: Annotated[Count, about("Images that the worker was given.")]
-    passes: Annotated[Count, about("Passes over its images that the worker finished.")]
+    images: Annotated[Count, about("Images that the worker has.")]
+    passes: Annotated[Count, about("Passes over its images that the worker has finished.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
     pruned: Annotated[Count, about("Images that the worker pruned.")]
@@ -93,9 +93,12 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of the load. `pulled` and `failed` count the pulls that ended in it."""
+    """One step of the load: a span of time with a planned number of workers.
 
-    workers: Annotated[Count, about("Workers that the step wants running.")]
+    `pulled` and `failed` count the pulls that ended in it.
+    """
+
+    workers: Annotated[Count, about("Workers that should run in the step, by the plan of the load.")]
     direction: Annotated[
         str, about("`up` while the load rises, `hold` while it stays, `down` while it falls.")
     ]
@@ -115,7 +118,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     high: Annotated[Rate | None, about("Upper end of the interval.")] = None
     latency_ms: Annotated[Latency | None, about("Latency of the step's successful pulls; null without one.")]
     offered: Annotated[
-        Rate | None, about("Pulls per second that the schedule (`--rate`) wanted; null without a schedule.")
+        Rate | None,
+        about("Pulls per second that were due by the schedule (`--rate`); null without a schedule."),
     ] = None
 
 
@@ -141,7 +145,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a run, also of one that failed or was interrupted."""
 
     schema: Annotated[Literal[1], about("Version of this format.")] = SCHEMA
-    started: Annotated[Moment, about("Start of the run, to a second.")]
+    started: Annotated[Moment, about("Start of the run, exact to a second.")]
     elapsed_seconds: Annotated[
         Seconds,
         about("Time from the start of the load until its last pull ended, in seconds; 0 without a load."),
@@ -157,6 +161,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         ClientInfo | None, about("Null in a dry run, and in a run that did not find its client.")
     ]
     listed: Annotated[Count, about("Images that the upstream or the image list has, before the filter.")] = 0
+    foreign: Annotated[
+        Count, about("Images of the image list that `--foreign skip` left out. They are not in `listed`.")
+    ] = 0
     images: Annotated[Count, about("Distinct images that were selected.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
@@ -170,7 +177,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         about("Retries that the clients made by themselves; null if the client does not report them."),
     ] = None
     repulled: Annotated[
-        Count, about("Images that were pulled again alone to find out why their batch failed.")
+        Count, about("Images that were pulled again alone to find out which images of their batch failed.")
     ] = 0
     late: Annotated[
         Count, about("Pulls of a schedule (`--rate`) that started more than 50 ms after they were due.")
@@ -201,7 +208,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     first_latency_ms: Annotated[
         Latency | None,
         about(
-            "Latency of each image's first pull of the run and of its first after a prune; null without one."
+            "Latency of each image's first pull of the run, and of its first pull after a prune; null without one."
         ),
     ]
     repeat_latency_ms: Annotated[
@@ -215,7 +222,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         Literal["cold", "warm", "unknown"],
         about("`cold` if the driver pruned the images before, `warm` if it warmed them up, else `unknown`."),
     ] = "unknown"
-    steps: Annotated[tuple[Step, ...], about("The steps of the load, in order.")]
+    steps: Annotated[
+        tuple[Step, ...],
+        about("The steps of the load, in order: of the ramp, of a schedule or of fixed work."),
+    ]
     samples: Annotated[tuple[Sample, ...], about("The tally intervals, in order.")]
     drain: Annotated[Drain | None, about("The pulls that ended after the planned end; null if none did.")] = (
         None

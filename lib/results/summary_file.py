@@ -14,6 +14,7 @@ import msgspec
 from ..clean import clean
 from ..errors import UsageError
 from ..units import LONGEST_SECONDS
+from ..user_files import MIB, read_whole, reason
 from .summary import SCHEMA, Summary
 from .times import to_milliseconds
 
@@ -27,6 +28,8 @@ _KINDS: Final = {
     "datetime": "an ISO 8601 time with a zone",
     "null": "null",
 }
+# Enough for 300,000 tally intervals.
+_LONGEST_FILE: Final = 256 * MIB
 _WITH_PLACE: Final = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
 
 
@@ -40,10 +43,10 @@ def summary_text(summary: Summary) -> str:
 def read_summary(path: Path) -> Summary:
     """Reads a summary. Raises `UsageError`, one line that names the file and the field, if it is not valid."""
     try:
-        content = path.read_bytes()
+        content = read_whole(path, _LONGEST_FILE)
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror or error}; give a file that --summary-file wrote"
+            f"cannot read {path}: {reason(error)}; give a file that --summary-file wrote"
         ) from None
     try:
         document = json.loads(content, parse_constant=_refuse)

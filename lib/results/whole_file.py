@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 from ..errors import UsageError
 from ..streams import is_stdout
-from .writable import cannot_write, unwritable
+from .writable import cannot_write, make_folder, unwritable
 
 # Seconds to wait for a stream that has no reader or a stalled one.
 _READER_SECONDS = 10.0
@@ -27,9 +27,9 @@ def check_path(path: Path, option: str) -> None:
     reason = unwritable(path, replaced=True)
     if reason is None and not is_stdout(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path, option)
         except OSError as error:
-            reason = error.strerror
+            reason = error.strerror or str(error)
     if reason is not None:
         raise UsageError(cannot_write(option, path, reason))
 
@@ -42,14 +42,14 @@ def write_whole(path: Path, text: str) -> None:
     if is_stdout(path):
         _write_to_stream(1, text)
         return
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+    if _is_stream(path):
         descriptor = _open_stream(path)
         try:
             _write_to_stream(descriptor, text)
         finally:
             os.close(descriptor)
         return
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -62,6 +62,14 @@ def write_whole(path: Path, text: str) -> None:
         with suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _is_stream(path: Path) -> bool:
+    """Returns whether the path leads to something else than a regular file. Raises `OSError` for a loop of links."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _open_stream(path: Path) -> int:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..options.settings import Settings
-from ..streams import is_stdout
+from ..streams import is_stdout, say
 
 
 def unwritable_files(settings: Settings) -> dict[str, str]:
@@ -26,6 +26,32 @@ def unwritable_files(settings: Settings) -> dict[str, str]:
         if reason is not None:
             found[option] = cannot_write(option, path, reason)
     return found
+
+
+def missing_folders(settings: Settings) -> dict[str, Path]:
+    """Returns, by option, the folder of each file of a run whose folder does not exist."""
+    files = {
+        "--metrics-file": settings.metrics_file,
+        "--log-file": settings.log_file,
+        "--events-file": settings.events_file,
+        "--summary-file": settings.summary_file,
+        "--report-file": settings.report_file,
+    }
+    folders = {option: Path(path).parent for option, path in files.items() if path is not None}
+    return {option: folder for option, folder in folders.items() if not folder.exists()}
+
+
+def make_folder(path: str | Path, option: str) -> None:
+    """Makes the folder of a file if it does not exist, and says so. Raises `OSError` if it cannot."""
+    folder = Path(path).parent
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        say(made_folder(folder, option))
+
+
+def made_folder(folder: Path, options: str) -> str:
+    """Returns the message about a folder that was made for the files of these options."""
+    return f"{options}: made the folder {folder}, which did not exist"
 
 
 def cannot_write(option: str, path: object, reason: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from ..choices import AUTO, BY_CLIENT, BY_OCIREGISTRY
 from ..clients.client import Client
+from ..clients.renewal import Renewal
 from ..errors import RunError
-from ..http.address import same_server
+from ..http.address import same_server, url_of
 from ..http.connections import Connections
 from ..http.registry import Registry
 from ..images import Image
@@ -33,12 +35,16 @@ class PruneWish:
 
 @dataclass(frozen=True, slots=True)
 class Deleter:
-    """What a delete by the client needs. `timeout` is the seconds after which the client is killed."""
+    """What a delete by the client needs. `timeout` is the seconds after which the client is killed.
+
+    `renewal` gives the client with the user's newest logins.
+    """
 
     client: Client
     launcher: Launcher
     reference: Callable[[Image], str]
     timeout: float
+    renewal: Renewal
 
 
 class PruneWays:
@@ -70,6 +76,12 @@ class PruneWays:
                 f"{self._wish.option}: {server.name} and {upstream.name} are the same server; "
                 f"pruning would delete the upstream's own images; leave out {self._wish.option}"
             )
+        client = self._deleter.client
+        if self._wish.via == BY_CLIENT and not client.abilities.deletes:
+            raise RunError(
+                f"--prune-via {BY_CLIENT}: {client.name} has no delete command; use --prune-via {AUTO}, with which the "
+                "driver itself sends HTTP DELETE requests"
+            )
         reasons: list[str] = []
         for way in self._wanted():
             pruner = self._admin() if way == BY_OCIREGISTRY else self._by_delete(sample)
@@ -91,21 +103,23 @@ class PruneWays:
         probe = network.run_until_stop(probe_admin(self._server))
         if not probe.works:
             return probe.reason
-        name = self._under_test.upstream_name
-        if "." not in name:
-            damage = f"a prune makes Ociregistry lose the layers of an upstream without a dot in its name ('{name}')"
-            if self._wish.via == AUTO:
-                return f"{damage}; use its full name or address in Ociregistry's configuration and as --upstream-name"
-            self._connections.caution(damage)
+        name = next((each for each in self._route.upstreams if "." not in each), None)
+        if name is not None:
+            return (
+                f"Ociregistry would damage its cache, because the upstream's name has no dot ('{name}'); "
+                "use the upstream's full name or address, in Ociregistry's configuration and as --upstream-name"
+            )
         upstream = self._connections.registry(self._under_test.registry.url, _PRUNE_RETRY)
-        platform_images = PlatformImages(network, upstream, self._connections.log)
-        return AdminPruner(network, self._server, name, platform_images)
+        platform_images = PlatformImages(network, upstream, self._connections.log, cache(self._other))
+        return AdminPruner(network, self._server, self._under_test.upstream_name, platform_images)
+
+    def _other(self, name: str) -> Registry:
+        """Returns the registry of this name, for images whose upstream is not that of the run."""
+        return self._connections.registry(url_of(name), _PRUNE_RETRY)
 
     def _by_delete(self, sample: Image) -> Pruner | str:
         """Returns the pruner, or why it would not work. If the client has no delete command, the driver deletes."""
         client, network = self._deleter.client, self._connections.network
-        if not client.abilities.deletes and self._wish.via == BY_CLIENT:
-            return f"{client.name} has no delete command"
         probe = network.run_until_stop(probe_delete(self._server, self._route, sample))
         if not probe.works:
             return probe.reason
@@ -113,6 +127,7 @@ class PruneWays:
         resolver = DigestResolver(network, self._server, self._route) if by_digest else None
         if not client.abilities.deletes:
             return HttpPruner(network, self._server, self._route, resolver)
+        deleter = self._deleter
         return ClientPruner(
-            client, self._deleter.launcher, self._deleter.reference, self._deleter.timeout, resolver
+            client, deleter.launcher, deleter.reference, deleter.timeout, resolver, deleter.renewal
         )

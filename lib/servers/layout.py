@@ -14,7 +14,9 @@ from ..names import valid_repository
 
 OCIREGISTRY = "ociregistry"
 _PLAIN = "{pullthrough}/{repository}"
-_PRESETS = {"distribution": _PLAIN, "zot": _PLAIN, "direct": "{upstream}/{repository}"}
+# The template of the preset `direct`.
+DIRECT = "{upstream}/{repository}"
+_PRESETS = {"distribution": _PLAIN, "zot": _PLAIN, "direct": DIRECT}
 _PRESETS_WITH_PREFIX = {
     "harbor": "PROJECT",
     "nexus": "REPO",
@@ -43,6 +45,11 @@ class Layout:
     def is_upstream(self) -> bool:
         """Whether the clients pull from the upstream itself."""
         return self.template.startswith("{upstream}")
+
+    @property
+    def names_upstream(self) -> bool:
+        """Whether each reference can name an upstream of its own."""
+        return self.is_ociregistry or "{upstream}" in self.template.partition("/")[2]
 
 
 def parse_layout(text: str) -> Layout:

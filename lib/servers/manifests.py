@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from ..counted import counted
 from ..http.network import Network
 from ..http.registry import MIB, Registry, RegistryError
 from ..images import Image
@@ -45,21 +46,31 @@ class DigestResolver:
 
         Raises RegistryError if the server gives none, CancelledError after a `kill_all`.
         """
-        path = f"/v2/{self._route.repository(image)}/manifests/{image.reference}"
-        headers = {"Accept": ACCEPT, **self._route.headers}
+        path = self._route.manifest(image)
+        headers = {"Accept": ACCEPT, **self._route.headers(image)}
         answer = self._network.run_until_kill(self._server.request("HEAD", path, headers=headers))
         digest = answer.headers.get("Docker-Content-Digest", "")
         if answer.status != 200 or not valid_digest(digest):
             raise RegistryError(f"no digest for {image.name}: HTTP {answer.status}", answer.status)
-        return Image(image.repository, digest)
+        return image._replace(reference=digest)
 
 
 class PlatformImages:
-    """The images of the platforms that an index lists. Asks the upstream once per image and keeps the answer."""
+    """The images of the platforms that an index lists. Asks the upstream once per image and keeps the answer.
 
-    def __init__(self, network: Network, upstream: Registry, log: Callable[[str], None]) -> None:
+    `upstream` is the upstream of the run, and `other` returns the one of an image that has an upstream of its own.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        upstream: Registry,
+        log: Callable[[str], None],
+        other: Callable[[str], Registry] | None = None,
+    ) -> None:
         self._network = network
         self._upstream = upstream
+        self._other = other
         self._log = log
         self._known: dict[Image, tuple[Image, ...]] = {}
 
@@ -94,13 +105,14 @@ class PlatformImages:
         if failed:
             image, reason = failed[0]
             self._log(
-                f"cannot read the platforms of {len(failed)} images such as {image.name}, "
+                f"cannot read the platforms of {counted(len(failed), 'image')} such as {image.name}, "
                 f"so the platforms are not pruned: {reason}"
             )
 
     async def _ask(self, image: Image) -> tuple[Image, ...]:
         path = f"/v2/{image.repository}/manifests/{image.reference}"
-        answer = await self._upstream.request(
+        other = self._other(image.upstream) if self._other is not None and image.upstream else None
+        answer = await (other or self._upstream).request(
             "GET", path, headers={"Accept": ACCEPT}, retry=False, max_bytes=_MANIFEST_BYTES
         )
         if answer.status != 200:
@@ -109,8 +121,8 @@ class PlatformImages:
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         digests = _digests(manifest, media_type) if isinstance(manifest, dict) else []
         if len(digests) > _MOST_PLATFORMS:
-            raise RegistryError(f"its index lists {len(digests)} manifests")
-        return tuple(Image(image.repository, digest) for digest in digests)
+            raise RegistryError(f"its index lists {counted(len(digests), 'manifest')}")
+        return tuple(image._replace(reference=digest) for digest in digests)
 
 
 def _digests(manifest: Mapping[str, object], media_type: str) -> list[str]:

@@ -5,6 +5,7 @@ There are three ways: the client's delete command, HTTP DELETE by the driver, an
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -16,10 +17,11 @@ from urllib.parse import quote
 
 from ..clients.classify import failure_of
 from ..clients.client import Client
+from ..clients.renewal import Renewal
 from ..http.network import Network
-from ..http.registry import Registry, RegistryError
+from ..http.registry import Answer, Registry, RegistryError
 from ..images import Image
-from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure, classify_http
+from ..outcomes import CODES, FAILED, INTERRUPTED, OK, ErrorClass, Failure, classify_http
 from ..processes.launch import Launcher
 from .manifests import DigestResolver, PlatformImages
 from .route import Route
@@ -30,7 +32,7 @@ URL_LIMIT = 7500
 # Characters that stay unescaped in the URL.
 _KEPT = ",/:@"
 # The statuses of a successful delete: 202 by the distribution specification; some servers answer 200 or 204.
-_DELETED = (200, 202, 204)
+DELETED = (200, 202, 204)
 _OPERATORS = re.compile(r"[.+*?()|{}$^\[\]\\]")
 
 
@@ -59,6 +61,25 @@ class Pruner(Protocol):
     ) -> Iterator[Pruned]: ...
 
 
+def error_code(answer: Answer) -> str:
+    """Returns the first code of an OCI error body; empty if there is none."""
+    try:
+        return str(json.loads(answer.body)["errors"][0]["code"])[:60]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
+def is_absent(answer: Answer) -> bool:
+    """Returns whether a server says that it does not hold what it would delete.
+
+    zot says so with 400 and NAME_UNKNOWN as long as it does not hold the repository.
+    """
+    code = error_code(answer)
+    if answer.status == 404:
+        return code != "UNSUPPORTED"
+    return answer.status == 400 and CODES.get(code) is ErrorClass.NOT_FOUND
+
+
 class ClientPruner:
     """Prunes with the client's delete command, one launch per image."""
 
@@ -69,8 +90,10 @@ class ClientPruner:
         reference: Callable[[Image], str],
         timeout: float,
         resolver: DigestResolver | None,
+        renewal: Renewal | None = None,
     ) -> None:
         self._client = client
+        self._renewal = renewal
         self._launcher = launcher
         self._reference = reference
         self._timeout = timeout
@@ -97,7 +120,8 @@ class ClientPruner:
             except CancelledError:
                 return Pruned(image, INTERRUPTED, monotonic() - started)
         resolved = monotonic() - started
-        argv = self._client.delete(self._reference(target), scratch)
+        client = self._client if self._renewal is None else self._renewal.newest()
+        argv = client.delete(self._reference(target), scratch)
         outcome = self._launcher.run(argv, self._timeout, stopped)
         if outcome.dropped:
             return None
@@ -146,17 +170,18 @@ class HttpPruner:
     def _delete(self, image: Image) -> tuple[str, Failure | None]:
         try:
             target = self._resolver.by_digest(image) if self._resolver and not image.is_digest else image
-            path = f"/v2/{self._route.repository(target)}/manifests/{target.reference}"
+            path = self._route.manifest(target)
             answer = self._network.run_until_kill(
-                self._server.request("DELETE", path, headers=self._route.headers)
+                self._server.request("DELETE", path, headers=self._route.headers(target))
             )
         except RegistryError as error:
             return FAILED, _failure(error)
         except CancelledError:
             return INTERRUPTED, None
-        if answer.status in _DELETED:
+        if answer.status in DELETED:
             return OK, None
-        return FAILED, Failure(classify_http(answer.status), f"HTTP {answer.status} from DELETE {path}")
+        found = ErrorClass.NOT_FOUND.value if is_absent(answer) else classify_http(answer.status)
+        return FAILED, Failure(found, f"HTTP {answer.status} from DELETE {path}")
 
 
 class AdminPruner:
@@ -206,9 +231,13 @@ class AdminPruner:
 
 
 def expression(upstream_name: str, image: Image) -> str:
-    """Returns a Go regex that matches only this image. Ociregistry stores tags in lower case, so they are lowered."""
+    """Returns a Go regex that matches only this image. Ociregistry stores tags in lower case, so they are lowered.
+
+    `upstream_name` is the upstream of images that have none of their own.
+    """
     reference = image.reference if image.is_digest else image.reference.lower()
-    name = f"{upstream_name}/{image.repository}{'@' if image.is_digest else ':'}{reference}"
+    upstream = image.upstream or upstream_name
+    name = f"{upstream}/{image.repository}{'@' if image.is_digest else ':'}{reference}"
     escaped = _OPERATORS.sub(r"\\\g<0>", name)
     return f"^{escaped}$"
 

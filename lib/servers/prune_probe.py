@@ -6,7 +6,6 @@ that matches nothing.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from ..errors import RunError
 from ..http.registry import Answer, Registry, RegistryError
 from ..images import Image
-from .prune import prune_url
+from .prune import DELETED, error_code, is_absent, prune_url
 from .route import Route
 
 _NO_DIGEST = "sha256:" + "0" * 64
@@ -42,33 +41,28 @@ async def probe_admin(server: Registry) -> Probe:
 
 
 async def probe_delete(server: Registry, route: Route, image: Image) -> Probe:
-    """Probes deletes with a digest and a tag that cannot exist. A 404 means that the server allows deletes."""
-    headers = route.headers
-    base = f"/v2/{route.repository(image)}/manifests/"
+    """Probes deletes with a digest and a tag that cannot exist. If they are only absent, the server allows deletes."""
+    headers = route.headers(image)
     try:
-        answer = await server.request("DELETE", base + _NO_DIGEST, headers=headers)
+        answer = await server.request("DELETE", route.manifest(image, _NO_DIGEST), headers=headers)
         if not _would_delete(answer):
             return Probe(
                 False, f"it refuses deletes (DELETE of a manifest: HTTP {answer.status}{_code(answer)})"
             )
-        by_tag = await server.request(
-            "DELETE", f"{base}ocidriver-probe-{secrets.token_hex(8)}", headers=headers
-        )
+        no_tag = f"ocidriver-probe-{secrets.token_hex(8)}"
+        by_tag = await server.request("DELETE", route.manifest(image, no_tag), headers=headers)
     except RegistryError as error:
         return Probe(False, f"a trial delete got no answer: {error}")
     return Probe(True, by_digest=not _would_delete(by_tag))
 
 
 def _would_delete(answer: Answer) -> bool:
-    return answer.status in (202, 404) and "UNSUPPORTED" not in _code(answer)
+    return answer.status in DELETED or is_absent(answer)
 
 
 def _code(answer: Answer) -> str:
-    """Returns the first code of an OCI error body, for a message; empty if there is none."""
-    try:
-        return f" {json.loads(answer.body)['errors'][0]['code']}"[:60]
-    except (ValueError, LookupError, TypeError):
-        return ""
+    code = error_code(answer)
+    return f" {code}" if code else ""
 
 
 def cannot_prune(option: str, server: str, reasons: Sequence[str]) -> RunError:

@@ -22,5 +22,5 @@ class ServerUnderTest:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The server that receives the clients' requests: with `--layout direct`, the upstream itself."""
-        return self.registry if self.layout.is_upstream else self.pullthrough
+        """The server that receives the clients' requests: with `--layout direct`, the upstream itself, at its root."""
+        return self.registry.root if self.layout.is_upstream else self.pullthrough

@@ -32,12 +32,19 @@ def test_crane_commands() -> None:
 
 def test_skopeo_commands() -> None:
     plain = Skopeo(Executable("/bin/skopeo", "1"), "linux/arm/v7", True, Path("/auth.json"))
-    tls = Skopeo(Executable("/bin/skopeo", "1"), "linux/amd64", False, Path("/auth.json"), Path("/certs"))
+    tls = Skopeo(
+        Executable("/bin/skopeo", "1"),
+        "linux/amd64",
+        False,
+        Path("/auth.json"),
+        certificates=Path("/certs"),
+        registries_d=Path("/none"),
+    )
     assert plain.pull(["c:1/a:v1"], SCRATCH) == [
         "/bin/skopeo", "--insecure-policy", "--tmpdir", "/scratch",
         "--override-os", "linux", "--override-arch", "arm", "--override-variant", "v7",
-        "copy", "--quiet", "--src-tls-verify=false", "--src-authfile", "/auth.json",
-        "docker://c:1/a:v1", "docker-archive:/dev/null:x:y",
+        "copy", "--quiet", "--remove-signatures", "--src-tls-verify=false", "--src-authfile", "/auth.json",
+        "docker://c:1/a:v1", "dir:/scratch/images",
     ]  # fmt: skip
     assert plain.delete("c:1/a:v1", SCRATCH) == [
         "/bin/skopeo", "--insecure-policy", "--tmpdir", "/scratch", "delete", "--tls-verify=false",
@@ -46,6 +53,8 @@ def test_skopeo_commands() -> None:
     assert tls.pull(["c:1/a:v1"], SCRATCH)[-7:-2] == [
         "--src-tls-verify=true", "--src-authfile", "/auth.json", "--src-cert-dir", "/certs",
     ]  # fmt: skip
+    for argv in (tls.pull(["c:1/a:v1"], SCRATCH), tls.delete("c:1/a:v1", SCRATCH)):
+        assert argv[1:4] == ["--insecure-policy", "--registries.d", "/none"]
     assert tls.delete("c:1/a:v1", SCRATCH)[-6:-1] == [
         "--tls-verify=true", "--authfile", "/auth.json", "--cert-dir", "/certs",
     ]  # fmt: skip

@@ -168,7 +168,7 @@ class Worker:
 
     def __init__(self, client: Ctr, folder: Path, timeout: float) -> None:
         self.client = client
-        self._launcher = Launcher({**os.environ, **client.environment}, answer=client.answer)
+        self._launcher = Launcher({**os.environ, **client.environment})
         self._puller = ClientPuller(client, self._launcher, lambda image: f"{UPSTREAM}/{image.name}", timeout)
         self._folder = folder / "worker-0"
         self._folder.mkdir(exist_ok=True)

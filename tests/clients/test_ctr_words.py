@@ -11,7 +11,7 @@ from lib.clients.client import Executable, Orders
 from lib.clients.ctr import Ctr
 from lib.clients.hosts_toml import _toml
 from lib.errors import RunError
-from lib.http.logins import Login
+from lib.http.logins import Login, Logins
 from lib.http.tls import Tls
 from lib.processes.launch import KEPT_HEAD, KEPT_STDERR
 
@@ -215,7 +215,7 @@ def test_a_password_that_cannot_be_typed_is_refused_in_one_line(password: str, t
     def orders(login: Login) -> Orders:
         return Orders(
             platform="linux/amd64", host="up:5000", server_url="https://cache:5000", verify=True,
-            folder=lambda name: tmp_path / name, tls=Tls(), login=login, elsewhere=lambda place: place,
+            folder=lambda name: tmp_path / name, tls=Tls(), logins=Logins(login), elsewhere=lambda place: place,
             environment={}, caution=lambda _: None, containerd_socket="/absent/c.sock",
         )  # fmt: skip
 

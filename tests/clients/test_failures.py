@@ -13,7 +13,8 @@ from tests.record_failures import Record, read_recording
 
 # Operation and case as in record_failures.py; the class for crane, skopeo and ctr ("ok": it succeeds, "-": has no such
 # case), and how often crane and ctr ask again by themselves. "5+" is so often at least: ctr fetches layers at the same
-# time, and how far the others come before the first gives up is chance.
+# time, and how far the others come before the first gives up is chance. The class is what the client's words alone say:
+# where they do not show the status, it is `other`, and the driver asks (test_status_table.py).
 TABLE = """
 pull   blob-401                       unauthorized  unauthorized  unauthorized  0  0
 pull   blob-401-json                  unauthorized  unauthorized  unauthorized  0  0
@@ -75,18 +76,26 @@ pull   manifest-403-hostilejson       forbidden     forbidden     forbidden     
 pull   manifest-403-html              forbidden     forbidden     forbidden     0  0
 pull   manifest-403-json              forbidden     forbidden     forbidden     0  0
 pull   manifest-404                   not-found     not-found     not-found     0  0
+pull   manifest-404-bare              not-found     not-found     not-found     0  0
+pull   manifest-404-default           not-found     not-found     not-found     0  0
+pull   manifest-404-detailed          not-found     not-found     not-found     0  0
+pull   manifest-404-foreign           other         other         not-found     0  0
 pull   manifest-404-hostile           not-found     not-found     not-found     0  0
 pull   manifest-404-hostilejson       not-found     not-found     not-found     0  0
 pull   manifest-404-html              not-found     not-found     not-found     0  0
 pull   manifest-404-json              not-found     not-found     not-found     0  0
+pull   manifest-404-nocode            other         other         not-found     0  0
+pull   manifest-404-nothing           not-found     not-found     not-found     0  0
 pull   manifest-404-two               not-found     not-found     not-found     0  0
 pull   manifest-405                   unsupported   unsupported   unsupported   0  0
 pull   manifest-405-json              unsupported   unsupported   unsupported   0  0
 pull   manifest-408                   server-error  server-error  server-error  2  5
-pull   manifest-408-json              server-error  server-error  server-error  2  5
+pull   manifest-408-json              server-error  other         server-error  2  5
+pull   manifest-412-foreign           other         other         forbidden     0  0
 pull   manifest-429                   rate-limited  timeout       rate-limited  2  5
 pull   manifest-429-after             rate-limited  rate-limited  rate-limited  2  5
 pull   manifest-429-after-x2          ok            ok            ok            2  2
+pull   manifest-429-foreign-after     other         other         rate-limited  2  5
 pull   manifest-429-hostilejson-after rate-limited  rate-limited  rate-limited  2  5
 pull   manifest-429-json              rate-limited  timeout       rate-limited  2  5
 pull   manifest-429-json-after        rate-limited  rate-limited  rate-limited  2  5
@@ -100,6 +109,7 @@ pull   manifest-501                   unsupported   unsupported   unsupported   
 pull   manifest-502                   server-error  server-error  server-error  2  0
 pull   manifest-502-html              server-error  server-error  server-error  2  0
 pull   manifest-503                   server-error  server-error  server-error  2  0
+pull   manifest-503-foreign           other         server-error  server-error  2  0
 pull   manifest-503-hostile-x2        ok            server-error  server-error  2  0
 pull   manifest-503-json              server-error  server-error  server-error  2  0
 pull   manifest-503-json-x2           ok            server-error  server-error  2  0
@@ -107,21 +117,26 @@ pull   manifest-503-x1                ok            server-error  server-error  
 pull   manifest-503-x2                ok            server-error  server-error  2  0
 pull   manifest-504                   server-error  server-error  server-error  2  0
 pull   manifest-504-text              server-error  server-error  server-error  2  0
+pull   manifest-artifact              ok            unsupported   ok            0  0
+pull   manifest-chart                 ok            unsupported   ok            0  0
 pull   manifest-close                 reset         reset         reset         2  0
 pull   manifest-died                  refused       reset         reset         0  0
 pull   manifest-empty                 bad-content   bad-content   bad-content   0  0
+pull   manifest-encrypted             ok            unsupported   ok            0  0
 pull   manifest-garbage               bad-content   bad-content   bad-content   0  0
 pull   manifest-halfjson              reset         bad-content   bad-content   0  0
 pull   manifest-html                  bad-content   bad-content   bad-content   0  0
 pull   manifest-killed                reset         reset         refused       0  0
 pull   manifest-midreset              reset         reset         reset         0  0
+pull   manifest-nested                ok            unsupported   ok            0  0
 pull   manifest-noplatform            no-platform   no-platform   no-platform   0  0
+pull   manifest-oldartifact           unsupported   unsupported   unsupported   0  0
 pull   manifest-redirect              timeout       bad-content   bad-content   0  0
 pull   manifest-reset                 reset         reset         reset         2  0
 pull   manifest-schemaone             unsupported   bad-content   unsupported   0  0
 pull   manifest-silent                timeout       timeout       timeout       0  0
 pull   manifest-stalled               timeout       timeout       timeout       0  0
-pull   manifest-strange               bad-content   bad-content   bad-content   0  0
+pull   manifest-strange               bad-content   unsupported   bad-content   0  0
 pull   manifest-text                  bad-content   bad-content   bad-content   0  0
 pull   manifest-truncated             reset         reset         reset         0  0
 pull   no-certificate                 -             -             client        -  0
@@ -152,6 +167,7 @@ pull   tls-name-insecure              -             -             ok            
 pull   tls-name-trusted               tls           tls           tls           2  0
 pull   tls-trusted                    ok            ok            ok            0  0
 pull   token-401                      unauthorized  unauthorized  unauthorized  0  0
+pull   token-401-foreign              other         unauthorized  unauthorized  0  0
 pull   token-401-json                 unauthorized  unauthorized  unauthorized  0  0
 pull   token-401-json-login           -             -             unauthorized  -  0
 pull   token-401-login                -             -             unauthorized  -  0

@@ -58,7 +58,7 @@ LURES = (
         ("unexpected status code 404 Not Found: {}", 0, "not-found"),
         ("unexpected status code 418 I'm a teapot: {}", 0, "other"),
         ("UNKNOWN: {}", 3, "server-error"),
-        ("STRANGE: {}", 3, "server-error"),
+        ("STRANGE: {}", 3, "other"),
         ("STRANGE: {}", 0, "other"),
         ("TOOMANYREQUESTS: {}; map[]", 3, "rate-limited"),
         ("MANIFEST_UNKNOWN: {}", 0, "not-found"),

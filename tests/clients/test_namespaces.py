@@ -14,4 +14,4 @@ def test_a_namespace_that_no_run_has_made_is_never_taken_for_a_dead_runs(foreign
 
 def test_a_namespace_of_a_run_that_has_ended_is_known() -> None:
     assert not lives("ocidriver-0123abcd-1-1-worker-0-0")
-    assert lives(Namespaces("/bin/ctr", "/none").current("worker-0"))
+    assert lives(Namespaces("/bin/ctr", "/none", {}).current("worker-0"))

@@ -137,7 +137,7 @@ def test_a_pattern_that_matches_nothing_and_two_that_overlap(
     status, checks, _ = doctor(*base, "--patterns=-0001,-000")
     assert status == 0
     (warning,) = [check for check in checks if check["status"] == "warning" and check["name"] == "pattern"]
-    assert warning["message"] == "4 images are selected by more than one pattern"
+    assert warning["message"] == "more than one pattern selects 4 images"
 
 
 def test_a_layout_that_does_not_fit(upstream: Upstream, crane: str) -> None:

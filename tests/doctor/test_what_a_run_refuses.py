@@ -115,6 +115,14 @@ REFUSED = {
     "no upstream": Refused({"--registry-url": "127.0.0.1:1"}, "127.0.0.1:1 refuses connections"),
     "no catalog": Refused({"--registry-url": "{cache}"}, "{cache} has no catalog"),
     "a login that is broken": Refused({}, "{folder}/config.json", environment={"DOCKER_CONFIG": "{folder}"}),
+    "a SOCKS proxy": Refused(
+        {"--pullthrough-url": "cache.example:5000"}, "HTTP_PROXY names the SOCKS proxy socks5://127.0.0.1:1080",
+        environment={"HTTP_PROXY": "socks5://bob:pw@127.0.0.1"},
+    ),
+    "a proxy for a CGI program": Refused(
+        {"--pullthrough-url": "cache.example:5000"}, "REQUEST_METHOD is set, as for a CGI program",
+        environment={"HTTP_PROXY": "127.0.0.1:3128", "REQUEST_METHOD": "GET"},
+    ),
     "a filter that leaves nothing": Refused({"--filter": "nowhere"}, "--filter 'nowhere' leaves none of the 12"),
     "a pattern that selects nothing": Refused(
         {"--workers": None, "--patterns": "nowhere"}, "the pattern 'nowhere' selects none of 12 images"
@@ -145,7 +153,8 @@ WRONG = {
     "--metrics-listen": "nowhere",
     "--events-file": "{folder}/log",
     "--summary-file": "{folder}/log/below",
-    "--registry-url": "http://u/path",
+    "--registry-url": "http://u/../path",
+    "--pullthrough-url": "http://u/path",
 }
 
 
@@ -252,15 +261,14 @@ PLACES = {
     "clients/containerd.py: _wait_until_it_answers": "client_setup",
     "clients/namespaces.py: check": "client_setup",
     "clients/containerd.py: find_containerd": "client_setup",
-    "clients/ctr.py: _check_login": "client_setup",
+    "clients/ctr.py: _check_logins": "client_setup",
     "clients/find.py: _ask": "found",
     "clients/find.py: _identify": "found",
     "clients/find.py: find_client": "found",
     "http/address.py: _check_host": SETTINGS,
     "http/address.py: parse_endpoint": SETTINGS,
     "http/address.py: parse_listen": SETTINGS,
-    "http/connections.py: __init__": "connections",
-    "http/connections.py: login": "client_setup",
+    "http/connections.py: logins": "client_setup",
     "http/tls.py: _authorities": SETTINGS,
     "http/tls.py: _check_file": SETTINGS,
     "http/tls.py: _check_pair": SETTINGS,
@@ -273,7 +281,10 @@ PLACES = {
     "listing/selection.py: read_image_list": "image_list",
     "listing/selection.py: select": "selection",
     "load/pace.py: parse_rate": SETTINGS,
-    "options/settings.py: _check_files": SETTINGS,
+    "options/files.py: _check_folders": SETTINGS,
+    "options/files.py: _check_outputs": SETTINGS,
+    "options/files.py: _check_streams": SETTINGS,
+    "options/files.py: check_apart": SETTINGS,
     "options/settings.py: _client": SETTINGS,
     "options/settings.py: _socket": SETTINGS,
     "options/settings.py: _upstream_name": SETTINGS,
@@ -282,6 +293,7 @@ PLACES = {
     "options/thresholds.py: parse": SETTINGS,
     "prepare.py: files": "files",
     "prepare.py: ping": "ping",
+    "prepare.py: ways": "ways",
     "prepare.py: report": "report",
     "processes/limits.py: raise_descriptor_limit": "descriptors",
     "processes/scratch.py: __enter__": "scratch",
@@ -299,6 +311,8 @@ PLACES = {
     "servers/layout.py: parse_layout": SETTINGS,
     "servers/prune_probe.py: cannot_prune": "pruner",
     "servers/route.py: _check_names": "client_setup",
+    "servers/route.py: _ociregistry_route": "client_setup",
+    "servers/route.py: _template_route": "client_setup",
     "servers/route.py: plan_route": "client_setup",
 }
 NOT_OF_A_RUN = ("compare", "doctor", "lab", "pages", "report")

@@ -9,6 +9,7 @@ from typing import Final
 
 from lib.lab.fault_names import Fault
 from lib.lab.images import INDEX_TYPE, MANIFEST_TYPE, digest_of
+from tests.doubles import artifacts
 from tests.doubles.exchange import Exchange, Request
 from tests.doubles.good_image import IMAGE
 from tests.support.images import describe
@@ -43,6 +44,31 @@ CODES: Final = {
     429: "TOOMANYREQUESTS",
 }
 
+FOREIGN: Final = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN_BY_POLICY",
+    404: "TAG_EXPIRED",
+    405: "METHOD_DISABLED",
+    412: "PROJECTPOLICYVIOLATION",
+    413: "TOO_MANY_TAGS_REQUESTED",
+    429: "TOO_MANY_REQUEST",
+    451: "GEO_BLOCKED",
+    503: "MAINTENANCE",
+}
+"""Codes that are not the specification's: of Harbor, of Quay, and of nobody."""
+
+DEFAULTS: Final = {
+    "DIGEST_INVALID": "provided digest did not match uploaded content",
+    "UNAUTHORIZED": "authentication required",
+    "DENIED": "requested access to the resource is denied",
+    "MANIFEST_UNKNOWN": "manifest unknown",
+    "UNSUPPORTED": "The operation is unsupported.",
+    "TOOMANYREQUESTS": "too many requests",
+    "UNKNOWN": "unknown error",
+}
+"""The message that distribution has for each code."""
+
 Answer = Callable[[Exchange], Awaitable[bool]]
 """Whether the connection can be used again."""
 
@@ -58,7 +84,7 @@ async def serve_well(exchange: Exchange) -> bool:
         return await exchange.send(200, b'{"token": "good"}', "application/json")
     if request.place == "manifest":
         return await _send_manifest(exchange, IMAGE.manifest, MANIFEST_TYPE)
-    blob = IMAGE.blobs.get(request.reference)
+    blob = IMAGE.blobs.get(request.reference) or artifacts.BLOBS.get(request.reference)
     if blob is None:
         return await exchange.send(404, _oci_error(404, "unknown"), "application/json")
     return await exchange.send(200, blob, OCTETS)
@@ -80,6 +106,21 @@ def _two_errors(status: int) -> bytes:
     return json.dumps({"errors": [first, second]}).encode()
 
 
+def _default(status: int, **more: object) -> bytes:
+    code = CODES.get(status, "UNKNOWN")
+    return _errors({"code": code, "message": DEFAULTS[code], **more})
+
+
+def _errors(*errors: dict[str, object]) -> bytes:
+    return json.dumps({"errors": errors}).encode()
+
+
+def _foreign(status: int) -> bytes:
+    return _errors({"code": FOREIGN.get(status, "SOMETHING_ELSE"), "message": f"the server says {status}"})
+
+
+JSON: Final = "application/json"
+
 BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "json": (lambda status: _oci_error(status, f"the server says {status}"), "application/json"),
     "two": (_two_errors, "application/json"),
@@ -92,6 +133,17 @@ BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "big": (lambda status: LONG[:60_000].encode(), "text/plain"),
     "bigjson": (lambda status: _oci_error(status, LONG[:60_000]), "application/json"),
     "longjson": (lambda status: _oci_error(status, LONG), "application/json"),
+    "default": (_default, JSON),
+    "detailed": (lambda status: _default(status, detail={"Tag": "v1"}), JSON),
+    "bare": (lambda status: _errors({"code": CODES.get(status, "UNKNOWN")}), JSON),
+    "foreign": (_foreign, JSON),
+    "nocode": (lambda status: _errors({"status": status, "message": "the server says no"}), JSON),
+    "nothing": (lambda _status: _errors(), JSON),
+    "details": (lambda _status: b'{"details": "the server says no"}', JSON),
+    "otherjson": (
+        lambda status: json.dumps({"status": status, "error": "no", "path": "/v2/"}).encode(),
+        JSON,
+    ),
     "hostilejson": (lambda status: _oci_error(status, HOSTILE), "application/json"),
 }
 
@@ -216,6 +268,15 @@ async def _no_platform(exchange: Exchange) -> bool:
     return await _send_manifest(exchange, body, INDEX_TYPE)
 
 
+def _artifact(kind: str) -> Answer:
+    async def answer(exchange: Exchange) -> bool:
+        tagged = artifacts.ARTIFACTS[kind]
+        found = artifacts.CHILDREN.get(exchange.request.reference, tagged)
+        return await _send_manifest(exchange, found.body, found.media_type)
+
+    return answer
+
+
 KINDS: Final[dict[str, Answer]] = {
     "silent": _silent,
     "redirect": _redirect,
@@ -237,6 +298,7 @@ KINDS: Final[dict[str, Answer]] = {
     "strange": _strange,
     "schemaone": _schema_one,
     "noplatform": _no_platform,
+    **{kind: _artifact(kind) for kind in artifacts.ARTIFACTS},
 }
 
 

@@ -24,7 +24,9 @@ SEEDS: Final[Mapping[str, Sequence[bytes]]] = {
         b'</v2/_catalog?last=a>; rel="next"', b'<a>; title="x, <y>"; rel=\'prev next\', <b>', b"120",
         b"Fri, 31 Dec 1999 23:59:59 GMT",
     ),
-    "image_list": (b"a:v1\n# x\n\nb/c@sha256:" + b"a" * 64 + b"\n", b"\xef\xbb\xbfa:v1\r\nA:v\x1b", b"h:5000/a:v1"),
+    "image_list": (b"a:v1\n# x\n\nb/c@sha256:" + b"a" * 64 + b"\n", b"\xef\xbb\xbfa:v1\r\nA:v\x1b", b"h:5000/a:v1",
+        b"[] [] []", b'["a:v1", "quay.io/b@sha256:', b"IMAGE\nx,y:1", b"kind: Pod\n- image: a\n", b"[::1]:5000/a:v1",
+    ),
     "docker_config": (
         b'{"auths": {"registry:5000": {"auth": "Ym9iOnB3"}}}',
         b'{"auths": {"https://registry:5000/v1/": {"username": "a", "password": "\\ud800"}}}',

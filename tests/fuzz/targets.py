@@ -9,6 +9,7 @@ import asyncio
 import json
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 from math import isfinite
@@ -23,12 +24,13 @@ from lib.clean import clean
 from lib.clients.classify import classify
 from lib.clients.client import Client
 from lib.clients.table import NAMES, client_kind
+from lib.http.address import parse_endpoint
 from lib.http.authorization import _basic, _token_of
 from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after
 from lib.http.paging import PagedList, Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
-from lib.listing.image_list import ImageListError, parse_image_list
+from lib.listing.image_list import ImageListError, Upstreams, parse_image_list
 from lib.names import valid_digest, valid_repository, valid_tag
 from lib.outcomes import ErrorClass
 from lib.report.events import EventSeries, add_lines
@@ -94,9 +96,10 @@ def listing(data: bytes) -> None:
             registry,  # type: ignore[arg-type]
             PagedList(path, key, valid, 1 << 20),
             skip=lambda item: told.append(clean(item, 100)),
-            log=told.append,
         )
-        return [name async for page in pages.read() for name in page]
+        names = [name async for page in pages.read() for name in page]
+        told.append(pages.early_end or "")
+        return names
 
     try:
         found = asyncio.run(run())
@@ -154,16 +157,34 @@ def headers(data: bytes) -> None:
 
 def image_list(data: bytes) -> None:
     """Lines of an image list."""
-    lines = data.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    text = data.decode("utf-8", "surrogateescape")
+    lines = text.splitlines(keepends=True)
     try:
-        found = list(parse_image_list(lines))
+        found = parse_image_list(lines, _UPSTREAMS).images
     except ImageListError as error:
         check_line(str(error), 400)
         return
     assert len(found) == len(set(found))
-    for repository, reference in found:
-        assert valid_repository(repository)
-        assert valid_tag(reference) or valid_digest(reference)
+    for image in found:
+        assert valid_repository(image.repository)
+        assert valid_tag(image.reference) or valid_digest(image.reference)
+        assert not image.upstream or parse_endpoint("", image.upstream).host
+    check_linear(_read_list, text)
+
+
+def _read_list(text: str) -> None:
+    with suppress(ImageListError):
+        parse_image_list(text.splitlines(keepends=True), _UPSTREAMS)
+
+
+_UPSTREAMS: Final = Upstreams(
+    registry=parse_endpoint("", URL),
+    name="registry:5000",
+    pullthrough=parse_endpoint("", "cache:8080"),
+    layout="ociregistry",
+    names_others=True,
+    skip=False,
+)
 
 
 def docker_config(data: bytes) -> None:
@@ -182,7 +203,7 @@ def docker_config(data: bytes) -> None:
             told.append(str(error))
             continue
         if login is not None:
-            assert _basic(login).isascii()
+            assert (_basic(login) or "").isascii()
             sent = login.registry_token + login.identity_token
             assert not set(sent) & set("\r\n\0")
             sent.encode()
@@ -264,6 +285,7 @@ def _read_everything(client: type[Client], stderr: str) -> None:
     classify(client, 1, stderr)
     client.retries(stderr, succeeded=False)
     client.succeeded(stderr)
+    client.unshown(stderr)
 
 
 _BLOB: Final = "failed to copy: httpReadSeeker: failed open: unexpected status"
@@ -277,7 +299,7 @@ _ANSWERS: Final = (
     ("crane", "GET http://h/token?service=s: unexpected status code 500 Internal Server Error: ", 3, "server-error"),
     ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: manifest unknown: ", 0, "not-found"),
     ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: StatusCode: 403, ", 0, "forbidden"),
-    ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: unknown: ", 0, "server-error"),
+    ("skopeo", "initializing source docker://h/a:v: reading manifest v in h/a: unknown: ", 0, "other"),
     ("skopeo", "reading blob sha256:00: fetching blob: toomanyrequests: ", 0, "rate-limited"),
     ("ctr", f"{_BLOB} code http://h/v2/a/blobs/sha256:00: 500 Oh - Server message: unknown: ", 1, "server-error"),
     ("ctr", f"{_BLOB} from GET request to http://h/v2/a/blobs/d: 429 Too Many\nx: ", 6, "rate-limited"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,8 @@ from threading import Thread
 import pytest
 from yarl import URL
 
-from lib.http import credentials
-from lib.http.credentials import Credentials, CredentialsError, Login
+from lib.http import credential_helper, credentials
+from lib.http.credentials import Credentials, CredentialsError, Login, Logins
 from tests.support.waiting import SECONDS
 
 SECRET = "s3cret-pw"
@@ -44,6 +45,11 @@ def helper(folder: Path, name: str, script: str) -> dict[str, str]:
         ({"username": "bob", "password": SECRET}, Login("bob", SECRET)),
         ({"identitytoken": "idt"}, Login(identity_token="idt")),
         ({"auth": encoded("bob:x"), "identitytoken": "idt"}, Login("bob", "x", "idt")),
+        ({"auth": f"{encoded('bob:x')[:4]}\r\n{encoded('bob:x')[4:]}\n"}, Login("bob", "x")),
+        ({"Auth": encoded("bob:x"), "IdentityToken": "idt"}, Login("bob", "x", "idt")),
+        ({"auth": encoded("bob:x"), "username": "eve", "password": "y"}, Login("bob", "x")),
+        ({"auth": encoded("bob:\0x\0")}, Login("bob", "x")),
+        ({"auth": base64.b64encode(b"bob:\xfc").decode()}, Login("bob", "\udcfc")),
         ({"registrytoken": "rt"}, Login(registry_token="rt")),
         ({}, None),
         ({"auth": ""}, None),
@@ -136,7 +142,7 @@ def test_a_host_may_have_its_default_port(tmp_path: Path) -> None:
     found = configured(tmp_path, {"auths": {**entries, "[::1]:5000": {"auth": encoded("c:x")}}})
 
     def login(url: str) -> Login | None:
-        return asyncio.run(found.login_for(URL(url)))
+        return asyncio.run(found.logins_for(URL(url))).first
 
     assert login("https://bare") == login("https://bare:443") == Login("a", "x")
     assert login("https://ported") == login("https://ported:443") == Login("b", "x")
@@ -164,11 +170,11 @@ def test_what_the_clients_are_given(tmp_path: Path, login: Login, entry: object)
     user = configured(
         tmp_path, {"auths": auths, "credsStore": "s", "credHelpers": {"o": "h"}, "HttpHeaders": {"A": "1"}}
     )
-    assert user.client_config("reg:443", login) == {
+    assert user.client_config("reg:443", Logins(login)) == {
         "HttpHeaders": {"A": "1"},
         "auths": {"reg:443": entry},
     }
-    assert user.client_config("reg:443", None) == {"HttpHeaders": {"A": "1"}}
+    assert user.client_config("reg:443", Logins()) == {"HttpHeaders": {"A": "1"}}
 
 
 def test_the_clients_ask_the_helper_themselves(tmp_path: Path) -> None:
@@ -177,16 +183,16 @@ def test_the_clients_ask_the_helper_themselves(tmp_path: Path) -> None:
     found = configured(tmp_path, {"credsStore": "all"}, **env)
     login = found.lookup("reg")
     assert login == Login("bob", SECRET)
-    assert found.client_config("reg", login) == {"credHelpers": {"reg": "all"}}
+    assert found.client_config("reg", Logins(login)) == {"credHelpers": {"reg": "all"}}
     hub = {"docker.io": "all", "https://index.docker.io/v1/": "all"}
-    assert found.client_config("docker.io", login) == {"credHelpers": hub}
+    assert found.client_config("docker.io", Logins(login)) == {"credHelpers": hub}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", '{"auths": ' + "[" * 100_000, "\x80\xff"])
 def test_a_broken_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(CredentialsError, match=r"config\.json is not") as caught:
-        Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)})
+        Credentials.from_environment({"DOCKER_CONFIG": str(tmp_path)}).lookup("reg")
     assert "\n" not in str(caught.value)
 
 
@@ -200,6 +206,10 @@ def test_an_empty_file_is_no_login(tmp_path: Path) -> None:
     [
         {"auth": "%%%"},
         {"auth": encoded("nocolon")},
+        {"auth": encoded(":noname")},
+        {"auth": encoded("bob:x").rstrip("=")},
+        {"auth": f" {encoded('bob:x')}"},
+        {"auth": 3},
         {"auth": encoded("bob:a\r\nX-Evil: 1")},
         {"username": f"{SECRET}\r\n"},
         {"identitytoken": 3},
@@ -272,7 +282,7 @@ def test_a_helper_that_cannot_be(tmp_path: Path, name: object, reason: str) -> N
 def test_a_helper_that_hangs_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.3)
+    monkeypatch.setattr(credential_helper, "HELPER_SECONDS", 0.3)
     env = helper(tmp_path, "slow", f"(sleep 1; touch {tmp_path}/alive) & sleep 600")
     started = time.monotonic()
     with pytest.raises(CredentialsError, match=r"gave no answer for reg within 0\.3 s"):
@@ -307,3 +317,136 @@ def test_no_secret_in_any_repr(tmp_path: Path) -> None:
     login = Login("bob", SECRET, SECRET, SECRET)
     assert SECRET not in repr(login)
     assert SECRET not in repr(configured(tmp_path, {"auths": {"reg": {"password": SECRET}}}))
+
+
+def test_a_password_that_is_not_utf8_is_sent_as_it_is(tmp_path: Path) -> None:
+    auth = base64.b64encode(b"bob:\xfc").decode()
+    login = configured(tmp_path, {"auths": {"reg": {"auth": auth}}}).lookup("reg")
+    assert login is not None
+    assert (login.basic, login.password_bytes, login.as_entry()) == (auth, b"\xfc", {"auth": auth})
+
+
+def test_the_variable_of_pipelines(tmp_path: Path) -> None:
+    def found(value: object, config: object) -> tuple[Login | None, list[str]]:
+        text = value if isinstance(value, str) else json.dumps(value)
+        known = configured(tmp_path, config, DOCKER_AUTH_CONFIG=text)
+        return known.lookup("reg"), known.warnings
+
+    file, variable = ({"auths": {"reg": {"auth": encoded(f"{name}:x")}}} for name in ("file", "variable"))
+    assert found(variable, file) == (Login("variable", "x"), [])
+    assert found({"auths": {}}, file) == found("", file) == (Login("file", "x"), [])
+    for bad in (
+        "{",
+        "[]",
+        {**variable, "credsStore": "x"},
+        {"auths": {"reg": {"username": "a", "password": "b"}}},
+    ):
+        login, (warning,) = found(bad, file)
+        assert login == Login("file", "x")
+        assert warning.startswith("DOCKER_AUTH_CONFIG is not used, because Docker takes nothing but ")
+
+
+def test_a_broken_file_matters_where_it_is_reached(tmp_path: Path) -> None:
+    (tmp_path / "auth.json").write_text("{")
+    auths = {"one": {"auth": encoded("a:x")}}
+    found = configured(tmp_path, {"auths": auths}, REGISTRY_AUTH_FILE=str(tmp_path / "auth.json"))
+    assert found.lookup("one") == Login("a", "x")
+    with pytest.raises(CredentialsError, match=r"auth\.json is not valid JSON"):
+        found.lookup("two")
+
+
+SCOPED = {
+    "reg": "server",
+    "reg/team": "team",
+    "reg/team/sub": "sub",
+    "other/team": "no",
+    "https://reg/v1/": "no",
+}
+
+
+@pytest.mark.parametrize(
+    ("repository", "user"),
+    [
+        ("team/sub/app", "sub"),
+        ("team/sub", "sub"),
+        ("team/subway", "team"),
+        ("team", "team"),
+        ("teammate/app", "server"),
+        ("app", "server"),
+        ("", "server"),
+    ],
+)
+def test_the_longest_path_counts(tmp_path: Path, repository: str, user: str) -> None:
+    auths = {key: {"auth": encoded(f"{name}:x")} for key, name in SCOPED.items()}
+    logins = configured(tmp_path, {"auths": auths}).logins("reg")
+    assert logins.of(repository) == Login(user, "x")
+    assert set(logins.scopes) == {"team", "team/sub"}
+
+
+def test_for_each_repository_the_first_file_with_a_login_counts(tmp_path: Path) -> None:
+    """As in containers/image: also if the later one has a longer path."""
+
+    def entries(**users: str) -> dict[str, object]:
+        return {"auths": {key: {"auth": encoded(f"{user}:x")} for key, user in users.items()}}
+
+    second = tmp_path / "auth.json"
+    second.write_text(json.dumps(entries(**{"reg/a/b": "late-ab", "reg/c": "late-c", "reg": "late"})))
+    logins = configured(tmp_path, entries(**{"reg/a": "early-a"}), REGISTRY_AUTH_FILE=str(second)).logins(
+        "reg"
+    )
+    names = [login.username for login in map(logins.of, ("a/b", "c/x", "d")) if login]
+    assert names == ["early-a", "late-c", "late"]
+    assert Logins(None, {"a": Login("a", "x")}).of("b") is None
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    lines: list[str] = []
+    found = configured(tmp_path, {"auths": {"reg": {"auth": encoded("bob:old")}}})
+    found.log = lines.append
+    assert found.lookup("reg") == Login("bob", "old")
+    version, path = found.version, tmp_path / "config.json"
+    for text, password in (
+        ("{", "old"),
+        ("", "old"),
+        (None, "old"),
+        ("{}", "old"),
+        ("[]", "old"),
+        ("new", "new"),
+    ):
+        good = json.dumps({"auths": {"reg": {"auth": encoded("bob:new")}}})
+        path.unlink() if text is None else path.write_text(good if text == "new" else text)
+        assert found.lookup("reg") == Login("bob", password)
+    assert lines == [
+        f"{path} is not valid JSON; its last logins stay in use",
+        "there is no login for reg any more; the last one stays in use",
+        f"{path} is not a JSON object; its last logins stay in use",
+        f"the login for reg was renewed ({path})",
+    ]
+    assert found.version > version
+
+
+def test_two_changes_within_a_tick_of_the_file_systems_clock(tmp_path: Path) -> None:
+    """The second one leaves the time stamp and the size as they were."""
+    path = tmp_path / "config.json"
+    found = configured(tmp_path, {"auths": {"reg": {"auth": encoded("bob:old1")}}})
+    assert found.lookup("reg") == Login("bob", "old1")
+    stamp = path.stat().st_mtime_ns
+    for number in range(2, 9):
+        path.write_text(json.dumps({"auths": {"reg": {"auth": encoded(f"bob:old{number}")}}}))
+        os.utime(path, ns=(stamp, stamp))
+        assert found.lookup("reg") == Login("bob", f"old{number}")
+
+
+def test_a_helper_is_asked_again_after_a_refusal_but_not_in_quick_succession(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = helper(
+        tmp_path, "mine", f'echo x >>{tmp_path}/asked; echo "{{\\"Username\\":\\"a\\",\\"Secret\\":\\"x\\"}}"'
+    )
+    found = configured(tmp_path, {"credHelpers": {"reg": "mine"}}, **env)
+    found.lookup("reg")
+    found.renew("reg", "other")
+    assert (tmp_path / "asked").read_text() == "x\n"
+    monkeypatch.setattr(credentials, "HELPER_PAUSE", 0.0)
+    found.renew("reg", "other")
+    assert (tmp_path / "asked").read_text() == "x\nx\n"

@@ -18,9 +18,17 @@ from lib.http.registry import Registry, RegistryError, open_session
 from lib.lab.servers import crane_registry, docker_registry
 from lib.listing import upstream
 from lib.listing.upstream import Repository
-from tests.doubles.catalog import Catalog, no_link, serving
+from tests.doubles.catalog import Catalog, Handler, Server, no_link, sending, serving
 from tests.support.images import push, tag_again
-from tests.support.listing import catalog_targets, listed, listing, many, names_of, tags_only
+from tests.support.listing import (
+    catalog_only,
+    catalog_targets,
+    listed,
+    listing,
+    many,
+    names_of,
+    tags_only,
+)
 from tests.support.programs import or_skip
 
 LINKS: Mapping[str, Callable[[str, int, str], str]] = {
@@ -75,6 +83,8 @@ def test_absolute_links_to_the_registry_itself(absolute: str) -> None:
 
 
 def test_a_link_to_another_server_gets_no_login() -> None:
+    """Only if the registry itself has no such page is the other server asked."""
+
     async def run() -> tuple[list[str], list[str | None]]:
         async def elsewhere(_request: web.Request) -> web.Response:
             return web.json_response({"repositories": ["b"]})
@@ -82,13 +92,18 @@ def test_a_link_to_another_server_gets_no_login() -> None:
         async def guarded(request: web.Request) -> web.Response:
             if "Authorization" not in request.headers:
                 return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+            if "page" in request.query:
+                return web.Response(status=404)
             if "_catalog" in request.path:
-                link = f'<{other.url}/v2/_catalog>; rel="next"'
+                link = f'<{named(other)}/v2/_catalog?page=2>; rel="next"'
                 return web.json_response({"repositories": ["a"]}, headers={"Link": link})
             return web.json_response({"tags": ["v1"]})
 
+        def named(server: Server) -> str:
+            return server.url.replace("127.0.0.1", "localhost")
+
         async with serving(elsewhere) as other, serving(guarded) as server:
-            hosts = {each.host: {"username": "bob", "password": "pw"} for each in (server, other)}
+            hosts = {key: {"username": "bob", "password": "pw"} for key in (server.host, named(other))}
             repositories = await listed(
                 server.url, credentials=Credentials({Path("config.json"): {"auths": hosts}}, {})
             )
@@ -124,7 +139,7 @@ def test_servers_page_in_many_ways(habits: dict[str, object], count: int) -> Non
     async def run() -> list[str]:
         async with serving(catalog) as server, open_session() as session:
             registry = Registry(server.url, session, Credentials({}, {}), log=seen.append)
-            return await upstream._names(registry, seen.append)
+            return await upstream._names(registry, seen.append, seen.append)
 
     assert asyncio.run(run()) == [*many(count), "zz"]
     assert seen == []
@@ -172,6 +187,238 @@ def test_a_link_that_is_none_ends_the_list(target: str) -> None:
     repositories, _, log = listing(tags_only(catalog))
     assert names_of(repositories) == ["a"]
     assert "the list ends there" in log[0]
+
+
+# --- links that name another address
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "http://127.0.0.1:1",  # nginx with `Host $host` in front of a server on another port
+        "http://127.0.0.1",
+        "http://registry.invalid:5000",
+        "https://registry.invalid",
+        "//registry.invalid",
+        "http://192.0.2.1:5000",  # nobody answers there
+    ],
+)
+def test_a_link_with_a_wrong_port_or_host_is_read_from_the_registry_itself(base: str) -> None:
+    def link(path: str, size: int, last: str) -> str:
+        return f'<{base}{path}?n={size}&last={last}>; rel="next"'
+
+    content = {f"team/app-{i:02}": [f"v{t}" for t in range(5)] for i in range(10)}
+    repositories, server, log = listing(Catalog(content, link=link, greatest=2))
+    assert repositories == [Repository(name, tuple(tags)) for name, tags in content.items()]
+    assert (log, len(catalog_targets(server))) == ([], 5)
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:1", "http://nobody.localhost:1"])
+def test_a_link_that_leads_nowhere_is_one_line_that_names_the_header(base: str) -> None:
+    target = f"{base}/v2/_catalog?page=2"
+
+    def catalog(request: web.Request) -> web.Response:
+        if "page" in request.query:
+            return web.Response(status=404)
+        return web.json_response({"repositories": ["a"]}, headers={"Link": f'<{target}>; rel="next"'})
+
+    with pytest.raises(RegistryError) as caught:
+        listing(tags_only(catalog), retry_seconds=600.0)
+    told = str(caught.value)
+    assert f"sends the header 'Link: <{target}>; rel=\"next\"', which leads to no page" in told
+    assert "answers 404" in told
+    assert "proxy_set_header Host $http_host" in told
+    assert "--image-list" in told
+    assert "\n" not in told
+
+
+def test_a_server_that_only_a_link_names_is_asked_once_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paging, "_FOREIGN_SECONDS", 0.2)
+
+    async def run() -> tuple[str, int]:
+        async with sending(b"", hold=True) as silent:
+            target = silent.url.replace("127.0.0.1", "localhost") + "/v2/_catalog?page=2"
+
+            def catalog(request: web.Request) -> web.Response:
+                page = web.json_response({"repositories": ["a"]}, headers={"Link": f"<{target}>; rel=next"})
+                return web.Response(status=404) if "page" in request.query else page
+
+            async with serving(tags_only(catalog)) as server:
+                with pytest.raises(RegistryError) as caught:
+                    await listed(server.url, retry_seconds=600.0)
+            return str(caught.value), len(silent.seen)
+
+    told, asked = asyncio.run(run())
+    assert "the server of the link does not answer" in told
+    assert asked == 1
+
+
+def test_an_html_page_at_the_link_s_path_is_no_page() -> None:
+    def tags(request: web.Request) -> web.Response:
+        if request.query.get("page"):
+            return web.Response(text="<html>welcome</html>", content_type="text/html")
+        link = (
+            {"Link": '<http://127.0.0.1:1/v2/x/tags/list?page=2>; rel="next"'}
+            if "/bad/" in request.path
+            else {}
+        )
+        return web.json_response({"tags": ["v1"]}, headers=link)
+
+    repositories, _, log = listing(catalog_only(tags, "bad", "good"))
+    assert names_of(repositories) == ["good"]
+    assert (
+        len([line for line in log if line.startswith("skipped: bad: ") and "sends the header 'Link:" in line])
+        == 1
+    )
+
+
+# --- registries below a path
+
+
+@pytest.mark.parametrize("link", [*LINKS.values()], ids=[*LINKS])
+@pytest.mark.parametrize("prefix", ["", "/artifactory/api/docker/key"])
+def test_a_registry_below_a_path(link: Callable[[str, int, str], str], prefix: str) -> None:
+    """Its links may or may not have the path that it is below (`prefix`), which it need not know."""
+    content = {f"team/app-{i}": ["v1", "v2", "v3"] for i in range(5)}
+
+    def named(path: str, size: int, last: str) -> str:
+        return link(path, size, last).replace("</v2/", f"<{prefix}/v2/").replace("<v2/", f"<{prefix}/v2/")
+
+    catalog = Catalog(content, link=named, greatest=2)
+
+    async def below(request: web.Request) -> web.StreamResponse:
+        if not request.path.startswith("/artifactory/api/docker/key/v2/"):
+            return web.Response(status=404)
+        if "Authorization" not in request.headers:
+            return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+        path = request.rel_url.with_path(request.path.removeprefix("/artifactory/api/docker/key"))
+        return await catalog(request.clone(rel_url=path.with_query(request.query)))
+
+    async def run() -> list[Repository]:
+        async with serving(below) as server:
+            login = {"auths": {server.host: {"username": "bob", "password": "pw"}}}
+            credentials = Credentials({Path("config.json"): login}, {})
+            return await listed(f"{server.url}/artifactory/api/docker/key", credentials=credentials)
+
+    assert asyncio.run(run()) == [Repository(name, tuple(tags)) for name, tags in content.items()]
+
+
+# --- page sizes that are refused
+
+
+@pytest.mark.parametrize(
+    "status", [400, 405, 406, 409, 410, 413, 414, 416, 418, 422, 431, 451, 500, 501, 502, 507]
+)
+@pytest.mark.parametrize("most", [999, 100, 99])
+def test_any_refusal_of_a_large_page_is_tried_again_with_a_smaller_one(status: int, most: int) -> None:
+    catalog = Catalog({"a": [f"v{i}" for i in range(230)], "b": ["v1"]}, without_n=50)
+
+    async def limited(request: web.Request) -> web.StreamResponse:
+        if int(request.query.get("n", 0)) > most:
+            body = {"errors": [{"code": "TOO_MANY_TAGS_REQUESTED", "message": "requested more than 100"}]}
+            return web.json_response(body, status=status)
+        return await catalog(request)
+
+    repositories, _, log = listing(limited)
+    assert repositories == [Repository("a", tuple(f"v{i}" for i in range(230))), Repository("b", ("v1",))]
+    assert log == []
+
+
+def test_quay_refuses_more_than_100_tags_and_pages_by_a_token() -> None:
+    """413 for tags alone; the links of Quay have a token in place of `last`."""
+    names = [f"org/app-{i:02}" for i in range(12)]
+    tags = [f"v{i:03}" for i in range(250)]
+
+    async def quay(request: web.Request) -> web.StreamResponse:
+        if request.path == "/v2/_catalog":
+            return web.json_response({"repositories": names})
+        size = int(request.query.get("n", 50))
+        if size > 100:
+            return web.json_response({"errors": [{"code": "TOO_MANY_TAGS_REQUESTED"}]}, status=413)
+        begin = int(request.query.get("next_page", 0))
+        more = {"Link": f'<{request.path}?n={size}&next_page={begin + size}>; rel="next"'}
+        page = tags[begin : begin + size]
+        return web.json_response({"tags": page}, headers=more if begin + size < len(tags) else {})
+
+    repositories, server, log = listing(quay, concurrency=1)
+    assert {each.name: each.tags for each in repositories} == dict.fromkeys(names, tuple(tags))
+    assert log == []
+    assert sum("tags/list?n=1000" in target for target in server.targets()) == 1
+
+
+def test_a_refusal_that_no_size_cures_is_soon_believed() -> None:
+    content: dict[str, list[str] | int] = {f"a{i:02}": 410 for i in range(20)}
+    _, server, log = listing(Catalog({**content, "z": ["v1"]}), concurrency=1)
+    assert len([line for line in log if line.startswith("skipped: a")]) == 20
+    assert len(server.seen) < 20 * 2 + 3 * 4
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_has_nothing_to_do_with_the_size_is_asked_once(status: int) -> None:
+    _, server, _ = listing(Catalog({"a": status, "b": ["v1"]}))
+    assert sum("/v2/a/" in target for target in server.targets()) == 1
+
+
+# --- lists that end early
+
+
+def warned(handler: Handler) -> tuple[list[Repository], list[str], list[str]]:
+    """What is listed, the warnings, and the log."""
+    cautions: list[str] = []
+    repositories, _, log = listing(handler, caution=cautions.append)
+    return repositories, cautions, log
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("/v2/_catalog?n=1000", "leads to a page that was read before"), ("ftp://x/", "is not valid")],
+)
+@pytest.mark.parametrize("count", [3, 50, 1000])
+def test_a_link_that_leads_back_is_a_warning_with_the_count(target: str, reason: str, count: int) -> None:
+    """A full page is asked for in other ways too; the bad link in each answer is told once."""
+    names = [*many(count)]
+    body = {"repositories": names}
+    handler = tags_only(lambda _: web.json_response(body, headers={"Link": f"<{target}>; rel=next"}))
+    repositories, cautions, log = warned(handler)
+    assert len(repositories) == count
+    assert len(cautions) == 1
+    assert f"the link to the next page of /v2/_catalog {reason}" in cautions[0]
+    assert f"the list ends there, after {count} repositories, and may be incomplete" in cautions[0]
+    assert log == []
+
+
+@pytest.mark.parametrize(("answer", "what"), [(200, "ignores 'last'"), (400, "refuses 'last' (HTTP 400)")])
+def test_pages_that_stop_without_reason_are_a_warning(answer: int, what: str) -> None:
+    """The server cuts its list at 100, and gives no way to the rest."""
+
+    def catalog(request: web.Request) -> web.Response:
+        if "last" in request.query and answer != 200:
+            return web.Response(status=answer)
+        return web.json_response({"repositories": [*many(250)][:100]})
+
+    repositories, cautions, log = warned(tags_only(catalog))
+    assert (len(repositories), len(cautions), log) == (100, 1, [])
+    assert f"/v2/_catalog has exactly 100 entries and no link to more, and the server {what}" in cautions[0]
+    assert "after 100 repositories" in cautions[0]
+
+
+def test_a_link_that_is_lost_in_mid_list_is_made_up_for_by_last() -> None:
+    def link(path: str, size: int, last: str) -> str | None:
+        return None if "00199" in last else f'<{path}?n={size}&last={last}>; rel="next"'
+
+    catalog = Catalog(many(350), link=link, greatest=100)
+    repositories, cautions, _ = warned(catalog)
+    assert (len(repositories), cautions) == (350, [])
+
+
+def test_the_same_line_is_logged_once() -> None:
+    """Names that differ only in what is not shown give the same line."""
+    names = ["bad\tname", "bad\nname", "bad name", "X" * 200 + "a", "X" * 200 + "b", "good"]
+    _, _, log = listing(tags_only(lambda _: web.json_response({"repositories": names})))
+    assert len(log) == len(set(log)) == 3
+    assert "5 repository names outside the distribution grammar in all, of which 2 are shown" in log[-1]
 
 
 @pytest.mark.parametrize("status", [404, 400, 503])
@@ -236,7 +483,7 @@ def test_every_page_is_found(
             patch.setattr(paging, "PAGE_SIZES", (size, 10, None))
             async with serving(catalog) as server, open_session() as session:
                 registry = Registry(server.url, session, Credentials({}, {}), log=print)
-                return await upstream._names(registry, print)
+                return await upstream._names(registry, print, print)
 
     assert asyncio.run(run()) == names
 

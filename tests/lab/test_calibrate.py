@@ -91,22 +91,6 @@ def test_the_smallest_batch_that_is_nearly_the_best_is_recommended() -> None:
     assert calibration.bound == pytest.approx(2000 / 5.5)
 
 
-def test_the_share_of_a_container_counts_as_its_cores(tmp_path: Path) -> None:
-    allowed = len(os.sched_getaffinity(0))
-    assert cores(tmp_path) == allowed
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    assert cores(tmp_path) == 0.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cores(tmp_path) == allowed
-    (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("25000")
-    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000")
-    assert cores(tmp_path) == 0.25
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1")
-    assert cores(tmp_path) == allowed
-
-
 def test_cpu_seconds_of_a_process_and_of_none() -> None:
     assert seconds_of(os.getpid()) > 0
     assert seconds_of(2**22 + 1) == 0.0

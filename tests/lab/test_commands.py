@@ -35,7 +35,7 @@ def test_populate_pushes_what_is_not_there_and_says_what_to_run(crane: str) -> N
         pushed = server.log_path.read_text().count(" PUT /v2/") - server.log_path.read_text().count(
             "/blobs/uploads/"
         )
-    assert outputs[0].startswith(f"6 images are in {server.address} after ")
+    assert outputs[0].startswith(f"{server.address} has 6 images after ")
     assert (
         f"--pullthrough-url CACHE:PORT --registry-url {server.address} --patterns=-0001,-0002\n" in outputs[0]
     )

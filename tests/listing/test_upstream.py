@@ -94,7 +94,6 @@ def test_of_a_long_string_little_is_kept() -> None:
                 registry,
                 PagedList("/v2/_catalog", "repositories", valid_repository, 2 << 20),
                 skip=skipped.append,
-                log=print,
             )
             return [name async for page in catalog.read() for name in page]
 
@@ -102,14 +101,15 @@ def test_of_a_long_string_little_is_kept() -> None:
     assert [len(name) for name in skipped] == [300, 300]
 
 
-def test_bad_links_of_many_repositories_are_told_twenty_times() -> None:
+def test_bad_links_of_many_repositories_are_told_twenty_times_and_warned_of_once() -> None:
     def tags(_: web.Request) -> web.Response:
         return web.json_response({"tags": ["v1"]}, headers={"Link": "<ftp://x/>; rel=next"})
 
     repositories, _, log = listing(catalog_only(tags, *(f"a{i}" for i in range(30))))
     assert len(repositories) == 30
-    assert len(log) == 21
-    assert "30 links to a next page that are not valid or repeat a page in all" in log[-1]
+    assert len(log) == 22
+    assert "30 lists of tags that end early in all, of which 20 are shown" in log[-2]
+    assert "the lists of tags of 30 of 30 repositories end early" in log[-1]
 
 
 def test_too_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_what_is_left_out() -> None:
     ):
         assert words in text
     assert text.count("not a tag of tags") == 6
-    assert "2 of 7 repositories have no tags" in text
+    assert "repositories without tags: 2 of 7" in text
 
 
 def test_duplicates_are_listed_once() -> None:
@@ -207,7 +207,7 @@ def test_tags_that_are_none_leave_the_others(body: str) -> None:
 @pytest.mark.parametrize("body", ['{"name": "a"}', '{"name": "a", "tags": null}', '{"tags": []}'])
 def test_no_tags(body: str) -> None:
     repositories, _, log = listing(catalog_only(lambda _: web.Response(text=body)))
-    assert (repositories, log) == ([], ["1 of 1 repositories have no tags"])
+    assert (repositories, log) == ([], ["repositories without tags: 1 of 1"])
 
 
 @pytest.mark.parametrize(

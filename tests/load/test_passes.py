@@ -17,8 +17,8 @@ END = WITH_THE_LAST_WORKER
 @pytest.mark.parametrize(
     ("images", "passes", "seconds", "steps", "pulls", "about"),
     [
-        ([4, 4, 4], 3, None, [Step(3, "hold", 0, END)], 36, "3 passes of each of 3 workers, 36 pulls in all"),
-        ([7], 1, None, [Step(1, "hold", 0, END)], 7, "1 pass of each of 1 workers, 7 pulls in all"),
+        ([4, 4, 4], 3, None, [Step(3, "hold", 0, END)], 36, "3 workers, 3 passes each, 36 pulls in all"),
+        ([7], 1, None, [Step(1, "hold", 0, END)], 7, "1 worker, 1 pass each, 7 pulls in all"),
         ([7], 2, 5.0, [Step(1, "hold", 0, END)], 14, "workers start 5 s apart"),
         (
             [3, 2, 2],

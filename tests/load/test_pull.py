@@ -169,7 +169,9 @@ class Scripted:
         self.launches: list[Sequence[str]] = []
         self.stderr = "Error: GET http://c:1/v2/b/manifests/v1: MANIFEST_UNKNOWN"
 
-    def run(self, argv: list[str], timeout: float, unwanted: Callable[[], bool]) -> Outcome:
+    def run(
+        self, argv: list[str], timeout: float, unwanted: Callable[[], bool], answer: bytes = b""
+    ) -> Outcome:
         code = self.codes.pop(0)
         if code is None:
             return Outcome(127, "", 0.0, 0.0, dropped=True)

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from lib.images import Image, ImageSet
 from lib.load.event import Event
 from lib.load.pace import MACHINE, Rate, Schedule
-from lib.load.pull import Pulled
+from lib.load.pull import Pulled, Puller
 from lib.load.turns import OwnTurns, SharedTurns, Turns
 from lib.load.worker import Work, Worker
 from lib.outcomes import OK
@@ -57,15 +58,15 @@ class Recorder:
 class Running:
     """A worker with both images in one batch, running; after its first Event it stops."""
 
-    def __init__(self, puller: Queuing | Crowded, schedule: Schedule | None = None) -> None:
+    def __init__(self, puller: Puller, schedule: Schedule | None = None, images: Any = IMAGES) -> None:
         self.events: list[Event] = []
         self.pruner = Recorder()
-        images = ImageSet("p", IMAGES)
-        turns: Turns = OwnTurns(0, images, batch=2, random=None, passes=None)
+        image_set = ImageSet("p", images)
+        turns: Turns = OwnTurns(0, image_set, batch=2, random=None, passes=None)
         if schedule is not None:
-            turns = SharedTurns(schedule, [images], batch=2, randoms=[None])
+            turns = SharedTurns(schedule, [image_set], batch=2, randoms=[None])
         work = Work(puller=puller, pruner=self.pruner)
-        self.worker = Worker(0, images, work, self, scratch=Path(), turns=turns)
+        self.worker = Worker(0, image_set, work, self, scratch=Path(), turns=turns)
         self.worker.start()
 
     def emit(self, event: Event) -> None:
@@ -74,6 +75,41 @@ class Running:
 
     def worker_ended(self, worker: Worker) -> None:
         pass
+
+
+class Many(Sequence[Image]):
+    """A million images, of which `read` counts those that somebody has looked at."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __getitem__(self, index: Any) -> Any:
+        if index >= len(self):
+            raise IndexError
+        self.read = max(self.read, index + 1)
+        return Image(f"app-{index}", "v1")
+
+
+class Looking:
+    """Pulls, and keeps how many images the worker had looked at by then."""
+
+    def __init__(self, images: Many) -> None:
+        self._images = images
+        self.read: list[int] = []
+
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
+        self.read.append(self._images.read)
+        return [Pulled(image, OK, time.monotonic(), 0.1, 1, 0) for image in images]
+
+
+def test_the_first_pull_does_not_wait_for_a_million_images() -> None:
+    images = Many()
+    puller = Looking(images)
+    running = Running(puller, Closed(), images)
+    running.worker.join()
+    assert puller.read[0] <= 3  # a batch, and the image that shows its end
 
 
 def begun_schedule() -> Schedule:

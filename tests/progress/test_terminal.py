@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.support.terminal import Tmux
 
 HEAD = [
     r"((\d+:\d\d left|\d+ of \d+ pulls done)  workers \d+ of \d+ planned, peak \d+|"
-    r"ending  \d+ workers finish their current pull or prune)",
+    r"ending  waiting for the current pull or prune of \d+ workers?)",
     r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 \d+(\.\d)? p99 \d+(\.\d)? ms)?",
     r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
     r"no errors",
@@ -174,3 +176,34 @@ def test_a_client_that_asks_at_the_terminal_fails_instead_of_being_stopped(tmp_p
     found = json.loads(summary.read_text())
     assert found["failed"] == 3
     assert (found["pulled"], found["interrupted_pulls"]) == (0, 0)
+
+
+def test_the_view_is_drawn_again_after_ctrl_z(tmp_path: Path) -> None:
+    """Below what the shell has written meanwhile. What it covered before stays as it was."""
+    script = tmp_path / "run"
+    words = a_run(tmp_path, "slow", 2, 600, "--grace=0", "--log-file=/dev/null", "--metrics-file=/dev/null")
+    script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n")
+    script.chmod(0o755)
+    with Tmux(tmp_path, 100, 40) as terminal:
+        terminal.type(f"{script}")
+        wait_for_view(terminal, lambda lines: True)
+        terminal.press("C-z")
+        terminal.wait(
+            lambda: terminal.screen()[-1] == "$" and any("Stopped" in line for line in terminal.screen())
+        )
+        time.sleep(1)  # the length of the stop
+        terminal.type("echo between; fg")
+        terminal.wait(lambda: "between" in terminal.screen())
+        shell = re.compile(r"between|\^Z|\[1\]\+ +Stopped +.*|\$ .*|" + re.escape(str(script)))
+
+        def is_drawn_again() -> bool:
+            screen = terminal.screen()
+            below = screen[screen.index("between") + 2 :]  # after the shell's name of the job
+            return len(below) > 6 and all(VIEW.fullmatch(line) for line in below)
+
+        terminal.wait(is_drawn_again)
+        above = terminal.screen()[: terminal.screen().index("between") + 2]
+        assert [line for line in above if not VIEW.fullmatch(line) and not shell.fullmatch(line)] == []
+        terminal.press("C-c")
+        terminal.wait(lambda: terminal.screen()[-1] == "$")
+        assert "ocidriver: warning: the driver itself was stopped for" in "\n".join(terminal.everything())

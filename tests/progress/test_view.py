@@ -109,7 +109,7 @@ def test_a_launch_that_takes_long_is_marked() -> None:
 
 def test_the_end_and_a_schedule_are_told() -> None:
     ending = view_lines(replace(snapshot(3, 24), to_do=None, running=2), 80, 24)
-    assert ending[0].plain == "ending  2 workers finish their current pull or prune"
+    assert ending[0].plain == "ending  waiting for the current pull or prune of 2 workers"
     scheduled = view_lines(replace(snapshot(3, 24), offered=100.0), 80, 24)
     assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
 

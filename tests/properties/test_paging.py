@@ -47,7 +47,6 @@ def read(registry: Linked) -> tuple[list[str], list[str]]:
             registry,  # type: ignore[arg-type]
             PagedList("/v2/_catalog", "repositories", valid_repository, 1 << 20),
             skip=skipped.append,
-            log=lambda _: None,
         )
         return [name async for page in pages.read() for name in page]
 

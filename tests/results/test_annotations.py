@@ -171,5 +171,5 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
     assert told[1].startswith(f"::warning title=ocidriver%3A refused::{failed} pull")
     assert "dial tcp 10.0.0.1:1: connect: connection refused" in told[1]
     lines = shown(step_summary.read_text())
-    assert "### ocidriver: 1 of 1 thresholds missed" in lines
+    assert "### ocidriver: 1 of 1 threshold missed" in lines
     assert any(line.startswith(f"| refused | pulls | {failed} | ") for line in lines)

@@ -63,4 +63,4 @@ def test_populate_pushes_with_a_login_over_tls(world: World, tmp_path: Path) -> 
         assert "with --ca-file FILE" in done.stderr
         done = push(f"--ca-file={world.authority.path}")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith(f"2 images are in {server.address}")
+        assert done.stdout.startswith(f"{server.address} has 2 images after ")

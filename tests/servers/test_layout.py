@@ -7,7 +7,7 @@ import pytest
 from lib.clients.crane import Crane
 from lib.clients.table import client_kind
 from lib.errors import RunError, UsageError
-from lib.http.address import Endpoint
+from lib.http.address import Endpoint, parse_endpoint
 from lib.images import Image
 from lib.servers.layout import parse_layout
 from lib.servers.route import plan_route, unservable
@@ -123,3 +123,13 @@ def test_names_longer_than_the_clients_allow() -> None:
 def test_what_ociregistry_cannot_serve(image: Image, told: str | None) -> None:
     reason = unservable(image)
     assert reason is None if told is None else told in str(reason)
+
+
+def test_the_upstream_s_path_is_for_the_driver_alone() -> None:
+    """A template names the images for the clients, which ask the same server at its root."""
+    registry = parse_endpoint("--registry-url", "https://art.example/artifactory/api/docker/key", below=True)
+    cache = parse_endpoint("--pullthrough-url", "cache:8080")
+    server = ServerUnderTest(cache, registry, registry.server, parse_layout("{upstream}/key/{repository}"))
+    route = plan_route(server, Crane, [Image("team/app", "v1")])
+    assert route.endpoint.url == "https://art.example"
+    assert route.reference(route.host, Image("team/app", "v1")) == "art.example/key/team/app:v1"

@@ -28,6 +28,7 @@ from lib.servers.prune import ClientPruner, expression, partition, prune_url
 from lib.servers.prune_probe import Probe, probe_admin, probe_delete
 from lib.servers.route import Route, plan_route
 from lib.servers.under_test import ServerUnderTest
+from tests.doubles.pull_through import pull_through
 from tests.support.registry import registry_on
 from tests.support.upstream import Upstream
 
@@ -121,7 +122,7 @@ def test_the_platforms_of_an_index_are_asked_for_once(
     assert images.of([Image("app", "v1")]).get(Image("app", "v1"), ()) == ()
     assert len(log) == 1
     assert log[0].startswith(
-        "cannot read the platforms of 1 images such as app:v1, so the platforms are not pruned: "
+        "cannot read the platforms of 1 image such as app:v1, so the platforms are not pruned: "
     )
 
 
@@ -141,6 +142,18 @@ def test_a_registry_with_deletes_wants_digests(
     probe = network.run(probe_delete(connect(deletable.url), route_to(deletable.url), Image("app", "v1")))
     assert probe.works
     assert probe.by_digest
+
+
+def test_the_probe_of_a_cold_zot(
+    network: Network, connect: Callable[[str], Registry], upstream: Upstream
+) -> None:
+    with pull_through(upstream.address) as zot:
+        server = connect(f"http://{zot.address}")
+        image = Image(*upstream.images[0].split(":"))
+        assert network.run(probe_delete(server, route_to(server.url), image)) == Probe(True)
+        zot.held[image.repository] = set()
+        assert network.run(probe_delete(server, route_to(server.url), image)) == Probe(True)
+        assert {command for _, command, _ in zot.asked} == {"DELETE"}
 
 
 def test_a_server_that_is_gone(network: Network, connect: Callable[[str], Registry]) -> None:

@@ -34,10 +34,18 @@ async def registry(
     *,
     retry_seconds: float = 2.0,
     log: list[str] | None = None,
+    strict: bool = False,
 ) -> AsyncIterator[Registry]:
     async with open_session() as session:
         lines = log if log is not None else []
-        yield Registry(url, session, credentials or logins(), retry_seconds=retry_seconds, log=lines.append)
+        yield Registry(
+            url,
+            session,
+            credentials or logins(),
+            retry_seconds=retry_seconds,
+            log=lines.append,
+            strict=strict,
+        )
 
 
 def replies(*answers: web.Response | Callable[[], web.Response]) -> Handler:
@@ -91,9 +99,16 @@ def serving_on(network: Network, handler: Handler) -> Iterator[Server]:
 
 
 @contextmanager
-def registry_on(network: Network, url: str, *, retry_seconds: float = 2.0) -> Iterator[Registry]:
+def registry_on(
+    network: Network,
+    url: str,
+    credentials: Credentials | None = None,
+    *,
+    retry_seconds: float = 2.0,
+    strict: bool = False,
+) -> Iterator[Registry]:
     """The driver's client of a registry, on the driver's own event loop."""
-    client = registry(url, retry_seconds=retry_seconds)
+    client = registry(url, credentials, retry_seconds=retry_seconds, strict=strict)
     try:
         yield network.run(client.__aenter__())
     finally:

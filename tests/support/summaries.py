@@ -27,6 +27,7 @@ DOCUMENT: dict[str, Any] = {
     "settings": {"pullthrough_url": "http://cache:8080"},
     "client": {"name": "crane", "version": "0.20"},
     "listed": 3,
+    "foreign": 0,
     "images": 3,
     "pulled": 10,
     "failed": 2,

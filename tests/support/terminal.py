@@ -58,6 +58,10 @@ class Tmux:
     def press(self, key: str) -> None:
         self._tmux("send-keys", key)
 
+    def type(self, line: str) -> None:
+        self._tmux("send-keys", "-l", line)
+        self.press("Enter")
+
     def begin(self, words: Sequence[str]) -> None:
         """Clear all, and run a command. Its status and the terminal's modes before and after are told by `end`."""
         before, after = self._folder / "before", self._folder / "after"
