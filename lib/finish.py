@@ -135,7 +135,8 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.limited_by == MACHINE:
         yield (
             f"other programs used nearly all of this machine's CPU in {limits.count(MACHINE)} of "
-            f"{counted(len(limits), 'interval')}, so latencies include their load; run the driver on a machine of its own"
+            f"{counted(len(limits), 'interval')}, so latencies include their load; "
+            "run the driver on a machine of its own"
         )
     if tally.late_no_worker or state.unstarted:
         yield (

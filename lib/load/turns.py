@@ -8,7 +8,7 @@ all workers: the image sets take turns, and each goes through its images in orde
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from ..images import Image, ImageSet
 from .pace import Schedule
+from .pull import batches
 
 
 class Turn(NamedTuple):
@@ -58,32 +59,40 @@ class Turns(Protocol):
 class _Passes:
     """Goes through an image set again and again, in batches; shuffles it between passes if `random` is given.
 
-    It takes batch by batch: a set may have a million images, and the first pull must not wait for a copy of them.
+    It makes batch by batch: a set may have a million images, and the first pull must not wait for them. `taken` is the
+    number of images taken in this pass.
     """
 
     def __init__(self, image_set: ImageSet, batch: int, random: Random | None) -> None:
         self.number = 0
+        self.taken = 0
         self._images: Sequence[Image] = image_set.images
         self._batch = batch
         self._random = random
-        self._at = len(image_set.images)
+        self._batches: Iterator[list[Image]] = iter(())
+        self._ahead: list[Image] | None = None
 
     def next(self) -> Sequence[Image]:
-        if self._at >= len(self._images):
+        """Returns the next batch, of the next pass if this one is over."""
+        if self.is_over:
             if self.number and self._random is not None:
                 shuffled = list(self._images)
                 self._random.shuffle(shuffled)
                 self._images = shuffled
-            self._at = 0
+            self._batches = batches(self._images, self._batch)
             self.number += 1
-        taken = self._images[self._at : self._at + self._batch]
-        self._at += len(taken)
-        return taken
+            self.taken = 0
+        batch = self._ahead if self._ahead is not None else next(self._batches)
+        self._ahead = None
+        self.taken += len(batch)
+        return batch
 
     @property
-    def left(self) -> int:
-        """The number of batches that are left in this pass."""
-        return -(-(len(self._images) - self._at) // self._batch)
+    def is_over(self) -> bool:
+        """Whether no batch of this pass is left."""
+        if self._ahead is None:
+            self._ahead = next(self._batches, None)
+        return self._ahead is None
 
 
 class OwnTurns:
@@ -111,7 +120,7 @@ class OwnTurns:
 
     def ended(self, turn: Turn, pulled: Sequence[Image]) -> Sequence[Image]:
         self._pulled += pulled
-        if self._order.left:
+        if not self._order.is_over:
             return ()
         self._done += 1
         done, self._pulled = self._pulled, []
@@ -152,9 +161,7 @@ class SharedTurns:
         self._orders = [
             _Passes(image_set, batch, random) for image_set, random in zip(image_sets, randoms, strict=True)
         ]
-        self._halves = [
-            (-(-len(each.images) // batch) + 1) // 2 if len(each.images) > 1 else 0 for each in image_sets
-        ]
+        self._half = [-(-len(each.images) // 2) for each in image_sets]
         self._finished = [0] * len(image_sets)
         self._groups: dict[tuple[int, int], _Group] = {}
         self._launch = 0
@@ -181,12 +188,12 @@ class SharedTurns:
             order = self._orders[index]
             images = order.next()
             self._schedule.take(len(images))
-            half = int(order.left < self._halves[index])
-            number = 2 * order.number + half
+            second = order.taken - len(images) >= self._half[index]
+            number = 2 * order.number + second
             group = self._groups.setdefault((index, number), _Group())
             group.running += 1
-            group.last_of_pass = order.left == 0
-            group.whole = order.left == 0 or (not half and order.left == self._halves[index])
+            group.last_of_pass = order.is_over
+            group.whole = order.is_over or (not second and order.taken >= self._half[index])
             return Turn(images, index, order.number, due, asked, number)
 
     def give_back(self, turn: Turn) -> None:

@@ -86,6 +86,8 @@ class Many(Sequence[Image]):
         return 1_000_000
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
         if index >= len(self):
             raise IndexError
         self.read = max(self.read, index + 1)
@@ -107,7 +109,7 @@ class Looking:
 def test_the_first_pull_does_not_wait_for_a_million_images() -> None:
     images = Many()
     puller = Looking(images)
-    running = Running(puller, Closed(), images)
+    running = Running(puller, images=images)
     running.worker.join()
     assert puller.read[0] <= 3  # a batch, and the image that shows its end
 

@@ -18,7 +18,9 @@ from rich.text import Text
 from lib.latency import Latency
 from lib.load.pace import Rate
 from lib.load.passes import plan_passes
+from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
+from lib.load.shares import Shares
 from lib.load.tally import StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
@@ -153,9 +155,19 @@ def a_tally() -> Tally:
     return Tally(1, retries_known=True, on_sample=lambda _: None)
 
 
+def step_tally(
+    step: Step, seconds: float, pulled: int, failed: int, latency: Latency | None, offered: float | None
+) -> StepTally:
+    shares = Shares(step.start)
+    for _ in range(pulled):
+        shares.add(step.start, step.start + seconds)
+    shares.close(step.start + seconds)
+    return StepTally(step, seconds, pulled, failed, latency, offered, shares)
+
+
 def test_the_end_shows_steps_and_totals() -> None:
     tally, (up, down) = a_tally(), plan_ramp(1, 10.0).steps
-    tally.steps += [StepTally(up, 10.0, 1, 0, LATENCY, None), StepTally(down, 10.0, 0, 1, None, None)]
+    tally.steps += [step_tally(up, 10.0, 1, 0, LATENCY, None), step_tally(down, 10.0, 0, 1, None, None)]
     tally.pulled, tally.failed, tally.pruned = 1, 1, 4
     tally.errors["not-found"] += 1
     text = [line.plain.split() for line in closing_lines(ended_run(tally), 100)]
@@ -175,14 +187,14 @@ def test_the_end_shows_steps_and_totals() -> None:
 
 def test_fixed_work_has_one_step_at_the_end() -> None:
     tally = a_tally()
-    tally.steps += [StepTally(step, 4.0, 36, 0, None, None) for step in plan_passes([12], 3, None).steps]
+    tally.steps += [step_tally(step, 4.0, 36, 0, None, None) for step in plan_passes([12], 3, None).steps]
     lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
     assert lines[1][:5] == ["→", "1", "36", "0", "9.00"]
 
 
 def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
     tally, (first, second) = a_tally(), plan_schedule(1, 10.0, Rate(5, 5)).steps
-    tally.steps += [StepTally(first, 10.0, 50, 0, None, 7.5), StepTally(second, 10.0, 50, 0, None, None)]
+    tally.steps += [step_tally(first, 10.0, 50, 0, None, 7.5), step_tally(second, 10.0, 50, 0, None, None)]
     lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
     assert lines[0][3:5] == ["offered", "pulls/s"]
     assert [line[4:6] for line in lines[1:3]] == [["7.50", "5.00"], ["-", "5.00"]]
@@ -200,7 +212,7 @@ def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
     ],
 )
 def test_of_many_steps_some_are_shown(workers: int, ended: int, shown: str) -> None:
-    steps = [StepTally(step, 1.0, 0, 0, None, None) for step in plan_ramp(workers, 1.0).steps[:ended]]
+    steps = [step_tally(step, 1.0, 0, 0, None, None) for step in plan_ramp(workers, 1.0).steps[:ended]]
     arrows = {"up": "↑", "down": "↓"}
     assert " ".join(f"{arrows[each.step.direction]}{each.step.workers}" for each in thinned(steps)) == shown
     tally = a_tally()

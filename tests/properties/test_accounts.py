@@ -146,11 +146,12 @@ class Plan:
 class Puller(Worker):
     """A worker that pulls nothing but time, and counts what it has begun by itself."""
 
+    passes = 0
+
     def __init__(self, index: int, plan: Plan, driver: Driver, killed: threading.Event) -> None:
         self.index = index
         self.image_set = ImageSet("p", (IMAGE,))
         self.error: BaseException | None = None
-        self.passes = 0
         self.begun = 0
         self._plan = plan
         self._driver = driver
