@@ -28,7 +28,8 @@ def test_a_ramp_of_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.pulled for each in ramp.tally.steps] == [6, 12, 13, 7]
     drain = ramp.tally.drain
     assert drain is not None
-    assert (drain.seconds, drain.pulled, drain.failed) == (pytest.approx(0.025), 1, 0)
+    assert drain.seconds == pytest.approx(0.025)
+    assert (drain.pulled, drain.failed) == (1, 0)
     # 16 per second and worker, on both sides of the peak; the stopped worker finishes a pull in the last step
     assert [each.rate for each in ramp.tally.steps] == pytest.approx([16.0, 32.0, 32.0, 16.5])
     assert ramp.tally.rate == pytest.approx(38 / 1.6)

@@ -21,7 +21,7 @@ from lib.load.passes import plan_passes
 from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.shares import Shares
-from lib.load.tally import StepTally, Tally
+from lib.load.tally import Sample, StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
 from lib.progress.closing import closing_lines, thinned
@@ -170,6 +170,7 @@ def test_the_end_shows_steps_and_totals() -> None:
     tally.steps += [step_tally(up, 10.0, 1, 0, LATENCY, None), step_tally(down, 10.0, 0, 1, None, None)]
     tally.pulled, tally.failed, tally.pruned = 1, 1, 4
     tally.errors["not-found"] += 1
+    tally.samples.append(Sample(at=20.0, seconds=20.0, workers=1, pulled=1, failed=1, latency=None))
     text = [line.plain.split() for line in closing_lines(ended_run(tally), 100)]
     assert text[0] == "workers pulled failed pulls/s p50 ms p95 ms p99 ms".split()
     assert text[1] == ["↑", "1", "1", "0", "0.10", "3.0", "50.1", "1234.5"]
