@@ -6,7 +6,7 @@ Every Event is counted once, in the interval and in the step in which it ended. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..latency import Latency
@@ -40,6 +40,8 @@ class Sample:
     driver_cpu_seconds: float = 0.0
     client_cpu_seconds: float = 0.0
     cores: float = 1.0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    retried: int | None = None
 
     @property
     def rate(self) -> float:
@@ -83,6 +85,8 @@ class Interval:
     start: float
     pulled: int = 0
     failed: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    retried: int = 0
     client_cpu_seconds: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -196,6 +200,7 @@ class Tally:
             self.workers[event.worker].interrupted += 1
         if self.retried is not None and event.retries:
             self.retried += event.retries
+            self._sample.retried += event.retries
 
     def _add_prune(self, event: Event) -> None:
         worker = self.workers[event.worker]
@@ -232,12 +237,13 @@ class Tally:
         self.workers[event.worker].failed += 1
         self._sample.failed += 1
         self._step.failed += 1
-        self._add_error(event, self.errors)
+        self._add_error(event, self.errors, self._sample.errors)
 
-    def _add_error(self, event: Event, errors: Counter[str]) -> None:
+    def _add_error(self, event: Event, *counts: Counter[str]) -> None:
         failure = event.failure
         error_class = failure.error_class if failure else "other"
-        errors[error_class] += 1
+        for errors in counts:
+            errors[error_class] += 1
         if failure:
             self.examples.setdefault((event.op, error_class), failure.message)
 
@@ -260,6 +266,8 @@ class Tally:
             pulled=open_.pulled,
             failed=open_.failed,
             latency=open_.latencies.result(),
+            errors=dict(open_.errors.most_common()),
+            retried=None if self.retried is None else open_.retried,
             driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
             client_cpu_seconds=open_.client_cpu_seconds + running,
             cores=self._cores,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -22,6 +23,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[Count, about("Workers that were running at the end of the interval.")] = 0
     pulled: Annotated[Count, about("Pulls that succeeded and ended in the interval.")]
     failed: Annotated[Count, about("Pulls that failed and ended in the interval.")]
+    errors: Annotated[
+        Mapping[str, Count], about("Failed pulls of the interval by error class, the most frequent first.")
+    ] = {}
+    retried: Annotated[
+        Count | None,
+        about("Retries of the clients that ended in the interval; null if the client does not report them."),
+    ] = None
     latency_ms: Annotated[
         Latency | None, about("Latency of the interval's successful pulls; null without one.")
     ]

@@ -68,6 +68,8 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
         pulled=sample.pulled,
         failed=sample.failed,
         latency_ms=_rounded(sample.latency),
+        errors=dict(sample.errors),
+        retried=sample.retried,
         driver_cpu_seconds=round(sample.driver_cpu_seconds, 3),
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
         limited_by=sample.limited_by,

@@ -39,6 +39,24 @@ class WorkerCounts(msgspec.Struct, frozen=True, kw_only=True):
     pruned: Annotated[Count, about("Images that the worker pruned.")]
 
 
+class ImageSetCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The pulls of the images that one pattern selected, by whichever worker."""
+
+    pattern: Annotated[str, about("Pattern that selected the images, or `k/N` with `--workers N`.")]
+    images: Annotated[Count, about("Images of the set.")]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")]
+    latency_ms: Annotated[Latency | None, about("Latency of the successful pulls; null without one.")]
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True):
+    """What ended after the planned end. It is not in the steps and the samples."""
+
+    seconds: Annotated[Seconds, about("From the planned end until the last pull ended, in seconds.")]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")]
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One step of the ramp. Its pulls are those that ended in it."""
 
@@ -137,8 +155,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         Latency | None, about("Latency of all other successful pulls; null without one.")
     ]
     workers: Annotated[tuple[WorkerCounts, ...], about("The workers, in the order of their start.")]
+    image_sets: Annotated[
+        tuple[ImageSetCounts, ...], about("The image sets, in the order of their patterns.")
+    ] = ()
+    first_pulls: Annotated[
+        Literal["cold", "warm", "unknown"],
+        about("`cold` if the driver pruned the images before, `warm` if it warmed them up, else `unknown`."),
+    ] = "unknown"
     steps: Annotated[tuple[Step, ...], about("The steps of the ramp, in order.")]
     samples: Annotated[tuple[Sample, ...], about("The tally intervals, in order.")]
+    drain: Annotated[
+        Drain | None, about("The pulls that ended after the planned end; null if none did.")
+    ] = None
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of all clients, in seconds.")] = 0.0
     limited_by: Annotated[

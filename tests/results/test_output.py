@@ -236,7 +236,7 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
     words += [f"--metrics-file={tmp_path}/metrics", f"--log-file={os.devnull}"]
     outputs = Outputs(make_settings(cli._command().make_context("ocidriver", words).params), Clock())
     for _ in range(2):
-        outputs.on_sample(Sample(15, 15, 3, 10, 2, latency, 0.5, 28.0, 2.0))
+        outputs.on_sample(Sample(15, 15, 3, 10, 2, latency, 0.5, 28.0, 2.0, {"dns": 2}, 4))
     outputs.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
     for line in lines:
@@ -244,6 +244,7 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
         assert line.pop("latency_ms") == (asdict(latency) if latency else None)
         assert line == {
             "seconds": 15, "rate": pytest.approx(2 / 3), "workers": 3, "pulled": 10, "failed": 2,
+            "errors": {"dns": 2}, "retried": 4,
             "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "limited_by": "client",
         }  # fmt: skip
     assert len(lines) == 2
