@@ -164,9 +164,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ] = "unknown"
     steps: Annotated[tuple[Step, ...], about("The steps of the ramp, in order.")]
     samples: Annotated[tuple[Sample, ...], about("The tally intervals, in order.")]
-    drain: Annotated[
-        Drain | None, about("The pulls that ended after the planned end; null if none did.")
-    ] = None
+    drain: Annotated[Drain | None, about("The pulls that ended after the planned end; null if none did.")] = (
+        None
+    )
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of all clients, in seconds.")] = 0.0
     limited_by: Annotated[
