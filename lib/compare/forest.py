@@ -116,14 +116,15 @@ def _by_verdict(quantities: Sequence[Quantity], scale: _Scale) -> Iterator[Trace
 
 
 def _intervals(quantities: Sequence[Quantity], scale: _Scale, colour: str) -> dict[str, Any]:
-    """Returns the error bars of the quantities that have an interval."""
-    reach = [
-        (scale(each.high) - scale(each.change), scale(each.change) - scale(each.low))
-        for each in quantities
-        if each.change is not None and each.low is not None and each.high is not None
-    ]
-    if not reach:
+    """Returns the error bars: none if no quantity has an interval, of no length for one that has none."""
+    if all(each.low is None for each in quantities):
         return {}
+    reach = [
+        (0.0, 0.0)
+        if each.change is None or each.low is None or each.high is None
+        else (scale(each.high) - scale(each.change), scale(each.change) - scale(each.low))
+        for each in quantities
+    ]
     bars = {"array": [right for right, _ in reach], "arrayminus": [left for _, left in reach]}
     look = {"color": colour, "thickness": 2, "width": 5}
     return {"error_x": {"type": "data", "symmetric": False, **bars, **look}}
