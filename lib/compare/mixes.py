@@ -76,7 +76,7 @@ def weighted_ratio(what: str, logs: Sequence[float]) -> Weighted:
     """Student's interval over the images: the bootstrap over them is too narrow if there are few."""
     count, middle = len(logs), fmean(logs)
     if count < 2:
-        return Weighted(exp(middle), None, None, count, what)
+        return Weighted(ratio=exp(middle), low=None, high=None, count=count, what=what)
     half = reach(count - 1) * stdev(logs) / sqrt(count)
     return Weighted(
         ratio=exp(middle), low=exp(middle - half), high=exp(middle + half), count=count, what=what
