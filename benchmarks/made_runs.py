@@ -68,7 +68,7 @@ def pairs(
     process: Process, count: int, intervals: int, change: float, chance: np.random.Generator
 ) -> Iterator[tuple[Made, Made]]:
     """Yields pairs of runs. The rate of the second is `change` more, and its latencies are less by that factor."""
-    speeds = np.exp(process.unsteady * _levels(process, 2 * count, intervals, chance))
+    speeds = np.exp(process.unsteady * levels(process, 2 * count, intervals, chance))
     speeds[1::2] *= 1 + change
     # workers pull one image after another, so their number varies less than Poisson's
     pulls = PULLS * speeds + SPREAD * np.sqrt(PULLS) * chance.standard_normal(speeds.shape)
@@ -77,7 +77,7 @@ def pairs(
         yield tuple(_made(process, speeds[k], pulled[k], chance) for k in (2 * place, 2 * place + 1))  # type: ignore[misc]
 
 
-def _levels(process: Process, runs: int, intervals: int, chance: np.random.Generator) -> Floats:
+def levels(process: Process, runs: int, intervals: int, chance: np.random.Generator) -> Floats:
     """Returns an AR(1) process with variance 1 for each run, shape (runs, intervals)."""
     shape = (runs, intervals)
     shocks = chance.standard_t(3, shape) / math.sqrt(3) if process.heavy else chance.standard_normal(shape)

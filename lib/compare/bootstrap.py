@@ -25,9 +25,12 @@ LEAST_BINS = 6
 
 
 @lru_cache(maxsize=4)
-def draws(bins: int, seed: int) -> Floats:
-    """Returns how often each draw contains each bin: shape (DRAWS + 1, bins). Row 0 is the original, all ones."""
-    length = _block(bins)
+def draws(bins: int, seed: int, length: int | None = None) -> Floats:
+    """Returns how often each draw contains each bin: shape (DRAWS + 1, bins). Row 0 is the original, all ones.
+
+    Blocks have `length` bins, if it is given.
+    """
+    length = length or _block(bins)
     blocks = -(-bins // length)
     starts = np.random.default_rng(seed).integers(0, bins, size=(DRAWS, blocks))
     chosen = ((starts[:, :, None] + np.arange(length)) % bins).reshape(DRAWS, -1)[:, :bins]
@@ -46,10 +49,10 @@ def _block(bins: int) -> int:
     return max(1, int(bins**_LENGTH))
 
 
-def spread(values: Floats, bins: int) -> tuple[float, float] | None:
+def spread(values: Floats, bins: int, length: int | None = None) -> tuple[float, float] | None:
     """Returns (low, high) of the confidence interval relative to `values[0]`, or None if it cannot be estimated.
 
-    `values` has the statistic of each draw, the original first.
+    `values` has the statistic of each draw, the original first. `length` is that of `draws`.
     """
     if bins < LEAST_BINS:
         return None
@@ -59,18 +62,17 @@ def spread(values: Floats, bins: int) -> tuple[float, float] | None:
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(value) for value in np.quantile(drawn - centre, (tail, 1 - tail)))
-    wider = _widening(bins)
+    wider = _widening(bins, length or _block(bins))
     return min(0.0, low * wider), max(0.0, high * wider)
 
 
 @lru_cache
-def _widening(bins: int) -> float:
+def _widening(bins: int, length: int) -> float:
     """Returns the factor that corrects the interval for few blocks.
 
     It is Student's t over the normal quantile, times sqrt(n / (n - l)): draws in blocks of l of n bins vary less by
     that factor.
     """
-    length = _block(bins)
     normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     return reach(bins / length - 1) / normal * math.sqrt(bins / (bins - length))
 
