@@ -54,7 +54,7 @@ def by_cosines(a: Floats, b: Floats) -> Ends:
 
 
 METHODS: Mapping[str, Callable[[Floats, Floats], Ends]] = {
-    "blocks of n^0.55": by_blocks(lambda count: count**0.55),
+    "blocks of n^0.57": by_blocks(lambda count: count**0.57),
     "blocks of √n": by_blocks(lambda count: count**0.5 + 0.5),
     "blocks of 1.5·√n": by_blocks(lambda count: min(1.5 * count**0.5 + 0.5, count / 2)),
     "cosines": by_cosines,

@@ -19,7 +19,7 @@ from .pairing import Latencies, milliseconds
 from .pulls import Floats
 
 DRAWS = 1000
-_LENGTH = 0.55
+_LENGTH = 0.57
 # With fewer bins, chance cannot be estimated.
 LEAST_BINS = 6
 
