@@ -16,6 +16,7 @@ import pytest
 from lib.options.definitions import OPTIONS
 from lib.options.subcommands import SUBCOMMANDS
 from lib.outcomes import ErrorClass
+from lib.results.summary import ImageSetCounts
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -316,6 +317,8 @@ def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) ->
     summary: dict[str, Any] = json.loads((dry_run / "summary").read_text())
     whole = {"The run", "Counts", "Rate and latency", "What limited the run"}
     documented = {name for heading in whole for name in rows(headed(text, heading))}
+    documented.add("image_sets")
+    assert set(rows(headed(text, "Image sets"))) == set(ImageSetCounts.__struct_fields__)
     lists = {"steps", "workers", "samples"}
     assert documented | lists == set(summary)
     for name in lists:

@@ -71,7 +71,15 @@ def _merged(intervals: Sequence[Interval]) -> list[Interval]:
 
 def _together(group: Sequence[Interval]) -> Interval:
     pulled, failed = sum(each.pulled for each in group), sum(each.failed for each in group)
-    return Interval(start=group[0].start, end=group[-1].end, pulled=pulled, failed=failed, latency=None)
+    return Interval(
+        start=group[0].start,
+        end=group[-1].end,
+        pulled=pulled,
+        failed=failed,
+        latency=None,
+        errors={},
+        retried=None,
+    )
 
 
 def _workers_at(run: Recorded, seconds: float) -> int:
@@ -180,7 +188,7 @@ def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: s
 
 def _errors(sides: Sequence[Side]) -> Chart:
     name, title = "errors", "Failed pulls by class"
-    counts = {side.place: _by_class(side.run) for side in sides}
+    counts = {side.letter: _by_class(side.run) for side in sides}
     total = sum(counts.values(), Counter[str]())
     if not total:
         return Chart(name, title, "No pull failed in any run.")
@@ -201,7 +209,7 @@ def _errors(sides: Sequence[Side]) -> Chart:
         "hovermode": "closest",
         "showlegend": True,
     }
-    data = [_bars(side, [counts[side.place][each] for each in shown]) for side in sides]
+    data = [_bars(side, [counts[side.letter][each] for each in shown]) for side in sides]
     return Chart(
         name,
         title,

@@ -109,10 +109,10 @@ class Interval:
     start: float
     pulled: int = 0
     failed: int = 0
-    client_cpu_seconds: float = 0.0
-    latencies: Latencies = field(default_factory=Latencies)
     errors: Counter[str] = field(default_factory=Counter)
     retried: int = 0
+    client_cpu_seconds: float = 0.0
+    latencies: Latencies = field(default_factory=Latencies)
 
     def next(self, start: float, counted_cpu_seconds: float = 0.0) -> Interval:
         """Returns the interval that follows. It reuses this one's histogram, so this one must not be read any more."""
@@ -327,16 +327,15 @@ class Tally:
         self._sample.failed += 1
         self._step.failed += 1
         self._set_of(event).failed += 1
-        self._sample.errors[self._add_error(event, self.errors)] += 1
+        self._add_error(event, self.errors, self._sample.errors)
 
-    def _add_error(self, event: Event, errors: Counter[str]) -> str:
-        """Counts a failure in `errors`, and returns its class."""
+    def _add_error(self, event: Event, *counts: Counter[str]) -> None:
         failure = event.failure
         error_class = failure.error_class if failure else "other"
-        errors[error_class] += 1
+        for errors in counts:
+            errors[error_class] += 1
         if failure:
             self.examples.setdefault((event.op, error_class), failure.message)
-        return error_class
 
     def close_sample(
         self,
@@ -382,12 +381,12 @@ class Tally:
             pulled=open_.pulled,
             failed=open_.failed,
             latency=open_.latencies.result(),
+            errors=dict(open_.errors.most_common()),
+            retried=None if self.retried is None else open_.retried,
             driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
             client_cpu_seconds=open_.client_cpu_seconds + running,
             cores=self._cores,
             machine=machine,
-            errors=dict(open_.errors.most_common()),
-            retried=None if self.retried is None else open_.retried,
             paused_seconds=self.pauses.within(open_.start, at),
         )
         self._driver_cpu_seconds = driver_cpu_seconds

@@ -106,6 +106,23 @@ def test_hidden_retries() -> None:
     known.add(pull(FAILED, retries=1))
     silent.add(pull(retries=None))
     assert (known.retried, silent.retried) == (3, None)
+    for each in (known, silent):
+        each.close_sample(15, 1)
+    known.add(pull(retries=1))
+    known.close_sample(30, 1)
+    assert [each.retried for each in (*known.samples, *silent.samples)] == [3, 1, None]
+
+
+def test_each_interval_has_its_own_failures_by_class(tally: Tally) -> None:
+    for outcome in (FAILED, FAILED, OK):
+        tally.add(pull(outcome))
+    tally.close_sample(15, 1)
+    tally.add(prune(FAILED))
+    tally.close_sample(30, 1)
+    tally.add(pull(FAILED))
+    tally.close_sample(45, 1)
+    assert [each.errors for each in tally.samples] == [{"timeout": 2}, {}, {"timeout": 1}]
+    assert tally.errors == {"timeout": 3}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from lib.load.event import PULL, Event
 from lib.load.tally import Sample
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, OK, Failure
+from lib.processes.machine import MachineUse
 from lib.results.event_line import event_line
 from lib.results.line_file import LineFile
 from lib.results.output import Log, Outputs, metrics_line
@@ -238,7 +239,9 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
     words += [f"--metrics-file={tmp_path}/metrics", f"--log-file={os.devnull}"]
     outputs = Outputs(make_settings(cli._command().make_context("ocidriver", words).params), Clock())
     for _ in range(2):
-        outputs.on_sample(Sample(15, 15, 3, 10, 2, latency, 0.5, 28.0, 2.0))
+        outputs.on_sample(
+            Sample(15, 15, 3, 10, 2, latency, 0.5, 28.0, 2.0, MachineUse(0.05, 0.0, 0.5), {"dns": 2}, 4)
+        )
     outputs.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
     for line in lines:
@@ -246,6 +249,8 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
         assert line.pop("latency_ms") == (asdict(latency) if latency else None)
         assert line == {
             "seconds": 15, "rate": pytest.approx(2 / 3), "workers": 3, "pulled": 10, "failed": 2,
-            "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "limited_by": "client",
+            "errors": {"dns": 2}, "retried": 4,
+            "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "paused_seconds": 0.0, "limited_by": "client",
+            "machine": {"idle": 0.05, "steal": 0.0, "pressure": 0.5},
         }  # fmt: skip
     assert len(lines) == 2

@@ -218,7 +218,7 @@ def test_a_schema_refuses_what_no_run_writes(crane_with_failures: Ran) -> None:
     document = json.loads(crane_with_failures.summary)
     tried = 0
     for place in places(document):
-        if place[0] in ("settings", "errors") and len(place) > 1:
+        if (place[0] in ("settings", "errors") and len(place) > 1) or "errors" in place[:-1]:
             continue
         if isinstance(place[-1], str):
             with pytest.raises(ValidationError):
