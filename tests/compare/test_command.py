@@ -255,4 +255,4 @@ def test_interrupted_and_client_limited_runs_are_told(
     out = shown(capfd, pair[0], made.write(tmp_path, "b"))[1]
     assert "b.json was interrupted" in out
     assert "b.json was limited by its client" in out
-    assert "the ramps differ: rate and latencies cover only the 50 seconds" in out
+    assert "the loads differ: rate and latencies cover only the 50 seconds" in out

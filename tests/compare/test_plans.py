@@ -47,7 +47,7 @@ def test_a_run_against_itself_with_a_drain_is_the_same() -> None:
             assert rows(found)[name].change == pytest.approx(0, abs=1e-9), name
             assert rows(found)[name].verdict == "same", name
         assert any("1 pull ended after the planned end" in note for note in found.notes)
-        assert not any("ramps differ" in note for note in found.notes)
+        assert not any("loads differ" in note for note in found.notes)
 
 
 def test_the_last_step_of_an_older_file_may_have_a_drain_in_it() -> None:
@@ -62,7 +62,7 @@ def test_the_last_step_of_an_older_file_may_have_a_drain_in_it() -> None:
     found = compared(STEADY, drained)
     assert rows(found)["rate"].change == pytest.approx(0, abs=0.03)
     assert rows(found)["rate"].verdict not in ("slower", "faster")
-    assert any("ramps differ" in note for note in found.notes)
+    assert any("loads differ" in note for note in found.notes)
 
 
 def fixed_work(rates: list[int], passes: int = 2) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_fixed_work_is_compared_over_its_whole_time() -> None:
     found = compared(fixed_work(work), fixed_work(slow))
     rate = rows(found)["rate"]
     assert rate.change == pytest.approx(-0.5)
-    assert not any("ramps differ" in note for note in found.notes)
+    assert not any("loads differ" in note for note in found.notes)
     even = rows(compared(fixed_work(work), fixed_work([150] * 40)))["rate"]
     assert even.change == pytest.approx(-0.5)
     assert even.verdict == "slower"
@@ -90,7 +90,7 @@ def test_fixed_work_that_was_interrupted_is_compared_as_far_as_it_went() -> None
     short["interrupted"] = True
     found = compared(fixed_work([300] * 10 + [100] * 30), short)
     assert rows(found)["rate"].change == pytest.approx(0)
-    assert any("ramps differ: rate and latencies cover only the 150 seconds" in note for note in found.notes)
+    assert any("loads differ: rate and latencies cover only the 150 seconds" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(("a", "b"), [("cold", "warm"), ("unknown", "cold"), ("warm", "unknown")])

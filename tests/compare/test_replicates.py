@@ -84,7 +84,7 @@ def test_a_run_with_another_ramp_is_named(tmp_path: Path) -> None:
     a, b = groups()
     short = run({**with_rate(0.0), "interrupted": True}, "short.json")
     found = compare(a, (*b, short), Rules())
-    assert any("short.json did not complete the ramp" in note for note in found.notes)
+    assert any("short.json did not complete the load" in note for note in found.notes)
     assert "short.json was interrupted" in found.notes
     assert found.quantities[0].low is None
 

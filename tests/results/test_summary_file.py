@@ -66,9 +66,9 @@ def test_files_of_earlier_versions_lack_newer_fields() -> None:
 
 
 def test_what_a_newer_version_adds_is_passed_over() -> None:
-    newer = {**DOCUMENT, "peak": {"rate": 3}, "drain": None}
-    newer["steps"] = [{**each, "low": 1.0} for each in DOCUMENT["steps"]]
-    newer["latency_ms"] = {**DOCUMENT["latency_ms"], "count": 10}
+    newer = {**DOCUMENT, "valley": {"rate": 3}, "mood": None}
+    newer["steps"] = [{**each, "slope": 1.0} for each in DOCUMENT["steps"]]
+    newer["latency_ms"] = {**DOCUMENT["latency_ms"], "p999": 10}
     assert summary_of(newer) == a_summary()
 
 
