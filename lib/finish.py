@@ -128,13 +128,13 @@ def _cautions(state: Run) -> Iterator[str]:
     limits = [sample.limited_by for sample in tally.samples]
     if tally.limited_by == CLIENT:
         yield (
-            f"driver and clients used nearly all of this machine's CPU in {limits.count(CLIENT)} of "
+            f"driver and clients used nearly all CPU that they may use on this machine in {limits.count(CLIENT)} of "
             f"{counted(len(limits), 'interval')}, so the server may not be the limit; "
             "pull more images per launch (--batch) or use more machines (--start-at)"
         )
     if tally.limited_by == MACHINE:
         yield (
-            f"other programs used nearly all of this machine's CPU in {limits.count(MACHINE)} of "
+            f"other programs used nearly all CPU of this machine in {limits.count(MACHINE)} of "
             f"{counted(len(limits), 'interval')}, so latencies include their load; "
             "run the driver on a machine of its own"
         )

@@ -23,6 +23,8 @@ from .shares import RateInterval, Shares
 
 # The client side limits an interval if driver and clients used at least this share of the machine's CPU time in it.
 CLIENT_LIMITED = 0.9
+# They also do if the kernel held them up in at least this share of the periods of their CPU limit.
+THROTTLED = 0.25
 # This machine limits an interval if its processors were idle for at most this share of it, or if its hypervisor took
 # away (stole) at least this share.
 MACHINE_LIMITED = 0.1
@@ -63,12 +65,14 @@ class Sample:
     def limited_by(self) -> str | None:
         """What else than the server may have been the limit, or None.
 
-        `client`: driver and clients used nearly all CPU time. `machine`: other programs did, or the hypervisor.
+        `client`: driver and clients used nearly all CPU time that they may use, or wanted more than their CPU limit.
+        `machine`: other programs used nearly all, or the hypervisor.
         """
-        used = self.driver_cpu_seconds + self.client_cpu_seconds
+        used, use = self.driver_cpu_seconds + self.client_cpu_seconds, self.machine
         if used >= CLIENT_LIMITED * self.seconds * self.cores > 0:
             return CLIENT
-        use = self.machine
+        if use is not None and use.throttled is not None and use.throttled >= THROTTLED:
+            return CLIENT
         busy = use is not None and (use.idle <= MACHINE_LIMITED or use.steal >= MACHINE_LIMITED)
         return MACHINE if busy else None
 

@@ -25,6 +25,13 @@ class MachineUse(msgspec.Struct, frozen=True, kw_only=True):
             "Share of the time in which a process waited for a processor; null if the kernel does not tell."
         ),
     ] = None
+    throttled: Annotated[
+        Share | None,
+        about(
+            "Share of the periods of the driver's CPU limit (cgroup) in which the kernel held up driver and clients; "
+            "null without a limit."
+        ),
+    ] = None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +72,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     limited_by: Annotated[
         str | None,
         about(
-            "`client` if driver and clients used nearly all CPU time of this machine in the interval, `machine` if "
-            "other programs did or the hypervisor took it away, else null."
+            "`client` if driver and clients used nearly all CPU time that they may use in the interval, or if the "
+            "kernel throttled them; `machine` if other programs used it or the hypervisor took it away; else null."
         ),
     ] = None
 

@@ -108,8 +108,10 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
 def _machine(use: machine.MachineUse | None) -> MachineUse | None:
     if use is None:
         return None
-    pressure = None if use.pressure is None else round(use.pressure, 4)
-    return MachineUse(idle=round(use.idle, 4), steal=round(use.steal, 4), pressure=pressure)
+    pressure, throttled = (None if each is None else round(each, 4) for each in (use.pressure, use.throttled))
+    return MachineUse(
+        idle=round(use.idle, 4), steal=round(use.steal, 4), pressure=pressure, throttled=throttled
+    )
 
 
 def _step(each: tally.StepTally) -> Step:

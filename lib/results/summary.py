@@ -241,7 +241,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         about(
             "What else than the server was the limit for a tenth of the load or more: `client` if driver and clients "
-            "used nearly all CPU time of this machine, `machine` if other programs did or the hypervisor took it away."
+            "used nearly all CPU time that they may use, or were throttled; `machine` if other programs used it or the "
+            "hypervisor took it away."
         ),
     ]
     thresholds: Annotated[tuple[ThresholdResult, ...], about("The result of each `--threshold`.")]

@@ -9,6 +9,7 @@ from lib.load.event import PRUNE, PULL, Event
 from lib.load.plan import Step
 from lib.load.tally import Sample, Tally
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
+from lib.processes.machine import MachineUse
 
 IMAGE = Image("app", "v1")
 
@@ -133,6 +134,21 @@ def test_who_is_the_limit_of_an_interval(driver: float, clients: float, limit: s
     sample = Sample(10.0, 10.0, 4, 100, 0, None, driver, clients, 2.0)
     assert sample.limited_by == limit
     assert Sample(0.0, 0.0, 4, 0, 0, None, 0.0, 0.0, 2.0).limited_by is None
+
+
+@pytest.mark.parametrize(
+    ("use", "limit"),
+    [
+        (MachineUse(idle=0.5, steal=0.0, pressure=0.9), None),
+        (MachineUse(idle=0.03, steal=0.0, pressure=0.9), "machine"),
+        (MachineUse(idle=0.5, steal=0.2, pressure=None), "machine"),
+        (MachineUse(idle=0.9, steal=0.0, pressure=0.1, throttled=115 / 118), "client"),
+        (MachineUse(idle=0.03, steal=0.0, pressure=0.1, throttled=115 / 118), "client"),
+        (MachineUse(idle=0.9, steal=0.0, pressure=0.1, throttled=0.1), None),
+    ],
+)
+def test_other_programs_and_a_quota_limit_an_interval(use: MachineUse, limit: str | None) -> None:
+    assert Sample(10.0, 10.0, 4, 100, 0, None, 0.5, 1.0, 2.0, use).limited_by == limit
 
 
 def busy(cpu_seconds: float) -> Event:

@@ -45,7 +45,8 @@ def snapshot(workers: int, height: int) -> Snapshot:
     return Snapshot(
         to_do="1:02:05 left", running=workers, planned=workers, peak=workers, pulled=5000, failed=7, rate=89.55,
         offered=None, bars=tuple(float(k) for k in range(100)), latency=LATENCY,
-        errors=(("not-found", 5), ("timeout", 2)), driver_cpu=0.08, client_cpu=1.3, cores=2.0,
+        errors=(("not-found", 5), ("timeout", 2)), late=None, limited_by=None,
+        driver_cpu=0.08, client_cpu=1.3, cores=2.0,
         rows=tuple(map(row, range(shown))), rest=rest,
     )  # fmt: skip
 
@@ -114,6 +115,18 @@ def test_the_end_and_a_schedule_are_told() -> None:
     assert ending[0].plain == "ending  waiting for the current pull or prune of 2 workers"
     scheduled = view_lines(replace(snapshot(3, 24), offered=100.0), 80, 24)
     assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
+
+
+def test_late_pulls_are_shown_by_their_reason() -> None:
+    scheduled = replace(snapshot(3, 24), errors=(), late=(("no-worker", 0), ("machine", 0)))
+    assert view_lines(scheduled, 80, 24)[3].plain == "no errors"
+    late = replace(scheduled, late=(("no-worker", 12), ("machine", 3)))
+    assert view_lines(late, 80, 24)[3].plain == "no errors  late 12 no-worker, 3 machine"
+
+
+def test_other_programs_on_this_machine_are_told() -> None:
+    busy = view_lines(replace(snapshot(3, 24), limited_by="machine"), 80, 24)[4]
+    assert busy.plain.endswith(" of 200%: other programs use this machine")
 
 
 def test_a_machine_that_is_the_limit_is_told() -> None:
