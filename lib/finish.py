@@ -15,8 +15,9 @@ from .options.settings import Settings
 from .processes.signals import Stop
 from .results.annotations import annotate, is_wanted
 from .results.output import Outputs
+from .results.precision import in_words
 from .results.run_state import Run
-from .results.summarize import summarize
+from .results.summarize import precision_of, summarize
 from .results.summary import Summary
 from .results.summary_file import summary_text
 from .results.whole_file import write_whole
@@ -93,6 +94,9 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
+    found = precision_of(tally)
+    if found is not None:
+        log(f"precision of the average rate: {in_words(found)}")
     ended, pulled = ("dry run ends", "simulated pulls") if settings.dry_run else ("test ends", "pulled")
     pruned = (
         f"; {tally.pruned} pruned, {counted(tally.prune_failed, 'prune')} failed"

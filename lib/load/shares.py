@@ -11,6 +11,8 @@ import math
 from array import array
 from typing import Final, NamedTuple
 
+from ..student import reach
+
 # A step has between half as many bins and this many.
 _BINS: Final = 512
 _FIRST_WIDTH: Final = 0.002
@@ -18,11 +20,6 @@ _FIRST_WIDTH: Final = 0.002
 _BATCHES: Final = (5, 20)
 # A batch lasts at least as long as this many pulls take on average, so that batches hardly depend on each other.
 _PULLS_PER_BATCH: Final = 3.0
-# Quantiles of Student's t for a two-sided interval of 95 %, by degrees of freedom.
-_STUDENT: Final = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
-)
 
 
 class RateInterval(NamedTuple):
@@ -84,7 +81,7 @@ class Shares:
         rates = [each * count / seconds for each in self._batches(count)]
         mean = total / seconds
         variance = math.fsum((each - mean) ** 2 for each in rates) / (count - 1)
-        half = _STUDENT[count - 2] * math.sqrt(variance / count)
+        half = reach(count - 1) * math.sqrt(variance / count)
         return RateInterval(max(0.0, mean - half), mean + half)
 
     def _batches(self, count: int) -> list[float]:

@@ -9,6 +9,8 @@ from ..units import LONGEST_SECONDS
 from .summary import Peak, Precision, Step
 
 _GOAL_PERCENT = 2.0
+# Units of a rough length of time, each from a little more than one of them on.
+_UNITS = ((1.5 * 86_400, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
 
 
 def peak(steps: Sequence[Step]) -> Peak | None:
@@ -25,6 +27,23 @@ def peak(steps: Sequence[Step]) -> Peak | None:
         offered=best.offered,
         latency_ms=best.latency_ms,
     )
+
+
+def in_words(found: Precision) -> str:
+    """Returns how precise the rate is, and how long the run must be: `±4 % now; ±2 % needs about 8 minutes`."""
+    now = f"±{_rounded(found.percent)} %"
+    if found.percent <= _GOAL_PERCENT:
+        return now
+    goal = f"±{_GOAL_PERCENT:g} %"
+    seconds = found.seconds_for_2_percent
+    if seconds is None:
+        return f"{now} now; {goal} needs more than a year"
+    size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
+    return f"{now} now; {goal} needs about {max(2, math.ceil(seconds / size))} {unit}"
+
+
+def _rounded(percent: float) -> str:
+    return f"{percent:.2g}" if percent < 99.5 else f"{percent:.0f}"
 
 
 def precision(steps: Sequence[Step]) -> Precision | None:

@@ -15,7 +15,17 @@ from .precision import peak, precision
 from .quantity import judge
 from .run_state import Run
 from .sample import MachineUse, Sample
-from .summary import LEAST_DIFFERENT, ClientInfo, Drain, ImageSetCounts, Knee, Step, Summary, WorkerCounts
+from .summary import (
+    LEAST_DIFFERENT,
+    ClientInfo,
+    Drain,
+    ImageSetCounts,
+    Knee,
+    Precision,
+    Step,
+    Summary,
+    WorkerCounts,
+)
 from .times import as_written
 
 
@@ -70,6 +80,11 @@ def summarize(run: Run, clock: Clock) -> Summary:
     summary = msgspec.structs.replace(summary, knee=_knee(summary))
     judged = tuple(judge(threshold, summary) for threshold in run.settings.thresholds)
     return msgspec.structs.replace(summary, thresholds=judged)
+
+
+def precision_of(counts: tally.Tally) -> Precision | None:
+    """Returns how precise the rate of the closed steps is; None if they are too short to tell."""
+    return precision(tuple(map(_step, counts.steps)))
 
 
 def _knee(summary: Summary) -> Knee | None:

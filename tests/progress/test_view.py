@@ -199,6 +199,17 @@ def test_the_end_shows_steps_and_totals() -> None:
     )
 
 
+def test_the_end_says_how_precise_the_rate_is() -> None:
+    tally, (hold,) = a_tally(), plan_passes([12], 3, None).steps
+    shares = Shares(0.0)
+    for pull in range(100):
+        shares.add(pull + 0.2 * (pull % 3), pull + 1.0)
+    shares.close(100.0)
+    tally.steps.append(StepTally(hold, 100.0, 100, 0, LATENCY, None, shares))
+    last = closing_lines(ended_run(tally), 200)[-1].plain
+    assert re.search(r" pulls/s \(±\d[\d.]* %( now; ±2 % needs about \d+ seconds)?\)$", last)
+
+
 def test_fixed_work_has_one_step_at_the_end() -> None:
     tally = a_tally()
     tally.steps += [step_tally(step, 4.0, 36, 0, None, None) for step in plan_passes([12], 3, None).steps]

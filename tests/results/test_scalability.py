@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from lib.latency import Latency
-from lib.results.precision import peak, precision
+from lib.results.precision import in_words, peak, precision
 from lib.results.scalability import law
-from lib.results.summary import ImageSetCounts, Step, Summary
+from lib.results.summary import ImageSetCounts, Precision, Step, Summary
 from tests.support.summaries import a_summary
 
 
@@ -96,3 +96,20 @@ def test_precision_shrinks_with_the_root_of_the_time() -> None:
     assert found.percent == pytest.approx(1.0)
     assert found.seconds_for_2_percent == pytest.approx(60.0)
     assert precision([*steps, msgspec.structs.replace(steps[0], low=None)]) is None
+
+
+@pytest.mark.parametrize(
+    ("percent", "seconds", "words"),
+    [
+        (4.0, 480.0, "±4 % now; ±2 % needs about 8 minutes"),
+        (4.04, 421.0, "±4 % now; ±2 % needs about 8 minutes"),
+        (2.1, 33.5, "±2.1 % now; ±2 % needs about 34 seconds"),
+        (23.0, 5_401.0, "±23 % now; ±2 % needs about 2 hours"),
+        (23.0, 3 * 86_400.0, "±23 % now; ±2 % needs about 3 days"),
+        (123.0, None, "±123 % now; ±2 % needs more than a year"),
+        (2.0, 60.0, "±2 %"),
+        (0.314, 1.0, "±0.31 %"),
+    ],
+)
+def test_precision_in_words(percent: float, seconds: float | None, words: str) -> None:
+    assert in_words(Precision(percent=percent, seconds_for_2_percent=seconds)) == words
