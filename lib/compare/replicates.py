@@ -68,7 +68,7 @@ class Replicates:
             return None if latency is None else latency.value(name)
 
         found = self._relative(group + name, value)
-        fewest = min(each.summary.pulled for each in (*self._a, *self._b))
+        fewest = min(_count(each.summary, group) for each in (*self._a, *self._b))
         return found.without_interval() if fewest < LEAST_PULLS.get(name, 0) else found
 
     def _relative(self, name: str, value: Callable[[Summary], float | None]) -> Quantity:
@@ -98,6 +98,12 @@ class Replicates:
             )
             ends = difference((some_a, of_a), (some_b, of_b))
         return share(name, fmean(shares_a), fmean(shares_b), ends, self._margins)
+
+
+def _count(summary: Summary, group: str) -> int:
+    """Returns the number of latencies. Files of earlier versions do not have it: then it is that of all pulls."""
+    latency = summary.latency(group)
+    return latency.count or summary.pulled if latency else 0
 
 
 def _failed(error: str, summary: Summary) -> int:

@@ -32,7 +32,7 @@ _CHANGES: Final = Vocabulary(
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The result of a threshold: `MET`, `MISSED` or `INCONCLUSIVE`. `quantity` is None if it was not measured.
+    """The result of a threshold: `MET`, `MISSED` or `INCONCLUSIVE`. `quantity` is None if it was not measured: missed.
 
     `longer` says how many times as long the runs have to be to decide it, infinite if no length does. It is None if
     that is not known. `passed`: the pipeline may go on.
@@ -73,7 +73,9 @@ def judge(threshold: Threshold, quantities: Sequence[Quantity], *, lenient: bool
 
 
 def _judged(threshold: Threshold, quantity: Quantity | None) -> tuple[str, float | None]:
-    if quantity is None or quantity.change is None or quantity.low is None or quantity.high is None:
+    if quantity is None or quantity.change is None:
+        return MISSED, None
+    if quantity.low is None or quantity.high is None:
         return INCONCLUSIVE, None
     ends = [threshold.holds(end) for end in (quantity.low, quantity.high)]
     if all(ends):

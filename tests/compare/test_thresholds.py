@@ -70,12 +70,19 @@ def test_the_limit_of_errors_is_in_points() -> None:
     assert judge(parse_limit("errors.dns<-1%"), [found]).verdict == "missed"
 
 
-@pytest.mark.parametrize(
-    "found", [[], [Quantity("rate", 10.0, None, None)], [Quantity("rate", 10.0, 9.0, -0.1)]]
-)
-def test_without_an_interval_it_is_inconclusive(found: list[Quantity]) -> None:
+@pytest.mark.parametrize("change", [-0.1, 0.1])
+def test_without_an_interval_it_is_inconclusive(change: float) -> None:
+    found = [Quantity("rate", 10.0, 10.0 * (1 + change), change)]
     judged = judge(parse_limit("rate>-5%"), found)
     assert (judged.verdict, judged.longer, judged.passed) == ("inconclusive", None, False)
+    assert judge(parse_limit("rate>-5%"), found, lenient=True).passed
+
+
+@pytest.mark.parametrize("found", [[], [Quantity("rate", 10.0, None, None)]])
+@pytest.mark.parametrize("lenient", [False, True])
+def test_what_was_not_measured_is_missed(found: list[Quantity], lenient: bool) -> None:
+    judged = judge(parse_limit("rate>-5%"), found, lenient=lenient)
+    assert (judged.verdict, judged.longer, judged.passed) == ("missed", None, False)
 
 
 def test_limits_are_read() -> None:
