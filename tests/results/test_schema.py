@@ -183,7 +183,14 @@ def test_what_is_read_is_written_again_byte_for_byte(ran: Ran) -> None:
 
 def test_metrics_as_json_are_the_samples_of_the_summary(by_schedule: Ran) -> None:
     lines = [json.loads(line) for line in by_schedule.metrics]
-    assert lines == by_schedule.ended.summary["samples"]
+    samples, drain = by_schedule.ended.summary["samples"], by_schedule.ended.summary["drain"]
+    assert lines[: len(samples)] == samples
+    drained = [
+        {name: line[name] for name in ("seconds", "pulled", "failed")} for line in lines[len(samples) :]
+    ]
+    assert drained == (
+        [] if drain is None else [{**drain, "seconds": pytest.approx(drain["seconds"], abs=1e-6)}]
+    )
     assert [list(line) for line in lines] == [list(each) for each in by_schedule.ended.summary["samples"]]
 
 
