@@ -113,7 +113,7 @@ class OwnTurns:
         if stopping.is_set() or self._done == self._wanted:
             return None
         images, now = self._order.next(), monotonic()
-        return Turn(images, self._index, self._order.number, now, now)
+        return Turn(images=images, image_set=self._index, pass_number=self._order.number, due=now, asked=now)
 
     def give_back(self, turn: Turn) -> None:
         """The worker ends, so nobody takes the launch again."""
@@ -194,7 +194,9 @@ class SharedTurns:
             group.running += 1
             group.last_of_pass = order.is_over
             group.whole = order.is_over or (not second and order.taken >= self._half[index])
-            return Turn(images, index, order.number, due, asked, number)
+            return Turn(
+                images=images, image_set=index, pass_number=order.number, due=due, asked=asked, group=number
+            )
 
     def give_back(self, turn: Turn) -> None:
         self._schedule.give_back(len(turn.images))
