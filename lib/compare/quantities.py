@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import expm1, log, log1p
 from typing import Final
 
-from ..latency import PERCENTILES
+from ..latency import LEAST, PERCENTILES
 
 FASTER, SLOWER, FEWER, MORE = "faster", "slower", "fewer", "more"
 SAME, INCONCLUSIVE = "same", "inconclusive"
@@ -16,7 +16,7 @@ QUANTILES: Final = {name: percent / 100 for name, percent in PERCENTILES.items()
 LATENCIES: Final = ("mean", *QUANTILES)
 RATE, ERROR_RATE, ERRORS, RETRY_RATE = "rate", "error_rate", "errors.", "retry_rate"
 # With fewer latencies in either run, a percentile has no verdict.
-LEAST_PULLS: Final = {"p90": 20, "p95": 20, "p99": 200}
+LEAST_PULLS: Final = {**LEAST, "p99": 200}
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ class Worker:
 
     def _pull_event(self, turn: Turn, pulled: Pulled, *, first: bool, timed: bool) -> Event:
         scheduled = self._turns.scheduled
-        # the delay includes the wait for a free launch slot
+        # the delay includes the wait for a free launch slot; a pull that is made again was not due
         delay = pulled.started - turn.due if scheduled and not pulled.repulled else 0.0
         ended = monotonic()
         return Event(
@@ -195,7 +195,9 @@ class Worker:
             launch=pulled.launch,
             timed=timed,
             repulled=pulled.repulled,
-            late=why_late(turn.due, turn.asked, pulled.started) if scheduled else None,
+            late=why_late(turn.due, turn.asked, pulled.started)
+            if scheduled and not pulled.repulled
+            else None,
             began=min(ended, ended - pulled.seconds),
             image_set=turn.image_set,
         )

@@ -14,7 +14,7 @@ from lib.load.pace import MACHINE, Rate, Schedule
 from lib.load.pull import Pulled, Puller
 from lib.load.turns import OwnTurns, SharedTurns, Turns
 from lib.load.worker import Work, Worker
-from lib.outcomes import OK
+from lib.outcomes import FAILED, OK
 from lib.servers.prune import Pruned
 
 WAIT = 0.2
@@ -27,6 +27,18 @@ class Queuing:
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
         time.sleep(WAIT)
         return [Pulled(image, OK, time.monotonic(), 0.1, 1, 0) for image in images]
+
+
+class Repulling:
+    """The launch fails. One image is pulled again alone, and the other is the one to blame."""
+
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
+        started = time.monotonic()
+        time.sleep(WAIT)
+        return [
+            Pulled(images[0], OK, time.monotonic(), 0.01, 2, 0, repulled=True),
+            Pulled(images[1], FAILED, started, WAIT, 1, 0),
+        ]
 
 
 class Crowded:
@@ -134,6 +146,17 @@ def test_by_a_schedule_the_wait_for_a_turn_to_start_counts_too() -> None:
     running.worker.join()
     assert len(running.events) == schedule.taken == 2
     assert all(event.seconds >= 0.1 + WAIT and event.late == MACHINE for event in running.events)
+
+
+def test_an_image_that_is_pulled_again_alone_is_not_late() -> None:
+    """A worker was free for the launch before it was due, and it started at once."""
+    schedule = Schedule(Rate(1.0, 1.0), 1.0)
+    schedule.begin(time.monotonic() + 0.1)
+    running = Running(Repulling(), schedule)
+    running.worker.join()
+    again, blamed = running.events
+    assert (again.repulled, again.late) == (True, None)
+    assert blamed.repulled is False
 
 
 def test_a_launch_that_a_stop_keeps_from_starting_is_no_attempt_and_goes_back_to_the_schedule() -> None:
