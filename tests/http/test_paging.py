@@ -416,7 +416,7 @@ def test_a_list_of_a_usual_length_is_whole_if_the_server_ignores_last(length: in
     """As `crane registry serve` answers, the lab's upstream: its lists of 500 images are good ones."""
 
     def catalog(request: web.Request) -> web.Response:
-        return web.json_response({"repositories": many(length)[: int(request.query.get("n", length))]})
+        return web.json_response({"repositories": [*many(length)][: int(request.query.get("n", length))]})
 
     repositories, cautions, log = warned(tags_only(catalog))
     assert (len(repositories), cautions, log) == (length, [], [])
