@@ -139,7 +139,7 @@ class Pages:
         yield self._new(page)
         full = len(page) if page and (len(page) == size or len(page) in _USUAL_CUTS) else None
         if link is None and full:
-            async for rest in self._rest(page):
+            async for rest in self._rest(page, asked=len(page) == size):
                 yield rest
         async for rest in self._linked(link, full):
             yield rest
@@ -213,12 +213,15 @@ class Pages:
             error_class=ErrorClass.BAD_CONTENT,
         )
 
-    async def _rest(self, page: list[str]) -> AsyncIterator[list[str]]:
+    async def _rest(self, page: list[str], *, asked: bool) -> AsyncIterator[list[str]]:
         """Yields what comes after a full page without a link: nothing, or the rest of a list that the server cut.
 
         `crane registry serve` cuts a list, ignores `last`, and gives the whole list without `n`. Other servers have a
         largest page size and support `last`. So this tries no `n`, then larger pages, then `last`, until an answer is
         complete.
+
+        `asked`: the page is as long as the driver asked for. A shorter page of a usual length may just be the whole
+        list. So if the server ignores `last`, as `crane registry serve` does, that is no reason for doubt.
         """
         size = len(page)
         broken_link, self.early_end = self.early_end, None
@@ -236,7 +239,7 @@ class Pages:
                 break
         self.early_end = None
         doubt = broken_link or f"{self._path} has exactly {size} entries and no link to more"
-        async for rest in self._after(size, page[-1], doubt):
+        async for rest in self._after(size, page[-1], doubt, may_ignore=not (asked or broken_link)):
             yield rest
 
     async def _guess(self, url: str, *, retry: bool) -> tuple[Answer | None, list[str]]:
@@ -249,17 +252,20 @@ class Pages:
                 raise
             return None, []
 
-    async def _after(self, size: int, last: str, doubt: str | None = None) -> AsyncIterator[list[str]]:
+    async def _after(
+        self, size: int, last: str, doubt: str | None = None, *, may_ignore: bool = False
+    ) -> AsyncIterator[list[str]]:
         """Yields the new strings of the pages after `last`, until a page has nothing new.
 
-        `doubt` says why the list may be longer. It becomes `early_end` if the server does not obey `last`.
+        `doubt` says why the list may be longer. It becomes `early_end` if the server does not obey `last`: if it
+        refuses it, or ignores it although it may not.
         """
         while True:
             answer = await self._get(self._url(size, last))
             page = self._items(answer) if answer.status == 200 else []
             new = self._new(page)
             if not new:
-                if doubt is not None and (answer.status != 200 or page):
+                if doubt is not None and (answer.status != 200 or (page and not may_ignore)):
                     what = (
                         f"refuses 'last' (HTTP {answer.status})" if answer.status != 200 else "ignores 'last'"
                     )

@@ -389,19 +389,37 @@ def test_a_link_that_leads_back_is_a_warning_with_the_count(target: str, reason:
     assert log == []
 
 
-@pytest.mark.parametrize(("answer", "what"), [(200, "ignores 'last'"), (400, "refuses 'last' (HTTP 400)")])
-def test_pages_that_stop_without_reason_are_a_warning(answer: int, what: str) -> None:
-    """The server cuts its list at 100, and gives no way to the rest."""
+@pytest.mark.parametrize(
+    ("answer", "cut", "what"),
+    [
+        (200, 1000, "ignores 'last'"),
+        (400, 1000, "refuses 'last' (HTTP 400)"),
+        (400, 100, "refuses 'last' (HTTP 400)"),
+    ],
+)
+def test_pages_that_stop_without_reason_are_a_warning(answer: int, cut: int, what: str) -> None:
+    """The server cuts its list, and gives no way to the rest."""
 
     def catalog(request: web.Request) -> web.Response:
         if "last" in request.query and answer != 200:
             return web.Response(status=answer)
-        return web.json_response({"repositories": [*many(250)][:100]})
+        return web.json_response({"repositories": [*many(2 * cut + 50)][:cut]})
 
     repositories, cautions, log = warned(tags_only(catalog))
-    assert (len(repositories), len(cautions), log) == (100, 1, [])
-    assert f"/v2/_catalog has exactly 100 entries and no link to more, and the server {what}" in cautions[0]
-    assert "after 100 repositories" in cautions[0]
+    assert (len(repositories), len(cautions), log) == (cut, 1, [])
+    assert f"/v2/_catalog has exactly {cut} entries and no link to more, and the server {what}" in cautions[0]
+    assert f"after {cut} repositories" in cautions[0]
+
+
+@pytest.mark.parametrize("length", [100, 500])
+def test_a_list_of_a_usual_length_is_whole_if_the_server_ignores_last(length: int) -> None:
+    """As `crane registry serve` answers, the lab's upstream: its lists of 500 images are good ones."""
+
+    def catalog(request: web.Request) -> web.Response:
+        return web.json_response({"repositories": [*many(length)][: int(request.query.get("n", length))]})
+
+    repositories, cautions, log = warned(tags_only(catalog))
+    assert (len(repositories), cautions, log) == (length, [], [])
 
 
 def test_a_link_that_is_lost_in_mid_list_is_made_up_for_by_last() -> None:
