@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ..latency import Latency
+from ..latency import LEAST, Latency
 from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
@@ -135,7 +135,10 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def value_shown(self) -> str:
-        return "not measured" if self.value is None else f"{self.value:.6g}"
+        if self.value is not None:
+            return f"{self.value:.6g}"
+        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
+        return f"not measured{next(needs, '')}"
 
     def __str__(self) -> str:
         return f"{self.expression} (it was {self.value_shown})"

@@ -80,6 +80,8 @@ def test_nothing_attempted_misses_an_error_rate() -> None:
     judged = judge(parse_threshold("error_rate<1%"), a_summary(**{**SUMMARY, "error_rate": None}))
     assert (judged.value, judged.passed) == (None, False)
     assert str(judged) == "error_rate<1% (it was not measured)"
+    few = judge(parse_threshold("peak.p99<2s"), a_summary(**SUMMARY))
+    assert str(few) == "peak.p99<2s (it was not measured, p99 needs 100 pulls)"
 
 
 def test_every_quantity_that_can_be_named_has_a_value() -> None:
