@@ -178,6 +178,7 @@ def test_the_real_crane_prunes_after_each_pass_also_the_last(
     ended.check_accounts()
     assert ended.summary["pulled"] == 36
     assert ended.summary["pruned"] == 36 + (12 if prune_first else 0)
+    assert ended.summary["first_pulls"] == ("cold" if prune_first else "unknown")
     assert all(event["first"] for event in ended.events if event["op"] == "pull")
     assert [event["op"] for event in ended.events if event["image"] == upstream.images[0]] == [
         *(["prune"] if prune_first else []), *["pull", "prune"] * 3

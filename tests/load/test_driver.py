@@ -52,6 +52,20 @@ def test_what_ends_after_the_plan_is_the_drain(monkeypatch: pytest.MonkeyPatch) 
     assert line.seconds == pytest.approx(29.9)
 
 
+def test_the_time_that_workers_spend_on_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the planned end: the second worker runs for a half of it, and prunes half a second of that."""
+    ramp = Simulation(monkeypatch, plan_ramp(2, 1.0), pull=0.1, tally=0.5)
+    ramp.drive()
+    began = ramp.driver.began
+    for worker in ramp.workers:
+        worker.pruning = []
+    ramp.workers[1].pruning += [(began + 1.5, began + 2.0)]
+    ramp.workers[0].pruning += [(began + 3.75, began + 9.0)]
+    pruning, running = ramp.driver.worker_seconds()
+    assert pruning == pytest.approx(0.5 + 0.25)
+    assert running == pytest.approx(4.0 + 2.0, abs=0.11)
+
+
 def test_a_run_without_pulls_after_its_end_has_no_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     work = Simulation(monkeypatch, plan_passes([2, 2], 3, None), pull=0.1, tally=0.25)
     work.drive()
