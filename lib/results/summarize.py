@@ -88,10 +88,16 @@ def precision_of(counts: tally.Tally) -> Precision | None:
 
 
 def _knee(summary: Summary) -> Knee | None:
-    """Returns the knee of the fitted law. A run with few steps has none, and need not load numpy to find out."""
+    """Returns the knee of the fitted law. A run with few steps has none, and need not load numpy to find out.
+
+    Without numpy, which only the report and the comparison require, there is no knee.
+    """
     if len({step.workers for step in summary.steps}) < LEAST_DIFFERENT:
         return None
-    from .scalability import law
+    try:
+        from .scalability import law
+    except ImportError:
+        return None
 
     fitted = law(summary)
     if fitted is None or fitted.knee is None:

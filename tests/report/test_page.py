@@ -327,6 +327,18 @@ def test_a_report_that_cannot_be_made_does_not_cost_the_summary(tmp_path: Path) 
     assert done.summary["pulled"] == 3
 
 
+def test_a_run_without_numpy_has_a_summary_without_a_knee(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')")
+    images = tmp_path / "images"
+    images.write_text("".join(f"app-{k}:v1\n" for k in range(6)))
+    done = drive(
+        tmp_path, "--dry-run", "--pullthrough-url=c:1", "--registry-url=u:1", f"--image-list={images}",
+        "--workers=6", "--iteration-seconds=0.1", environment={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.status, done.stderr, done.summary["knee"]) == (0, "", None)
+    assert len({each["workers"] for each in done.summary["steps"]}) == 6
+
+
 def test_the_load_test_imports_nothing_of_the_report() -> None:
     program = "import sys, lib.cli, lib.run; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
