@@ -22,6 +22,7 @@ from tests.support.secured_runs import (
     check_private,
     one_line,
     servers,
+    told,
 )
 from tests.support.waiting import wait_until
 
@@ -38,7 +39,7 @@ def test_skopeo_shows_a_client_certificate(
         tmp_path, *servers(for_members, for_members), *QUICK, *shown(member), f"--ca-file={world.authority.path}",
         f"--client={spy.client}", environment=apart(tmp_path),
     )  # fmt: skip
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, told(ended)) == (0, "")
     assert (ended.summary["failed"], ended.summary["images"]) == (0, len(world.images))
     key = member.key.read_text().splitlines()[1].encode()
     assert key not in spy.kept()
@@ -54,7 +55,7 @@ def test_skopeo_shows_it_for_a_batch_too(
         tmp_path, *servers(for_members, for_members), *QUICK, *shown(member), f"--ca-file={world.authority.path}",
         f"--client={skopeo}", "--batch=3", environment=apart(tmp_path),
     )  # fmt: skip
-    assert (ended.status, ended.stderr, ended.summary["failed"]) == (0, "", 0)
+    assert (ended.status, told(ended), ended.summary["failed"]) == (0, "", 0)
     ended.check_accounts()
 
 
@@ -70,7 +71,7 @@ def test_crane_cannot_and_is_not_begun_with(
         f"{for_members.address} asks for a client certificate, and crane cannot send one; "
         "use --client skopeo or --client ctr"
     )
-    assert ended.stderr == f"ocidriver: {wants}\n"
+    assert told(ended) == f"ocidriver: {wants}\n"
 
 
 def test_crane_may_pull_where_only_the_upstream_asks_for_one(
@@ -87,7 +88,7 @@ def test_crane_may_pull_where_only_the_upstream_asks_for_one(
         tmp_path, *servers(with_tokens.server, for_members), *QUICK, *shown(member), f"--client={crane}",
         f"--ca-file={world.authority.path}", environment={**apart(tmp_path), **login},
     )  # fmt: skip
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, told(ended)) == (0, "")
     assert (
         f"crane sends no client certificate; {with_tokens.server.address} does not ask for one" in ended.log
     )
@@ -188,7 +189,7 @@ def test_a_certificate_that_expires_and_is_renewed(
         wait_until(lambda: happened(outcome="ok") >= good + 3)
         running.send_signal(SIGTERM)
         ended = finish(running, tmp_path)
-    assert (ended.status, ended.stderr) == (143, "")
+    assert (ended.status, told(ended)) == (143, "")
     ended.check_accounts()
     assert ended.summary["errors"]["tls"] >= 3
     assert set(ended.summary["errors"]) <= {"tls", "refused", "reset"}
@@ -209,7 +210,7 @@ def test_insecure_is_the_users_own_choice(
     warning = (
         "warning: --insecure: no server's certificate is checked; any server that answers receives the logins"
     )
-    assert (ended.status, ended.stderr) == (0, f"ocidriver: {warning}\n")
+    assert (ended.status, told(ended)) == (0, f"ocidriver: {warning}\n")
     assert warning in ended.log
     assert ended.summary["failed"] == 0
     assert ended.summary["settings"]["insecure"] is True

@@ -25,6 +25,7 @@ from tests.support.secured_runs import (
     check_private,
     one_line,
     servers,
+    told,
     watched_run,
 )
 
@@ -121,7 +122,7 @@ def test_ctr_shows_a_client_certificate(
         tmp_path, *servers(for_members, for_members), *QUICK, *shown, f"--ca-file={world.authority.path}",
         f"--client={spy.client}", environment=apart(tmp_path),
     )  # fmt: skip
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, told(ended)) == (0, "")
     assert (ended.summary["failed"], ended.summary["images"]) == (0, len(world.images))
     assert member.key.read_text().splitlines()[1].encode() not in spy.kept()
     check_private(spy, tmp_path, "hosts/_default/hosts.toml")
@@ -150,7 +151,7 @@ def test_insecure_with_ctr(world: World, bad: dict[str, Certificate], spy: Spy, 
             environment={**apart(tmp_path), **login},
         )  # fmt: skip
     assert ended.status == 0
-    assert ended.stderr.startswith("ocidriver: warning: --insecure: ")
+    assert told(ended).startswith("ocidriver: warning: --insecure: ")
     assert ended.summary["failed"] == 0
     assert ended.summary["pulled"] == spy.launches("fetch")
 
