@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from ..choices import AUTO
 from ..errors import RunError
@@ -19,6 +21,8 @@ from .table import NAMES, client_kind
 
 # A client answers a question for its version within this many seconds.
 _ANSWER_SECONDS = 10.0
+# The longest answer that is read, in bytes.
+_LONGEST_ANSWER = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +115,7 @@ def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
     except OSError as error:
         raise RunError(f"'{path}' cannot be started: {error.strerror}{hint(error)}") from None
     try:
-        out, _ = process.communicate(timeout=_ANSWER_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s") from None
+        out = _answer(process)
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
@@ -121,8 +123,36 @@ def _ask(path: str, question: str, environment: Mapping[str, str]) -> str:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+    if out is None:
+        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s")
     if process.returncode < 0:
         raise RunError(f"'{path} {question}' was ended by signal {-process.returncode}")
     if process.returncode:
         raise RunError(f"'{path} {question}' ended with status {process.returncode}")
     return out.decode("utf-8", "replace").strip()
+
+
+def _answer(process: subprocess.Popen[bytes]) -> bytes | None:
+    """Returns what the program writes until it ends, at most `_LONGEST_ANSWER` bytes; None if it does not end in time.
+
+    Another process that it left behind may still hold the pipe.
+    """
+    assert process.stdout is not None
+    answer, until = bytearray(), monotonic() + _ANSWER_SECONDS
+    reader, ended = process.stdout.fileno(), os.pidfd_open(process.pid)
+    watch = select.poll()
+    watch.register(reader, select.POLLIN)
+    watch.register(ended, select.POLLIN)
+    try:
+        while (left := until - monotonic()) > 0:
+            ready = dict(watch.poll(left * 1000))
+            chunk = os.read(reader, _LONGEST_ANSWER) if reader in ready else b""
+            answer += chunk[: _LONGEST_ANSWER - len(answer)]
+            if ended in ready and not chunk:
+                process.wait()
+                return bytes(answer)
+            if reader in ready and not chunk:
+                watch.unregister(reader)
+    finally:
+        os.close(ended)
+    return None
