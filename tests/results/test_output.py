@@ -244,6 +244,7 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
         assert line.pop("latency_ms") == (asdict(latency) if latency else None)
         assert line == {
             "seconds": 15, "rate": pytest.approx(2 / 3), "workers": 3, "pulled": 10, "failed": 2,
-            "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "limited_by": "client",
+            "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "paused_seconds": 0.0,
+            "limited_by": "client",
         }  # fmt: skip
     assert len(lines) == 2

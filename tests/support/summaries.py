@@ -14,6 +14,7 @@ _SAMPLE = {
     "time": "2026-01-31T12:00:01.000+00:00",
     **_PART,
     "driver_cpu_seconds": 0.05,
+    "paused_seconds": 0.0,
     "client_cpu_seconds": 0.5,
     "limited_by": None,
 }
