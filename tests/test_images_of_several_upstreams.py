@@ -118,7 +118,7 @@ def test_an_upstream_without_a_dot_is_named_by_ctr_and_not_pruned(
         refused = pulled(cache, upstream, tmp_path, lines, f"--client={ctr}", "--prune")
     assert (ended.status, ended.summary["pulled"]) == (0, 4), ended.stderr
     assert refused.status == 1
-    assert "without a dot in its name ('localhost:1')" in refused.stderr
+    assert "the upstream's name has no dot ('localhost:1')" in refused.stderr
 
 
 def test_a_digest_behind_a_tag_is_pulled_by_digest(

@@ -14,6 +14,7 @@ import pytest
 from tests.support.driving import command
 from tests.support.made import Made
 from tests.support.processes import read_file
+from tests.support.upstream import Upstream
 from tests.support.waiting import SECONDS, wait_until
 
 URLS = ["--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--workers=1", "--passes=1"]
@@ -118,13 +119,16 @@ LOGINS = {
 
 @pytest.mark.parametrize("variable", LOGINS)
 @pytest.mark.parametrize("odd", ["a large file", "binary", "nested JSON"])
-def test_an_odd_login_is_one_line(variable: str, odd: str, tmp_path: Path, names: dict[str, str]) -> None:
+def test_an_odd_login_is_one_line(
+    variable: str, odd: str, upstream: Upstream, tmp_path: Path, names: dict[str, str]
+) -> None:
     path = tmp_path / LOGINS[variable]
     path.parent.mkdir(exist_ok=True)
     ODD[odd](path)
     value = path if variable == "REGISTRY_AUTH_FILE" else tmp_path
+    answering = [f"--pullthrough-url={upstream.address}", *URLS[1:]]
     done = ran(
-        [*URLS, "--image-list={good}", f"--log-file={tmp_path}/log"], "", names, **{variable: str(value)}
+        [*answering, "--image-list={good}", f"--log-file={tmp_path}/log"], "", names, **{variable: str(value)}
     )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"ocidriver: {path} " in done.stderr
@@ -173,7 +177,7 @@ def test_an_image_list_without_an_end_on_stdin(tmp_path: Path) -> None:
             ["prlimit", f"--as={MEMORY}", *command(*DRY, "--image-list=-")],
             stdin=endless, capture_output=True, text=True, check=False, timeout=2 * SECONDS,
         )  # fmt: skip
-    told = "--image-list: cannot read -: line 1 is longer than 65,536 characters"
+    told = "--image-list: cannot read -: line 1 is longer than 67,108,864 characters"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ocidriver: {told}\n")
 
 

@@ -436,7 +436,8 @@ def test_a_clock_that_is_set(hours: int, client: Path, tmp_path: Path, temporary
     words = [*options(client, "ok/app:1", step=60), "--grace=100"]
     driver = start(tmp_path, *words, environment={**temporary, **faked})
     wait_for_outcomes(tmp_path, "ok")
-    offset.write_text(f"{3600 * hours:+}\n")
+    (tmp_path / "new").write_text(f"{3600 * hours:+}\n")
+    (tmp_path / "new").replace(offset)  # whole at every moment
     jumped = subprocess.run(["date", "+%s"], env={**os.environ, **faked}, capture_output=True, check=True)
     assert abs(int(jumped.stdout) - began.timestamp() - 3600 * hours) < 600
     wait_for_outcomes(tmp_path, "ok", read(tmp_path, 0, partial=True).outcomes().count("ok") + 10)

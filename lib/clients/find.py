@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from .table import NAMES, client_kind
 # Seconds after which a client that does not report its version is killed, and between two looks for a stop.
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 0.02
+# The longest answer that is read, in bytes.
+_LONGEST_ANSWER = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +122,6 @@ def _ask(
         raise RunError(f"'{path}' cannot be started: {error.strerror}{hint(error)}") from None
     try:
         out = _answer(process, stopped)
-    except subprocess.TimeoutExpired:
-        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s") from None
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
@@ -128,6 +129,8 @@ def _ask(
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+    if out is None:
+        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s")
     if process.returncode < 0:
         raise RunError(f"'{path} {question}' was ended by signal {-process.returncode}")
     if process.returncode:
@@ -135,15 +138,29 @@ def _ask(
     return out.decode("utf-8", "replace").strip()
 
 
-def _answer(process: subprocess.Popen[bytes], stopped: Callable[[float], bool] | None) -> bytes:
-    """Returns the output. Raises TimeoutExpired if it takes too long, and Stopped after a stop."""
-    end = monotonic() + _ANSWER_SECONDS
-    while True:
-        left = end - monotonic()
-        try:
-            return process.communicate(timeout=left if stopped is None else min(left, _LOOK_SECONDS))[0]
-        except subprocess.TimeoutExpired:
-            if monotonic() >= end:
-                raise
+def _answer(process: subprocess.Popen[bytes], stopped: Callable[[float], bool] | None) -> bytes | None:
+    """Returns what the program writes until it ends, at most `_LONGEST_ANSWER` bytes; None if it does not end in time.
+
+    Raises Stopped after a stop. Another process that it left behind may still hold the pipe.
+    """
+    assert process.stdout is not None
+    answer, until = bytearray(), monotonic() + _ANSWER_SECONDS
+    reader, ended = process.stdout.fileno(), os.pidfd_open(process.pid)
+    watch = select.poll()
+    watch.register(reader, select.POLLIN)
+    watch.register(ended, select.POLLIN)
+    try:
+        while (left := until - monotonic()) > 0:
+            ready = dict(watch.poll(1000 * (left if stopped is None else min(left, _LOOK_SECONDS))))
             if stopped is not None and stopped(0.0):
-                raise Stopped from None
+                raise Stopped
+            chunk = os.read(reader, _LONGEST_ANSWER) if reader in ready else b""
+            answer += chunk[: _LONGEST_ANSWER - len(answer)]
+            if ended in ready and not chunk:
+                process.wait()
+                return bytes(answer)
+            if reader in ready and not chunk:
+                watch.unregister(reader)
+    finally:
+        os.close(ended)
+    return None

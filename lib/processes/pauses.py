@@ -10,6 +10,7 @@ A pull that ended meanwhile seems to have taken until the driver went on. Three 
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -61,9 +62,19 @@ class _Pause:
 def now() -> Moment:
     """Returns what the clocks show, for the calling thread."""
     before = time.monotonic()
-    both = time.clock_gettime(time.CLOCK_BOOTTIME)
+    both = _since_boot()
     at = time.monotonic()
     return Moment(at, own_seconds(), _waited(), (both - at, both - before))
+
+
+def _since_boot() -> float:
+    """Returns the seconds since the boot, suspended ones included; not a number if they cannot be read.
+
+    Source: the first field of /proc/uptime (proc(5)). Setting the clock does not change it.
+    """
+    with suppress(OSError, IndexError, ValueError):
+        return float(Path("/proc/uptime").read_text().split()[0])
+    return math.nan
 
 
 def _waited() -> float:
@@ -81,6 +92,7 @@ class Pauses:
         self._began = 0.0
         self._found: list[_Pause] = []
         self._ticks: tuple[Moment, Moment] | None = None
+        self._ticked = threading.Event()
 
     def begin(self, at: float) -> None:
         """Sets the beginning of the load (monotonic)."""
@@ -126,6 +138,7 @@ class Pauses:
         if asleep >= _ASLEEP:
             self._found.append(_Pause(moment.at, moment.at, asleep))
         self._ticks = last, moment
+        self._ticked.set()
 
     def _on_continue(self, number: int, frame: FrameType | None) -> None:
         self.continued += 1
@@ -150,8 +163,6 @@ class Pauses:
 
     def _settle(self) -> None:
         """After a pause, waits a moment for the first tick, which notes it."""
-        until = time.monotonic() + _SETTLE
-        while self._ticks is not None and until - _SETTLE - self._ticks[1].at > 2 * _TICK:
-            if time.monotonic() > until:
-                return
-            time.sleep(0.01)
+        if self._ticks is not None and time.monotonic() - self._ticks[1].at > 2 * _TICK:
+            self._ticked.clear()
+            self._ticked.wait(_SETTLE)

@@ -6,6 +6,7 @@ a browser on this machine cannot read the metrics (DNS rebinding).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -221,6 +222,7 @@ def _host_name(header: str) -> str:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, socket.gaierror) or error.errno is None:
+    if isinstance(error, socket.gaierror):
         return error.strerror or str(error)
-    return os.strerror(error.errno)
+    # from Python 3.13 on, asyncio leaves the number out if the address is not this machine's
+    return os.strerror(error.errno or errno.EADDRNOTAVAIL)

@@ -13,7 +13,7 @@ MIB = 1 << 20
 @pytest.mark.parametrize(
     ("workers", "user", "cgroup", "told"),
     [
-        (1, (None, None), Limits(None, None, None), ["ok: enough processes and memory for 1 workers"]),
+        (1, (None, None), Limits(None, None, None), ["ok: enough processes and memory for 1 worker"]),
         (
             4,
             (None, None),

@@ -251,6 +251,6 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
             "seconds": 15, "rate": pytest.approx(2 / 3), "workers": 3, "pulled": 10, "failed": 2,
             "errors": {"dns": 2}, "retried": 4,
             "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "paused_seconds": 0.0, "limited_by": "client",
-            "machine": {"idle": 0.05, "steal": 0.0, "pressure": 0.5},
+            "machine": {"idle": 0.05, "steal": 0.0, "pressure": 0.5, "throttled": None},
         }  # fmt: skip
     assert len(lines) == 2

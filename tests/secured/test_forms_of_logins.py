@@ -188,7 +188,7 @@ def server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 def options(server: Server, client: str) -> list[str]:
     return [
-        f"--pullthrough-url={server.address}", f"--registry-url={server.address}", "--layout=distribution",
+        f"--pullthrough-url={server.address}", f"--registry-url={server.address}", "--layout=direct",
         "--filter=-0001", "--workers=1", "--passes=1", f"--client={client}",
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.doubles.guarded import Guarded, Passwords, basic, guarded_registry
 from tests.support.driving import finish, read, start, wait_for_log, wait_for_outcomes
-from tests.support.secured_runs import apart
+from tests.support.secured_runs import apart, told
 from tests.support.waiting import wait_until
 
 ALL = ["crane", "skopeo", "ctr"]
@@ -89,7 +89,7 @@ class Run:
         """The log of a run without a failed pull."""
         self.running.send_signal(SIGTERM)
         ended = finish(self.running, self.folder)
-        assert (ended.status, ended.stderr) == (143, "")
+        assert (ended.status, told(ended)) == (143, "")
         assert (ended.summary["failed"], ended.summary["prune_failed"]) == (0, 0)
         assert OLD not in ended.log + ended.stderr
         assert NEW not in ended.log + ended.stderr

@@ -11,7 +11,7 @@ import pytest
 from tests.doubles.guarded import Guarded, Passwords, basic, guarded_registry
 from tests.support.doctor import doctor
 from tests.support.driving import drive, finish, read, start
-from tests.support.secured_runs import apart, one_line
+from tests.support.secured_runs import apart, one_line, told
 from tests.support.waiting import wait_until
 
 A, B, C = ("a", "pw-of-a"), ("b", "pw-of-b"), ("c", "pw-of-c")
@@ -61,7 +61,7 @@ def test_each_repository_gets_its_own_login(
     ended = drive(
         tmp_path, *options(server, request.getfixturevalue(client), *more), environment=kept(server, tmp_path)
     )
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, told(ended)) == (0, "")
     assert (ended.summary["pulled"], ended.summary["failed"]) == (3, 0)
     assert who(server, "tags") == who(server, "manifests") == who(server, "blobs") == WHO
 
@@ -100,7 +100,7 @@ def test_crane_needs_no_warning_where_all_images_have_the_same_login(
     ended = drive(
         tmp_path, *options(server, crane, "--filter=team-b/app"), environment=kept(server, tmp_path)
     )
-    assert (ended.status, ended.stderr, ended.summary["pulled"]) == (0, "", 1)
+    assert (ended.status, told(ended), ended.summary["pulled"]) == (0, "", 1)
 
 
 def test_crane_takes_a_login_for_just_this_repository(server: Guarded, crane: str, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_crane_takes_a_login_for_just_this_repository(server: Guarded, crane: st
     ended = drive(
         tmp_path, *options(server, crane), environment={**apart(tmp_path), "DOCKER_CONFIG": str(tmp_path)}
     )
-    assert (ended.status, ended.stderr, ended.summary["pulled"]) == (0, "", 3)
+    assert (ended.status, told(ended), ended.summary["pulled"]) == (0, "", 3)
 
 
 @pytest.mark.parametrize("client", ["crane", "skopeo", "ctr"])

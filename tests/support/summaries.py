@@ -19,7 +19,7 @@ _SAMPLE = {
     "retried": None,
     "driver_cpu_seconds": 0.05,
     "client_cpu_seconds": 0.5,
-    "machine": {"idle": 0.5, "steal": 0.0, "pressure": None},
+    "machine": {"idle": 0.5, "steal": 0.0, "pressure": None, "throttled": None},
     "paused_seconds": 0.0,
     "limited_by": None,
 }
