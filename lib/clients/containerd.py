@@ -23,8 +23,8 @@ from ..processes.scratch import PREFIX
 from .client import Orders
 from .memory import MEMORY, memory_is_wanted
 
-# The longest path of a Unix socket, without its final null (unix(7)).
-_LONGEST_SOCKET: Final = 107
+# The longest path of a socket that containerd takes: that of the system with the shortest (macOS).
+_LONGEST_SOCKET: Final = 104
 # Seconds for containerd to start, and to end.
 _START_SECONDS: Final = 30.0
 _END_SECONDS: Final = 5.0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from .client import Orders
-from .files import certificate_folder
+from .files import certificate_folder, write_private
 from .surroundings import helpers_as_before, without
 
 # The variables of the user that skopeo is not given.
@@ -62,9 +62,9 @@ def write_config(orders: Orders) -> PrivateConfig:
     home = orders.folder("home")
     containers = home / ".config" / "containers"
     registries_d = containers / "registries.d"
-    registries_d.mkdir(parents=True, exist_ok=True)
-    registries_conf = containers / "registries.conf"
-    registries_conf.touch()
+    for folder in (containers.parent, containers, registries_d):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    registries_conf = write_private(containers / "registries.conf", b"")
     changed = {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
