@@ -85,7 +85,7 @@ class LiveView:
             woken = monotonic()
             while not self._ending.wait(pause):
                 before = thread_time()
-                if monotonic() - woken > _MOST_PAUSE + _LEAST_PAUSE:
+                if monotonic() - woken > pause + _LEAST_PAUSE:
                     self._ending.wait(_LEAST_PAUSE)  # perhaps stopped: the main thread handles SIGCONT first
                 woken = monotonic()
                 self._look_for_a_stop()
