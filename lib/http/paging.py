@@ -34,7 +34,7 @@ _LONGEST: Final = 300
 _GREATEST_SIZE: Final = 10_000_000
 # These refusals have nothing to do with the page size. Every other one may come from it: servers answer among others
 # 400 (distribution), 413 (Quay), 416 and 422, and some fail with 5xx.
-_NOT_THE_SIZE: Final = frozenset({401, 403, 404, 408, 429})
+_NOT_THE_SIZE: Final = frozenset({401, 404, 408, 429})
 # After this many lists for which no page size helped against a status, the driver believes this status sooner.
 _IN_VAIN: Final = 3
 # Seconds for the one request to a server that a link names and the user does not.
@@ -66,7 +66,7 @@ class Sizes:
             return False
         if self._in_vain[status] < _IN_VAIN:
             return True
-        return status < 500 and place == self._accepted
+        return status < 500 and status != 403 and place == self._accepted
 
     def note(self, status: int) -> None:
         """Notes that no page size helped against this status."""

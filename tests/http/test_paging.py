@@ -309,7 +309,7 @@ def test_a_registry_below_a_path(link: Callable[[str, int, str], str], prefix: s
 
 
 @pytest.mark.parametrize(
-    "status", [400, 405, 406, 409, 410, 413, 414, 416, 418, 422, 431, 451, 500, 501, 502, 507]
+    "status", [400, 403, 405, 406, 409, 410, 413, 414, 416, 418, 422, 431, 451, 500, 501, 502, 507]
 )
 @pytest.mark.parametrize("most", [999, 100, 99])
 def test_any_refusal_of_a_large_page_is_tried_again_with_a_smaller_one(status: int, most: int) -> None:
@@ -355,7 +355,14 @@ def test_a_refusal_that_no_size_cures_is_soon_believed() -> None:
     assert len(server.seen) < 20 * 2 + 3 * 4
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+def test_that_a_login_may_not_list_is_believed_after_three_repositories() -> None:
+    content: dict[str, list[str] | int] = {f"a{i:02}": 403 for i in range(20)}
+    _, server, log = listing(Catalog({**content, "z": ["v1"]}), concurrency=1)
+    assert len([line for line in log if line.startswith("skipped: a")]) == 20
+    assert len(server.seen) < 20 + 3 * 4
+
+
+@pytest.mark.parametrize("status", [401, 404])
 def test_what_has_nothing_to_do_with_the_size_is_asked_once(status: int) -> None:
     _, server, _ = listing(Catalog({"a": status, "b": ["v1"]}))
     assert sum("/v2/a/" in target for target in server.targets()) == 1
