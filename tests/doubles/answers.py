@@ -154,6 +154,20 @@ async def _silent(exchange: Exchange) -> bool:
     return False
 
 
+async def _silent_to_get(exchange: Exchange) -> bool:
+    """Tells of a manifest, and never sends it."""
+    if exchange.request.method == "GET":
+        return await _silent(exchange)
+    return await _send_manifest(exchange, IMAGE.manifest, MANIFEST_TYPE)
+
+
+async def _reset_to_get(exchange: Exchange) -> bool:
+    """Tells of a manifest, and cuts the connection when it is asked for."""
+    if exchange.request.method == "GET":
+        return exchange.cut()
+    return await _send_manifest(exchange, IMAGE.manifest, MANIFEST_TYPE)
+
+
 async def _redirect(exchange: Exchange) -> bool:
     return await exchange.send(307, headers={"Location": exchange.request.path})
 
@@ -279,6 +293,8 @@ def _artifact(kind: str) -> Answer:
 
 KINDS: Final[dict[str, Answer]] = {
     "silent": _silent,
+    "silentget": _silent_to_get,
+    "resetget": _reset_to_get,
     "redirect": _redirect,
     "reset": _reset,
     "close": _close,
