@@ -99,8 +99,8 @@ class Namespaces:
     def _remove(self, names: Collection[str], killed: Collection[str]) -> None:
         """Removes namespaces; what launches left goes first from those in which one was `killed`.
 
-        containerd calls a namespace empty that holds nothing but the beginning of a layer or manifest. It removes such a
-        namespace, and keeps the beginning for ever.
+        containerd calls a namespace empty that holds nothing but the beginning of a layer or manifest. It removes such
+        a namespace, and keeps the beginning for ever.
         """
         if not names:
             return
