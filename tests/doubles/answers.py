@@ -121,6 +121,23 @@ def _foreign(status: int) -> bytes:
 
 JSON: Final = "application/json"
 
+# Codes that come with any status.
+ANYWHERE: Final = (
+    "UNAUTHORIZED",
+    "DENIED",
+    "MANIFEST_UNKNOWN",
+    "NAME_UNKNOWN",
+    "TOOMANYREQUESTS",
+    "UNSUPPORTED",
+    "MANIFEST_INVALID",
+    "NAME_INVALID",
+)
+
+
+def _coded(code: str) -> Callable[[int], bytes]:
+    return lambda _status: _errors({"code": code, "message": "the server says no"})
+
+
 BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "json": (lambda status: _oci_error(status, f"the server says {status}"), "application/json"),
     "two": (_two_errors, "application/json"),
@@ -144,6 +161,7 @@ BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
         lambda status: json.dumps({"status": status, "error": "no", "path": "/v2/"}).encode(),
         JSON,
     ),
+    **{code.lower().replace("_", ""): (_coded(code), JSON) for code in ANYWHERE},
     "hostilejson": (lambda status: _oci_error(status, HOSTILE), "application/json"),
 }
 
