@@ -30,7 +30,8 @@ _REDIRECTS: Final = 10
 _SHORTEST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
 _LOG_SECONDS: Final = 5.0
-_TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+# A server that answers so may answer well a little later.
+TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECT_ANY: Final = frozenset({307, 308})
 _REDIRECT_GET: Final = frozenset({301, 302, 303})
 
@@ -163,7 +164,7 @@ class Registry:
 
     async def _attempt(self, method: str, url: URL, headers: Mapping[str, str], max_bytes: int) -> Answer:
         answer = await self._followed(method, url, headers, max_bytes)
-        if answer.status in _TRANSIENT:
+        if answer.status in TRANSIENT:
             after = retry_after(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             raise TransientError(answer, after)
         return answer

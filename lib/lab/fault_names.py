@@ -27,7 +27,9 @@
 | | default, detailed, bare | a code of the specification: with its usual message, a detail too, neither |
 | | foreign, nocode, nothing | a JSON error: with a code of the server's own, without a code; no error in the list |
 | | details, otherjson | JSON that is not an error of the specification |
-| | denied, manifestunknown, … | the code DENIED, MANIFEST_UNKNOWN, …, whatever the status |
+| | unauthorized, denied, unsupported | a JSON error with this code, whatever the status |
+| | manifestunknown, nameunknown, toomanyrequests | the same, MANIFEST_UNKNOWN and so on |
+| | manifestinvalid, nameinvalid | the same |
 | -after | | with a status: the answer has `Retry-After: 1` |
 | -xN | N is a number | only the first N times for each repository |
 | :RATE | 0.1, 10% | this share of the answers |
