@@ -28,6 +28,8 @@ class _Named(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "\0" in os.fspath(value):
             self.fail("a file's name cannot contain a null character", param, ctx)
+        if not os.fspath(value):
+            self.fail("a file's name cannot be empty", param, ctx)
         return super().convert(value, param, ctx)
 
 
