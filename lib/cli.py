@@ -97,7 +97,7 @@ def carry_out(words: Sequence[str]) -> int:
     except click.exceptions.Exit as error:  # --help, --version
         return error.exit_code
     except click.ClickException as error:
-        say(f"{_one_line(error)} (see ocidriver --help)")
+        say(f"{_one_line(error)} (see {_command_of(error)} --help)")
         return ExitStatus.USAGE
     except UsageError as error:
         say(str(error))
@@ -124,6 +124,18 @@ def _invoke(command: click.Command, name: str, words: Sequence[str], obj: object
     with command.make_context(name, list(words), obj=obj) as context:
         check_apart(context)
         return command.invoke(context)
+
+
+def check_load_test(words: Sequence[str]) -> None:
+    """Raises the error that a load test with these options would end with before it begins."""
+    with _command().make_context("ocidriver", list(words)) as context:
+        check_apart(context)
+        make_settings(context.params)
+
+
+def _command_of(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return context.command_path if context is not None else "ocidriver"
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -63,26 +63,6 @@ CODES: Final = {
     "INTERNAL_ERROR": _C.SERVER_ERROR,
 }
 
-# Codes of the specification that leave no doubt about the status, or at least about the class that it has. Others have
-# been seen with several statuses: NOT_FOUND, UNKNOWN and all that a registry invents.
-SETTLED: Final = frozenset(
-    (
-        "UNAUTHORIZED",
-        "DENIED",
-        "MANIFEST_UNKNOWN",
-        "MANIFEST_BLOB_UNKNOWN",
-        "NAME_UNKNOWN",
-        "BLOB_UNKNOWN",
-        "TOOMANYREQUESTS",
-        "UNSUPPORTED",
-        "NAME_INVALID",
-        "TAG_INVALID",
-        "DIGEST_INVALID",
-        "MANIFEST_INVALID",
-        "SIZE_INVALID",
-    )
-)
-
 # A 412 is how a registry reports its own policy (Harbor: PROJECTPOLICYVIOLATION), a 451 a policy of the law.
 _STATUSES: Final = {
     401: _C.UNAUTHORIZED,

@@ -28,8 +28,11 @@ from tests.support.upstream import UPSTREAM_POPULATION, Upstream
 
 MARK = "OCIDRIVER_TEST_RUN"
 GRACE_SECONDS = 60.0
-# Under nohup the hang-up is ignored, which the driver respects: what it does at one could not be tested.
+# Under nohup the hang-up is ignored, and in the background of a shell Ctrl-C is. The driver respects both, so what it
+# does at one could not be tested.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from ..outcomes import CODES, SETTLED, ErrorClass, http_class
+from ..outcomes import CODES, ErrorClass, http_class
 from ..processes.launch import Outcome
 from .client import BASE, BLOB, MANIFEST, TOKEN, Abilities, Executable, Orders, Unshown
 from .files import authorities_environment, docker_config, lean_environment
@@ -250,8 +250,6 @@ def _judged(before: str, words: str) -> tuple[ErrorClass, Unshown | None]:
         return http_class(int(answer["status"])), None
     code, retried = (answer["code"] or "").upper(), _gave_up(before, words[answer.start("request") :])
     likely = _code_class(code, answer["method"], retried=retried)
-    if code in SETTLED and likely is not _C.OTHER:
-        return likely, None
     place, reference = _asked(answer["url"])
     statuses = _RETRIED if retried else _NOT_RETRIED
     return likely, Unshown(place, reference, words[answer.end("request") :], statuses)

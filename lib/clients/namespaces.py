@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -23,6 +23,8 @@ _COMMAND_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.02
 # How long ctr waits for containerd; without a limit it waits ten seconds.
 _CONNECT: Final = "5s"
+# The digest of nothing.
+_EMPTY: Final = f"sha256:{hashlib.sha256().hexdigest()}"
 # The exit status of a command that could not be started, or did not end.
 _NOT_RUN: Final = 127
 
@@ -40,17 +42,24 @@ class Namespaces:
         self._ctr = ctr
         self._owner = f"{PREFIX}{_machine()}-{os.getpid()}-{_start_of(os.getpid())}"
         self._generations: dict[str, int] = {}
+        # Those in which a launch was killed, and which are there until the end of the run.
+        self._killed: set[str] = set()
 
     def current(self, worker: str) -> str:
         """The namespace that this worker uses now."""
         return f"{self._owner}-{worker}-{self._generations.setdefault(worker, 0)}"
 
     def leave(self, worker: str, *, remove: bool) -> None:
-        """The worker goes on in a new namespace. The old one is removed now, or at the end of the run."""
+        """A launch was killed, so the worker goes on in a new namespace.
+
+        The old one is removed now, or at the end of the run.
+        """
         old = self.current(worker)
         self._generations[worker] += 1
         if remove:
-            self._remove([old])
+            self._remove([old], killed={old})
+        else:
+            self._killed.add(old)
 
     def command(self, namespace: str, *words: str, debug: bool = False) -> list[str]:
         """The argv of a command of ctr in this namespace. `debug`: it reports each request on stderr."""
@@ -74,34 +83,52 @@ class Namespaces:
     def remove_stale(self) -> None:
         """Removes what runs left that were killed on this machine."""
         mine = f"{PREFIX}{_machine()}-"
-        self._remove(name for name in self._names() if name.startswith(mine) and not lives(name))
+        stale = {name for name in self._names() if name.startswith(mine) and not lives(name)}
+        self._remove(stale, killed=stale)
 
     def remove_all(self) -> bool:
         """Removes the namespaces of this run. Returns whether containerd answers, and has none of them left."""
         listed = self._run("", "namespaces", "ls", "-q")
         mine = {name for name in listed.stdout.split() if name.startswith(f"{self._owner}-")}
-        self._remove(mine)
+        self._remove(mine, killed=mine & self._killed)
         return listed.returncode == 0 and not (mine and mine.intersection(self._names()))
 
     def _names(self) -> list[str]:
         return self._run("", "namespaces", "ls", "-q").stdout.split()
 
-    def _remove(self, names: Iterable[str]) -> None:
-        """Empty ones go at once. Only what a killed or failed launch left has to be removed first."""
-        wanted = list(names)
-        if not wanted:
+    def _remove(self, names: Collection[str], killed: Collection[str]) -> None:
+        """Removes namespaces; what launches left goes first from those in which one was `killed`.
+
+        containerd calls a namespace empty that holds nothing but the beginning of a layer or manifest. It removes such
+        a namespace, and keeps the beginning for ever.
+        """
+        if not names:
             return
-        if self._run("", "namespaces", "rm", *wanted).returncode == _NOT_RUN:
+        self._empty(killed)
+        if self._run("", "namespaces", "rm", *names).returncode == _NOT_RUN:
             return
-        left = set(wanted) & set(self._names())
-        for name in left:
+        left = set(names) & set(self._names())
+        if left:
+            self._empty(left)
+            self._run("", "namespaces", "rm", *left)
+
+    def _empty(self, names: Collection[str]) -> None:
+        for name in names:
             for what in ("images", "leases"):
                 found = self._run(name, what, "ls", "-q").stdout.split()
                 if found:
                     self._run(name, what, "rm", "--sync", *found)
-            self._run(name, "content", "prune", "references")
-        if left:
-            self._run("", "namespaces", "rm", *left)
+        for name in list(names)[:1]:
+            self._collect(name)
+
+    def _collect(self, name: str) -> None:
+        """Lets containerd remove what nothing refers to any more, in all namespaces.
+
+        It looks for files only after something complete was deleted, so an empty content is made and deleted.
+        """
+        self._run(name, "content", "ingest", "ocidriver-nothing")
+        self._run(name, "content", "rm", _EMPTY)
+        self._run(name, "content", "prune", "references")
 
     def _run(
         self, namespace: str, *words: str, stopped: Callable[[float], bool] | None = None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from ..outcomes import CODES, SETTLED, ErrorClass, http_class
+from ..outcomes import CODES, ErrorClass, http_class
 from ..processes.launch import Outcome
 from .client import BASE, BLOB, MANIFEST, Abilities, Executable, Orders, Unshown
 from .containers_config import not_read, write_config
@@ -208,9 +208,23 @@ _ANSWER: Final = re.compile(
 )
 # skopeo shows a code in lower case, without underscores, and every code that it does not know as `unknown`.
 _CODES: Final = {
-    code.lower().replace("_", " "): error_class for code, error_class in CODES.items() if code in SETTLED
+    code.lower().replace("_", " "): CODES[code]
+    for code in (
+        "UNAUTHORIZED",
+        "DENIED",
+        "MANIFEST_UNKNOWN",
+        "MANIFEST_BLOB_UNKNOWN",
+        "NAME_UNKNOWN",
+        "BLOB_UNKNOWN",
+        "TOOMANYREQUESTS",
+        "UNSUPPORTED",
+        "NAME_INVALID",
+        "TAG_INVALID",
+        "MANIFEST_INVALID",
+        "SIZE_INVALID",
+    )
 } | {"digest invalid": _C.BAD_REFERENCE}
-# Codes, and their usual messages, that may come with any status.
+# Codes, and their usual messages, that say nothing about a class.
 _OPEN: Final = (
     "unknown",
     "unknown error",
@@ -291,10 +305,10 @@ def _answer(words: str) -> tuple[ErrorClass, Unshown | None] | None:
             return _C.UNAUTHORIZED, None
         code = match["code"] or match["message"]
         if code in _OPEN:
-            return _C.OTHER, _unshown(words[: match.start()], words[match.end() :])
+            return _C.OTHER, _unshown(words[: match.start()], words[match.start() :])
         known = _CODES.get(code) or _MESSAGES.get(code)
         if known is not None:
-            return known, None
+            return known, _unshown(words[: match.start()], words[match.start() :])
     return None
 
 

@@ -90,6 +90,11 @@ class Authorizer:
                 return header
         return None
 
+    async def newest(self, path: str) -> str | None:
+        """Looks up the login again, after a refusal without a challenge; returns the header as `known` does."""
+        await self._login(path, refused=True)
+        return self.known(path)
+
     def _forget_if_renewed(self) -> None:
         """Forgets what came of logins that have changed since."""
         self._credentials.follow()

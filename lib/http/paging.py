@@ -18,7 +18,7 @@ from yarl import URL
 from ..clean import clean
 from ..outcomes import ErrorClass
 from .headers import next_link
-from .registry import Answer, Registry, RegistryError
+from .registry import TRANSIENT, Answer, Registry, RegistryError
 
 PAGE_LIMIT: Final = 10_000
 # After this many pages in a row with nothing new, the list counts as endless.
@@ -33,8 +33,10 @@ INVALID_LIMIT: Final = 10_000
 _LONGEST: Final = 300
 _GREATEST_SIZE: Final = 10_000_000
 # These refusals have nothing to do with the page size. Every other one may come from it: servers answer among others
-# 400 (distribution), 413 (Quay), 416 and 422, and some fail with 5xx.
-_NOT_THE_SIZE: Final = frozenset({401, 403, 404, 408, 429})
+# 400 (distribution), 413 (Quay), 416 and 422, and some fail with 429 or 5xx.
+_NOT_THE_SIZE: Final = frozenset({401, 404})
+# Seconds of retries for the first page before smaller sizes are tried.
+_SHORT_SECONDS: Final = 2.0
 # After this many lists for which no page size helped against a status, the driver believes this status sooner.
 _IN_VAIN: Final = 3
 # Seconds for the one request to a server that a link names and the user does not.
@@ -66,7 +68,7 @@ class Sizes:
             return False
         if self._in_vain[status] < _IN_VAIN:
             return True
-        return status < 500 and place == self._accepted
+        return status < 500 and status != 403 and place == self._accepted
 
     def note(self, status: int) -> None:
         """Notes that no page size helped against this status."""
@@ -112,7 +114,7 @@ class Pages:
         self.early_end: str | None = None
         self._max_bytes = wanted.max_bytes
         self._sizes = sizes or Sizes()
-        self._patience = patience
+        self._most_seconds = registry.retry_seconds * patience
         self._seen: set[str] = set()
         self._visited: set[bytes] = set()
         self._pages = 0
@@ -147,22 +149,37 @@ class Pages:
     async def _first(self) -> tuple[int | None, Answer]:
         """Returns the first page, with the first page size that the server accepts.
 
-        After a 5xx, which was retried for long, smaller sizes get one try each.
+        A server may answer 429 or 5xx because it is busy, or because the page is too large for it. So this size gets
+        retries for a short time, then each smaller size one try. Only then has the server all its time.
         """
-        refusal: Answer | None = None
+        told: tuple[int | None, Answer] | None = None
         for place, size in self._sizes.all_from_here():
-            failing = refusal is not None and refusal.status >= 500
-            answer = await self._get(self._url(size), retry=not failing)
+            busy = told is not None and told[1].status in TRANSIENT
+            answer = await self._first_try(self._url(size), 0.0 if busy else _SHORT_SECONDS)
             if answer.status == 200:
                 self._sizes.accept(place)
                 return size, answer
-            if refusal is None or not failing:
-                refusal = answer
+            told = told if busy else (size, answer)
             if not self._sizes.next_after(place, answer.status):
-                raise self._registry.complaint(refusal)
-        assert refusal is not None
-        self._sizes.note(refusal.status)
-        raise self._registry.complaint(refusal)
+                break
+        else:
+            self._sizes.note(answer.status)
+        assert told is not None
+        size, answer = told
+        if answer.status in TRANSIENT and self._most_seconds > _SHORT_SECONDS:
+            answer = await self._get(self._url(size))
+        if answer.status == 200:
+            return size, answer
+        raise self._registry.complaint(answer)
+
+    async def _first_try(self, url: str, seconds: float) -> Answer:
+        """Returns the answer after so many seconds of retries at most; a server that does not answer gets all."""
+        try:
+            return await self._get(url, seconds=seconds)
+        except RegistryError as error:
+            if error.status is not None:
+                raise
+            return await self._get(url)
 
     async def _linked(self, link: _Link | None, full: int | None = None) -> AsyncIterator[list[str]]:
         """Yields the new strings of this link's page and of all pages that it leads to.
@@ -274,14 +291,17 @@ class Pages:
             yield new
             last, doubt = page[-1], None
 
-    async def _get(self, url: str, *, retry: bool = True) -> Answer:
+    async def _get(self, url: str, *, retry: bool = True, seconds: float | None = None) -> Answer:
         self._pages += 1
         if self._pages > PAGE_LIMIT:
             raise self._endless(f"more than {PAGE_LIMIT} pages")
         self._visited.add(_mark(url))
-        seconds = None if self._patience == 1.0 else self._registry.retry_seconds * self._patience
         return await self._registry.request(
-            "GET", url, max_bytes=self._max_bytes, retry=retry, retry_seconds=seconds
+            "GET",
+            url,
+            max_bytes=self._max_bytes,
+            retry=retry,
+            retry_seconds=self._most_seconds if seconds is None else min(seconds, self._most_seconds),
         )
 
     def _url(self, size: int | None, last: str | None = None) -> str:

@@ -30,7 +30,8 @@ _REDIRECTS: Final = 10
 _SHORTEST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
 _LOG_SECONDS: Final = 5.0
-_TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+# A server that answers so may answer well a little later.
+TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECT_ANY: Final = frozenset({307, 308})
 _REDIRECT_GET: Final = frozenset({301, 302, 303})
 
@@ -163,7 +164,7 @@ class Registry:
 
     async def _attempt(self, method: str, url: URL, headers: Mapping[str, str], max_bytes: int) -> Answer:
         answer = await self._followed(method, url, headers, max_bytes)
-        if answer.status in _TRANSIENT:
+        if answer.status in TRANSIENT:
             after = retry_after(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             raise TransientError(answer, after)
         return answer
@@ -190,13 +191,22 @@ class Registry:
             ) from None
 
     async def _hop(self, method: str, url: URL, headers: Mapping[str, str], max_bytes: int) -> Answer:
-        """Sends one request. The registry itself gets the login, and at most two more tries after a challenge."""
+        """Sends one request. The registry itself gets the login, and at most two more tries after a challenge.
+
+        A server may also answer 403 to a login that has expired. If the user has a newer one by now, it is tried.
+        """
         if url.origin() != self._base.origin():
             public = {name: value for name, value in headers.items() if name.lower() != "authorization"}
             return await self._exchange(method, url, public, None, max_bytes)
         authorization = self._authorizer.known(url.raw_path)
         answer = await self._authorized(method, url, headers, authorization, max_bytes)
         for _ in range(2):
+            if answer.status == 403 and authorization is not None:
+                newest = await self._authorizer.newest(url.raw_path)
+                if newest == authorization:
+                    break
+                authorization = newest
+                answer = await self._authorized(method, url, headers, authorization, max_bytes)
             if answer.status != 401:
                 break
             better = await self._authorizer.answer(answer, url.raw_path, authorization)

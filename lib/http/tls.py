@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,6 +94,13 @@ def authorities_files(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Returns where every client looks for the system's authorities: the first of these files that exists counts."""
     given = environment.get("SSL_CERT_FILE")
     return (given,) if given else _SYSTEM_FILES
+
+
+def files_in_folders(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yields the files in the folders that $SSL_CERT_DIR names: a client takes each of them for authorities."""
+    for folder in filter(None, environment.get("SSL_CERT_DIR", "").split(":")):
+        with suppress(OSError), os.scandir(folder) as found:
+            yield from (each.path for each in found)
 
 
 def parse_tls(options: Mapping[str, Any]) -> Tls:

@@ -17,7 +17,7 @@ import aiohttp
 import click
 from yarl import URL
 
-from ..cli import carry_out
+from ..cli import carry_out, check_load_test
 from ..counted import counted
 from ..errors import RunError
 from ..http.address import Endpoint, parse_endpoint
@@ -28,13 +28,16 @@ from ..options.definitions import TLS_OPTIONS
 from ..options.types import Size
 from ..options.usage import called
 from ..streams import warn
+from .cache.faults import REPERTOIRE
 from .populate import Population, Progress, PushRefused
 from .populate import populate as push_images
-from .scene import CRANE, DISTRIBUTION, EMBEDDED, Scene, cache_of, group_patterns, upstream_server
-from .servers import ServerFailed, ServerMissing
+from .scene import CRANE, DISTRIBUTION, EMBEDDED, LAYOUTS, Scene, cache_of, group_patterns, upstream_server
+from .servers import ServerFailed, ServerMissing, check_alive
 
 SETTINGS = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 KIB, GIB = 1024, 1 << 30
+# Seconds between two looks at the servers of the lab.
+_LOOK_SECONDS = 0.5
 
 
 def _population_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,6 +150,8 @@ def _with_login(endpoint: Endpoint) -> URL:
     return url.with_user(login.username).with_password(login.password) if login and login.username else url
 
 
+_POSITIVE = click.FloatRange(0, min_open=True)
+
 _LAB_HELP = """Start an upstream with images and a pull-through cache of it on this machine.
 
 Both listen on loopback only. The lab runs until Ctrl-C. `ocidriver lab -- LOAD-TEST-OPTIONS` runs one load test
@@ -183,12 +188,20 @@ in the lab instead, and then ends."""
     metavar="PORT",
     help="Port of the upstream.  [default: a free one]",
 )
-@click.option("--latency", metavar="MS", help="Embedded cache: delay each answer by this time.")
 @click.option(
-    "--bandwidth", metavar="BYTES/S", help="Embedded cache: limit the bandwidth of all clients together."
+    "--latency", type=_POSITIVE, metavar="MS", help="Embedded cache: delay each answer by this time."
 )
 @click.option(
-    "--max-concurrent", metavar="N", help="Embedded cache: serve at most N requests at a time. Others wait."
+    "--bandwidth",
+    type=_POSITIVE,
+    metavar="BYTES/S",
+    help="Embedded cache: limit the bandwidth of all clients together.",
+)
+@click.option(
+    "--max-concurrent",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Embedded cache: serve at most N requests at a time. Others wait.",
 )
 @click.option(
     "--fault",
@@ -214,23 +227,32 @@ def lab(
     """Runs the lab, or one load test in it."""
     population = _population(options)
     cache_options = _cache_options(kind, options)
+    if driver_options:  # a lab for options that are wrong would start in vain
+        check_load_test([*Scene("127.0.0.1:1", "127.0.0.1:2", LAYOUTS[kind]).arguments(), *driver_options])
     with _ended_in_order(130 if driver_options else 0), upstream_server(upstream, upstream_port) as server:
         _push(server.url, population, Tls())
         with cache_of(server, kind, port=cache_port, options=cache_options) as scene:
             if driver_options:
                 return carry_out([*scene.arguments(), *driver_options])
             _tell(scene, kind, population)
+            assert scene.cache is not None
             while True:
-                signal.pause()
+                check_alive(upstream=server, cache=scene.cache)
+                time.sleep(_LOOK_SECONDS)
 
 
 def _cache_options(kind: str, options: dict[str, Any]) -> list[str]:
     given = [
         *(word for name in ("latency", "bandwidth", "max_concurrent") if options[name] is not None
-          for word in (f"--{name.replace('_', '-')}", options[name])),
+          for word in (f"--{name.replace('_', '-')}", f"{options[name]:g}")),
         *(word for fault in options["fault"] for word in ("--fault", fault)),
         *(["--allow-delete"] if options["allow_delete"] else []),
     ]  # fmt: skip
+    for fault in options["fault"]:
+        try:
+            REPERTOIRE.parse(fault)
+        except ValueError as error:
+            raise click.UsageError(f"--fault: {error}") from None
     if given and kind != EMBEDDED:
         raise click.UsageError(
             f"{given[0]} works only with the embedded cache; leave it out, or use --cache embedded"

@@ -111,6 +111,8 @@ def _drive(scene: Scene, folder: Path, options: list[str]) -> int:
     """Runs the driver, prints its metrics lines as they come and the result. Returns the driver's exit status."""
     arguments = command_line(scene, folder, options)
     click.echo(f"\n{shlex.join(['./ocidriver.py', *arguments])}\n\n{HEADER}")
+    with suppress(OSError):  # the driver then says why
+        folder.mkdir(parents=True, exist_ok=True)
     for name in OUTPUTS.values():
         (folder / name).unlink(missing_ok=True)
     with (

@@ -7,6 +7,7 @@
 | PLACE | ping, manifest, blob, config, delete, token | the requests that get the fault; without it, all |
 | WHAT | a status, 400 to 599 | the answer has this status |
 | | hang, silent | no answer comes |
+| | silentget, resetget | HEAD tells of a manifest; GET gets no answer, or a TCP reset |
 | | reset, close | the connection ends before the answer: with a TCP reset, or in an orderly way |
 | | garbage, redirect | the answer is not HTTP; it is a redirect to the same place |
 | | truncate, truncated | the body breaks off in the middle |
@@ -26,6 +27,9 @@
 | | default, detailed, bare | a code of the specification: with its usual message, a detail too, neither |
 | | foreign, nocode, nothing | a JSON error: with a code of the server's own, without a code; no error in the list |
 | | details, otherjson | JSON that is not an error of the specification |
+| | unauthorized, denied, unsupported | a JSON error with this code, whatever the status |
+| | manifestunknown, nameunknown, toomanyrequests | the same, MANIFEST_UNKNOWN and so on |
+| | manifestinvalid, nameinvalid | the same |
 | -after | | with a status: the answer has `Retry-After: 1` |
 | -xN | N is a number | only the first N times for each repository |
 | :RATE | 0.1, 10% | this share of the answers |

@@ -16,11 +16,15 @@ LAYOUTS = {EMBEDDED: "ociregistry", DISTRIBUTION: "distribution"}
 
 @dataclass(frozen=True)
 class Scene:
-    """The servers of a lab: their addresses (`host:port`), and the layout of the server under test."""
+    """The servers of a lab: their addresses (`host:port`), and the layout of the server under test.
+
+    `cache` is the server under test, if the lab runs it.
+    """
 
     upstream: str
     pullthrough: str
     layout: str
+    cache: Server | None = None
 
     def arguments(self, patterns: Sequence[str] = ()) -> list[str]:
         """Returns the driver's options, as a user would type them. Leaves out the default layout."""
@@ -46,7 +50,7 @@ def upstream_server(kind: str, port: int = 0) -> AbstractContextManager[Server]:
 def cache_of(upstream: Server, kind: str, *, port: int = 0, options: Sequence[str] = ()) -> Iterator[Scene]:
     """Runs a pull-through cache of the upstream: `embedded`, with its own `options`, or `distribution`."""
     with _cache(upstream, kind, port, options) as cache:
-        yield Scene(upstream.address, cache.address, LAYOUTS[kind])
+        yield Scene(upstream.address, cache.address, LAYOUTS[kind], cache)
 
 
 def _cache(upstream: Server, kind: str, port: int, options: Sequence[str]) -> AbstractContextManager[Server]:

@@ -55,6 +55,7 @@ class Server:
     pid: int
     log_path: Path
     data_dir: Path
+    is_alive: Callable[[], bool]
 
     @property
     def address(self) -> str:
@@ -175,7 +176,7 @@ def _server(argv: Argv) -> Iterator[Server]:
             process = _launch(argv(data), log)
         try:
             url = _wait_ready(process, log_path)
-            yield Server(url, process.pid, log_path, data)
+            yield Server(url, process.pid, log_path, data, process.is_alive)
         finally:
             _stop(process)
 
@@ -249,7 +250,16 @@ def _failure(what: str, log_path: Path) -> str:
     """Returns a message with one line of the log: the first that reports an error, else the last."""
     lines = log_path.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
     telling = [line for line in lines if TROUBLE.search(line)]
-    return f"server {what}: {(telling or lines[-1:])[0]}"
+    line = (telling or lines[-1:])[0]
+    advice = "; give another port" if "address already in use" in line else ""
+    return f"server {what}: {line}{advice}"
+
+
+def check_alive(**servers: Server) -> None:
+    """Raises `ServerFailed` if one of the servers has ended. Their names are for the message."""
+    for name, server in servers.items():
+        if not server.is_alive():
+            raise ServerFailed(_failure(f"({name}) has ended; start the lab again", server.log_path))
 
 
 def _stop(process: sh.RunningCommand) -> None:

@@ -28,6 +28,8 @@ class _Named(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "\0" in os.fspath(value):
             self.fail("a file's name cannot contain a null character", param, ctx)
+        if not os.fspath(value):
+            self.fail("a file's name cannot be empty", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -151,10 +153,11 @@ def _inputs(context: click.Context) -> Iterator[_File]:
     yield from _given(context, Reads)
     if "ca_file" in context.params:  # the command sends requests to registries
         from ..http.credential_files import config_files
-        from ..http.tls import authorities_files
+        from ..http.tls import authorities_files, files_in_folders
 
         yield from (_File("the logins", str(path)) for path in config_files(os.environ))
-        yield from (_File("trusted authorities", path) for path in authorities_files(os.environ))
+        authorities = (*authorities_files(os.environ), *files_in_folders(os.environ))
+        yield from (_File("trusted authorities", path) for path in authorities)
     client = context.params.get("client")
     if client:
         from ..clients.find import executables

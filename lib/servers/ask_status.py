@@ -1,8 +1,8 @@
 """Asks the server under test for the HTTP status of a failed pull, where the client does not show it.
 
-crane and skopeo drop the status of an answer whose body is an error in JSON. A code of the specification stands for its
-status. For all other codes, and for errors without one, the driver sends one request of its own for what the client
-asked for: same server, names, login and header. If the answer is the same failure, its status decides the class.
+crane and skopeo drop the status of an answer whose body is an error in JSON. Its code may come with any status, also
+where the specification gives it another one. So the driver sends one request of its own for what the client asked for:
+same server, names, login and header. If the answer is the same failure, its status decides the class.
 
 These requests are no part of the load: nothing counts them. They are few, short and bounded, and each is logged.
 """
@@ -29,7 +29,7 @@ from .route import Route
 # The same failure of the same image is asked for at most once in this many seconds.
 INTERVAL_SECONDS: Final = 10.0
 # The most requests in that time.
-MOST: Final = 100
+MOST: Final = 300
 # Seconds for one request, its login included.
 _SECONDS: Final = 5.0
 # So many images that fail in the same words, all with one status, prove that the words stand for this status.
@@ -40,14 +40,6 @@ _KINDS: Final = 1000
 _TEXT: Final = 1000
 _CHANCE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12,}\b|\d{5,}", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
-# Classes that say more than a status such as 400, which has no class of its own.
-_FINER: Final = (
-    ErrorClass.BAD_REFERENCE,
-    ErrorClass.BAD_CONTENT,
-    ErrorClass.BAD_DIGEST,
-    ErrorClass.UNSUPPORTED,
-)
-
 # What the client asked for, and the words of its failure without the image's names.
 _Kind = tuple[str, str]
 
@@ -72,13 +64,14 @@ class StatusAsker:
     def settle(self, image: Image, failure: Failure, answer: Unshown) -> Failure:
         """Returns the failure with the class of the answer's status; as it is, if that stays unknown.
 
-        Waits for an answer, at most for `_SECONDS`.
+        A code says more than a status without a class, such as 400; but a status that is no 5xx, such as 400, is never
+        the server's own fault. Waits for an answer, at most for `_SECONDS`.
         """
         status = self._status(image, answer)
         if status is None:
             return failure
         found = http_class(status)
-        if found is ErrorClass.OTHER and failure.error_class in _FINER:
+        if found is ErrorClass.OTHER and failure.error_class != ErrorClass.SERVER_ERROR:
             return failure
         return Failure(found.value, failure.message)
 

@@ -73,6 +73,7 @@ class PlatformImages:
         self._other = other
         self._log = log
         self._known: dict[Image, tuple[Image, ...]] = {}
+        self._unread: set[Image] = set()  # those of which the log has told
 
     def of(self, images: Sequence[Image]) -> Mapping[Image, Sequence[Image]]:
         """Returns the platforms' images for each image; none if its manifest is not an index or cannot be read.
@@ -102,10 +103,12 @@ class PlatformImages:
         loop = asyncio.get_running_loop()
         until = loop.time() + _ASKING_SECONDS
         await asyncio.gather(*(ask(image) for image in images))
-        if failed:
-            image, reason = failed[0]
+        untold = [each for each in failed if each[0] not in self._unread]
+        if untold:
+            self._unread.update(image for image, _ in untold)
+            image, reason = untold[0]
             self._log(
-                f"cannot read the platforms of {counted(len(failed), 'image')} such as {image.name}, "
+                f"cannot read the platforms of {counted(len(untold), 'image')} such as {image.name}, "
                 f"so the platforms are not pruned: {reason}"
             )
 

@@ -73,7 +73,7 @@ class Route:
 
         As a client does, it names the upstream in `ns` to a mirror.
         """
-        query = f"?ns={quote(self._upstream_of(image), safe='')}" if self.way == MIRROR else ""
+        query = self.query(image) if self.way == MIRROR else ""
         return f"/v2/{self.repository(image)}/manifests/{reference or image.reference}{query}"
 
     def reference(self, host: str, image: Image) -> str:

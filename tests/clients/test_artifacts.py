@@ -106,7 +106,7 @@ def test_a_code_of_the_specification_may_stand_alone(
         pytest.skip("a usual message has nothing behind it")
     stderr = f'time="2026-01-01T00:00:00Z" level=fatal msg="{step}{words}{end}"\n'
     assert classify(Skopeo, 1, stderr).error_class == error_class
-    assert (Skopeo.unshown(stderr) is not None) == (words in OPEN)
+    assert Skopeo.unshown(stderr) is not None
 
 
 @pytest.fixture(scope="module")

@@ -215,6 +215,7 @@ AFTERWARDS: Mapping[str, str | None] = {
     "blob-404": "not-found",
     "blob-truncated": "reset",
     "blob-corrupted": "bad-digest",
+    "manifest-resetget": "reset",
 }
 
 
@@ -242,7 +243,7 @@ def test_after_a_pull_that_was_killed_a_worker_goes_on_in_a_new_namespace(
     alone: Daemon, registry: FaultyRegistry, worker: Callable[..., Worker]
 ) -> None:
     hasty = worker(f"http://{registry.address}", timeout=1.5)
-    for case in ("blob-stalled", "manifest-silent"):
+    for case in ("blob-stalled", "manifest-silent", "manifest-silentget"):
         pulled = hasty.pull(f"{case}/killed:v1")
         assert pulled.failure is not None
         assert pulled.failure.error_class == "timeout"
@@ -250,7 +251,7 @@ def test_after_a_pull_that_was_killed_a_worker_goes_on_in_a_new_namespace(
     worker_again = worker(f"http://{registry.address}")
     assert worker_again.pull("good/killed:v1").outcome == OK
     (namespace,) = alone.namespaces()
-    assert namespace.endswith("-worker-0-2")
+    assert namespace.endswith("-worker-0-3")
 
 
 def test_the_cpu_seconds_of_a_pull_hold_those_of_its_clean_up(

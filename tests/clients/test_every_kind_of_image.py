@@ -112,21 +112,25 @@ def test_images_are_written_to_memory_and_nothing_is_left_there(
     assert (ended.status, in_memory(ended.log).exists()) == (0, False)
 
 
-@pytest.mark.usefixtures("_room")
-def test_nothing_is_left_in_memory_by_a_driver_that_was_killed(
-    registry: NotingRegistry, skopeo: str, tmp_path: Path
-) -> None:
+def of_one_image(registry: NotingRegistry, skopeo: str, tmp_path: Path) -> list[str]:
+    """Options of a run of one image without end."""
     listed = tmp_path / "images"
     listed.write_text("oci-gzip:v1\n")
-    running = start(
-        tmp_path,
+    return [
         f"--pullthrough-url={registry.url}",
         f"--registry-url={registry.url}",
         f"--image-list={listed}",
         "--layout=direct",
         "--patterns=:v1",
         f"--client={skopeo}",
-    )
+    ]
+
+
+@pytest.mark.usefixtures("_room")
+def test_nothing_is_left_in_memory_by_a_driver_that_was_killed(
+    registry: NotingRegistry, skopeo: str, tmp_path: Path
+) -> None:
+    running = start(tmp_path, *of_one_image(registry, skopeo, tmp_path))
     folder = in_memory(wait_for_log(tmp_path, "the first image: "))
     wait_until(lambda: any(folder.iterdir()))
     running.send_signal(signal.SIGKILL)
@@ -137,19 +141,8 @@ def test_nothing_is_left_in_memory_by_a_driver_that_was_killed(
 def test_the_users_temporary_folder_is_used_if_there_is_one(
     registry: NotingRegistry, skopeo: str, temporary: dict[str, str], tmp_path: Path
 ) -> None:
-    listed = tmp_path / "images"
-    listed.write_text("oci-gzip:v1\n")
-    ended = drive(
-        tmp_path,
-        f"--pullthrough-url={registry.url}",
-        f"--registry-url={registry.url}",
-        f"--image-list={listed}",
-        "--layout=direct",
-        "--patterns=:v1",
-        "--passes=1",
-        f"--client={skopeo}",
-        environment=temporary,
-    )
+    options = of_one_image(registry, skopeo, tmp_path)
+    ended = drive(tmp_path, *options, "--passes=1", environment=temporary)
     assert f" dir:{temporary['TMPDIR']}/" in ended.log
     assert (ended.status, str(MEMORY) in ended.log) == (0, False)
 

@@ -49,6 +49,9 @@ CLASSES: Mapping[int, Sequence[str]] = {
 EVERYWHERE = ("default", "foreign", "nocode")
 ELSEWHERE = ("json", "detailed", "bare", "nothing", "details", "otherjson", "text", "html", "two", "")
 SOME = (401, 403, 404, 412, 429, 503)
+# A code of the specification may come with a status that it does not belong to.
+CODED = ("unauthorized", "denied", "manifestunknown", "nameunknown", "toomanyrequests")
+REFINING = ("unsupported", "manifestinvalid", "nameinvalid")
 BODIES_OF_BLOBS = ("foreign", "nocode", "text")
 
 
@@ -60,6 +63,7 @@ def _name(place: str, status: int, body: str) -> str:
 ROWS = {
     **{_name("manifest", status, body): status for body in EVERYWHERE for status in CLASSES},
     **{_name("manifest", status, body): status for body in ELSEWHERE for status in SOME},
+    **{_name("manifest", status, body): status for body in (*CODED, *REFINING) for status in SOME},
     **{
         _name(place, status, body): status
         for place in ("blob", "config")
@@ -167,19 +171,19 @@ def test_the_class_is_that_of_a_whole_server_s_status(
     assert word in CLASSES[SERVERS[row]], ended.log
 
 
-# Whether the driver asks: where the client shows no status, and no code of the specification stands for one.
+# Whether the driver asks: where the client shows no status.
 ASKED = {
     "manifest-404-foreign": ("crane", "skopeo"),
     "manifest-404-nocode": ("crane", "skopeo"),
     "manifest-503-foreign": ("crane",),
     "manifest-503-nocode": ("crane",),
     "manifest-429-foreign-after": ("crane", "skopeo"),
-    "manifest-404-default": (),
-    "manifest-401-default": (),
-    "manifest-403-default": (),
-    "manifest-429-default-after": (),
-    "manifest-404-bare": (),
-    "manifest-404-detailed": (),
+    "manifest-404-default": ("crane", "skopeo"),
+    "manifest-401-default": ("crane", "skopeo"),
+    "manifest-403-default": ("crane", "skopeo"),
+    "manifest-429-default-after": ("crane", "skopeo"),
+    "manifest-404-bare": ("crane", "skopeo"),
+    "manifest-404-detailed": ("crane", "skopeo"),
     "manifest-404-text": (),
     "manifest-404-html": (),
     "manifest-404-nothing": (),

@@ -121,6 +121,23 @@ def _foreign(status: int) -> bytes:
 
 JSON: Final = "application/json"
 
+# Codes that come with any status.
+ANYWHERE: Final = (
+    "UNAUTHORIZED",
+    "DENIED",
+    "MANIFEST_UNKNOWN",
+    "NAME_UNKNOWN",
+    "TOOMANYREQUESTS",
+    "UNSUPPORTED",
+    "MANIFEST_INVALID",
+    "NAME_INVALID",
+)
+
+
+def _coded(code: str) -> Callable[[int], bytes]:
+    return lambda _status: _errors({"code": code, "message": "the server says no"})
+
+
 BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
     "json": (lambda status: _oci_error(status, f"the server says {status}"), "application/json"),
     "two": (_two_errors, "application/json"),
@@ -144,6 +161,7 @@ BODIES: Final[dict[str, tuple[Callable[[int], bytes], str]]] = {
         lambda status: json.dumps({"status": status, "error": "no", "path": "/v2/"}).encode(),
         JSON,
     ),
+    **{code.lower().replace("_", ""): (_coded(code), JSON) for code in ANYWHERE},
     "hostilejson": (lambda status: _oci_error(status, HOSTILE), "application/json"),
 }
 
@@ -152,6 +170,20 @@ async def _silent(exchange: Exchange) -> bool:
     """Accepts and never answers."""
     await exchange.reader.read()
     return False
+
+
+async def _silent_to_get(exchange: Exchange) -> bool:
+    """Tells of a manifest, and never sends it."""
+    if exchange.request.method == "GET":
+        return await _silent(exchange)
+    return await _send_manifest(exchange, IMAGE.manifest, MANIFEST_TYPE)
+
+
+async def _reset_to_get(exchange: Exchange) -> bool:
+    """Tells of a manifest, and cuts the connection when it is asked for."""
+    if exchange.request.method == "GET":
+        return exchange.cut()
+    return await _send_manifest(exchange, IMAGE.manifest, MANIFEST_TYPE)
 
 
 async def _redirect(exchange: Exchange) -> bool:
@@ -279,6 +311,8 @@ def _artifact(kind: str) -> Answer:
 
 KINDS: Final[dict[str, Answer]] = {
     "silent": _silent,
+    "silentget": _silent_to_get,
+    "resetget": _reset_to_get,
     "redirect": _redirect,
     "reset": _reset,
     "close": _close,

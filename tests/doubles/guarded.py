@@ -9,7 +9,6 @@ import base64
 import binascii
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from lib.lab.images import digest_of
 from tests.doubles.good_image import IMAGE
+from tests.doubles.serving import serving
 from tests.doubles.tls_server import QuietHandler
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -164,29 +164,9 @@ def guarded_registry(guard: Guard, repositories: Sequence[str]) -> Iterator[Guar
         def _absent(self) -> None:
             self.send(404, json.dumps({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "no"}]}).encode())
 
-        def send(self, status: int, body: bytes, **headers: str) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", **_dashed(headers)}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        listener.daemon_threads = True
-        server.address = f"127.0.0.1:{listener.server_port}"
-        thread = threading.Thread(target=listener.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            listener.shutdown()
-            thread.join()
-
-
-def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        server.address = f"127.0.0.1:{port}"
+        yield server
 
 
 def _user(authorization: str) -> str:

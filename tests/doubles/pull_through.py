@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from tests.doubles.exchange import parse_request
+from tests.doubles.serving import serving
 from tests.doubles.tls_server import QuietHandler
 
 
@@ -92,22 +92,6 @@ def pull_through(upstream: str, ns: str = "", root: str = "") -> Iterator[PullTh
         def answer(self) -> None:
             server.answer(self)
 
-        def send(self, status: int, body: bytes, **headers: str) -> None:
-            self.send_response(status)
-            given = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-            given.update({name.replace("_", "-"): value for name, value in headers.items()})
-            for name, value in given.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        server.address = f"127.0.0.1:{listener.server_port}"
-        thread = threading.Thread(target=listener.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            listener.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        server.address = f"127.0.0.1:{port}"
+        yield server

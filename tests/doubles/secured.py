@@ -60,7 +60,9 @@ def secured_registry(
         settings["storage"] = {"filesystem": {"rootdirectory": str(storage)}, "delete": {"enabled": True}}
     with docker_registry(htpasswd=user.htpasswd if user else None, more={"http": http, **settings}) as server:
         port = int(server.address.partition(":")[2])
-        yield Server(f"https://localhost:{port}", server.pid, server.log_path, server.data_dir)
+        yield Server(
+            f"https://localhost:{port}", server.pid, server.log_path, server.data_dir, server.is_alive
+        )
 
 
 def _client_cas(path: Path | None) -> dict[str, list[str]]:

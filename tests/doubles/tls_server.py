@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.doubles.certificates import Certificate
+from tests.doubles.serving import serving
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -23,12 +23,15 @@ class QuietHandler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_DELETE = _any  # noqa: N815 - as http.server wants it
 
     def send(self, status: int, body: bytes, **headers: str) -> None:
+        """A header's name is given with underscores in place of dashes."""
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
+        given = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        given.update({name.replace("_", "-"): value for name, value in headers.items()})
+        for name, value in given.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -39,15 +42,8 @@ def tls_server(certificate: Certificate, handler: type[QuietHandler]) -> Iterato
     """Serves in threads; gives `localhost:PORT`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.path, certificate.key)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listener:
-        # the handshake is each connection's own, in its thread: one that hangs must not keep the others waiting
-        listener.socket = context.wrap_socket(
-            listener.socket, server_side=True, do_handshake_on_connect=False
-        )
-        thread = threading.Thread(target=listener.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"localhost:{listener.server_port}"
-        finally:
-            listener.shutdown()
-            thread.join()
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    # the handshake is each connection's own, in its thread: one that hangs must not keep the others waiting
+    listener.socket = context.wrap_socket(listener.socket, server_side=True, do_handshake_on_connect=False)
+    with serving(listener) as port:
+        yield f"localhost:{port}"

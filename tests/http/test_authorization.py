@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
 import ssl
 import time
@@ -12,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
+from lib.http.credentials import Credentials
 from lib.http.registry import Registry, RegistryError, open_session
 from tests.doubles.catalog import serving
 from tests.doubles.certificates import self_signed
@@ -144,6 +147,50 @@ def test_a_token_that_is_refused_or_at_its_end_is_renewed() -> None:
             assert server.seen[before].authorization is None
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("scheme", ["basic", "bearer"])
+@pytest.mark.parametrize("renewed", [True, False])
+def test_after_a_403_a_helper_is_asked_again(
+    scheme: str, renewed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ECR answers: 403 without a challenge, once a login has expired."""
+    monkeypatch.setattr("lib.http.credentials.HELPER_PAUSE", 0.0)
+    answer = tmp_path / "answer"
+    answer.write_text(json.dumps({"Username": "aws", "Secret": "old"}))
+    program = tmp_path / "docker-credential-mine"
+    program.write_text(f"#!/bin/sh\ncat {answer}\n")
+    program.chmod(0o755)
+    expired = False
+
+    async def guarded(request: web.Request) -> web.Response:
+        shown = request.headers.get("Authorization", "")
+        if request.path == "/token":
+            return web.json_response({"token": shown.partition(" ")[2]})
+        if not shown:
+            realm = {"basic": 'Basic realm="x"', "bearer": f'Bearer realm="http://{request.host}/token"'}
+            return web.Response(status=401, headers={"WWW-Authenticate": realm[scheme]})
+        secret = base64.b64decode(shown.partition(" ")[2])
+        return web.Response(status=403 if expired and secret.endswith(b"old") else 200)
+
+    async def run() -> tuple[int, int]:
+        nonlocal expired
+        async with serving(guarded) as server:
+            config: dict[str, object] = {"credHelpers": {server.host: "mine"}}
+            credentials = Credentials(
+                {tmp_path / "config.json": config}, {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+            )
+            async with registry(server.url, credentials) as asked:
+                first = await asked.request("GET", "/v2/a/tags/list")
+                expired = True
+                if renewed:
+                    answer.write_text(json.dumps({"Username": "aws", "Secret": "new"}))
+                before = len(server.seen)
+                second = await asked.request("GET", "/v2/a/tags/list")
+                assert len(server.seen) - before <= 4
+                return first.status, second.status
+
+    assert asyncio.run(run()) == (200, 200 if renewed else 403)
 
 
 def test_anonymous_tokens() -> None:

@@ -309,7 +309,7 @@ def test_a_registry_below_a_path(link: Callable[[str, int, str], str], prefix: s
 
 
 @pytest.mark.parametrize(
-    "status", [400, 405, 406, 409, 410, 413, 414, 416, 418, 422, 431, 451, 500, 501, 502, 507]
+    "status", [400, 403, 405, 406, 409, 410, 413, 414, 416, 418, 422, 431, 451, 500, 501, 502, 507]
 )
 @pytest.mark.parametrize("most", [999, 100, 99])
 def test_any_refusal_of_a_large_page_is_tried_again_with_a_smaller_one(status: int, most: int) -> None:
@@ -324,6 +324,39 @@ def test_any_refusal_of_a_large_page_is_tried_again_with_a_smaller_one(status: i
     repositories, _, log = listing(limited)
     assert repositories == [Repository("a", tuple(f"v{i}" for i in range(230))), Repository("b", ("v1",))]
     assert log == []
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_server_is_soon_asked_for_a_smaller_page(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a minute for its answer, but the page may just be too large for it."""
+    monkeypatch.setattr(paging, "_SHORT_SECONDS", 0.3)
+    catalog = Catalog({"a": [f"v{i}" for i in range(230)], "b": ["v1"]})
+
+    async def limited(request: web.Request) -> web.StreamResponse:
+        if int(request.query.get("n", 0)) > 100:
+            return web.json_response({}, status=status)
+        return await catalog(request)
+
+    repositories, server, _ = listing(limited, retry_seconds=60.0, concurrency=1)
+    assert repositories == [Repository("a", tuple(f"v{i}" for i in range(230))), Repository("b", ("v1",))]
+    large = {each.target.partition("?")[0] for each in server.seen if "n=1000" in each.target}
+    assert large == {"/v2/_catalog", "/v2/a/tags/list"}
+
+
+def test_a_server_that_is_busy_for_longer_has_all_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "_SHORT_SECONDS", 0.0)
+    catalog = Catalog({"a": ["v1"]})
+    refused = iter([True] * 6)
+
+    async def busy(request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, status=503) if next(refused, False) else await catalog(request)
+
+    repositories, server, _ = listing(busy, retry_seconds=60.0, concurrency=1)
+    assert repositories == [Repository("a", ("v1",))]
+    assert [each.target.partition("?")[2] for each in server.seen[:7]] == [
+        *("n=1000", "n=100", "", "n=10"),
+        *["n=1000"] * 3,
+    ]
 
 
 def test_quay_refuses_more_than_100_tags_and_pages_by_a_token() -> None:
@@ -355,7 +388,14 @@ def test_a_refusal_that_no_size_cures_is_soon_believed() -> None:
     assert len(server.seen) < 20 * 2 + 3 * 4
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+def test_that_a_login_may_not_list_is_believed_after_three_repositories() -> None:
+    content: dict[str, list[str] | int] = {f"a{i:02}": 403 for i in range(20)}
+    _, server, log = listing(Catalog({**content, "z": ["v1"]}), concurrency=1)
+    assert len([line for line in log if line.startswith("skipped: a")]) == 20
+    assert len(server.seen) < 20 + 3 * 4
+
+
+@pytest.mark.parametrize("status", [401, 404])
 def test_what_has_nothing_to_do_with_the_size_is_asked_once(status: int) -> None:
     _, server, _ = listing(Catalog({"a": status, "b": ["v1"]}))
     assert sum("/v2/a/" in target for target in server.targets()) == 1

@@ -140,7 +140,52 @@ def test_a_port_that_is_taken(option: str, crane: str, temporary: dict[str, str]
         done = run("lab", *SMALL, f"{option}={port}", environment=temporary)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "address already in use" in done.stderr
+    assert "address already in use; give another port" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["upstream", "cache"])
+def test_a_lab_whose_server_has_gone_ends(name: str, crane: str, temporary: dict[str, str]) -> None:
+    del crane
+    lab = subprocess.Popen(
+        command("lab", *SMALL),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **temporary},
+    )
+    assert lab.stdout is not None
+    while "Ctrl-C" not in lab.stdout.readline():
+        assert lab.poll() is None
+    children = descendants(lab.pid)
+    words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0") for pid in children}
+    wanted = "lib.lab.cache" if name == "cache" else "registry"
+    (server,) = [pid for pid, argv in words.items() if wanted in argv]
+    os.kill(server, signal.SIGKILL)
+    _, err = lab.communicate(timeout=SECONDS)
+    assert lab.returncode == 1
+    assert err.startswith(f"ocidriver: server ({name}) has ended; start the lab again: ")
+    wait_until_gone(children)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--fault=nonsense"], "--fault: 'nonsense' is not a fault; use "),
+        (["--latency=0"], "--latency"),
+        (["--max-concurrent=x"], "--max-concurrent"),
+        (["--", "--bogus"], "No such option '--bogus'"),
+        (["--", "--patterns=a", "--workers=2"], "give either --patterns "),
+        (["--", "--patterns=("], "--patterns"),
+        (["--", "--metrics-file="], "a file's name cannot be empty"),
+    ],
+)
+def test_wrong_options_end_a_lab_before_it_starts(
+    words: list[str], told: str, temporary: dict[str, str]
+) -> None:
+    """Without crane, so no server could start."""
+    done = run("lab", *SMALL, *words, environment={**temporary, "PATH": "/nowhere"})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert told in done.stderr
 
 
 def test_what_the_lab_prints_can_be_run(crane: str, tmp_path: Path) -> None:

@@ -154,13 +154,17 @@ OUTPUTS = [parameter for name, parameter in declared(Writes) if name == RUN]
 
 @pytest.mark.parametrize("write", OUTPUTS, ids=lambda each: each.name)
 @pytest.mark.parametrize(
-    "variable", ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE", "XDG_RUNTIME_DIR"]
+    "variable", ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_DIR", "SSL_CERT_FILE", "XDG_RUNTIME_DIR"]
 )
 def test_a_file_that_the_environment_names_is_an_input(
     variable: str, write: click.Parameter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    below = {"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json"}.get(variable, "")
+    below = {
+        "DOCKER_CONFIG": "config.json",
+        "SSL_CERT_DIR": "authority.pem",
+        "XDG_RUNTIME_DIR": "containers/auth.json",
+    }.get(variable, "")
     path = tmp_path / "named" / below if below else tmp_path / "named"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{}")

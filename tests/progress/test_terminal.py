@@ -184,7 +184,7 @@ def test_the_view_is_drawn_again_after_ctrl_z(tmp_path: Path) -> None:
     words = a_run(tmp_path, "slow", 2, 600, "--grace=0", "--log-file=/dev/null", "--metrics-file=/dev/null")
     script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n")
     script.chmod(0o755)
-    with Tmux(tmp_path, 100, 40) as terminal:
+    with Tmux(tmp_path, 160, 40) as terminal:
         terminal.type(f"{script}")
         wait_for_view(terminal, lambda lines: True)
         terminal.press("C-z")

@@ -15,7 +15,7 @@ from lib.load.event import PRUNE, PULL, Event
 from lib.outcomes import FAILED, OK, Failure
 from lib.results.event_line import event_line, known, read_event
 
-LINE = {"time": "2026-01-31T12:00:00.5+00:00", "op": "pull", "outcome": "ok"}
+LINE = {"time": "2026-01-31T12:00:00.500+00:00", "op": "pull", "outcome": "ok"}
 
 
 @given(message=st.text(alphabet=st.characters(), max_size=50), seconds=st.floats(0, 1e6))

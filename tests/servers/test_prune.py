@@ -119,7 +119,8 @@ def test_the_platforms_of_an_index_are_asked_for_once(
         assert all(part.is_digest and part.repository == index.repository for part in found[index])
         assert found[single] == ()
     assert images.of([index, single]) == found  # the server is gone: nothing was asked again
-    assert images.of([Image("app", "v1")]).get(Image("app", "v1"), ()) == ()
+    for _ in range(2):  # the log tells of an image once, not in each pass
+        assert images.of([Image("app", "v1")]).get(Image("app", "v1"), ()) == ()
     assert len(log) == 1
     assert log[0].startswith(
         "cannot read the platforms of 1 image such as app:v1, so the platforms are not pruned: "
