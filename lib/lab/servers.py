@@ -176,7 +176,9 @@ def _server(argv: Argv) -> Iterator[Server]:
             process = _launch(argv(data), log)
         try:
             url = _wait_ready(process, log_path)
-            yield Server(url, process.pid, log_path, data, process.is_alive)
+            yield Server(
+                url=url, pid=process.pid, log_path=log_path, data_dir=data, is_alive=process.is_alive
+            )
         finally:
             _stop(process)
 

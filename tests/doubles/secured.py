@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.lab.servers import Server, docker_registry
@@ -60,9 +60,7 @@ def secured_registry(
         settings["storage"] = {"filesystem": {"rootdirectory": str(storage)}, "delete": {"enabled": True}}
     with docker_registry(htpasswd=user.htpasswd if user else None, more={"http": http, **settings}) as server:
         port = int(server.address.partition(":")[2])
-        yield Server(
-            f"https://localhost:{port}", server.pid, server.log_path, server.data_dir, server.is_alive
-        )
+        yield replace(server, url=f"https://localhost:{port}")
 
 
 def _client_cas(path: Path | None) -> dict[str, list[str]]:
