@@ -420,12 +420,7 @@ class Tally:
 
     def _offered(self, start: float, end: float) -> float | None:
         """Returns the pulls per second that the schedule offered in this span; None without a schedule."""
-        if self.schedule is None:
-            return None
-        end = min(end, self.schedule.seconds)
-        if end <= start:
-            return None
-        return (self.schedule.due_by(end) - self.schedule.due_by(start)) / (end - start)
+        return None if self.schedule is None else self.schedule.curve.offered(start, end)
 
     @property
     def paused_seconds(self) -> float:

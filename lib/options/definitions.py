@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import click
 
-from ..choices import ANNOTATIONS, AUTO, FOREIGN, METRICS_FORMATS, PROGRESS, PRUNE_VIA, REFUSE, TSV
+from ..choices import (
+    ANNOTATIONS,
+    ARRIVALS,
+    AUTO,
+    EVEN,
+    FOREIGN,
+    METRICS_FORMATS,
+    PROGRESS,
+    PRUNE_VIA,
+    REFUSE,
+    TSV,
+)
 from ..clients.table import NAMES
 from ..fault import show_tracebacks
 from ..streams import STDOUT
@@ -129,12 +140,44 @@ OPTIONS: list[click.Parameter] = [
         "--rate.",
     ),
     Section(
+        ["--hold"],
+        section=RAMP,
+        type=Seconds(),
+        metavar="S",
+        help="Keep all workers running for S seconds at the peak of the ramp.  [default: 2 steps]",
+    ),
+    Section(
+        ["--duration"],
+        section=RAMP,
+        type=Seconds(),
+        metavar="S",
+        help="Constant load instead of the ramp: all workers run from the first moment on, for S seconds. With "
+        "--rate R, the rate is R all the time.",
+    ),
+    Section(
+        ["--stage"],
+        section=RAMP,
+        multiple=True,
+        metavar="S:N|S:R/s",
+        help="Stages instead of the ramp: in S seconds, go to N workers, one at a time. With R/s, go to R pulls per "
+        "second by a schedule, for example 5m:200/s. Repeatable.",
+    ),
+    Section(
         ["--rate"],
         section=RAMP,
         metavar="R|R:R",
         help="Start R pulls per second by a schedule, even if the server is slow. R:R changes the rate during the "
         "run, for example from 10 to 200 (10:200). Latencies then count from the scheduled time.  [default: no "
         "schedule; each worker starts its next pull when the last one has ended]",
+    ),
+    Section(
+        ["--arrivals"],
+        section=RAMP,
+        type=click.Choice(ARRIVALS),
+        default=EVEN,
+        show_default=True,
+        help="How the pulls of a schedule follow one another: with even gaps, or with random ones, as the pulls of "
+        "many independent clients do (poisson). --seed makes them repeatable.",
     ),
     Section(
         ["--start-at"],

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ..choices import AUTO
+from ..choices import AUTO, EVEN, POISSON
 from ..clients.client import parse_platform, this_platform
 from ..clients.table import NAMES
 from ..errors import UsageError
 from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
-from ..load.pace import Rate, parse_rate
+from ..load.curve import Rate, parse_rate
+from ..load.stages import Stage, most_workers, parse_stages
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
 from .thresholds import Threshold, parse_threshold
@@ -23,11 +24,16 @@ from .thresholds import Threshold, parse_threshold
 ITERATION_SECONDS = 60.0
 
 
+# Options that a summary names only if they are given.
+_LATER: Final[Mapping[str, Any]] = {"hold": None, "duration": None, "stages": (), "arrivals": EVEN}
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The main command's options. Times are in seconds. `patterns` is empty if `workers` is given.
 
-    `iteration_seconds` is None if workers with `passes` start together.
+    `iteration_seconds` is None if workers do not start one after the other. One of `passes`, `duration` and `stages` at
+    most replaces the ramp; `hold` is the length of its peak.
     """
 
     pullthrough: Endpoint
@@ -37,6 +43,9 @@ class Settings:
     workers: int | None
     iteration_seconds: float | None
     passes: int | None
+    hold: float | None
+    duration: float | None
+    stages: tuple[Stage, ...]
     tally_seconds: float
     metrics_file: str
     metrics_format: str
@@ -60,6 +69,7 @@ class Settings:
     pull_timeout: float
     batch: int
     rate: Rate | None
+    arrivals: str
     lean: bool
     thresholds: tuple[Threshold, ...]
     grace: float
@@ -89,6 +99,10 @@ class Settings:
                 shown[field.name] = value.name
             elif field.name == "thresholds":
                 shown["threshold"] = [threshold.expression for threshold in self.thresholds]
+            elif field.name in _LATER and value == _LATER[field.name]:
+                continue
+            elif field.name == "stages":
+                shown["stage"] = [str(stage) for stage in self.stages]
             else:
                 shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate)) else value
         return shown
@@ -100,10 +114,7 @@ def check_together(settings: Settings) -> None:
         raise UsageError(
             "give either --patterns (one worker for each) or --workers N (which share the images evenly)"
         )
-    if settings.passes is not None and settings.rate is not None:
-        raise UsageError(
-            "--passes and --rate cannot be combined, because a schedule needs a fixed end; leave one of them out"
-        )
+    _check_shape(settings)
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
             compile_regex(option, regex)
@@ -124,6 +135,37 @@ def check_together(settings: Settings) -> None:
         )
 
 
+def _check_shape(settings: Settings) -> None:
+    """Raises `UsageError` if the options describe no load, or two."""
+    shapes = {
+        "--hold": settings.hold,
+        "--duration": settings.duration,
+        "--stage": settings.stages or None,
+        "--passes": settings.passes,
+    }
+    given = [option for option, value in shapes.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} are two shapes of the load; leave one of them out")
+    if settings.passes is not None and settings.rate is not None:
+        raise UsageError(
+            "--passes and --rate cannot be combined, because a schedule needs a fixed end; leave one of them out"
+        )
+    scheduled = settings.rate is not None
+    if settings.stages:
+        if scheduled:
+            raise UsageError(
+                "--stage and --rate cannot be combined; give the rates as stages, such as 5m:200/s"
+            )
+        scheduled = settings.stages[0].workers is None
+        most, workers = most_workers(settings.stages), settings.workers or len(settings.patterns)
+        if most > workers:
+            raise UsageError(
+                f"--stage goes up to {most} workers, but there are {workers}; give --workers {most}, or more patterns"
+            )
+    if settings.arrivals == POISSON and not scheduled:
+        raise UsageError("--arrivals poisson needs a schedule; add --rate, or --stage with rates")
+
+
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """Returns the checked settings. Raises `UsageError` that names the wrong option."""
     registry = parse_endpoint("--registry-url", options["registry_url"], below=True)
@@ -135,6 +177,9 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         workers=options["workers"],
         iteration_seconds=_iteration_seconds(options),
         passes=options["passes"],
+        hold=options["hold"],
+        duration=options["duration"],
+        stages=parse_stages("--stage", options["stage"]),
         tally_seconds=options["tally_seconds"],
         metrics_file=options["metrics_file"],
         metrics_format=options["metrics_format"],
@@ -158,6 +203,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         pull_timeout=options["pull_timeout"],
         batch=options["batch"],
         rate=_rate(options["rate"]),
+        arrivals=options["arrivals"],
         lean=options["lean"],
         thresholds=tuple(parse_threshold(text) for text in options["threshold"]),
         grace=options["grace"],
@@ -175,6 +221,11 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
 
 def _iteration_seconds(options: Mapping[str, Any]) -> float | None:
     given: float | None = options["iteration_seconds"]
+    for option, value in (("--duration", options["duration"]), ("--stage", options["stage"] or None)):
+        if value is not None and given is not None:
+            raise UsageError(f"{option} has no --iteration-seconds; leave one of them out")
+        if value is not None:
+            return None
     return ITERATION_SECONDS if given is None and options["passes"] is None else given
 
 

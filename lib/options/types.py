@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from ..durations import parse_duration
+
 _YEAR = 366 * 86400
 
 
 class Seconds(click.ParamType[float]):
-    """A number of seconds, with or without a fraction: at least `least` (None: more than zero), at most a year."""
+    """A time: seconds, or units as in 5m. At least `least` seconds (None: more than zero), at most a year."""
 
     name = "seconds"
 
@@ -20,9 +22,9 @@ class Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            seconds = float(value)
-        except ValueError:
-            self.fail(f"'{value}' is not a number of seconds", param, ctx)
+            seconds = value if isinstance(value, float) else parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         wanted = "more than zero" if self._least is None else f"{self._least:g} or more"
         if not (seconds > 0 if self._least is None else seconds >= self._least):
             self.fail(f"'{value}' is out of range; give {wanted} seconds", param, ctx)

@@ -131,9 +131,7 @@ class Watch:
 
     def _offered(self, before: float, now: float) -> float | None:
         schedule, start, end = self.run.tally.schedule, self._second(before), self._second(now)
-        if schedule is None or end <= start:
-            return None
-        return (schedule.due_by(end) - schedule.due_by(start)) / (end - max(start, 0.0))
+        return None if schedule is None else schedule.curve.offered(max(start, 0.0), end)
 
     def _late(self) -> tuple[tuple[str, int], ...] | None:
         tally = self.run.tally

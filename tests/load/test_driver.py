@@ -7,7 +7,7 @@ from signal import SIGTERM
 
 import pytest
 
-from lib.load.pace import Rate
+from lib.load.curve import Rate
 from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.worker import Worker

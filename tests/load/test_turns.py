@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from lib.images import Image, ImageSet
-from lib.load.pace import Rate, Schedule
+from lib.load.curve import Curve, Rate
+from lib.load.pace import Schedule
 from lib.load.turns import OwnTurns, SharedTurns, Turn
 
 NEVER = threading.Event()
@@ -21,7 +22,7 @@ def image_set(name: str, count: int) -> ImageSet:
 
 def due_already(pulls: int) -> Schedule:
     """A schedule of which so many pulls are due and no more will be."""
-    schedule = Schedule(Rate(float(pulls), float(pulls)), 1.0)
+    schedule = Schedule(Curve(((Rate(float(pulls), float(pulls)), 1.0),)))
     schedule.begin(-1e9)
     return schedule
 
@@ -97,7 +98,7 @@ def test_after_the_last_pull_a_worker_waits_for_the_end() -> None:
 
 
 def test_who_is_stopped_while_waiting_gives_the_pull_back() -> None:
-    schedule, stopping = Schedule(Rate(0.5, 0.5), 10.0), threading.Event()
+    schedule, stopping = Schedule(Curve(((Rate(0.5, 0.5), 10.0),))), threading.Event()
     schedule.begin(1e9)
     turns = SharedTurns(schedule, [image_set("a", 1)], batch=1, randoms=[None])
     stopping.set()
@@ -106,7 +107,7 @@ def test_who_is_stopped_while_waiting_gives_the_pull_back() -> None:
 
 
 def test_a_batch_takes_the_time_of_as_many_pulls() -> None:
-    schedule = Schedule(Rate(1000, 1000), 5.0)
+    schedule = Schedule(Curve(((Rate(1000, 1000), 5.0),)))
     schedule.begin(-1e9)
     turns = SharedTurns(schedule, [image_set("a", 60)], batch=20, randoms=[None])
     assert [turn.due + 1e9 for turn in take(turns, 3)] == pytest.approx([0.0, 0.02, 0.04])

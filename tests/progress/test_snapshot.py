@@ -10,9 +10,10 @@ import pytest
 
 from lib.images import Image, ImageSet
 from lib.latency import Latency
+from lib.load.curve import Curve, Rate
 from lib.load.driver import Driver
 from lib.load.event import PULL, Event
-from lib.load.pace import Rate, Schedule
+from lib.load.pace import Schedule
 from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp
 from lib.load.tally import Sample, Tally, WorkerTally
@@ -127,7 +128,7 @@ def test_workers_that_are_to_end_have_nothing_left_to_do(clock: Clock) -> None:
 
 
 def test_a_schedules_rate_is_told(clock: Clock) -> None:
-    schedule = Schedule(Rate(40.0, 40.0), 10.0)
+    schedule = Schedule(Curve(((Rate(40.0, 40.0), 10.0),)))
     run = run_of(Doing(WAITING), schedule=schedule)
     watch = Watch(run, plan_ramp(1, 5.0))
     clock.now += 3.0

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lib.latency import Latency
-from lib.load.pace import Rate
+from lib.load.curve import Rate
 from lib.load.passes import plan_passes
 from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
