@@ -12,6 +12,7 @@ from random import Random
 from signal import Signals
 from time import monotonic
 
+from .choices import POISSON
 from .clock import Clock
 from .counted import counted
 from .errors import RunError, Stopped
@@ -21,6 +22,7 @@ from .http.network import Network
 from .images import Image, ImageSet
 from .listing.selection import Selection
 from .load.driver import Clients, Driver, Reports, Rules
+from .load.order import AsListed, Drawn, Order
 from .load.tally import Tally
 from .load.turns import OwnTurns, SharedTurns, Turns
 from .load.worker import Work, Worker, prune_event
@@ -180,6 +182,10 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
     state.driver = driver
     state.workers = _workers(settings, prepared, driver)
     outputs.log(plan.about)
+    if settings.draw is not None or settings.arrivals == POISSON:
+        outputs.log(
+            f"random: draw {settings.draw or 'no'}, arrivals {settings.arrivals}, seed {settings.seed}"
+        )
     sys.setswitchinterval(_SWITCH_SECONDS)
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
@@ -225,16 +231,22 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
 
 def _turns(settings: Settings, prepared: Prepared, image_sets: Sequence[ImageSet]) -> list[Turns]:
     """Returns the turns of each worker; with a schedule, all workers share theirs."""
-    randoms = [
-        _random(settings.seed, index) if settings.shuffle else None for index in range(len(image_sets))
-    ]
+    orders = [_order(settings, index, image_set) for index, image_set in enumerate(image_sets)]
     if prepared.schedule is not None:
-        shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, randoms=randoms)
+        shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, orders=orders)
         return [shared] * len(image_sets)
     return [
-        OwnTurns(index, image_set, batch=settings.batch, random=random, passes=settings.passes)
-        for index, (image_set, random) in enumerate(zip(image_sets, randoms, strict=True))
+        OwnTurns(index, order, batch=settings.batch, passes=settings.passes)
+        for index, order in enumerate(orders)
     ]
+
+
+def _order(settings: Settings, worker: int, image_set: ImageSet) -> Order:
+    """Returns the order in which the images of a worker's set are pulled."""
+    random = _random(settings.seed, worker)
+    if settings.draw is not None:
+        return Drawn(image_set.images, settings.draw, random)
+    return AsListed(image_set.images, random if settings.shuffle else None)
 
 
 def _random(seed: int | None, worker: int) -> Random:

@@ -215,7 +215,18 @@ OPTIONS: list[click.Parameter] = [
     ),
     _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its images between passes."),
     Section(
-        ["--seed"], section=IMAGES, type=int, metavar="N", help="Make the order of --shuffle repeatable."
+        ["--draw"],
+        section=IMAGES,
+        metavar="zipf:S|uniform",
+        help="Draw images at random with replacement: by Zipf's law with the exponent S, in the order of the list, or "
+        "all equally often. A pass is as many draws as the worker has images.",
+    ),
+    Section(
+        ["--seed"],
+        section=IMAGES,
+        type=int,
+        metavar="N",
+        help="Make --shuffle, --draw and --arrivals poisson repeatable.  [default: a random one, which the log names]",
     ),
     _switch(
         ["--dry-run"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spell
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
 from ..load.curve import Rate, parse_rate
+from ..load.order import Draw, parse_draw
 from ..load.stages import Stage, most_workers, parse_stages
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
@@ -25,7 +27,13 @@ ITERATION_SECONDS = 60.0
 
 
 # Options that a summary names only if they are given.
-_LATER: Final[Mapping[str, Any]] = {"hold": None, "duration": None, "stages": (), "arrivals": EVEN}
+_LATER: Final[Mapping[str, Any]] = {
+    "hold": None,
+    "duration": None,
+    "stages": (),
+    "arrivals": EVEN,
+    "draw": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ class Settings:
     prune_first: bool
     prune_via: str
     shuffle: bool
+    draw: Draw | None
     seed: int | None
     client: str
     containerd_socket: str | None
@@ -104,7 +113,7 @@ class Settings:
             elif field.name == "stages":
                 shown["stage"] = [str(stage) for stage in self.stages]
             else:
-                shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate)) else value
+                shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate, Draw)) else value
         return shown
 
 
@@ -162,6 +171,8 @@ def _check_shape(settings: Settings) -> None:
             raise UsageError(
                 f"--stage goes up to {most} workers, but there are {workers}; give --workers {most}, or more patterns"
             )
+    if settings.draw is not None and settings.shuffle:
+        raise UsageError("--draw and --shuffle are two orders of the images; leave one of them out")
     if settings.arrivals == POISSON and not scheduled:
         raise UsageError("--arrivals poisson needs a schedule; add --rate, or --stage with rates")
 
@@ -191,7 +202,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         prune_first=options["prune_first"],
         prune_via=options["prune_via"],
         shuffle=options["shuffle"],
-        seed=options["seed"],
+        draw=parse_draw("--draw", options["draw"]) if options["draw"] is not None else None,
+        seed=_seed(options),
         client=_client(options["client"]),
         containerd_socket=_socket(options["containerd_socket"]),
         layout=parse_layout(options["layout"]),
@@ -227,6 +239,13 @@ def _iteration_seconds(options: Mapping[str, Any]) -> float | None:
         if value is not None:
             return None
     return ITERATION_SECONDS if given is None and options["passes"] is None else given
+
+
+def _seed(options: Mapping[str, Any]) -> int | None:
+    """Returns the seed; if it is left out, one for what has to be repeatable from the summary."""
+    given: int | None = options["seed"]
+    needed = options["draw"] is not None or options["arrivals"] == POISSON
+    return secrets.randbelow(1 << 32) if given is None and needed else given
 
 
 def _patterns(given: Sequence[str]) -> tuple[str, ...]:

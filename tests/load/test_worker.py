@@ -11,6 +11,7 @@ from typing import Any
 from lib.images import Image, ImageSet
 from lib.load.curve import Curve, Rate
 from lib.load.event import Event
+from lib.load.order import AsListed
 from lib.load.pace import MACHINE, Schedule
 from lib.load.pull import Pulled, Puller
 from lib.load.turns import OwnTurns, SharedTurns, Turns
@@ -75,9 +76,9 @@ class Running:
         self.events: list[Event] = []
         self.pruner = Recorder()
         image_set = ImageSet("p", images)
-        turns: Turns = OwnTurns(0, image_set, batch=2, random=None, passes=None)
+        turns: Turns = OwnTurns(0, AsListed(image_set.images), batch=2, passes=None)
         if schedule is not None:
-            turns = SharedTurns(schedule, [image_set], batch=2, randoms=[None])
+            turns = SharedTurns(schedule, [image_set], batch=2, orders=[AsListed(image_set.images)])
         work = Work(puller=puller, pruner=self.pruner)
         self.worker = Worker(0, image_set, work, self, scratch=Path(), turns=turns)
         self.worker.start()
