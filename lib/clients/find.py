@@ -67,7 +67,9 @@ def find_client(
             return _identify(path, environment, stopped)
     if wanted == AUTO:
         raise RunError(f"neither {' nor '.join(names)} was found on PATH: {_install(names)}")
-    raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(NAMES)}")
+    raise RunError(
+        f"the client '{wanted}' was not found or cannot be executed: {_install((wanted,) if wanted in NAMES else NAMES)}"
+    )
 
 
 def executables(wanted: str) -> list[str]:
