@@ -7,6 +7,8 @@ a failure, one after the other they would take minutes.
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +22,9 @@ from lib.processes.launch import Launcher
 from tests.doubles.faulty import FaultyRegistry
 from tests.doubles.good_image import IMAGE
 from tests.record_failures import CLIENTS, Launch, argv, on_a_full_disk, program, run
+from tests.support import running
 from tests.support.mounts import can_mount
+from tests.support.paths import ROOT
 from tests.support.ports import refused_port
 
 # What never ends is killed after the first of these, and what takes a while, as crane's retries do, has time enough.
@@ -43,6 +47,10 @@ CASES = {
     "manifest-silent": ("timeout", "timeout", 0),
     "blob-drip": ("timeout", "timeout", 0),
     "manifest-redirect": ("timeout", "bad-content", 0),
+    "blob-nolocation": ("bad-content", "bad-content", 0),
+    "blob-ftplocation": ("bad-content", "bad-content", 0),
+    "manifest-badheader": ("bad-content", "bad-content", 0),
+    "manifest-notgzip": ("bad-content", "bad-content", 0),
     "tls": ("tls", "tls", 2),
     "refused": ("refused", "refused", 0),
     "disk-full": ("disk", "disk", 0),
@@ -118,6 +126,23 @@ def test_a_failure_has_its_class(live: Live, client: str, case: str) -> None:
     assert failure.error_class == (crane if client == "crane" else skopeo), stderr
     assert timed_out == (failure.error_class == "timeout")
     assert client_kind(client).retries(stderr, succeeded=False) == (hidden if client == "crane" else None)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_machine_without_free_ports_is_named(client: str, tmp_path: Path) -> None:
+    """A minute's connections keep their ports, so a client may find none. That is not the server's fault."""
+    alone = ["unshare", "--net"]
+    tools = shutil.which("unshare") and shutil.which("ip")
+    if not tools or running.run(*alone, "ip", "link", "set", "lo", "up").returncode != 0:
+        pytest.skip("this user may not have a network of its own")
+    path = program(client)
+    if path is None:
+        pytest.skip(f"{client} is not installed")
+    _, *words = argv(client, "pull", "{address}/good/app:v1", str(tmp_path))
+    done = running.run(*alone, sys.executable, "-m", "tests.doubles.portless", path, *words, cwd=ROOT)
+    failure = classify(client_kind(client), done.returncode, done.stderr)
+    assert failure.error_class == "client", done.stderr
+    assert failure.message.endswith("; is a limit too low (net.ipv4.ip_local_port_range)?")
 
 
 @pytest.mark.parametrize(
