@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from tests.doubles.faulty import FaultyRegistry
 from tests.doubles.good_image import IMAGE
 from tests.record_failures import CLIENTS, Launch, argv, on_a_full_disk, program, run
 from tests.support import running
+from tests.support.driving import command
 from tests.support.mounts import can_mount
 from tests.support.paths import ROOT
 from tests.support.ports import refused_port
@@ -128,18 +130,32 @@ def test_a_failure_has_its_class(live: Live, client: str, case: str) -> None:
     assert client_kind(client).retries(stderr, succeeded=False) == (hidden if client == "crane" else None)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-def test_a_machine_without_free_ports_is_named(client: str, tmp_path: Path) -> None:
-    """A minute's connections keep their ports, so a client may find none. That is not the server's fault."""
+def without_ports(*words: object) -> subprocess.CompletedProcess[str]:
+    """Runs a program where no local port is free, and `{address}` is that of a good registry."""
     alone = ["unshare", "--net"]
     tools = shutil.which("unshare") and shutil.which("ip")
     if not tools or running.run(*alone, "ip", "link", "set", "lo", "up").returncode != 0:
         pytest.skip("this user may not have a network of its own")
+    return running.run(*alone, sys.executable, "-m", "tests.doubles.portless", *words, cwd=ROOT)
+
+
+def test_so_it_is_if_the_driver_itself_finds_none() -> None:
+    addresses = ("--pullthrough-url={address}", "--registry-url={address}")
+    done = without_ports(*command(*addresses, "--layout=distribution", "--workers=1", "--passes=1"))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "there is no free local port for a connection to 127.0.0.1:" in line
+    assert line.endswith("; is a limit too low (net.ipv4.ip_local_port_range)?")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_machine_without_free_ports_is_named(client: str, tmp_path: Path) -> None:
+    """A minute's connections keep their ports, so a client may find none. That is not the server's fault."""
     path = program(client)
     if path is None:
         pytest.skip(f"{client} is not installed")
     _, *words = argv(client, "pull", "{address}/good/app:v1", str(tmp_path))
-    done = running.run(*alone, sys.executable, "-m", "tests.doubles.portless", path, *words, cwd=ROOT)
+    done = without_ports(path, *words)
     failure = classify(client_kind(client), done.returncode, done.stderr)
     assert failure.error_class == "client", done.stderr
     assert failure.message.endswith("; is a limit too low (net.ipv4.ip_local_port_range)?")
