@@ -6,10 +6,10 @@ WORKERS ?= 2
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test interpreters check coverage fuzz audit bench clean
+.PHONY: help setup setup-dev demo test interpreters check coverage fuzz audit bench verdicts clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 setup: ## install what the load test and the demo need
 	@scripts/setup.sh run
@@ -45,6 +45,9 @@ bench: setup ## compare the pull rate with xargs and others, in pairs (minutes)
 	@.venv/bin/python -m benchmarks.rivals
 	@.venv/bin/python -m benchmarks.cold
 	@.venv/bin/python -m benchmarks.scale
+
+verdicts: setup ## measure how often compare errs, with runs made at random (minutes)
+	@.venv/bin/python -m benchmarks.verdicts
 
 clean: ## remove everything that was made here, the virtual environment too
 	rm -rf .venv .venv-interpreters demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .coverage*

@@ -9,13 +9,15 @@ from pathlib import Path
 from .clock import Clock
 from .counted import counted
 from .errors import ExitStatus, UsageError
-from .load.tally import Tally
+from .latency import shown
+from .load.tally import CLIENT, MACHINE, Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .results.annotations import annotate, is_wanted
 from .results.output import Outputs
+from .results.precision import in_words
 from .results.run_state import Run
-from .results.summarize import summarize
+from .results.summarize import precision_of, summarize
 from .results.summary import Summary
 from .results.summary_file import summary_text
 from .results.whole_file import write_whole
@@ -80,7 +82,11 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     for each in state.tally.steps:
         latency = each.latency
         offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
-        times = f", p50 {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms" if latency else ""
+        times = (
+            f", p50 {shown(latency, 'p50', unit=' ms')}, p95 {shown(latency, 'p95', unit=' ms')}"
+            if latency
+            else ""
+        )
         failed = f", {each.failed} failed" if each.failed else ""
         log(
             f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
@@ -88,6 +94,9 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
+    found = precision_of(tally)
+    if found is not None:
+        log(f"precision of the average rate: {in_words(found)}")
     ended, pulled = ("dry run ends", "simulated pulls") if settings.dry_run else ("test ends", "pulled")
     pruned = (
         f"; {tally.pruned} pruned, {counted(tally.prune_failed, 'prune')} failed"
@@ -120,17 +129,29 @@ def _cautions(state: Run) -> Iterator[str]:
     stopped = pause_caution(tally)
     if stopped is not None:
         yield stopped
-    if tally.limited_by is not None:
-        limited = sum(1 for sample in tally.samples if sample.limited_by)
+    limits = [sample.limited_by for sample in tally.samples]
+    if tally.limited_by == CLIENT:
         yield (
-            f"driver and clients used nearly all of this machine's CPU in {limited} of "
-            f"{counted(len(tally.samples), 'interval')}, so the server may not be the limit; "
+            f"driver and clients used nearly all CPU that they may use on this machine in {limits.count(CLIENT)} of "
+            f"{counted(len(limits), 'interval')}, so the server may not be the limit; "
             "pull more images per launch (--batch) or use more machines (--start-at)"
         )
-    if tally.late or state.unstarted:
+    if tally.limited_by == MACHINE:
         yield (
-            f"{counted(tally.late, 'scheduled pull')} started late and {state.unstarted} did not start; "
-            "give more workers, or a lower --rate if the server or this machine cannot sustain this one"
+            f"other programs used nearly all CPU of this machine in {limits.count(MACHINE)} of "
+            f"{counted(len(limits), 'interval')}, so latencies include their load; "
+            "run the driver on a machine of its own"
+        )
+    if tally.late_no_worker or state.unstarted:
+        yield (
+            f"{counted(tally.late_no_worker, 'scheduled pull')} started late because all workers were busy, and "
+            f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
+            "sustain this one"
+        )
+    if tally.late_machine:
+        yield (
+            f"this machine was too slow to start {counted(tally.late_machine, 'scheduled pull')} in time; give a lower "
+            "--rate, or use more machines (--start-at)"
         )
 
 
@@ -142,7 +163,7 @@ def _nothing_pulled(tally: Tally) -> str:
     (error_class, count), *_ = tally.errors.most_common(1)
     return (
         f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "
-        "see the log for each"
+        "see the log"
     )
 
 

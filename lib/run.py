@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -18,11 +18,11 @@ from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
 from .finish import finish, log_result, pause_caution
 from .http.network import Network
-from .images import Image
+from .images import Image, ImageSet
 from .listing.selection import Selection
 from .load.driver import Clients, Driver, Reports, Rules
-from .load.pace import Closed
 from .load.tally import Tally
+from .load.turns import OwnTurns, SharedTurns, Turns
 from .load.worker import Work, Worker, prune_event
 from .options.settings import Settings
 from .outcomes import OK, ErrorClass
@@ -32,7 +32,7 @@ from .processes.limits import of_this_machine
 from .processes.signals import Stop
 from .progress.choose import start_progress
 from .results.output import Outputs
-from .results.run_state import Run
+from .results.run_state import COLD, Run
 from .results.whole_file import check_path
 from .results.writable import made_folder
 from .servers.prune import Pruner
@@ -124,6 +124,7 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
             folder = prepared.scratch.folder("prune-first")
             with stop.calling(kill):
                 _prune_first(prepared.pruner, prepared.selection, folder, stop, outputs, state.tally)
+            state.first_pulls = COLD
         _wait_until(prepared.start_at, stop, outputs)
         _drive(prepared, kill, stop, outputs, state)
 
@@ -204,11 +205,9 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
     work = Work(
         puller=prepared.client_setup.puller,
         pruner=prepared.pruner if settings.prune else None,
-        pace=prepared.schedule or Closed(),
-        batch=settings.batch,
         lean=settings.lean,
-        passes=settings.passes,
     )
+    image_sets = prepared.selection.image_sets
     return tuple(
         Worker(
             index,
@@ -216,10 +215,26 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
             work,
             driver,
             scratch=prepared.scratch.folder(f"worker-{index}"),
-            random=_random(settings.seed, index) if settings.shuffle else None,
+            turns=turns,
         )
-        for index, image_set in enumerate(prepared.selection.image_sets)
+        for index, (image_set, turns) in enumerate(
+            zip(image_sets, _turns(settings, prepared, image_sets), strict=True)
+        )
     )
+
+
+def _turns(settings: Settings, prepared: Prepared, image_sets: Sequence[ImageSet]) -> list[Turns]:
+    """Returns the turns of each worker; with a schedule, all workers share theirs."""
+    randoms = [
+        _random(settings.seed, index) if settings.shuffle else None for index in range(len(image_sets))
+    ]
+    if prepared.schedule is not None:
+        shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, randoms=randoms)
+        return [shared] * len(image_sets)
+    return [
+        OwnTurns(index, image_set, batch=settings.batch, random=random, passes=settings.passes)
+        for index, (image_set, random) in enumerate(zip(image_sets, randoms, strict=True))
+    ]
 
 
 def _random(seed: int | None, worker: int) -> Random:

@@ -16,6 +16,8 @@ import pytest
 from lib.options.definitions import OPTIONS
 from lib.options.subcommands import SUBCOMMANDS
 from lib.outcomes import ErrorClass
+from lib.results.sample import MachineUse
+from lib.results.summary import Drain, ImageSetCounts, Knee, Peak, Precision
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -314,8 +316,14 @@ def test_every_example_of_a_threshold_is_one(dry_run: Path) -> None:
 def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) -> None:
     text = (REFERENCE / "summary.md").read_text()
     summary: dict[str, Any] = json.loads((dry_run / "summary").read_text())
-    whole = {"The run", "Counts", "Rate and latency", "What limited the run"}
+    whole = {"The run", "Counts", "Rate and latency", "Peak and knee", "What limited the run"}
     documented = {name for heading in whole for name in rows(headed(text, heading))}
+    documented |= {"image_sets", "drain"}
+    parts = {"Image sets": ImageSetCounts, "Drain": Drain, "Machine": MachineUse}
+    for heading, part in parts.items():
+        assert set(rows(headed(text, heading))) == set(part.__struct_fields__), heading
+    for name, fields in (("peak", Peak), ("knee", Knee), ("precision", Precision)):
+        assert set(fields.__struct_fields__) <= set(re.findall(r"`(\w+)`", rows(text)[name][-1])), name
     lists = {"steps", "workers", "samples"}
     assert documented | lists == set(summary)
     for name in lists:

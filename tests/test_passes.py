@@ -44,7 +44,10 @@ def test_each_image_is_pulled_as_often_as_was_asked(client: Path, tmp_path: Path
     assert [(each["passes"], each["pulled"]) for each in summary["workers"]] == [(3, 9)] * 4
     steps = [(each["workers"], each["direction"]) for each in summary["steps"]]
     assert steps == ([(1, "up"), (2, "up"), (3, "up"), (4, "hold")] if apart else [(4, "hold")])
-    assert summary["rate"] == pytest.approx(36 / summary["elapsed_seconds"], rel=1e-4)
+    seconds = sum(each["seconds"] for each in summary["samples"])
+    assert summary["drain"] is None
+    assert summary["rate"] == pytest.approx(36 / seconds)
+    assert seconds <= summary["elapsed_seconds"]
     assert summary["settings"]["passes"] == 3
     assert summary["settings"]["iteration_seconds"] == (0.5 if apart else None)
     assert [event["pass"] for event in ended.events if event["image"] == IMAGES[0]] == [1, 2, 3]
@@ -175,6 +178,7 @@ def test_the_real_crane_prunes_after_each_pass_also_the_last(
     ended.check_accounts()
     assert ended.summary["pulled"] == 36
     assert ended.summary["pruned"] == 36 + (12 if prune_first else 0)
+    assert ended.summary["first_pulls"] == ("cold" if prune_first else "unknown")
     assert all(event["first"] for event in ended.events if event["op"] == "pull")
     assert [event["op"] for event in ended.events if event["image"] == upstream.images[0]] == [
         *(["prune"] if prune_first else []), *["pull", "prune"] * 3

@@ -325,6 +325,9 @@ def test_after_a_prune_the_cache_goes_upstream_again(crane: str, tmp_path: Path)
             assert (ended.status, ended.stderr) == (0, "")
             fetched = upstream_manifests(cache) - before
             assert ended.summary["pulled"] == 3 * len(images)
+            assert ended.summary["first_pulls"] == "cold"
+            pulling = ended.summary["pulling_rate"]
+            assert pulling > ended.summary["rate"] if prune else pulling is None
             assert fetched == (3 * len(images) if expected is None else expected)
 
 

@@ -1,4 +1,4 @@
-"""`ocidriver compare`: finds out whether one run is faster than another, beyond noise. The load test does not use it.
+"""`ocidriver compare`: finds out whether one run is faster than another, and how sure that is.
 
 Data flows: summaries → bins → bootstrap → quantities → comparison → wording → formats. The page goes on with
 run_styles → forest, charts → page.

@@ -2,45 +2,57 @@
 
 Neighbouring bins are correlated, because a busy machine stays busy for a while. So bins are drawn in blocks, and
 Student's t widens the spread if there are few blocks. Both runs get the same draw, which cancels the ramp.
+`benchmarks/verdicts.py` measures how often this errs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
-from .pairing import Floats, Latencies, milliseconds
+from ..student import CONFIDENCE, reach
+from .pairing import Latencies, milliseconds
+from .pulls import Floats
 
 DRAWS = 1000
-CONFIDENCE = 0.95
-# With fewer bins, noise cannot be estimated.
+_LENGTH = 0.57
+# With fewer bins, chance cannot be estimated.
 LEAST_BINS = 6
 
 
-def draws(bins: int, seed: int) -> Floats:
-    """Returns how often each draw contains each bin: shape (DRAWS + 1, bins). Row 0 is the original, all ones."""
-    length = _block(bins)
+@lru_cache(maxsize=4)
+def draws(bins: int, seed: int, length: int | None = None) -> Floats:
+    """Returns how often each draw contains each bin: shape (DRAWS + 1, bins). Row 0 is the original, all ones.
+
+    Blocks have `length` bins, if it is given.
+    """
+    length = length or _block(bins)
     blocks = -(-bins // length)
     starts = np.random.default_rng(seed).integers(0, bins, size=(DRAWS, blocks))
     chosen = ((starts[:, :, None] + np.arange(length)) % bins).reshape(DRAWS, -1)[:, :bins]
     weights = np.zeros((DRAWS + 1, bins))
     weights[0] = 1.0
     np.add.at(weights, (np.arange(1, DRAWS + 1)[:, None], chosen), 1.0)
+    weights.flags.writeable = False
     return weights
 
 
 def _block(bins: int) -> int:
-    """Returns the block length, in bins: the square root of their number, as disturbances last for a while."""
-    return max(1, round(math.sqrt(bins)))
+    """Returns the block length, in bins: a little more than the square root of their number.
+
+    Shorter blocks find more changes. Longer ones err less if a disturbance lasts for several intervals.
+    """
+    return max(1, int(bins**_LENGTH))
 
 
-def spread(values: Floats, bins: int) -> tuple[float, float] | None:
+def spread(values: Floats, bins: int, length: int | None = None) -> tuple[float, float] | None:
     """Returns (low, high) of the confidence interval relative to `values[0]`, or None if it cannot be estimated.
 
-    `values` has the statistic of each draw, the original first.
+    `values` has the statistic of each draw, the original first. `length` is that of `draws`.
     """
     if bins < LEAST_BINS:
         return None
@@ -50,28 +62,26 @@ def spread(values: Floats, bins: int) -> tuple[float, float] | None:
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(value) for value in np.quantile(drawn - centre, (tail, 1 - tail)))
-    wider = _widening(bins)
+    wider = _widening(bins, length or _block(bins))
     return min(0.0, low * wider), max(0.0, high * wider)
 
 
-def _widening(bins: int) -> float:
+@lru_cache
+def _widening(bins: int, length: int) -> float:
     """Returns the factor that corrects the interval for few blocks.
 
-    It is Student's t over the normal quantile (Cornish-Fisher expansion), times sqrt(n / (n - l)): draws in blocks of l
-    of n bins vary less by that factor.
+    It is Student's t over the normal quantile, times sqrt(n / (n - l)): draws in blocks of l of n bins vary less by
+    that factor.
     """
-    length = _block(bins)
-    free = bins / length - 1
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
-    return float(t / z * np.sqrt(bins / (bins - length)))
+    normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return reach(bins / length - 1) / normal * math.sqrt(bins / (bins - length))
 
 
 def statistics(weights: Floats, latencies: Latencies, shares: Mapping[str, float]) -> dict[str, Floats]:
     """Returns the mean latency and the quantiles (`shares`, 0 to 1) of each draw in milliseconds; NaN without pulls."""
     used = np.flatnonzero(latencies.histogram.any(axis=0))
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-    below = np.cumsum(weights @ latencies.histogram[:, first:last], axis=1)
+    below = weights @ np.cumsum(latencies.histogram[:, first:last], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {"mean": (weights @ latencies.total) / (weights @ latencies.counted)}
         return found | {name: _quantile(below, share, first) for name, share in shares.items()}
@@ -86,3 +96,10 @@ def _quantile(below: Floats, share: float, first: int) -> Floats:
     lower = np.where(bucket > 0, below[rows, np.maximum(bucket - 1, 0)], 0.0)
     value = milliseconds(first + bucket + (wanted - lower) / (upper - lower))
     return np.where(below[:, -1] > 0, value, np.nan)
+
+
+def likeness(values: Floats) -> float:
+    """Returns the autocorrelation of neighbouring values, from -1 to 1; 0 if they do not vary."""
+    away = values - values.mean() if len(values) else values
+    total = float(away @ away)
+    return float(away[:-1] @ away[1:]) / total if total > 0 else 0.0

@@ -71,7 +71,15 @@ def _merged(intervals: Sequence[Interval]) -> list[Interval]:
 
 def _together(group: Sequence[Interval]) -> Interval:
     pulled, failed = sum(each.pulled for each in group), sum(each.failed for each in group)
-    return Interval(start=group[0].start, end=group[-1].end, pulled=pulled, failed=failed, latency=None)
+    return Interval(
+        start=group[0].start,
+        end=group[-1].end,
+        pulled=pulled,
+        failed=failed,
+        latency=None,
+        errors={},
+        retried=None,
+    )
 
 
 def _workers_at(run: Recorded, seconds: float) -> int:
@@ -166,11 +174,11 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
 
 
 def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: str) -> Iterator[Trace]:
-    measured = [each for each in steps if each.latency is not None]
+    measured = [each for each in steps if each.latency and each.latency.value(percentile) is not None]
     if measured:
         yield {
             **_look(side, direction, measured),
-            "y": [round(each.latency.value(percentile), 2) for each in measured if each.latency],
+            "y": [round(each.latency.value(percentile) or 0.0, 2) for each in measured if each.latency],
             "yaxis": _PANELS[percentile],
             "legendgroup": f"{side.letter} {direction}",
             "showlegend": percentile == SHOWN_PERCENTILES[0],
@@ -180,7 +188,7 @@ def _percentile(side: Side, direction: str, steps: Sequence[Span], percentile: s
 
 def _errors(sides: Sequence[Side]) -> Chart:
     name, title = "errors", "Failed pulls by class"
-    counts = {side.place: _by_class(side.run) for side in sides}
+    counts = {side.letter: _by_class(side.run) for side in sides}
     total = sum(counts.values(), Counter[str]())
     if not total:
         return Chart(name, title, "No pull failed in any run.")
@@ -201,7 +209,7 @@ def _errors(sides: Sequence[Side]) -> Chart:
         "hovermode": "closest",
         "showlegend": True,
     }
-    data = [_bars(side, [counts[side.place][each] for each in shown]) for side in sides]
+    data = [_bars(side, [counts[side.letter][each] for each in shown]) for side in sides]
     return Chart(
         name,
         title,

@@ -1,25 +1,57 @@
-"""Compares the first run with each other run. `formats` and `page` write the result."""
+"""Compares runs: the first with each other run, or two groups of runs. `formats` and `page` write the result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..options.thresholds import Threshold
-from .quantities import RATE, Comparison, Quantity, compare
-from .recorded_run import read_run
+from .mixes import Mix, Weighted, different_mixes, equally_weighted
+from .pair import Pair
+from .quantities import RATE, Margins, Quantity, weigh
+from .recorded_run import Recorded, read_run
+from .replicates import Replicates
 from .settings_changed import Difference, differences
-from .thresholds import Judgement, judge
+from .thresholds import Judgement, error_classes, judge
+
+Runs = tuple[Recorded, ...]
+_MARGINS = Margins()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How to compare and to judge. `lenient`: an inconclusive threshold passes."""
+
+    margins: Margins = _MARGINS
+    limits: Sequence[Threshold] = ()
+    lenient: bool = False
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs b compared with runs a. `notes` are cautions to show before the figures.
+
+    `mix` and `weighted` are None unless the two sides pulled different mixes of images.
+    """
+
+    a: Runs
+    b: Runs
+    quantities: tuple[Quantity, ...]
+    notes: tuple[str, ...]
+    mix: Mix | None
+    weighted: Weighted | None
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The result for one pair of runs."""
+    """The result for one pair of runs, or for two groups. `grouped`: the runs were given with --a and --b."""
 
     comparison: Comparison
     differences: tuple[Difference, ...]
     judgements: tuple[Judgement, ...]
+    grouped: bool = False
 
     @property
     def rate(self) -> Quantity:
@@ -31,17 +63,67 @@ class Told:
         return [each for each in self.comparison.quantities if each.a is not None or each.b is not None]
 
 
-def tell(
-    files: Sequence[Path], events: Sequence[Path], limits: Sequence[Threshold], *, seed: int, margin: float
-) -> list[Told]:
+def tell(files: Sequence[Path], events: Sequence[Path], rules: Rules) -> list[Told]:
     """Compares each further run with the first. `events` has a file for each run, or is empty.
 
     Raises `UsageError` if a file cannot be read.
     """
-    first, *others = (read_run(file, events[index] if events else None) for index, file in enumerate(files))
-    told = []
-    for other in others:
-        comparison = compare(first, other, seed=seed, margin=margin)
-        judgements = tuple(judge(limit, comparison.quantities) for limit in limits)
-        told.append(Told(comparison, differences(first, other), judgements))
-    return told
+    first, *others = _read(files, events)
+    return [_told((first,), (other,), rules) for other in others]
+
+
+def tell_groups(a: Sequence[Path], b: Sequence[Path], events: Sequence[Path], rules: Rules) -> list[Told]:
+    """Compares two groups of runs; with one run in each, the two runs. Raises `UsageError` if a file cannot be read."""
+    runs = _read((*a, *b), events)
+    return [_told(runs[: len(a)], runs[len(a) :], rules, grouped=True)]
+
+
+def _read(files: Sequence[Path], events: Sequence[Path]) -> Runs:
+    return tuple(read_run(file, events[place] if events else None) for place, file in enumerate(files))
+
+
+def _told(a: Runs, b: Runs, rules: Rules, *, grouped: bool = False) -> Told:
+    comparison = compare(a, b, rules)
+    judgements = tuple(judge(each, comparison.quantities, lenient=rules.lenient) for each in rules.limits)
+    return Told(comparison, differences(a[0], b[0]), judgements, grouped)
+
+
+def compare(a: Runs, b: Runs, rules: Rules) -> Comparison:
+    """Compares every quantity of two runs, or of two groups of at least two runs each."""
+    alone = len(a) == len(b) == 1
+    method = (
+        Pair(a[0], b[0], seed=rules.seed, margins=rules.margins) if alone else Replicates(a, b, rules.margins)
+    )
+    mix = different_mixes(a, b)
+    weighted = equally_weighted(a, b) if mix else None
+    quantities = list(method.quantities(error_classes(rules.limits)))
+    kinds = {run.summary.first_pulls for run in (*a, *b)}
+    if len(kinds) > 1:
+        quantities = [each.without_interval() if each.is_first else each for each in quantities]
+    if weighted:
+        quantities = [weigh(each, weighted.ratio, rules.margins) for each in quantities]
+    notes = (*_of_the_runs((*a, *b)), *_of_the_settings(a), *_of_the_settings(b), *method.notes())
+    if len(kinds) > 1:
+        notes = (*notes, _FIRST.format(" and ".join(sorted(kinds))))
+    return Comparison(a=a, b=b, quantities=tuple(quantities), notes=notes, mix=mix, weighted=weighted)
+
+
+_FIRST = "first pulls were {}, so first latencies have no verdict: prune before both runs, or warm up both"
+
+
+def _of_the_runs(runs: Runs) -> Iterator[str]:
+    for run in runs:
+        if not run.summary.pulled:
+            yield f"{run.file} pulled nothing"
+        if run.interrupted:
+            yield f"{run.file} was interrupted"
+        if run.summary.limited_by:
+            yield f"{run.file} was limited by its {run.summary.limited_by}, not only by the server"
+
+
+def _of_the_settings(group: Runs) -> Iterator[str]:
+    """Yields the runs of a group whose settings are not those of its first run."""
+    for run in group[1:]:
+        names = [each.option for each in differences(group[0], run)]
+        if names:
+            yield f"{run.file} has other settings than {group[0].file}: {', '.join(names)}"

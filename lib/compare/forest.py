@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from math import log10
 from typing import Any
 
-from ..pages.chart import GREEN, GREY, RED, Chart, Trace, label
+from ..pages.chart import BLUE, GREEN, GREY, RED, Chart, Trace, label
 from . import wording
 from .comparison import Told
-from .quantities import FASTER, NOISE, SLOWER, Quantity
-from .run_styles import Side
+from .quantities import FASTER, FEWER, INCONCLUSIVE, MORE, SAME, SLOWER, Margins, Quantity
 
 # Each verdict has its own shape, so that it can be seen without colours.
-_LOOKS: Sequence[tuple[str | None, str, str]] = (
+_LOOKS: Sequence[tuple[str, str, str]] = (
     (FASTER, "triangle-up", GREEN),
+    (FEWER, "triangle-up", GREEN),
     (SLOWER, "triangle-down", RED),
-    (NOISE, "circle-open", GREY),
-    (None, "x-thin-open", GREY),
+    (MORE, "triangle-down", RED),
+    (SAME, "circle", BLUE),
+    (INCONCLUSIVE, "x-thin-open", GREY),
 )
 # A larger change, as a fraction, would squeeze the others. The axis is then logarithmic and shows ratios.
 _FAR = 3.0
@@ -46,10 +47,14 @@ class _Scale:
         return {**axis, "type": "log", "tickvals": list(_RATIOS), "ticktext": ticks}
 
 
-def forest(told: Told, side: Side, margin: float) -> Chart:
-    """Draws the changes of rate and latencies. `margin` is a fraction, shown as a band."""
-    name, title = f"change-{side.letter}", f"Change of rate and latency, {side.letter} against A"
-    shown = [each for each in told.comparison.quantities if not each.is_errors and each.change is not None]
+def forest(told: Told, letter: str, margins: Margins) -> Chart:
+    """Draws the changes of rate and latencies, of the side with this letter. The margin is shown as a band."""
+    name, title, margin = (
+        f"change-{letter}",
+        f"Change of rate and latency, {letter} against A",
+        margins.relative,
+    )
+    shown = [each for each in told.comparison.quantities if not each.is_share and each.change is not None]
     if not shown:
         return Chart(name, title, "The runs have neither a rate nor a latency in common.")
     changes = [-margin, 0.0, margin, *_ends(shown)]
@@ -57,30 +62,32 @@ def forest(told: Told, side: Side, margin: float) -> Chart:
     layout = _layout(shown, "change in %, with its 95 % interval", scale.axis(changes))
     layout["shapes"] = [_band(scale(-margin), scale(margin)), _line(scale(0.0))]
     note = (
-        "Left of the line is less, right of it is more. More rate is faster, more latency is slower. A verdict other "
-        f"than noise needs the whole interval beyond the grey band, the margin of ±{100 * margin:g} %."
+        "Left of the line is less, right of it is more. More rate is faster, more latency is slower. The whole "
+        f"interval is beyond the grey band, the margin of ±{100 * margin:g} %: faster or slower. It is inside: same."
     )
     if scale.ratios:
         note += " The axis is logarithmic, because some changes are large."
     return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 
 
-def forest_of_errors(told: Told, side: Side) -> Chart:
-    """Draws the changes of the shares of failed pulls, in percentage points."""
-    name, title = f"errors-{side.letter}", f"Change of failed pulls, {side.letter} against A"
-    shown = [each for each in told.comparison.quantities if each.is_errors and each.change is not None]
+def forest_of_errors(told: Told, letter: str, margins: Margins) -> Chart:
+    """Draws the changes of failures and retries per pull, in percentage points."""
+    name, title, margin = f"errors-{letter}", f"Change of failed pulls, {letter} against A", margins.share
+    shown = [each for each in told.comparison.quantities if each.is_share and each.change is not None]
     if not shown:
         return Chart(name, title, "In one of the runs, no pull ended.")
     if not any(each.a or each.b for each in shown):
         return Chart(name, title, "No pull failed in either run.")
     scale = _Scale(False)
     layout = _layout(
-        shown, "change in percentage points, with its 95 % interval", scale.axis([0.0, *_ends(shown)])
+        shown,
+        "change in percentage points, with its 95 % interval",
+        scale.axis([-margin, 0.0, margin, *_ends(shown)]),
     )
-    layout["shapes"] = [_line(0.0)]
+    layout["shapes"] = [_band(scale(-margin), scale(margin)), _line(0.0)]
     note = (
-        "The share of all pulls that failed. Right of the line, more pulls failed, which is called slower. A verdict "
-        "other than noise needs the whole interval on one side of the line."
+        "The share of all pulls that failed, and retries per pull. Right of the line is more. The whole interval is "
+        f"beyond the grey band, the margin of ±{100 * margin:g} points: more or fewer. It is inside: same."
     )
     return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 
@@ -95,7 +102,7 @@ def _by_verdict(quantities: Sequence[Quantity], scale: _Scale) -> Iterator[Trace
         rows = [(row, each) for row, each in enumerate(quantities) if each.verdict == verdict]
         if rows:
             yield {
-                "name": verdict or "unknown",
+                "name": verdict,
                 "x": [scale(each.change or 0.0) for _, each in rows],
                 "y": [row for row, _ in rows],
                 "mode": "markers",
@@ -109,14 +116,15 @@ def _by_verdict(quantities: Sequence[Quantity], scale: _Scale) -> Iterator[Trace
 
 
 def _intervals(quantities: Sequence[Quantity], scale: _Scale, colour: str) -> dict[str, Any]:
-    """Returns the error bars of the quantities that have an interval."""
-    reach = [
-        (scale(each.high) - scale(each.change), scale(each.change) - scale(each.low))
-        for each in quantities
-        if each.change is not None and each.low is not None and each.high is not None
-    ]
-    if not reach:
+    """Returns the error bars: none if no quantity has an interval, of no length for one that has none."""
+    if all(each.low is None for each in quantities):
         return {}
+    reach = [
+        (0.0, 0.0)
+        if each.change is None or each.low is None or each.high is None
+        else (scale(each.high) - scale(each.change), scale(each.change) - scale(each.low))
+        for each in quantities
+    ]
     bars = {"array": [right for right, _ in reach], "arrayminus": [left for _, left in reach]}
     look = {"color": colour, "thickness": 2, "width": 5}
     return {"error_x": {"type": "data", "symmetric": False, **bars, **look}}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from math import isinf
 from typing import Any
 
 from ..clean import clean
 from . import wording
-from .comparison import Told
+from .comparison import Comparison, Runs, Told
+from .mixes import Weighted
 
 _HEADINGS = ("", "a", "b", "change", "95 % interval", "verdict")
 
@@ -20,9 +22,10 @@ def as_text(pairs: Sequence[Told]) -> str:
 
 
 def _text(pair: Told) -> Iterator[str]:
-    yield f"a  {wording.run(pair.comparison.a)}"
-    yield f"b  {wording.run(pair.comparison.b)}"
-    yield from (f"warning: {warning}" for warning in wording.warnings(pair))
+    runs = list(wording.sides(pair))
+    width = max(len(name) for name, _ in runs)
+    yield from (f"{name:{width}}  {wording.run(run)}" for name, run in runs)
+    yield from wording.warnings(pair)
     yield ""
     rows = [_HEADINGS, *_rows(pair)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
@@ -43,9 +46,8 @@ def as_markdown(pairs: Sequence[Told]) -> str:
 def _markdown(pair: Told) -> Iterator[str]:
     yield f"**{_escaped(wording.conclusion(pair))}**"
     yield ""
-    yield f"- a: {_escaped(wording.run(pair.comparison.a))}"
-    yield f"- b: {_escaped(wording.run(pair.comparison.b))}"
-    yield from (f"- warning: {_escaped(warning)}" for warning in wording.warnings(pair))
+    yield from (f"- {name}: {_escaped(wording.run(run))}" for name, run in wording.sides(pair))
+    yield from (f"- {_escaped(warning)}" for warning in wording.warnings(pair))
     yield from (f"- threshold {_escaped(line)}" for line in _thresholds(pair))
     yield ""
     rows = [_HEADINGS, ("---", "--:", "--:", "--:", "--:", "---"), *_rows(pair)]
@@ -68,13 +70,13 @@ def _rows(pair: Told) -> Iterator[tuple[str, ...]]:
             wording.figure(each, each.b),
             wording.change(each, each.change),
             wording.interval(each),
-            each.verdict or "-",
+            each.verdict,
         )
 
 
 def _thresholds(pair: Told) -> Iterator[str]:
     for each in pair.judgements:
-        yield f"{each.threshold.expression}: {wording.judged(each)}"
+        yield f"{each.threshold.expression}: {wording.judged(each, pair.comparison.b)}"
 
 
 def as_json(pairs: Sequence[Told]) -> str:
@@ -85,11 +87,11 @@ def as_json(pairs: Sequence[Told]) -> str:
 def _json(pair: Told) -> dict[str, Any]:
     comparison = pair.comparison
     return {
-        "a": comparison.a.file,
-        "b": comparison.b.file,
+        "a": _files(pair, comparison.a),
+        "b": _files(pair, comparison.b),
         "verdict": pair.rate.verdict,
         "differences": [asdict(each) for each in pair.differences],
-        "notes": list(comparison.notes),
+        "notes": [*_mix(comparison), *comparison.notes],
         "quantities": {
             each.name: {
                 "a": each.a,
@@ -101,8 +103,31 @@ def _json(pair: Told) -> dict[str, Any]:
             }
             for each in comparison.quantities
         },
+        "equally_weighted": _weighted(comparison.weighted),
         "thresholds": [
-            {"expression": each.threshold.expression, "value": each.value, "passed": each.passed}
+            {
+                "expression": each.threshold.expression,
+                "value": each.value,
+                "verdict": each.verdict,
+                "times_as_long": None if each.longer is None or isinf(each.longer) else each.longer,
+                "passed": each.passed,
+            }
             for each in pair.judgements
         ],
     }
+
+
+def _mix(comparison: Comparison) -> Iterator[str]:
+    if comparison.mix:
+        yield wording.mixed(comparison.mix, comparison.weighted)
+
+
+def _files(pair: Told, runs: Runs) -> str | list[str]:
+    """Returns the file of the run, or a list if runs were given as groups."""
+    return [each.file for each in runs] if pair.grouped else runs[0].file
+
+
+def _weighted(weighted: Weighted | None) -> dict[str, float | None] | None:
+    if weighted is None:
+        return None
+    return {"ratio": weighted.ratio, "low": weighted.low, "high": weighted.high}

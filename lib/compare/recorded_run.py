@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from ..counted import counted
 from ..errors import UsageError
 from ..latency import Latency
-from ..load.event import PULL
-from ..outcomes import FAILED, OK
-from ..results.event_line import known, read_event
 from ..results.summary import Summary
 from ..results.summary_file import read_summary
-from ..user_files import reason
+from .pulls import Pulls, read_pulls
 
 Key = tuple[str, int, str]
-# The longest line of an events file, in bytes.
-_LONGEST_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A tally interval. `start` and `end` are in seconds since the ramp began."""
+    """A tally interval. `start` and `end` are in seconds since the load began. `errors` counts failures by class."""
 
     start: float
     end: float
     pulled: int
     failed: int
     latency: Latency | None
+    errors: Mapping[str, int]
+    retried: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A step of the ramp. `start` and `end` are in seconds since the ramp began.
+    """A step of the load. `start` and `end` are in seconds since the load began.
 
     `schedule` identifies the schedule. It is empty without one.
     """
@@ -55,20 +51,6 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
-    """A pull that ended `at` seconds after the ramp began. `error` is the error class of a failed pull.
-
-    Only one of the images that shared a launch is `timed`. Images that were pulled again alone are not `timed`.
-    """
-
-    at: float
-    milliseconds: float
-    first: bool
-    error: str | None
-    timed: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Recorded:
     """A run as read from its files. `pulls` is None without events."""
 
@@ -76,7 +58,7 @@ class Recorded:
     summary: Summary
     steps: tuple[Span, ...]
     intervals: tuple[Interval, ...]
-    pulls: tuple[Pull, ...] | None
+    pulls: Pulls | None
 
     @property
     def interrupted(self) -> bool:
@@ -87,18 +69,32 @@ class Recorded:
         """Pulls that succeeded or failed."""
         return self.summary.ended
 
+    @property
+    def drained(self) -> int:
+        """Successful pulls that ended after the planned end."""
+        return self.summary.drain.pulled if self.summary.drain else 0
+
+    @property
+    def is_fixed_work(self) -> bool:
+        """Whether the run made a given number of passes, however long they took."""
+        return self.summary.settings.get("passes") is not None
+
 
 def read_run(path: Path, events: Path | None = None) -> Recorded:
     """Reads the files of one run. Raises `UsageError` if they cannot be read or are from different runs."""
     summary = read_summary(path)
-    # one more than the summary has: an endless file must not fill the memory
-    pulls = None if events is None else tuple(islice(_pulls(events, summary), summary.ended + 1))
-    if pulls is not None and sum(pull.error is None for pull in pulls) != summary.pulled:
+    pulls = None if events is None else read_pulls(events, _began(summary), summary.ended + 1)
+    if pulls is not None and int(pulls.ok.sum()) != summary.pulled:
         raise UsageError(
             f"{events} does not have the {counted(summary.pulled, 'pull')} of {path}; give the events file of that run"
         )
+    return recorded(str(path), summary, pulls)
+
+
+def recorded(file: str, summary: Summary, pulls: Pulls | None = None) -> Recorded:
+    """Returns the run of a summary, with its pulls if they are known."""
     return Recorded(
-        file=str(path),
+        file=file,
         summary=summary,
         steps=_steps(summary),
         intervals=_intervals(summary),
@@ -134,46 +130,47 @@ def _schedule(summary: Summary) -> str:
 
 def _intervals(summary: Summary) -> tuple[Interval, ...]:
     intervals: list[Interval] = []
-    for each in summary.samples:
+    last = len(summary.samples) - 1
+    drained = summary.drain.failed if summary.drain else 0
+    for place, (each, errors) in enumerate(zip(summary.samples, _failures(summary), strict=True)):
         start = intervals[-1].end if intervals else 0.0
         intervals.append(
             Interval(
                 start=start,
                 end=start + each.seconds,
                 pulled=each.pulled,
-                failed=each.failed,
+                failed=each.failed + (drained if place == last else 0),
                 latency=each.latency_ms,
+                errors=errors,
+                retried=each.retried,
             )
         )
     return tuple(intervals)
 
 
-def _pulls(path: Path, summary: Summary) -> Iterator[Pull]:
-    try:
-        began = _began(summary)
-        with path.open("rb") as lines:
-            while line := lines.readline(_LONGEST_LINE):
-                event = read_event(line)
-                if event.op == PULL and event.outcome in (OK, FAILED):
-                    yield Pull(
-                        at=event.moment.timestamp() - began,
-                        milliseconds=1000 * known(event.seconds),
-                        first=known(event.first),
-                        error=None if event.outcome == OK else str(known(event.error_class)),
-                        timed=event.timed is not False,
-                    )
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {reason(error)}; give the file that --events-file wrote"
-        ) from None
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{path} is not an events file of ocidriver; give the file that --events-file wrote"
-        ) from None
+def _failures(summary: Summary) -> list[dict[str, int]]:
+    """Returns the failures of each interval by class.
+
+    Older files have only the failures of all classes together. Then those of a class count for the intervals with the
+    most failures: the fewer intervals they are in, the wider is the confidence interval. The failures of the drain
+    count for the last interval.
+    """
+    found = [dict(each.errors) for each in summary.samples]
+    unknown = [each.failed - sum(each.errors.values()) for each in summary.samples]
+    for name, failed in summary.errors.items():
+        rest = failed - sum(each.errors.get(name, 0) for each in summary.samples)
+        for place in sorted(range(len(found)), key=lambda k: -unknown[k]):
+            part = min(rest, unknown[place])
+            if part > 0:
+                found[place][name] = found[place].get(name, 0) + part
+                rest -= part
+        if summary.drain and found and rest > 0:
+            found[-1][name] = found[-1].get(name, 0) + rest
+    return found
 
 
 def _began(summary: Summary) -> float:
-    """Returns when the ramp began, as a POSIX timestamp."""
+    """Returns when the load began, as a POSIX timestamp."""
     if not summary.samples:
         return summary.started.timestamp()
     return summary.samples[0].time.timestamp() - summary.samples[0].seconds

@@ -19,19 +19,19 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A run and its style. Runs can be told apart without colours too."""
+    """A run and its style. Runs can be told apart without colours too.
+
+    `number` counts the runs of a group of several, from 1. They share a colour.
+    """
 
     place: int
     run: Recorded
+    number: int = 0
 
     @property
     def letter(self) -> str:
-        """A, B … Z, AA, AB …"""
-        letters, rest = "", self.place
-        while rest >= 0:
-            letters = ascii_uppercase[rest % 26] + letters
-            rest = rest // 26 - 1
-        return letters
+        """A, B … Z, AA, AB …, or A1, A2 … in a group."""
+        return f"{letter(self.place)}{self.number or ''}"
 
     @property
     def name(self) -> str:
@@ -42,23 +42,41 @@ class Side:
         )
 
     @property
+    def _kind(self) -> int:
+        """The dash, symbol and pattern: of its own for each run of a group."""
+        return self.place + 2 * max(0, self.number - 1)
+
+    @property
     def colour(self) -> str:
         return _COLOURS[self.place % len(_COLOURS)]
 
     @property
     def dash(self) -> str:
-        return _DASHES[self.place % len(_DASHES)]
+        return _DASHES[self._kind % len(_DASHES)]
 
     @property
     def symbol(self) -> str:
-        return _SYMBOLS[self.place % len(_SYMBOLS)]
+        return _SYMBOLS[self._kind % len(_SYMBOLS)]
 
     @property
     def pattern(self) -> str:
-        return _PATTERNS[self.place % len(_PATTERNS)]
+        return _PATTERNS[self._kind % len(_PATTERNS)]
+
+
+def letter(place: int) -> str:
+    """Returns the letter of a run or group: A, B … Z, AA, AB …"""
+    letters, rest = "", place
+    while rest >= 0:
+        letters = ascii_uppercase[rest % 26] + letters
+        rest = rest // 26 - 1
+    return letters
 
 
 def sides(pairs: Sequence[Told]) -> list[Side]:
-    """Returns all runs. The first is the one that the others are compared with."""
-    runs = [pairs[0].comparison.a, *(pair.comparison.b for pair in pairs)]
-    return [Side(place, run) for place, run in enumerate(runs)]
+    """Returns all runs. The first run or group is the one that the others are compared with."""
+    groups = [pairs[0].comparison.a, *(pair.comparison.b for pair in pairs)]
+    return [
+        Side(place, run, number if len(group) > 1 else 0)
+        for place, group in enumerate(groups)
+        for number, run in enumerate(group, 1)
+    ]

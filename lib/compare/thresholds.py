@@ -1,24 +1,30 @@
-"""`--threshold` of a comparison: how much a quantity may change before a pipeline fails."""
+"""`--threshold` of a comparison: how much a quantity may change before a pipeline fails.
+
+It is a test of non-inferiority. The confidence interval has to exclude a change beyond the limit. It is not enough that
+the interval includes a change within the limit: the noisier the runs, the more changes it includes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, log1p
 from typing import Final
 
 from ..latency import GROUPS
 from ..options.thresholds import Threshold, Vocabulary, parse
 from ..outcomes import ErrorClass
-from .quantities import ERROR_RATE, ERRORS, LATENCIES, NOISE, RATE, Quantity
+from .quantities import ERROR_RATE, ERRORS, LATENCIES, RATE, RETRY_RATE, Quantity
 
+MET, MISSED, INCONCLUSIVE = "met", "missed", "inconclusive"
 _NAMES: Final = (
-    *(RATE, ERROR_RATE),
+    *(RATE, ERROR_RATE, RETRY_RATE),
     *(group + name for group in GROUPS for name in LATENCIES),
     *(ERRORS + each.value for each in ErrorClass),
 )
 _CHANGES: Final = Vocabulary(
     dict.fromkeys(_NAMES, ("%",)),
-    listed=f"{RATE}, {', '.join(LATENCIES)} (also first.p95, repeat.p95), {ERROR_RATE} or errors.CLASS",
+    listed=f"{RATE}, {', '.join(LATENCIES)} (also first.p95, repeat.p95), {ERROR_RATE}, {RETRY_RATE} or errors.CLASS",
     examples="rate>-5%, p95<+10% or error_rate<+1%",
     signed=True,
 )
@@ -26,30 +32,66 @@ _CHANGES: Final = Vocabulary(
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The result of a threshold. `within`: the change is within the limit. A change that is noise passes anyway."""
+    """The result of a threshold: `MET`, `MISSED` or `INCONCLUSIVE`. `quantity` is None if it was not measured: missed.
+
+    `longer` says how many times as long the runs have to be to decide it, infinite if no length does. It is None if
+    that is not known. `passed`: the pipeline may go on.
+    """
 
     threshold: Threshold
-    value: float | None
+    quantity: Quantity | None
+    verdict: str
+    longer: float | None
     passed: bool
-    within: bool
+
+    @property
+    def value(self) -> float | None:
+        return self.quantity.change if self.quantity else None
 
 
 def parse_limit(text: str) -> Threshold:
     """Parses a condition on a change, such as `rate>-5%`. Raises `UsageError` if it is not valid.
 
-    The limit is a fraction. For errors, it is a fraction of all pulls.
+    The limit is a fraction. For errors and retries, it is a fraction of all pulls.
     """
     return parse(text, _CHANGES)
 
 
-def judge(threshold: Threshold, quantities: Sequence[Quantity]) -> Judgement:
-    """Judges a threshold. It is missed if the change is beyond the limit and not noise, or was not measured."""
+def error_classes(limits: Sequence[Threshold]) -> frozenset[str]:
+    """Returns the error classes that the thresholds name."""
+    return frozenset(
+        each.quantity.removeprefix(ERRORS) for each in limits if each.quantity.startswith(ERRORS)
+    )
+
+
+def judge(threshold: Threshold, quantities: Sequence[Quantity], *, lenient: bool = False) -> Judgement:
+    """Judges a threshold by the confidence interval. `lenient`: an inconclusive one passes."""
     quantity = next((each for each in quantities if each.name == threshold.quantity), None)
-    if quantity is None:
-        # a class of errors that neither run had
-        value: float | None = 0.0
-        noise = False
-    else:
-        value, noise = quantity.change, quantity.verdict == NOISE
-    within = value is not None and threshold.holds(value)
-    return Judgement(threshold, value, within or (noise and value is not None), within)
+    verdict, longer = _judged(threshold, quantity)
+    passed = verdict == MET or (lenient and verdict == INCONCLUSIVE)
+    return Judgement(threshold=threshold, quantity=quantity, verdict=verdict, longer=longer, passed=passed)
+
+
+def _judged(threshold: Threshold, quantity: Quantity | None) -> tuple[str, float | None]:
+    if quantity is None or quantity.change is None:
+        return MISSED, None
+    if quantity.low is None or quantity.high is None:
+        return INCONCLUSIVE, None
+    ends = [threshold.holds(end) for end in (quantity.low, quantity.high)]
+    if all(ends):
+        contradicted = quantity.equally is not None and not threshold.holds(quantity.equally)
+        return (INCONCLUSIVE, None) if contradicted else (MET, None)
+    return (INCONCLUSIVE, _longer(threshold.limit, quantity)) if any(ends) else (MISSED, None)
+
+
+def _longer(limit: float, quantity: Quantity) -> float:
+    """Returns how many times as long the runs must be for the interval to end at the limit.
+
+    The half width shrinks with the square root of the length. It is taken on the side of the limit.
+    """
+    change, low, high = (
+        quantity.on_its_scale(each or 0.0) for each in (quantity.change, quantity.low, quantity.high)
+    )
+    away = (limit if quantity.is_share else log1p(limit)) - change
+    half = high - change if away > 0 else change - low
+    return (half / away) ** 2 if away else inf

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from math import isinf
 from typing import Any
 
 from ..clean import clean
 from ..counted import counted
-from .comparison import Told
+from .comparison import Runs, Told
+from .mixes import Mix, Weighted
+from .pair import NEEDS_EVENTS, TWO_RUNS
 from .quantities import RATE, Quantity
 from .recorded_run import Recorded
-from .thresholds import Judgement
+from .thresholds import INCONCLUSIVE, Judgement
 
 VALUE_LENGTH = 120
+# What the reader should know although nothing is wrong.
+REMARKS = (TWO_RUNS, NEEDS_EVENTS)
+# No run is this many times as long.
+_LONGEST = 1000
 
 
 def unit(quantity: Quantity) -> str:
     """Returns the unit of a quantity's figures."""
-    return "%" if quantity.is_errors else "/s" if quantity.name == RATE else "ms"
+    return "%" if quantity.is_share else "/s" if quantity.name == RATE else "ms"
 
 
 def figure(quantity: Quantity, value: float | None) -> str:
     """Returns a value in the quantity's unit, without the unit's name."""
     if value is None:
         return "-"
-    return f"{100 * value:.2f}" if quantity.is_errors else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    return f"{100 * value:.2f}" if quantity.is_share else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def change(quantity: Quantity, value: float | None) -> str:
     """Returns a change, or an end of its interval, with its unit."""
     if value is None:
         return "-"
-    return f"{100 * value:+.2f} points" if quantity.is_errors else f"{100 * value:+.1f} %"
+    return f"{100 * value:+.2f} points" if quantity.is_share else f"{100 * value:+.1f} %"
 
 
 def interval(quantity: Quantity) -> str:
@@ -54,37 +61,98 @@ def run(recorded: Recorded) -> str:
     return clean(f"{recorded.file}: {counted(summary.pulled, 'pull')} in {elapsed:.6g} s from {started}")
 
 
+def sides(told: Told) -> Iterator[tuple[str, Recorded]]:
+    """Yields the runs with their names in the text: `a` and `b`, with a number if there are several on a side."""
+    for name, runs in (("a", told.comparison.a), ("b", told.comparison.b)):
+        for place, each in enumerate(runs, 1):
+            yield (f"{name}{place}" if len(runs) > 1 else name), each
+
+
 def warnings(told: Told) -> Iterator[str]:
-    """Yields the settings that differ and the notes of a comparison."""
+    """Yields the settings that differ, different mixes of images, and the notes of a comparison, each with its kind."""
     for each in told.differences:
-        yield clean(f"{each.option} differs: a {shown(each.a)}, b {shown(each.b)}", 2 * VALUE_LENGTH + 100)
-    yield from (clean(note) for note in told.comparison.notes)
+        yield clean(
+            f"warning: {each.option} differs: a {shown(each.a)}, b {shown(each.b)}", 2 * VALUE_LENGTH + 100
+        )
+    if told.comparison.mix:
+        yield f"warning: {mixed(told.comparison.mix, told.comparison.weighted)}"
+    for note in told.comparison.notes:
+        yield clean(f"{'note' if note in REMARKS else 'warning'}: {note}")
+
+
+def mixed(mix: Mix, weighted: Weighted | None) -> str:
+    """Says how the mixes of images differ, and what the change is if all images weigh the same."""
+    name = clean(mix.name, VALUE_LENGTH)
+    shares = f"{100 * mix.a:.3g} % of the pulls of a and {100 * mix.b:.3g} % of those of b"
+    told = f"the runs pulled different mixes of images ({name}: {shares}), so rate and latencies mislead"
+    return f"{told}; {equally_weighted(weighted)}" if weighted else told
+
+
+def equally_weighted(weighted: Weighted) -> str:
+    """Returns the ratio of latencies as a sentence without its end."""
+    told = f"if all {weighted.count} {weighted.what} weigh the same, b takes {weighted.ratio:.3g} times as long as a"
+    if weighted.low is None or weighted.high is None:
+        return told
+    return f"{told} ({weighted.low:.3g} to {weighted.high:.3g})"
 
 
 def conclusion(told: Told) -> str:
     """Returns the verdict on the rate as one line."""
-    b, a = (clean(each.file, VALUE_LENGTH) for each in (told.comparison.b, told.comparison.a))
-    if told.rate.verdict is None:
-        return f"{b} against {a}: unknown, too little data"
-    return f"{b} against {a}: {told.rate.verdict} (rate {change(told.rate, told.rate.change)})"
+    b, a = (_files(runs) for runs in (told.comparison.b, told.comparison.a))
+    return f"{b} against {a}: {verdict_on_the_rate(told)}"
 
 
-def judged(judgement: Judgement) -> str:
-    """Returns the result of a threshold: `passed` or `missed`, and the change."""
-    word = "passed" if judgement.passed else "missed"
-    noise = ", which is noise" if judgement.passed and not judgement.within else ""
-    return f"{word} ({changed(judgement)}{noise})"
+def verdict_on_the_rate(told: Told) -> str:
+    """Returns the verdict on the rate, with its change or why there is none."""
+    why = "too little data" if told.rate.low is None else f"rate {change(told.rate, told.rate.change)}"
+    return f"{told.rate.verdict} ({why})"
 
 
-def changed(judgement: Judgement) -> str:
-    """Returns the change that a threshold was judged by."""
-    return "not measured" if judgement.value is None else f"{100 * judgement.value:+.4g} %"
+def _files(runs: Runs) -> str:
+    return ", ".join(clean(each.file, VALUE_LENGTH) for each in runs)
+
+
+def judged(judgement: Judgement, runs: Runs) -> str:
+    """Returns the result of a threshold: the verdict, the change, and how much longer the runs must be."""
+    word = judgement.verdict
+    if word == INCONCLUSIVE:
+        word += ", which passes" if judgement.passed else ", which counts as missed"
+    return f"{word} ({_because(judgement, runs)})"
+
+
+def _because(judgement: Judgement, runs: Runs) -> str:
+    quantity = judgement.quantity
+    if quantity is None or quantity.change is None:
+        return "not measured"
+    if quantity.low is None:
+        return f"{_short(quantity, quantity.change)}, too little data for an interval"
+    value, low, high = (_short(quantity, each) for each in (quantity.change, quantity.low, quantity.high))
+    told = f"{value}, 95 % interval {low} to {high}"
+    if judgement.verdict != INCONCLUSIVE:
+        return told
+    if judgement.longer is None:
+        return f"{told}; equally weighted images contradict it"
+    return f"{told}; {_longer(judgement.longer, several=len(runs) > 1)}"
+
+
+def _short(quantity: Quantity, value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.3g} {'points' if quantity.is_share else '%'}"
+
+
+def _longer(times: float, *, several: bool) -> str:
+    """Says how much more has to be measured. Small factors are rounded up, as a shorter run does not decide."""
+    what = "it takes about {} times as many runs" if several else "the runs must be about {} times as long"
+    if isinf(times):
+        return "the change is at the limit, so no length of the runs decides it"
+    if times > _LONGEST:
+        return what.replace("about", "more than").format(f"{_LONGEST:,}")
+    return what.format(f"{max(1.1, times):.2g}" if times < 10 else f"{times:.0f}")
 
 
 def missed(pairs: Sequence[Told]) -> list[str]:
-    """Returns the missed thresholds, each with its run and value, for a message."""
+    """Returns the missed thresholds, each with its runs and why, for a message."""
     return [
-        f"{each.threshold.expression} ({pair.comparison.b.file}: {changed(each)})"
+        f"{each.threshold.expression} ({_files(pair.comparison.b)}: {judged(each, pair.comparison.b)})"
         for pair in pairs
         for each in pair.judgements
         if not each.passed

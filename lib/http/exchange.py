@@ -327,7 +327,9 @@ def _tls_fault(error: Exception, url: URL) -> RegistryError:
 def _unreachable(error: aiohttp.ClientConnectorError, url: URL) -> TransientError:
     host = host_of(url)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        message = f"the name {clean(url.host or '', 200)} cannot be resolved: check the spelling and the DNS"
+        message = (
+            f"the name '{clean(url.host or '', 200)}' cannot be resolved: check the spelling and the DNS"
+        )
         return _transient(message, ErrorClass.DNS, unreachable=True)
     if isinstance(error.os_error, ConnectionRefusedError):
         message = f"{host} refuses connections: is the server running, and is this its port?"

@@ -18,6 +18,7 @@ from time import monotonic
 from ..counted import counted
 from ..outcomes import FAILED
 from ..processes.cpu import own_seconds
+from ..processes.machine import MachineMeter
 from ..processes.signals import Stop
 from .event import PULL, Event
 from .plan import WITH_THE_LAST_WORKER, Plan, Step
@@ -101,6 +102,7 @@ class Driver:
         # wakes the driver: holds each worker that has ended, and None for a signal or a failed pull
         self._queue: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._held: list[Event] = []
+        self._workers: Sequence[Worker] = ()
         self._started: dict[int, float] = {}
         self._ended: dict[int, float] = {}
         self._planned_end = WITH_THE_LAST_WORKER if plan.end is None else plan.end
@@ -108,6 +110,8 @@ class Driver:
         self._wanted = 0
         self._closed_steps = 0
         self._closed_samples = 0
+        self._sampled_until = 0.0
+        self._meter: MachineMeter | None = None
         self._stopping_since: float | None = None
         self._kill_at: float | None = None
         self._killed = False
@@ -137,6 +141,22 @@ class Driver:
         index = self._step_index
         return self._steps[index].workers if index >= 0 and self._stopping_since is None else 0
 
+    def worker_seconds(self) -> tuple[float, float]:
+        """Returns (pruning, running): what all workers together spent up to the planned end, in seconds.
+
+        Call it after `drive`.
+        """
+        end = self._planned_end
+        running = sum(
+            max(0.0, min(self._ended.get(index, end), end) - begun) for index, begun in self._started.items()
+        )
+        pruning = sum(
+            max(0.0, min(until - self.began, end) - (since - self.began))
+            for worker in self._workers
+            for since, until in worker.pruning
+        )
+        return pruning, running
+
     def emit(self, event: Event) -> None:
         """Receives an Event. Workers call this from their threads."""
         self._events.append(event)
@@ -152,8 +172,10 @@ class Driver:
 
         Raises the error of the first worker that ended with one.
         """
+        self._workers = workers
         self.began, self._cpu_began = monotonic(), own_seconds()
-        self._tally.begin()
+        self._meter = MachineMeter(self.began)
+        self._tally.begin(self.began)
         self._tally.pauses.begin(self.began)
         if self._tally.schedule is not None:
             self._tally.schedule.begin(self.began)
@@ -323,17 +345,18 @@ class Driver:
             )
 
     def _next_boundary(self) -> _Boundary | None:
-        """Returns the end of the open interval or step, whichever is first; None if only the last ones are open.
+        """Returns the end of the open interval or step, whichever is first; None if all are closed.
 
-        The last interval and the last step end with the last worker.
+        The last interval and the last step end with the plan, or with a stop.
         """
-        ends = []
-        sample_end = (self._closed_samples + 1) * self._rules.tally_seconds
-        if sample_end < self._planned_end - _ROUNDING:
-            ends.append(_Boundary(sample_end, None))
-        step = self._steps[self._closed_steps]
-        if step.end < self._planned_end:
-            ends.append(_Boundary(step.end, step))
+        ends, end = [], self._planned_end
+        if self._sampled_until < end - _ROUNDING or not self._closed_samples:
+            sample_end = (self._closed_samples + 1) * self._rules.tally_seconds
+            ends.append(_Boundary(sample_end if sample_end < end - _ROUNDING else end, None))
+        if self._closed_steps < len(self._steps):
+            step = self._steps[self._closed_steps]
+            if not self._closed_steps or step.start < end - _ROUNDING:
+                ends.append(_Boundary(min(step.end, end), step))
         return min(ends, key=lambda boundary: boundary.at, default=None)
 
     def _close_what_is_due(self) -> None:
@@ -348,8 +371,10 @@ class Driver:
             self._closed_steps += 1
         else:
             self._closed_samples += 1
+            self._sampled_until = boundary.at
             uncounted = self._clients.running_cpu() + sum(event.cpu_seconds for event in self._held)
-            self._tally.close_sample(boundary.at, self._running_at(boundary.at), self._cpu(), uncounted)
+            use = self._meter.use(monotonic()) if self._meter is not None else None
+            self._tally.close_sample(boundary.at, self._running_at(boundary.at), self._cpu(), uncounted, use)
         held, self._held = self._held, []
         self._count_or_hold(held)
 
@@ -363,6 +388,7 @@ class Driver:
         self._stop_all(workers, hurry=False)
         while len(self._ended) < len(self._started):
             self._heed_stops(workers)
+            self._close_what_is_due()
             self._take(self._until_next())
         for worker in workers:
             if worker.index in self._started:
@@ -377,5 +403,4 @@ class Driver:
             self._count(event)
         self._held = []
         self.cpu_seconds = self._cpu()
-        self._tally.close_sample(self.elapsed, self._running_at(self._planned_end), self.cpu_seconds)
-        self._tally.close_step(self.elapsed, self._steps[self._closed_steps])
+        self._tally.end(self.elapsed, self._running_at(self._planned_end), self.cpu_seconds)

@@ -18,7 +18,8 @@ class Event(NamedTuple):
     `first`: the first pull of the image in this run, or since its last prune. `failure` is set only if `outcome` is
     FAILED. `retries` is None if the client does not report retries. `launch` is the number of the pull's launch. In a
     batch, one image is `timed` (its `seconds` count as the latency), and the first has the retries and CPU seconds.
-    `repulled`: pulled alone after its batch had failed. `late`: started more than `LATE_SECONDS` after it was due.
+    `repulled`: pulled alone after its batch had failed. `late`: why the pull started late (see `pace`), or None.
+    `began`: start of the launch (monotonic). `image_set`: index of the image set that the image was taken from.
     """
 
     op: str
@@ -35,4 +36,6 @@ class Event(NamedTuple):
     launch: int | None = None
     timed: bool = True
     repulled: bool = False
-    late: bool = False
+    late: str | None = None
+    began: float | None = None
+    image_set: int | None = None

@@ -1,4 +1,4 @@
-"""When pulls start: each after the one before (closed model), or by a schedule (open model).
+"""The schedule of the open model: when each pull is due. In the closed model, each follows the one before.
 
 In the closed model, clients that wait for a stalled server measure one slow pull. They skip the pulls that they would
 have started meanwhile (coordinated omission). A schedule keeps them, and their latency counts from when they were due.
@@ -11,14 +11,26 @@ import re
 import threading
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 from ..errors import UsageError
 
 # A pull is late if it starts more than this many seconds after it was due.
 LATE_SECONDS = 0.05
+# Why a pull was late: all workers were busy, or this machine was slow to start it.
+NO_WORKER, MACHINE = "no-worker", "machine"
 MOST_PULLS_PER_SECOND = 100_000.0
 _RATE = re.compile(r"(?P<first>\d+(\.\d*)?|\.\d+)(:(?P<last>\d+(\.\d*)?|\.\d+))?", re.ASCII)
+
+
+def why_late(due: float, asked: float, started: float) -> str | None:
+    """Returns why a pull that started then was late, or None if it was not.
+
+    A worker was free for it from `asked` on. What was the longer part of the delay is the reason. All are monotonic.
+    """
+    delay = started - due
+    if delay <= LATE_SECONDS:
+        return None
+    return NO_WORKER if asked - due >= delay / 2 else MACHINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +61,11 @@ def parse_rate(option: str, text: str) -> Rate:
     return rate
 
 
-class Pace(Protocol):
-    """When the next launch starts; every worker asks before each launch.
-
-    `scheduled`: latencies count from the time that `next` returns.
-    """
-
-    scheduled: bool
-
-    def next(self, pulls: int, stopping: threading.Event) -> float | None:
-        """Waits until a launch of `pulls` pulls is due; returns that time (monotonic), or None if no more are due."""
-        ...
-
-    def give_back(self, pulls: int) -> None:
-        """Returns pulls to the pace that were taken with `next` and not started."""
-        ...
-
-
-class Closed:
-    """The closed model: a pull is due as soon as the worker is free."""
-
-    scheduled = False
-
-    def next(self, pulls: int, stopping: threading.Event) -> float | None:
-        return None if stopping.is_set() else monotonic()
-
-    def give_back(self, pulls: int) -> None:
-        pass
-
-
 class Schedule:
     """The open model: during a ramp of `seconds`, pulls are due at `rate`, and any free worker takes the next one.
 
     The number of pulls due by second t is the integral of the rate: first·t + (last - first)·t²/(2·seconds).
     """
-
-    scheduled = True
 
     def __init__(self, rate: Rate, seconds: float) -> None:
         self.rate = rate
@@ -117,28 +98,25 @@ class Schedule:
         # this form of the solution of the quadratic equation also holds for a slope of 0
         return 2 * pull / root if root else 0.0
 
-    def next(self, pulls: int, stopping: threading.Event) -> float | None:
-        due = self._take(pulls)
-        if due is None:
-            stopping.wait()  # until the ramp ends or the worker is stopped
-            return None
-        wait = due - monotonic()
-        if stopping.wait(wait) if wait > 0 else stopping.is_set():
-            self.give_back(pulls)
-            return None
-        return due
+    def due(self) -> float | None:
+        """Returns when the next pull is due (monotonic); None if the ramp has no more pulls."""
+        second = self.second_of(self.taken)
+        return None if second == math.inf else self._began + second
+
+    def take(self, pulls: int) -> None:
+        """Takes the next pulls: they are no longer `unstarted`."""
+        with self._lock:
+            self.taken += pulls
 
     def give_back(self, pulls: int) -> None:
-        with self._lock:
-            self.taken -= pulls
+        """Returns pulls that were taken and not started."""
+        self.take(-pulls)
 
-    def _take(self, pulls: int) -> float | None:
-        with self._lock:
-            second = self.second_of(self.taken)
-            if second == math.inf:
-                return None
-            self.taken += pulls
-            return self._began + second
+    @staticmethod
+    def wait(due: float, stopping: threading.Event) -> bool:
+        """Waits until a pull is due. Returns False if `stopping` was set meanwhile."""
+        wait = due - monotonic()
+        return not (stopping.wait(wait) if wait > 0 else stopping.is_set())
 
     def due_pulls(self, second: float) -> int:
         """Returns the whole number of pulls due by this second: the first is due at 0, the last before the end."""

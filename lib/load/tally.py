@@ -1,27 +1,36 @@
 """Counts Events into Samples (one per tally interval) and StepTallies (one per step). Uses no clock and no I/O.
 
-Every Event is counted once, in the interval and in the step in which it ended. The caller passes the times.
+Every Event is counted once, in the interval and in the step in which it ended. What ends after the last of them is the
+drain. The caller passes the times.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..latency import Latency
 from ..outcomes import FAILED, INTERRUPTED, OK
+from ..processes.machine import MachineUse
 from ..processes.pauses import Pauses
 from .event import PRUNE, Event
-from .latency import Buckets, Latencies
-from .pace import Schedule
+from .latency import COARSE, Buckets, Latencies
+from .pace import MACHINE as MACHINE_WAS_SLOW
+from .pace import NO_WORKER, Schedule
 from .plan import Step
+from .shares import RateInterval, Shares
 
 # The client side limits an interval if driver and clients used at least this share of the machine's CPU time in it.
 CLIENT_LIMITED = 0.9
-# The client side limits a run if it limits intervals that make up at least this share of the run's time.
+# They also do if the kernel held them up in at least this share of the periods of their CPU limit.
+THROTTLED = 0.25
+# This machine limits an interval if its processors were idle for at most this share of it, or if its hypervisor took
+# away (stole) at least this share.
+MACHINE_LIMITED = 0.1
+# A limit of intervals that make up at least this share of the run's time is a limit of the run.
 RUN_LIMITED = 0.1
-CLIENT = "client"
+CLIENT, MACHINE = "client", "machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,8 @@ class Sample:
     """One tally interval: it took `seconds` and ended `at` seconds after the ramp began.
 
     The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
-    this machine (or its container) may use. The driver itself was stopped for `paused_seconds`.
+    this machine (or its container) may use. `machine` is how busy the whole machine was. `errors` counts the failed
+    pulls by class. The driver itself was stopped for `paused_seconds`.
     """
 
     at: float
@@ -41,6 +51,9 @@ class Sample:
     driver_cpu_seconds: float = 0.0
     client_cpu_seconds: float = 0.0
     cores: float = 1.0
+    machine: MachineUse | None = None
+    errors: Mapping[str, int] = field(default_factory=dict)
+    retried: int | None = None
     paused_seconds: float = 0.0
 
     @property
@@ -50,14 +63,23 @@ class Sample:
 
     @property
     def limited_by(self) -> str | None:
-        """`client` if driver and clients used nearly all CPU time, else None. The server may then not be the limit."""
-        used = self.driver_cpu_seconds + self.client_cpu_seconds
-        return CLIENT if used >= CLIENT_LIMITED * self.seconds * self.cores > 0 else None
+        """What else than the server may have been the limit, or None.
+
+        `client`: driver and clients used nearly all CPU time that they may use, or wanted more than their CPU limit.
+        `machine`: other programs used nearly all, or the hypervisor.
+        """
+        used, use = self.driver_cpu_seconds + self.client_cpu_seconds, self.machine
+        if used >= CLIENT_LIMITED * self.seconds * self.cores > 0:
+            return CLIENT
+        if use is not None and use.throttled is not None and use.throttled >= THROTTLED:
+            return CLIENT
+        busy = use is not None and (use.idle <= MACHINE_LIMITED or use.steal >= MACHINE_LIMITED)
+        return MACHINE if busy else None
 
 
 @dataclass(frozen=True, slots=True)
 class StepTally:
-    """The counts of one step of the ramp, which took `seconds`.
+    """The counts of one step of the load, which took `seconds`. `shares` has the shares of the pulls that lie in it.
 
     With a schedule, `offered` is the rate of due pulls in the step, in pulls per second.
     """
@@ -68,11 +90,17 @@ class StepTally:
     failed: int
     latency: Latency | None
     offered: float | None
+    shares: Shares
 
     @property
     def rate(self) -> float:
-        """Successful pulls per second."""
-        return self.pulled / self.seconds if self.seconds > 0 else 0.0
+        """Successful pulls per second, each counted by the share of its time that lies in the step."""
+        return self.shares.total / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def interval(self) -> RateInterval | None:
+        """The 95 % confidence interval of the rate, or None."""
+        return self.shares.interval()
 
 
 @dataclass(slots=True)
@@ -85,6 +113,8 @@ class Interval:
     start: float
     pulled: int = 0
     failed: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    retried: int = 0
     client_cpu_seconds: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -92,6 +122,24 @@ class Interval:
         """Returns the interval that follows. It reuses this one's histogram, so this one must not be read any more."""
         self.latencies.clear()
         return Interval(start, client_cpu_seconds=-counted_cpu_seconds, latencies=self.latencies)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """What ended after the planned end of the load, which took `seconds` more."""
+
+    seconds: float
+    pulled: int
+    failed: int
+
+
+@dataclass(slots=True)
+class SetTally:
+    """The counts of one image set. Its percentiles are accurate to 1 %, as there may be hundreds of sets."""
+
+    pulled: int = 0
+    failed: int = 0
+    latencies: Latencies = field(default_factory=lambda: Latencies(COARSE))
 
 
 @dataclass(slots=True)
@@ -132,7 +180,8 @@ class Tally:
         self.pruned = 0
         self.prune_failed = 0
         self.repulled = 0
-        self.late = 0
+        self.late_no_worker = 0
+        self.late_machine = 0
         self.schedule = schedule
         self.pauses = pauses or Pauses()
         self.retried: int | None = 0 if retries_known else None
@@ -146,13 +195,17 @@ class Tally:
         self.first_buckets = Buckets()
         self.repeat_buckets = Buckets()
         self.workers = [WorkerTally() for _ in range(workers)]
+        self.image_sets = [SetTally() for _ in range(workers)]
+        self.drain: Drain | None = None
         self.samples: list[Sample] = []
         self.steps: list[StepTally] = []
         self._on_sample = on_sample
         self._cores = cores
         self._driver_cpu_seconds = 0.0
+        self._began = 0.0
         self._sample = Interval(0.0)
         self._step = Interval(0.0)
+        self._shares = Shares(0.0)
         # latencies of first and of repeat pulls since the last end of an interval or step; merged into the others there
         self._recent = (Latencies(), Latencies())
 
@@ -160,6 +213,22 @@ class Tally:
     def attempts(self) -> int:
         """Pulls that started: successful, failed and interrupted ones."""
         return self.pulled + self.failed + self.interrupted
+
+    @property
+    def late(self) -> int:
+        """Pulls of a schedule that started late, for whatever reason."""
+        return self.late_no_worker + self.late_machine
+
+    @property
+    def planned_seconds(self) -> float:
+        """The seconds of all closed intervals: up to the planned end of the load, or its stop."""
+        return sum(sample.seconds for sample in self.samples)
+
+    @property
+    def rate(self) -> float:
+        """Successful pulls per second up to the planned end of the load. What ended later is the drain."""
+        seconds = self.planned_seconds
+        return sum(sample.pulled for sample in self.samples) / seconds if seconds > 0 else 0.0
 
     @property
     def error_rate(self) -> float | None:
@@ -180,8 +249,9 @@ class Tally:
             together.merge(latencies)
         return together.result()
 
-    def begin(self) -> None:
-        """Begins the first interval. The CPU time of pruning before the ramp belongs to no interval."""
+    def begin(self, at: float) -> None:
+        """Begins the first interval (monotonic). The CPU time of pruning before the load belongs to no interval."""
+        self._began = at
         self._sample = Interval(0.0)
 
     def add(self, event: Event) -> None:
@@ -189,7 +259,9 @@ class Tally:
         self.client_cpu_seconds += event.cpu_seconds
         self._sample.client_cpu_seconds += event.cpu_seconds
         self.repulled += event.repulled
-        self.late += event.late
+        if event.late is not None:
+            self.late_no_worker += event.late == NO_WORKER
+            self.late_machine += event.late == MACHINE_WAS_SLOW
         if event.op == PRUNE:
             self._add_prune(event)
         elif event.outcome == OK:
@@ -201,6 +273,7 @@ class Tally:
             self.workers[event.worker].interrupted += 1
         if self.retried is not None and event.retries:
             self.retried += event.retries
+            self._sample.retried += event.retries
 
     def _add_prune(self, event: Event) -> None:
         worker = self.workers[event.worker]
@@ -219,12 +292,32 @@ class Tally:
         self.workers[event.worker].pulled += 1
         self._sample.pulled += 1
         self._step.pulled += 1
+        self._set_of(event).pulled += 1
+        self._add_shares(event)
         if event.timed:
             self._add_latency(event)
+
+    def _set_of(self, event: Event) -> SetTally:
+        """Returns the tally of the image set; without a schedule, each worker has a set of its own."""
+        return self.image_sets[event.worker if event.image_set is None else event.image_set]
+
+    def _add_shares(self, event: Event) -> None:
+        """Adds a pull to the open step, and to the earlier steps in which it was running."""
+        ended = event.ended - self._began
+        began = (
+            event.ended - event.seconds - self._began if event.began is None else event.began - self._began
+        )
+        began = min(began, ended)
+        self._shares.add(began, ended)
+        for step in reversed(self.steps):
+            if step.shares.end <= began:
+                break
+            step.shares.add(began, ended)
 
     def _add_latency(self, event: Event) -> None:
         (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
         self._recent[not event.first].add(event.seconds)
+        self._set_of(event).latencies.add(event.seconds)
 
     def _merge_recent(self) -> None:
         for recent, whole in zip(self._recent, (self.first, self.repeat), strict=True):
@@ -237,23 +330,50 @@ class Tally:
         self.workers[event.worker].failed += 1
         self._sample.failed += 1
         self._step.failed += 1
-        self._add_error(event, self.errors)
+        self._set_of(event).failed += 1
+        self._add_error(event, self.errors, self._sample.errors)
 
-    def _add_error(self, event: Event, errors: Counter[str]) -> None:
+    def _add_error(self, event: Event, *counts: Counter[str]) -> None:
         failure = event.failure
         error_class = failure.error_class if failure else "other"
-        errors[error_class] += 1
+        for errors in counts:
+            errors[error_class] += 1
         if failure:
             self.examples.setdefault((event.op, error_class), failure.message)
 
     def close_sample(
-        self, at: float, workers: int, driver_cpu_seconds: float = 0.0, running_cpu_seconds: float = 0.0
+        self,
+        at: float,
+        workers: int,
+        driver_cpu_seconds: float = 0.0,
+        running_cpu_seconds: float = 0.0,
+        machine: MachineUse | None = None,
     ) -> None:
-        """Ends the tally interval at `at` seconds after the ramp began, with `workers` workers running.
+        """Ends the tally interval at `at` seconds after the load began, with `workers` workers running.
 
-        `driver_cpu_seconds` counts from the beginning of the ramp. `running_cpu_seconds` is the CPU time so far of the
-        clients whose Events have not been counted yet.
+        `driver_cpu_seconds` counts from the beginning of the load. `running_cpu_seconds` is the CPU time so far of the
+        clients whose Events have not been counted yet. `machine` is how busy the machine was in the interval.
         """
+        sample = self._finished(at, workers, driver_cpu_seconds, running_cpu_seconds, machine)
+        self.samples.append(sample)
+        self._on_sample(sample)
+
+    def end(self, at: float, workers: int, driver_cpu_seconds: float = 0.0) -> None:
+        """Ends the counting, after all intervals and steps. What ended since the planned end becomes the drain."""
+        sample = self._finished(at, workers, driver_cpu_seconds, 0.0, None)
+        if sample.pulled or sample.failed:
+            self.drain = Drain(sample.seconds, sample.pulled, sample.failed)
+            self._on_sample(sample)
+
+    def _finished(
+        self,
+        at: float,
+        workers: int,
+        driver_cpu_seconds: float,
+        running_cpu_seconds: float,
+        machine: MachineUse | None,
+    ) -> Sample:
+        """Returns the open interval as a Sample that ends now, and opens the next one."""
         self._merge_recent()
         open_ = self._sample
         # a client that has just ended may be missing from both, so the sum must not become negative
@@ -265,18 +385,20 @@ class Tally:
             pulled=open_.pulled,
             failed=open_.failed,
             latency=open_.latencies.result(),
+            errors=dict(open_.errors.most_common()),
+            retried=None if self.retried is None else open_.retried,
             driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
             client_cpu_seconds=open_.client_cpu_seconds + running,
             cores=self._cores,
+            machine=machine,
             paused_seconds=self.pauses.within(open_.start, at),
         )
         self._driver_cpu_seconds = driver_cpu_seconds
-        self.samples.append(sample)
         self._sample = open_.next(at, running)
-        self._on_sample(sample)
+        return sample
 
     def close_step(self, at: float, step: Step) -> None:
-        """Ends a step of the ramp at `at` seconds after the ramp began."""
+        """Ends a step of the load at `at` seconds after the load began."""
         self._merge_recent()
         open_ = self._step
         seconds = at - open_.start
@@ -289,8 +411,11 @@ class Tally:
                 failed=open_.failed,
                 latency=latency,
                 offered=self._offered(open_.start, at),
+                shares=self._shares,
             )
         )
+        self._shares.close(at)
+        self._shares = Shares(at)
         self._step = open_.next(at)
 
     def _offered(self, start: float, end: float) -> float | None:
@@ -309,10 +434,11 @@ class Tally:
 
     @property
     def limited_by(self) -> str | None:
-        """`client` if the client side limited at least `RUN_LIMITED` of the run's time, else None."""
-        limited = sum(sample.seconds for sample in self.samples if sample.limited_by)
-        return (
-            CLIENT
-            if limited and limited >= RUN_LIMITED * sum(each.seconds for each in self.samples)
-            else None
+        """What limited at least `RUN_LIMITED` of the run's time, `client` or `machine`, else None."""
+        by_client, by_machine = (
+            sum(sample.seconds for sample in self.samples if sample.limited_by == limit)
+            for limit in (CLIENT, MACHINE)
         )
+        if not by_client + by_machine or by_client + by_machine < RUN_LIMITED * self.planned_seconds:
+            return None
+        return CLIENT if by_client >= by_machine else MACHINE

@@ -1,4 +1,4 @@
-"""One worker: makes passes over its ImageSet, one launch after another, and emits an Event for each image.
+"""One worker: pulls one launch after another, as its turns come, and emits an Event for each image.
 
 A failed pull or prune is an Event like any other. A worker ends when it is stopped or has finished its passes, and
 never in the middle of a launch.
@@ -10,7 +10,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -19,8 +18,9 @@ from ..outcomes import INTERRUPTED, OK
 from ..processes.cpu_priority import use_batch_scheduling
 from ..servers.prune import Pruned, Pruner
 from .event import PRUNE, PULL, Event
-from .pace import LATE_SECONDS, Pace
-from .pull import Pulled, Puller, batches
+from .pace import why_late
+from .pull import Pulled, Puller
+from .turns import Turn, Turns
 
 
 class Doing(NamedTuple):
@@ -57,18 +57,14 @@ class Warm:
 class Work:
     """What the workers of a run share.
 
-    `pruner` is None unless each worker prunes its images after every pass. A launch pulls at most `batch` images.
-    `passes` is the number of passes per worker; None if only a stop ends a worker.
+    `pruner` is None unless images are pruned after every pass.
     `lean`: worker threads and clients run under SCHED_BATCH (see `cpu_priority`).
     """
 
     puller: Puller
     pruner: Pruner | None
-    pace: Pace
     warm: Warm = field(default_factory=Warm)
-    batch: int = 1
     lean: bool = True
-    passes: int | None = None
 
 
 class Overseer(Protocol):
@@ -86,8 +82,8 @@ class Overseer(Protocol):
 class Worker:
     """Pulls in its own thread, from `start` until `stop` and the end of the current pull.
 
-    It emits every Event to its overseer and reports its end. `passes` counts the finished passes. A worker with a fixed
-    number of passes ends after the last one.
+    It emits every Event to its overseer and reports its end. Its `turns` say what it pulls when, and end it after the
+    last launch of fixed work. `pruning` has the begin and end (monotonic) of each time that it pruned.
     """
 
     def __init__(
@@ -98,21 +94,25 @@ class Worker:
         overseer: Overseer,
         *,
         scratch: Path,
-        random: Random | None,
+        turns: Turns,
     ) -> None:
         self.index = index
         self.image_set = image_set
-        self.passes = 0
+        self.pruning: list[tuple[float, float]] = []
         self.doing = Doing(WAITING)
         self.error: BaseException | None = None
         self._work = work
-        self._puller, self._pace, self._warm = work.puller, work.pace, work.warm
+        self._puller, self._turns, self._warm = work.puller, turns, work.warm
         self._overseer = overseer
         self._scratch = scratch
-        self._random = random
         self._stopping = threading.Event()
         self._hurrying = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
+
+    @property
+    def passes(self) -> int:
+        """The finished passes over the worker's image set; with a schedule, all workers make them together."""
+        return self._turns.passes(self.index)
 
     def start(self) -> None:
         """Starts the thread. Raises RuntimeError if this machine cannot start one."""
@@ -132,71 +132,62 @@ class Worker:
         if self._work.lean:
             use_batch_scheduling()
         try:
-            self._passes()
+            self._launches()
         except BaseException as error:
             self.error = error  # a fault in the driver must end the run, not vanish with the thread
         finally:
             self.doing = Doing(STOPPED, self.doing.number)
             self._overseer.worker_ended(self)
 
-    def _passes(self) -> None:
-        images: Sequence[Image] = self.image_set.images
-        while not self._stopping.is_set() and self.passes != self._work.passes:
-            if self._random is not None and self.passes:
-                shuffled = list(images)
-                self._random.shuffle(shuffled)
-                images = shuffled
-            pulled: list[Image] = []
-            number = 0
-            # made one by one: a worker may have a million images, and its first pull must not wait for them
-            for batch in batches(images, self._work.batch):
-                due = self._pace.next(len(batch), self._stopping)
-                if due is None:
-                    return
-                number += len(batch)
-                self.doing = Doing(PULLING, number, batch[0])
-                done = self._pull(batch, due)
-                if done is None:
-                    return
-                pulled += done
-                self.doing = Doing(WAITING, number)
-            if self._work.pruner is not None:
-                self.doing = Doing(PRUNING, len(images))
-                self._prune(self._work.pruner, pulled)
-            self.passes += 1
+    def _launches(self) -> None:
+        number, pass_number = 0, 0
+        while (turn := self._turns.next(self._stopping)) is not None:
+            number = number + len(turn.images) if turn.pass_number == pass_number else len(turn.images)
+            pass_number = turn.pass_number
+            self.doing = Doing(PULLING, number, turn.images[0])
+            pulled = self._pull(turn)
+            if pulled is None:
+                return
+            self.doing = Doing(WAITING, number)
+            to_prune = self._turns.ended(turn, pulled)
+            if to_prune and self._work.pruner is not None:
+                self.doing = Doing(PRUNING, number)
+                self._prune(self._work.pruner, turn, to_prune)
 
-    def _pull(self, batch: Sequence[Image], due: float) -> list[Image] | None:
+    def _pull(self, turn: Turn) -> list[Image] | None:
         """Returns the images that were pulled; None if a stop interrupted the launch or prevented its start.
 
         Each launch gives one latency. It counts as a first pull if any image of the batch is pulled for the first time.
         """
-        first = {image for image in batch if image not in self._warm}
-        timed = next(image for image in batch if image in first) if first else batch[0]
+        first = {image for image in turn.images if image not in self._warm}
+        timed = next(image for image in turn.images if image in first) if first else turn.images[0]
         done, cut_short, started = [], False, False
-        for pulled in self._puller.pull(batch, self._scratch, self._stopping.is_set):
+        for pulled in self._puller.pull(turn.images, self._scratch, self._stopping.is_set):
             image, started = pulled.image, True
             cut_short |= pulled.outcome == INTERRUPTED
             if pulled.outcome == OK:
                 self._warm.pulled(image)
                 done.append(image)
-            # the delay includes the wait for a free launch slot
-            delay = pulled.started - due if self._pace.scheduled else 0.0
             self._overseer.emit(
-                self._pull_event(pulled, image in first, pulled.whole and image is timed, delay)
+                self._pull_event(turn, pulled, first=image in first, timed=pulled.whole and image is timed)
             )
         if not started:
-            self._pace.give_back(len(batch))
+            self._turns.give_back(turn)
         return done if started and not cut_short else None
 
-    def _pull_event(self, pulled: Pulled, first: bool, timed: bool, delay: float) -> Event:
+    def _pull_event(self, turn: Turn, pulled: Pulled, *, first: bool, timed: bool) -> Event:
+        scheduled = self._turns.scheduled
+        # the delay includes the wait for a free launch slot; a pull that is made again was not due
+        delay = pulled.started - turn.due if scheduled and not pulled.repulled else 0.0
+        ended = monotonic()
         return Event(
             op=PULL,
             worker=self.index,
-            pass_number=self.passes + 1,
+            pass_number=turn.pass_number,
             image=pulled.image,
             outcome=pulled.outcome,
-            ended=monotonic(),
-            seconds=pulled.seconds if pulled.repulled else pulled.seconds + delay,
+            ended=ended,
+            seconds=pulled.seconds + delay,
             first=first,
             retries=pulled.retries,
             failure=pulled.failure,
@@ -204,17 +195,25 @@ class Worker:
             launch=pulled.launch,
             timed=timed,
             repulled=pulled.repulled,
-            late=delay > LATE_SECONDS,
+            late=why_late(turn.due, turn.asked, pulled.started)
+            if scheduled and not pulled.repulled
+            else None,
+            began=min(ended, ended - pulled.seconds),
+            image_set=turn.image_set,
         )
 
-    def _prune(self, pruner: Pruner, images: list[Image]) -> None:
-        for pruned in pruner.prune(images, self._scratch, self._hurrying.is_set):
-            if pruned.outcome == OK:
-                self._warm.pruned(pruned.image)
-            self._overseer.emit(prune_event(self.index, self.passes + 1, pruned))
+    def _prune(self, pruner: Pruner, turn: Turn, images: Sequence[Image]) -> None:
+        began = monotonic()
+        try:
+            for pruned in pruner.prune(list(images), self._scratch, self._hurrying.is_set):
+                if pruned.outcome == OK:
+                    self._warm.pruned(pruned.image)
+                self._overseer.emit(prune_event(self.index, turn.pass_number, pruned, turn.image_set))
+        finally:
+            self.pruning.append((began, monotonic()))
 
 
-def prune_event(worker: int, pass_number: int, pruned: Pruned) -> Event:
+def prune_event(worker: int, pass_number: int, pruned: Pruned, image_set: int | None = None) -> Event:
     """Returns the Event for the prune of one image, ended now."""
     return Event(
         op=PRUNE,
@@ -227,4 +226,5 @@ def prune_event(worker: int, pass_number: int, pruned: Pruned) -> Event:
         retries=0,
         failure=pruned.failure,
         cpu_seconds=pruned.cpu_seconds,
+        image_set=image_set,
     )

@@ -30,7 +30,7 @@ SUBCOMMANDS = {
         "find the highest pull rate that this machine can drive", ".lab.calibrate", "calibrate"
     ),
     "compare": Subcommand(
-        "compare runs: which is faster, and is the change more than noise", ".compare.command", "compare"
+        "compare runs: which is faster, and how sure is that", ".compare.command", "compare"
     ),
     "doctor": Subcommand(
         "check whether a run with these options would work, and if not, say what to do",

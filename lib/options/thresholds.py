@@ -30,6 +30,10 @@ _EXPRESSION: Final = re.compile(
 )
 # Prefixes of the counts of failures. An error class follows.
 ERROR_GROUPS: Final = ("errors.", "prune_errors.")
+# Prefixes of the figures of the summary's `peak` and `knee`, and those of them that have no unit.
+PEAK, KNEE = "peak.", "knee."
+PEAK_FIELDS: Final = ("rate", "workers")
+KNEE_FIELDS: Final = ("workers",)
 # Fields of the summary that are quantities under their own names.
 FIELDS: Final = (
     *("error_rate", "rate", "pulled", "failed", "interrupted_pulls"),
@@ -103,9 +107,12 @@ def _of_a_run() -> Vocabulary:
         {
             **dict.fromkeys(FIELDS, ("",)),
             "error_rate": ("%", ""),
-            **dict.fromkeys((group + name for group in GROUPS for name in LATENCIES), ("ms", "s")),
+            **dict.fromkeys((group + name for group in (*GROUPS, PEAK) for name in LATENCIES), ("ms", "s")),
+            **dict.fromkeys((PEAK + name for name in PEAK_FIELDS), ("",)),
+            **dict.fromkeys((KNEE + name for name in KNEE_FIELDS), ("",)),
             **dict.fromkeys((group + each.value for group in ERROR_GROUPS for each in ErrorClass), ("",)),
         },
-        listed=f"{', '.join((*FIELDS, *LATENCIES))} (also first.p95, repeat.p95), errors.CLASS or prune_errors.CLASS",
+        listed=f"{', '.join((*FIELDS, *LATENCIES))} (also first.p95, repeat.p95), peak.rate, peak.workers, peak.p95, "
+        "knee.workers, errors.CLASS or prune_errors.CLASS",
         examples="error_rate<1%, p95<250ms or rate>50",
     )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-N = TypeVar("N", int, float)
+N = TypeVar("N")
 ROOT = Path("/")
 _USUAL = PurePosixPath("/sys/fs/cgroup")
 # Version 1 has no word for "no limit" on memory: it shows a number near 2 to the power of 63.
@@ -52,13 +52,33 @@ def limits(root: Path = ROOT) -> Limits:
     )
 
 
-def throttled(root: Path = ROOT) -> int | None:
-    """Returns how often the CPU limits of this process's cgroups have held it up so far; None without such a limit.
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """The periods so far of one CPU limit in which a process wanted to run, and those whose quota was used up."""
 
-    Source: `nr_throttled` of cpu.stat, the number of periods whose quota was used up. The limits above it count too.
+    counted: int
+    throttled: int
+
+
+def periods(root: Path = ROOT) -> list[Periods]:
+    """Returns the periods of each CPU limit of this process, the nearest first; empty without such a limit.
+
+    Source: `nr_periods` and `nr_throttled` of cpu.stat.
     """
-    counts = list(_values(root, "cpu", _throttled))
-    return sum(counts) if counts else None
+    return list(_values(root, "cpu", _periods))
+
+
+def throttled_share(before: Sequence[Periods], after: Sequence[Periods]) -> float | None:
+    """Returns the share of the periods between two readings in which a CPU limit held up this process, from 0 to 1.
+
+    If there are several limits, it is that of the one that did so most. None without a limit.
+    """
+    if not after or len(before) != len(after):
+        return None
+    return max(
+        max(0, late.throttled - early.throttled) / max(1, late.counted - early.counted)
+        for early, late in zip(before, after, strict=True)
+    )
 
 
 def _cores(folder: Path) -> float | None:
@@ -80,12 +100,12 @@ def _pids(folder: Path) -> int | None:
     return _number(folder / "pids.max")
 
 
-def _throttled(folder: Path) -> int | None:
+def _periods(folder: Path) -> Periods | None:
     if _cores(folder) is None:
         return None
-    with suppress(OSError, ValueError):
-        found = re.search(r"^nr_throttled (\d+)$", (folder / "cpu.stat").read_text(), re.MULTILINE)
-        return int(found[1]) if found else None
+    with suppress(OSError, ValueError, KeyError):
+        stat = dict(line.split(" ", 1) for line in (folder / "cpu.stat").read_text().splitlines())
+        return Periods(int(stat["nr_periods"]), int(stat["nr_throttled"]))
     return None
 
 

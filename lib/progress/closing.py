@@ -11,7 +11,9 @@ from rich.text import Text
 
 from ..latency import SHOWN_PERCENTILES, cells
 from ..load.tally import StepTally
+from ..results.precision import in_words
 from ..results.run_state import Run
+from ..results.summarize import precision_of
 
 # With the table's head, the note, the totals and the shell's prompt, they fill a terminal of 24 lines.
 _MOST_STEPS = 20
@@ -79,4 +81,6 @@ def _totals(run: Run) -> Text:
     text.append(f"{tally.failed} failed" + (f" ({errors})" if errors else ""), style="red" if errors else "")
     text.append(f", {tally.interrupted} interrupted") if tally.interrupted else None
     text.append(f", {tally.pruned} pruned") if tally.pruned else None
-    return text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
+    text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
+    found = precision_of(tally)
+    return text.append(f" ({in_words(found)})") if found else text

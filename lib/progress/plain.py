@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..counted import counted
+from ..latency import shown
 from ..load.plan import Plan
 from ..load.tally import Sample
 from ..results.line_file import LineFile
@@ -35,12 +36,12 @@ class PlainLines:
 
 def plain_line(sample: Sample, plan: Plan, attempts: int, errors: Sequence[tuple[str, int]]) -> str:
     """Returns the line of a tally interval. `attempts` and `errors` count the run so far."""
-    p95 = f"{sample.latency.p95:.1f} ms" if sample.latency else "-"
+    p95 = shown(sample.latency, "p95", unit=" ms")
     counts = ", ".join(f"{count} {error_class}" for error_class, count in errors) or "none"
     return (
         f"{to_do(plan, sample.at, attempts)}, workers {sample.workers}/{plan.workers_at(sample.at)}, "
         f"{sample.rate:.2f} pulls/s, p95 {p95}, errors: {counts}"
-        + (", limited by this machine's CPU" if sample.limited_by else "")
+        + (f", limited by the {sample.limited_by}" if sample.limited_by else "")
     )
 
 

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from ..latency import Latency
+from ..load.pace import MACHINE, NO_WORKER
 from ..load.plan import Plan
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run
@@ -29,6 +30,8 @@ class Snapshot:
     """The state of a run at one moment. Rates are in pulls per second, CPU use is in cores.
 
     `to_do` is the work that is left, or None when the workers end. `offered` is the rate that the schedule wants now.
+    `late` counts the late pulls of a schedule by reason; None without a schedule. `limited_by` belongs to the last
+    interval.
     `bars` are recent rates, the oldest first. `rows` are some of the workers. `rest` counts the others by what they do.
     """
 
@@ -43,6 +46,8 @@ class Snapshot:
     bars: tuple[float, ...]
     latency: Latency | None
     errors: tuple[tuple[str, int], ...]
+    late: tuple[tuple[str, int], ...] | None
+    limited_by: str | None
     driver_cpu: float
     client_cpu: float
     cores: float
@@ -81,7 +86,7 @@ class Watch:
         self._draw_bars(now.at, now.pulled)
         self._doings.look(now.at)
         latency = self._recent_latency(now.at)
-        slow = max(SLOW_SECONDS, latency.p95 / 1000) if latency else SLOW_SECONDS
+        slow = max(SLOW_SECONDS, (latency.p95 or 0.0) / 1000) if latency else SLOW_SECONDS
         tally, driver = self.run.tally, self.run.driver
         running, planned = (driver.running, driver.planned) if driver else (0, 0)
         shown, rest = self._doings.rows(tally.workers, now.at, rows, slow)
@@ -99,6 +104,8 @@ class Watch:
             bars=tuple(self._bars),
             latency=latency,
             errors=tuple(tally.errors.most_common()),
+            late=self._late(),
+            limited_by=tally.samples[-1].limited_by if tally.samples else None,
             driver_cpu=(now.driver_cpu - before.driver_cpu) / seconds,
             client_cpu=max(0.0, now.client_cpu - before.client_cpu) / seconds,
             cores=self._cores,
@@ -127,6 +134,12 @@ class Watch:
         if schedule is None or end <= start:
             return None
         return (schedule.due_by(end) - schedule.due_by(start)) / (end - max(start, 0.0))
+
+    def _late(self) -> tuple[tuple[str, int], ...] | None:
+        tally = self.run.tally
+        if tally.schedule is None:
+            return None
+        return (NO_WORKER, tally.late_no_worker), (MACHINE, tally.late_machine)
 
     def _draw_bars(self, now: float, pulled: int) -> None:
         """Adds the bars that are over. If several are, they share their pulls evenly."""

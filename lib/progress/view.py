@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..counted import counted
 from ..latency import SHOWN_PERCENTILES
-from ..load.tally import CLIENT_LIMITED
+from ..load.tally import CLIENT, CLIENT_LIMITED, MACHINE
 from ..load.worker import PRUNING, PULLING, STOPPED
 from .plain import duration
 from .snapshot import Snapshot
@@ -56,24 +56,46 @@ def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
     due = f" of {snapshot.offered:.1f}" if snapshot.offered is not None else ""
     rate = f"{snapshot.rate:.1f}{due} pulls/s "
     yield Text.assemble((rate, "bold"), (sparkline(snapshot.bars, width - len(rate)), "cyan"))
-    if snapshot.errors:
-        yield Text("errors " + ", ".join(f"{count} {name}" for name, count in snapshot.errors), style="red")
-    else:
-        yield Text("no errors", style="dim")
-    limited = snapshot.driver_cpu + snapshot.client_cpu >= CLIENT_LIMITED * snapshot.cores
+    yield _errors(snapshot)
+    limit = _limit(snapshot)
     yield Text(
-        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}"
-        + (": this machine is the limit, try --batch" if limited else ""),
-        style="yellow" if limited else "dim",
+        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}{limit}",
+        style="yellow" if limit else "dim",
     )
+
+
+def _errors(snapshot: Snapshot) -> Text:
+    """Returns the failures by class and, with a schedule, the late pulls by reason."""
+    if snapshot.errors:
+        text = Text("errors " + ", ".join(f"{count} {name}" for name, count in snapshot.errors), style="red")
+    else:
+        text = Text("no errors", style="dim")
+    late = [f"{count} {reason}" for reason, count in snapshot.late or () if count]
+    return text.append(f"  late {', '.join(late)}", style="yellow") if late else text
+
+
+def _limit(snapshot: Snapshot) -> str:
+    """Returns what else than the server is the limit now, if anything."""
+    if (
+        snapshot.driver_cpu + snapshot.client_cpu >= CLIENT_LIMITED * snapshot.cores
+        or snapshot.limited_by == CLIENT
+    ):
+        return ": this machine is the limit, try --batch"
+    return ": other programs use this machine" if snapshot.limited_by == MACHINE else ""
 
 
 def _latency(snapshot: Snapshot) -> list[str]:
     if snapshot.latency is None:
         return []
     values = ((name, snapshot.latency.value(name)) for name in SHOWN_PERCENTILES)
-    shown = (f"{name} {value:.1f}" if value < 1000 else f"{name} {value:.0f}" for name, value in values)
+    shown = (f"{name} {_milliseconds(value)}" for name, value in values)
     return [f"  {' '.join(shown)} ms"]
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -28,8 +28,8 @@ def distribution(findings: Findings) -> Chart:
                 {
                     "type": "bar",
                     "name": f"{kind} pulls",
-                    "x": labels,
-                    "y": [round(latency.value(label), 2) for label in labels],
+                    "x": [label for label in labels if latency.value(label) is not None],
+                    "y": [round(value, 2) for label in labels if (value := latency.value(label)) is not None],
                     "marker": {"color": colour},
                     "hovertemplate": "%{y:.1f} ms",
                 }

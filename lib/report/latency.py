@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..latency import SHOWN_PERCENTILES
+from ..latency import SHOWN_PERCENTILES, Latency
 from ..pages.chart import BLUE, GREEN, ORANGE, PURPLE, RED, Chart, Trace, milliseconds
 from ..results.sample import Sample
 from .events import EventSeries, Pulls
@@ -67,8 +67,13 @@ def _percentiles(samples: Sequence[Sample]) -> Iterator[Trace]:
         yield {
             "name": name,
             "x": ends(samples),
-            "y": [round(each.value(name), 2) if each else None for each in measured],
+            "y": [_shown(each, name) for each in measured],
             "mode": mode,
             "line": {"color": colour, "width": 2},
             "hovertemplate": "%{y:.1f} ms",
         }
+
+
+def _shown(latency: Latency | None, name: str) -> float | None:
+    value = latency.value(name) if latency else None
+    return None if value is None else round(value, 2)

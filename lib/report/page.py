@@ -60,9 +60,11 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
     if summary.prune_errors:
         yield section("Failed prunes by class", tables.errors(summary.prune_errors))
     if summary.steps:
-        yield section("Steps", tables.steps(summary))
+        yield section("Steps", tables.steps(summary), _drained(summary))
     if summary.workers:
         yield section("Workers", tables.workers(summary))
+    if summary.image_sets:
+        yield section("Image sets", tables.image_sets(summary))
     if events is not None and events.slowest():
         dropped = (
             " There are too many images to count every pull, so counts and means cover only some of the pulls."
@@ -109,10 +111,20 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
             "Driver and clients used nearly all CPU of this machine, so the server may not be the limit. "
             "To pull faster, use more images per launch (--batch) or more machines."
         )
-    if summary.late or summary.unstarted:
+    if summary.limited_by == "machine":
         yield (
-            f"The run fell behind its schedule. Pulls that started late: {summary.late:,}. Pulls that never started: "
-            f"{summary.unstarted:,}. Use more workers or a lower --rate."
+            "Other programs used nearly all CPU of this machine, so latencies include their load. "
+            "Run the driver on a machine of its own."
+        )
+    if summary.late_no_worker or summary.unstarted:
+        yield (
+            f"The run fell behind its schedule: {summary.late_no_worker:,} pulls started late because all workers were "
+            f"busy, and {summary.unstarted:,} never started. Use more workers or a lower --rate."
+        )
+    if summary.late_machine:
+        yield (
+            f"This machine was too slow to start {summary.late_machine:,} pulls in time. Use a lower --rate or more "
+            "machines."
         )
     if summary.latency_unit == "launch":
         yield (
@@ -127,9 +139,19 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
         yield remark
 
 
+def _drained(summary: Summary) -> str:
+    if summary.drain is None:
+        return ""
+    drain = summary.drain
+    return (
+        f"After the planned end, running pulls took {drain.seconds:,.1f} s more: {drain.pulled:,} pulled, "
+        f"{drain.failed:,} failed. They are in no step."
+    )
+
+
 def _first(summary: Summary) -> str:
     """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
-    if summary.settings.get("prune_first"):
+    if summary.first_pulls == "cold" or summary.settings.get("prune_first"):
         return "First pulls were cold, because the images were pruned before the load."
     if summary.settings.get("prune"):
         return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
@@ -142,7 +164,8 @@ def _tiles(summary: Summary) -> str:
     latency, rate = summary.latency_ms, summary.error_rate
 
     def ms(name: str) -> str:
-        return f"{latency.value(name):,.1f} ms" if latency else "–"
+        value = latency.value(name) if latency else None
+        return "–" if value is None else f"{value:,.1f} ms"
 
     shown = (
         (f"{summary.rate:,.2f}", "pulls/s on average"),

@@ -54,12 +54,12 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
         data.append(_offered(findings.span, steps))
         note += " Dashed: the pulls per second that the schedule offered."
     if layout["shapes"]:
-        note += " Shaded: driver and clients used nearly all CPU of this machine."
+        note += " Shaded: driver and clients, or other programs, used nearly all CPU of this machine."
     return Chart("rate", title, note, data=data, layout=layout)
 
 
 def _limited(span: Span, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    """Yields a shaded area for each run of neighbouring intervals in which the client side was the limit."""
+    """Yields a shaded area for each run of neighbouring intervals in which this machine was the limit."""
     starts = [when(span.begin), *ends(samples)]
     for limited, group in groupby(enumerate(samples), lambda each: bool(each[1].limited_by)):
         if limited:

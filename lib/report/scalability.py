@@ -7,20 +7,11 @@ from typing import Any
 
 from ..counted import counted
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, RED, Chart, Trace, whole_numbers
-from ..results.summary import Step, Summary
-from .usl import LEAST_DIFFERENT, Fit, Point, fit
+from ..results.scalability import law, steps_of
+from ..results.summary import LEAST_DIFFERENT, Step, Summary
+from ..results.usl import Fit, Interval
 
 _CURVE_POINTS = 120
-
-
-def points_of(summary: Summary) -> list[Point]:
-    """Returns the throughput of each step. Leaves out a last step that was interrupted."""
-    return [Point(each.workers, each.rate) for each in _steps_of(summary)]
-
-
-def _steps_of(summary: Summary) -> list[Step]:
-    steps = summary.steps[:-1] if summary.interrupted else summary.steps
-    return [each for each in steps if each.seconds > 0 and each.workers > 0]
 
 
 def scalability(summary: Summary) -> Chart:
@@ -39,13 +30,13 @@ def scalability(summary: Summary) -> Chart:
             "With fixed work (--passes), workers end at different times, so there are no steps with a known number of "
             "workers. Run without --passes to see this chart.",
         )
-    points = points_of(summary)
-    if not any(point.rate > 0 for point in points):
+    steps = steps_of(summary)
+    if not any(step.rate > 0 for step in steps):
         return Chart(name, title, "No step has a successful pull.")
-    fitted = fit(points)
-    data = list(_measured(_steps_of(summary)))
-    highest = HEADROOM * max(point.rate for point in points)
-    most = max(point.workers for point in points)
+    fitted = law(summary)
+    data = list(_measured(steps))
+    highest = HEADROOM * max(step.high or step.rate for step in steps)
+    most = max(step.workers for step in steps)
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "workers"}, "range": [0, most + 0.5], **whole_numbers(most)},
         "yaxis": {"title": {"text": "pulls/s"}, "range": [0, highest]},
@@ -54,9 +45,10 @@ def scalability(summary: Summary) -> Chart:
     if fitted is not None:
         data.extend(_curves(fitted, highest))
         if fitted.knee is not None:
-            layout["shapes"] = [_upright(fitted.knee)]
-            layout["annotations"] = [_label(fitted.knee, f"knee {fitted.knee:.1f}")]
-    return Chart(name, title, _reading(fitted, points, summary), data=data, layout=layout)
+            knee = fitted.knee.value
+            layout["shapes"] = [_upright(knee)]
+            layout["annotations"] = [_label(knee, f"knee {knee:.1f}")]
+    return Chart(name, title, _reading(fitted, steps, summary), data=data, layout=layout)
 
 
 def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
@@ -68,6 +60,17 @@ def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
                 "x": [step.workers for step in shown],
                 "y": [round(step.rate, 3) for step in shown],
                 "mode": "markers",
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [round((step.high or step.rate) - step.rate, 3) for step in shown],
+                    "arrayminus": [
+                        round(step.rate - (step.rate if step.low is None else step.low), 3) for step in shown
+                    ],
+                    "color": colour,
+                    "thickness": 1,
+                    "width": 3,
+                },
                 "marker": {"color": colour, "symbol": symbol, "size": 10, "line": {"width": 2}},
                 "hovertemplate": "%{x} workers: %{y:.2f} pulls/s",
             }
@@ -76,7 +79,6 @@ def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
 def _curves(fitted: Fit, highest: float) -> list[Trace]:
     """Returns the fitted curve, and the line of perfect scaling up to the top of the chart."""
     at = [fitted.most * i / _CURVE_POINTS for i in range(_CURVE_POINTS + 1)]
-    end = min(fitted.most, highest / fitted.unhindered)
     return [
         {
             "name": "fitted law",
@@ -88,8 +90,8 @@ def _curves(fitted: Fit, highest: float) -> list[Trace]:
         },
         {
             "name": "perfect scaling",
-            "x": [0, round(end, 3)],
-            "y": [0, round(fitted.unhindered * end, 3)],
+            "x": [round(n, 3) for n in at if fitted.perfect(n) <= highest],
+            "y": [round(fitted.perfect(n), 3) for n in at if fitted.perfect(n) <= highest],
             "mode": "lines",
             "line": {"color": GREY, "width": 1.5, "dash": "dot"},
             "hoverinfo": "skip",
@@ -109,37 +111,38 @@ def _label(at: float, text: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reading(fitted: Fit | None, points: Sequence[Point], summary: Summary) -> str:
+def _reading(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> str:
     """Returns the note: the fit in words."""
     if fitted is None:
-        different = len({point.workers for point in points})
+        different = len({step.workers for step in steps})
         return (
             f"There are too few points for a fit: {counted(different, 'different number')} of "
             f"workers. The Universal Scalability Law needs {LEAST_DIFFERENT}. Use more workers."
         )
     words = [
         f"Universal Scalability Law (Gunther): X(N) = λN / (1 + σ(N−1) + κN(N−1)), with λ = {fitted.lam:.3g} pulls/s, "
-        f"σ = {fitted.sigma:.3g} (contention), κ = {fitted.kappa:.3g} (coherency), R² = {fitted.r_squared:.3f}, "
-        f"from {len(points)} steps."
+        f"σ = {_shown(fitted.sigma)} (contention), κ = {_shown(fitted.kappa)} (coherency), from {len(steps)} steps. "
+        "Ranges are 95 % confidence intervals."
     ]
+    if fitted.demands:
+        words.append("The image sets differ in speed, so the law allows for what each worker pulls.")
     if fitted.knee is None:
-        words.append(f"No knee: the rate still grew when the last of {fitted.most} workers started.")
+        words.append(
+            f"No knee is sure: the rate may still have grown when the last of {fitted.most} workers started."
+        )
     else:
         words.append(
-            f"Knee: about {fitted.knee:.1f} workers, where perfect scaling would meet the plateau of "
+            f"Knee: about {_shown(fitted.knee)} workers, where perfect scaling would meet the plateau of "
             f"{fitted.plateau:.3g} pulls/s. More workers mostly wait."
         )
-    peak = fitted.peak
-    if peak is None:
-        words.append("The curve has no peak (κ = 0).")
-    elif peak > fitted.most:
-        words.append("The peak, N* = √((1−σ)/κ), lies beyond the measured range.")
+    if fitted.peak is None:
+        words.append("No peak is sure: the rate does not clearly fall with more workers.")
     else:
-        words.append(f"Peak: N* = √((1−σ)/κ) = {peak:.1f} workers.")
-    if fitted.r_squared < 0.8:
-        words.append(
-            "The fit is poor, so knee and peak are uncertain. Make the steps longer (--iteration-seconds)."
-        )
-    if summary.limited_by == "client":
-        words.append("Driver and clients used nearly all CPU of this machine, so they may be the limit.")
+        words.append(f"Peak: N* = √((1−σ)/κ) = {_shown(fitted.peak)} workers.")
+    if summary.limited_by:
+        words.append("The CPU of this machine was used up, so the server may not be the limit.")
     return " ".join(words)
+
+
+def _shown(interval: Interval) -> str:
+    return f"{interval.value:.3g} ({interval.low:.3g} to {interval.high:.3g})"

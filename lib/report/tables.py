@@ -16,7 +16,10 @@ def _latency(latency: Latency | None, name: str) -> Number:
 
 
 def steps(summary: Summary) -> str:
-    """Returns the table of the steps. A run with a schedule also has the offered rate."""
+    """Returns the table of the steps. `low` and `high` are the ends of the rate's confidence interval.
+
+    A run with a schedule also has the offered rate.
+    """
     scheduled = bool(summary.settings.get("rate"))
     heads = (
         "step",
@@ -26,6 +29,8 @@ def steps(summary: Summary) -> str:
         "pulled",
         "failed",
         "pulls/s",
+        "low",
+        "high",
         *(["offered"] if scheduled else []),
         *(f"{name} ms" for name in SHOWN_PERCENTILES),
     )
@@ -39,7 +44,7 @@ def steps(summary: Summary) -> str:
                 Number(each.seconds, ",.1f"),
                 Number(each.pulled),
                 Number(each.failed),
-                Number(each.rate, ",.2f"),
+                *(Number(value, ",.2f") for value in (each.rate, each.low, each.high)),
                 *([Number(each.offered, ",.2f")] if scheduled else []),
                 *(_latency(each.latency_ms, name) for name in SHOWN_PERCENTILES),
             )
@@ -56,6 +61,22 @@ def workers(summary: Summary) -> str:
         (
             (Number(place), each.pattern, *(Number(getattr(each, name)) for name in counts))
             for place, each in enumerate(summary.workers)
+        ),
+    )
+
+
+def image_sets(summary: Summary) -> str:
+    """Returns the table of the image sets."""
+    counts = ("images", "pulled", "failed")
+    return table(
+        ("pattern", *counts, "mean ms", *(f"{name} ms" for name in SHOWN_PERCENTILES)),
+        (
+            (
+                each.pattern,
+                *(Number(getattr(each, name)) for name in counts),
+                *(_latency(each.latency_ms, name) for name in ("mean", *SHOWN_PERCENTILES)),
+            )
+            for each in summary.image_sets
         ),
     )
 

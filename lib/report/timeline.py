@@ -36,10 +36,27 @@ def _together(samples: Sequence[Sample]) -> Sample:
 
 def _averaged(measured: Sequence[tuple[Latency, int]]) -> Latency | None:
     """Returns each figure averaged by pulls. Only the mean is exact; percentiles are approximate."""
-    pulls = sum(count for _, count in measured)
-    if not pulls:
+    if not any(count for _, count in measured):
         return None
-    return Latency(*(sum(each.value(name) * count for each, count in measured) / pulls for name in LATENCIES))
+    least, mean, p50, *percentiles, most = (_average(measured, name) for name in LATENCIES)
+    p90, p95, p99 = percentiles
+    return Latency(
+        count=sum(each.count for each, _ in measured),
+        min=least or 0.0,
+        mean=mean or 0.0,
+        p50=p50 or 0.0,
+        p90=p90,
+        p95=p95,
+        p99=p99,
+        max=most or 0.0,
+    )
+
+
+def _average(measured: Sequence[tuple[Latency, int]], name: str) -> float | None:
+    """Returns the average of the intervals that have this figure; None if none has it."""
+    shown = [(value, count) for each, count in measured if (value := each.value(name)) is not None]
+    pulls = sum(count for _, count in shown)
+    return sum(value * count for value, count in shown) / pulls if pulls else None
 
 
 def when(moment: datetime) -> str:

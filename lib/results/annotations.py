@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..choices import AUTO, GITHUB
 from ..clean import clean
 from ..counted import counted
-from ..latency import SHOWN_PERCENTILES, Latency, cells
+from ..latency import SHOWN_PERCENTILES, Latency, cells, shown
 from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
 from .summary import Step, Summary
@@ -149,7 +149,7 @@ def _result(summary: Summary) -> Iterator[str]:
 def _latency(latency: Latency | None) -> str:
     if latency is None:
         return "-"
-    return ", ".join(f"{name} {latency.value(name):.1f} ms" for name in SHOWN_PERCENTILES)
+    return ", ".join(f"{name} {shown(latency, name, unit=' ms')}" for name in SHOWN_PERCENTILES)
 
 
 def _thresholds(summary: Summary) -> Iterator[str]:

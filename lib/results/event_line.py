@@ -37,7 +37,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     worker: Annotated[Count | UnsetType, about("Number of the worker, from 0.")] = UNSET
     pass_number: Annotated[
         Count | UnsetType,
-        about("Number of the worker's pass over its images, from 1; 0 for `--prune-first`."),
+        about("Number of the pass over the image set, from 1; 0 for `--prune-first`."),
     ] = msgspec.field(default=UNSET, name="pass")
     image: Annotated[str | UnsetType, about("`repository:tag` or `repository@digest`.")] = UNSET
     outcome: Annotated[

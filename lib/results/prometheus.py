@@ -29,6 +29,7 @@ from ..errors import RunError
 from ..http.address import Listen
 from ..http.listener import Listener
 from ..load.latency import BOUNDS, Buckets
+from ..load.pace import MACHINE, NO_WORKER
 from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass
 from .run_state import Run
 
@@ -108,11 +109,15 @@ class RunCollector(Collector):
         tally, driver = self._run.tally, self._run.driver
         if tally.schedule is None:
             return
-        yield CounterMetricFamily(
+        late = CounterMetricFamily(
             "ocidriver_late_pulls",
-            "Pulls that started more than 50 ms after they were due.",
-            value=tally.late,
+            "Pulls that started more than 50 ms after they were due, by reason. no-worker: all workers were busy. "
+            "machine: this machine was slow to start them.",
+            labels=("reason",),
         )
+        late.add_metric((NO_WORKER,), tally.late_no_worker)
+        late.add_metric((MACHINE,), tally.late_machine)
+        yield late
         yield GaugeMetricFamily(
             "ocidriver_unstarted_pulls",
             "Pulls that are due but that no worker has started yet.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..options.thresholds import ERROR_GROUPS, FIELDS, Threshold
-from .summary import Summary, ThresholdResult
+from ..options.thresholds import ERROR_GROUPS, FIELDS, KNEE, KNEE_FIELDS, PEAK, PEAK_FIELDS, Threshold
+from .summary import Knee, Peak, Summary, ThresholdResult
 
 
 def quantity(summary: Summary, name: str) -> float | None:
@@ -15,8 +15,19 @@ def quantity(summary: Summary, name: str) -> float | None:
     if group + dot in ERROR_GROUPS:
         counts = summary.errors if group == "errors" else summary.prune_errors
         return float(counts.get(rest, 0))
-    latency = summary.latency(group + dot)
+    if group + dot == KNEE and rest in KNEE_FIELDS:
+        return _field(summary.knee, rest)
+    if group + dot == PEAK and rest in PEAK_FIELDS:
+        return _field(summary.peak, rest)
+    if group + dot == PEAK:
+        latency = summary.peak.latency_ms if summary.peak else None
+    else:
+        latency = summary.latency(group + dot)
     return None if latency is None else latency.value(rest)
+
+
+def _field(part: Knee | Peak | None, name: str) -> float | None:
+    return None if part is None else float(getattr(part, name))
 
 
 def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:

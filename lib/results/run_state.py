@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, Literal
 
 from ..clients.client import Client
 from ..images import ImageSet
@@ -13,10 +14,17 @@ from ..load.tally import Tally
 from ..load.worker import Worker
 from ..options.settings import Settings
 
+# What is known about the first pulls of the images: that they were pruned before, or nothing.
+COLD: Final = "cold"
+UNKNOWN: Final = "unknown"
+
 
 @dataclass(slots=True)
 class Run:
-    """The state of a run so far. `begin` is the monotonic time at which the ramp began, or None before it."""
+    """The state of a run so far. `begin` is the monotonic time at which the load began, or None before it.
+
+    `first_pulls` says whether the first pulls were proved `COLD`.
+    """
 
     settings: Settings
     started: datetime
@@ -34,6 +42,7 @@ class Run:
     command: tuple[str, ...] = ()
     driver_cpu_seconds: float = 0.0
     unstarted: int = 0
+    first_pulls: Literal["cold", "unknown"] = UNKNOWN
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""
@@ -42,5 +51,16 @@ class Run:
 
     @property
     def rate(self) -> float:
-        """Successful pulls per second over the whole ramp."""
-        return self.tally.pulled / self.elapsed if self.elapsed > 0 else 0.0
+        """Successful pulls per second up to the planned end of the load."""
+        return self.tally.rate
+
+    @property
+    def pulling_rate(self) -> float | None:
+        """The rate if pruning took no time; None if no worker prunes.
+
+        It is the rate over the share of the workers' time that was not spent on pruning.
+        """
+        if not self.settings.prune or self.driver is None:
+            return None
+        pruning, working = self.driver.worker_seconds()
+        return self.rate * working / (working - pruning) if working > pruning else 0.0

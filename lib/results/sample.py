@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 
 from ..latency import Latency
-from ..units import Count, CpuSeconds, Rate, Seconds, about
+from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
 from .times import Moment, to_milliseconds
+
+
+class MachineUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How busy the whole machine was in an interval, whoever used it."""
+
+    idle: Annotated[Share, about("Share of the CPU time of all processors that was idle.")]
+    steal: Annotated[Share, about("Share that the hypervisor gave to other machines.")]
+    pressure: Annotated[
+        Share | None,
+        about(
+            "Share of the time in which a process waited for a processor; null if the kernel does not tell."
+        ),
+    ] = None
+    throttled: Annotated[
+        Share | None,
+        about(
+            "Share of the periods of the driver's CPU limit (cgroup) in which the kernel held up driver and clients; "
+            "null without a limit."
+        ),
+    ] = None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +43,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[Count, about("Workers that were running at the end of the interval.")] = 0
     pulled: Annotated[Count, about("Pulls that succeeded and ended in the interval.")]
     failed: Annotated[Count, about("Pulls that failed and ended in the interval.")]
+    errors: Annotated[
+        Mapping[str, Count], about("Failed pulls of the interval by error class, the most frequent first.")
+    ] = {}
+    retried: Annotated[
+        Count | None,
+        about("Retries of the clients that ended in the interval; null if the client does not report them."),
+    ] = None
     latency_ms: Annotated[
         Latency | None, about("Latency of the interval's successful pulls; null without one.")
     ]
@@ -31,6 +59,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     client_cpu_seconds: Annotated[
         CpuSeconds, about("CPU time of the clients in the interval, in seconds.")
     ] = 0.0
+    machine: Annotated[
+        MachineUse | None, about("How busy the whole machine was; null if this system does not tell.")
+    ] = None
     paused_seconds: Annotated[
         Seconds,
         about(
@@ -40,7 +71,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
     limited_by: Annotated[
         str | None,
-        about("`client` if driver and clients used nearly all CPU time of this machine in the interval."),
+        about(
+            "`client` if driver and clients used nearly all CPU time that they may use in the interval, or if the "
+            "kernel throttled them; `machine` if other programs used it or the hypervisor took it away; else null."
+        ),
     ] = None
 
 

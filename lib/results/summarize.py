@@ -7,18 +7,32 @@ from datetime import datetime
 import msgspec
 
 from ..clock import Clock
+from ..images import ImageSet
 from ..latency import Latency
 from ..load import tally
+from ..processes import machine
+from .precision import peak, precision
 from .quantity import judge
 from .run_state import Run
-from .sample import Sample
-from .summary import ClientInfo, Step, Summary, WorkerCounts
+from .sample import MachineUse, Sample
+from .summary import (
+    LEAST_DIFFERENT,
+    ClientInfo,
+    Drain,
+    ImageSetCounts,
+    Knee,
+    Precision,
+    Step,
+    Summary,
+    WorkerCounts,
+)
 from .times import as_written
 
 
 def summarize(run: Run, clock: Clock) -> Summary:
     """Returns the summary of a run, with its numbers rounded for the file."""
     counts, client = run.tally, run.client
+    steps = tuple(map(_step, counts.steps))
     summary = Summary(
         started=as_written(run.started, "seconds"),
         elapsed_seconds=round(run.elapsed, 6),
@@ -38,9 +52,12 @@ def summarize(run: Run, clock: Clock) -> Summary:
         retried=counts.retried,
         repulled=counts.repulled,
         late=counts.late,
+        late_no_worker=counts.late_no_worker,
+        late_machine=counts.late_machine,
         unstarted=run.unstarted,
         error_rate=counts.error_rate,
         rate=run.rate,
+        pulling_rate=run.pulling_rate,
         errors=dict(counts.errors.most_common()),
         prune_errors=dict(counts.prune_errors.most_common()),
         latency_unit="pull" if run.settings.batch == 1 else "launch",
@@ -48,15 +65,45 @@ def summarize(run: Run, clock: Clock) -> Summary:
         first_latency_ms=_rounded(counts.first.result()),
         repeat_latency_ms=_rounded(counts.repeat.result()),
         workers=_workers(run),
-        steps=tuple(map(_step, counts.steps)),
+        image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
+        first_pulls=run.first_pulls,
+        steps=steps,
         samples=tuple(sample_of(each, clock.wall((run.begin or 0.0) + each.at)) for each in counts.samples),
+        drain=_drain(counts.drain),
+        peak=peak(steps),
+        precision=precision(steps),
         driver_cpu_seconds=round(run.driver_cpu_seconds, 3),
         client_cpu_seconds=round(counts.client_cpu_seconds, 3),
         limited_by=counts.limited_by,
         thresholds=(),
     )
+    summary = msgspec.structs.replace(summary, knee=_knee(summary))
     judged = tuple(judge(threshold, summary) for threshold in run.settings.thresholds)
     return msgspec.structs.replace(summary, thresholds=judged)
+
+
+def precision_of(counts: tally.Tally) -> Precision | None:
+    """Returns how precise the rate of the closed steps is; None if they are too short to tell."""
+    return precision(tuple(map(_step, counts.steps)))
+
+
+def _knee(summary: Summary) -> Knee | None:
+    """Returns the knee of the fitted law. A run with few steps has none, and need not load numpy to find out.
+
+    Without numpy, which only the report and the comparison require, there is no knee.
+    """
+    if len({step.workers for step in summary.steps}) < LEAST_DIFFERENT:
+        return None
+    try:
+        from .scalability import law
+    except ImportError:
+        return None
+
+    fitted = law(summary)
+    if fitted is None or fitted.knee is None:
+        return None
+    workers, low, high = (round(each, 3) for each in fitted.knee)
+    return Knee(workers=workers, low=low, high=high)
 
 
 def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
@@ -69,6 +116,9 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
         pulled=sample.pulled,
         failed=sample.failed,
         latency_ms=_rounded(sample.latency),
+        errors=dict(sample.errors),
+        retried=sample.retried,
+        machine=_machine(sample.machine),
         driver_cpu_seconds=round(sample.driver_cpu_seconds, 3),
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
         paused_seconds=round(sample.paused_seconds, 3),
@@ -76,7 +126,17 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
     )
 
 
+def _machine(use: machine.MachineUse | None) -> MachineUse | None:
+    if use is None:
+        return None
+    pressure, throttled = (None if each is None else round(each, 4) for each in (use.pressure, use.throttled))
+    return MachineUse(
+        idle=round(use.idle, 4), steal=round(use.steal, 4), pressure=pressure, throttled=throttled
+    )
+
+
 def _step(each: tally.StepTally) -> Step:
+    interval = each.interval
     return Step(
         workers=each.step.workers,
         direction=each.step.direction,
@@ -84,8 +144,26 @@ def _step(each: tally.StepTally) -> Step:
         pulled=each.pulled,
         failed=each.failed,
         rate=each.rate,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
         latency_ms=_rounded(each.latency),
         offered=each.offered,
+    )
+
+
+def _drain(drain: tally.Drain | None) -> Drain | None:
+    if drain is None:
+        return None
+    return Drain(seconds=round(drain.seconds, 6), pulled=drain.pulled, failed=drain.failed)
+
+
+def _image_set(image_set: ImageSet, counts: tally.SetTally) -> ImageSetCounts:
+    return ImageSetCounts(
+        pattern=image_set.pattern,
+        images=len(image_set.images),
+        pulled=counts.pulled,
+        failed=counts.failed,
+        latency_ms=_rounded(counts.latencies.result()),
     )
 
 

@@ -10,12 +10,14 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ..latency import Latency
+from ..latency import LEAST, Latency
 from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
 
 SCHEMA: Final = 1
+# A knee needs steps with so many different numbers of workers: with fewer, three parameters follow any rates.
+LEAST_DIFFERENT: Final = 6
 
 
 class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +41,62 @@ class WorkerCounts(msgspec.Struct, frozen=True, kw_only=True):
     pruned: Annotated[Count, about("Images that the worker pruned.")]
 
 
+class ImageSetCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The pulls of the images that one pattern selected, by whichever worker."""
+
+    pattern: Annotated[str, about("Pattern that selected the images, or `k/N` with `--workers N`.")]
+    images: Annotated[Count, about("Images of the set.")]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")]
+    latency_ms: Annotated[Latency | None, about("Latency of the successful pulls; null without one.")]
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True):
+    """What ended after the planned end. It is not in the steps and the samples."""
+
+    seconds: Annotated[Seconds, about("From the planned end until the last pull ended, in seconds.")]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")]
+
+
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
+    """The step with the highest rate among those that are long enough to judge."""
+
+    rate: Annotated[Rate, about("Successful pulls per second of the step.")]
+    low: Annotated[Rate, about("Lower end of the 95 % confidence interval of the rate.")]
+    high: Annotated[Rate, about("Upper end of the interval.")]
+    workers: Annotated[Count, about("Workers of the step.")]
+    offered: Annotated[
+        Rate | None, about("Pulls per second that the schedule wanted; null without a schedule.")
+    ] = None
+    latency_ms: Annotated[Latency | None, about("Latency of the step's successful pulls.")]
+
+
+class Knee(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of workers beyond which more workers gain little, from the fitted law, with its interval of 95 %."""
+
+    workers: Annotated[float, about("Workers at the knee.")]
+    low: Annotated[float, about("Lower end of the interval.")]
+    high: Annotated[float, about("Upper end of the interval.")]
+
+
+class Precision(msgspec.Struct, frozen=True, kw_only=True):
+    """How precise `rate` is."""
+
+    percent: Annotated[
+        float, about("Half width of the 95 % confidence interval of `rate`, in percent of it.")
+    ]
+    seconds_for_2_percent: Annotated[
+        Seconds | None,
+        about("Length of a run that would reach 2 %, in seconds; null if it is longer than a year."),
+    ]
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of the load: a span of time with a planned number of workers. Its pulls are those that ended in it."""
+    """One step of the load: a span of time with a planned number of workers.
+
+    `pulled` and `failed` count the pulls that ended in it.
+    """
 
     workers: Annotated[Count, about("Workers that should run in the step, by the plan of the load.")]
     direction: Annotated[
@@ -49,7 +105,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Annotated[Seconds, about("Length of the step, in seconds.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")] = 0
-    rate: Annotated[Rate, about("Successful pulls per second.")]
+    rate: Annotated[
+        Rate,
+        about("Successful pulls per second, each counted by the share of its time that lies in the step."),
+    ]
+    low: Annotated[
+        Rate | None,
+        about(
+            "Lower end of the 95 % confidence interval of the rate; null if the step is too short to tell."
+        ),
+    ] = None
+    high: Annotated[Rate | None, about("Upper end of the interval.")] = None
     latency_ms: Annotated[Latency | None, about("Latency of the step's successful pulls; null without one.")]
     offered: Annotated[
         Rate | None,
@@ -69,7 +135,10 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def value_shown(self) -> str:
-        return "not measured" if self.value is None else f"{self.value:.6g}"
+        if self.value is not None:
+            return f"{self.value:.6g}"
+        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
+        return f"not measured{next(needs, '')}"
 
     def __str__(self) -> str:
         return f"{self.expression} (it was {self.value_shown})"
@@ -116,13 +185,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     late: Annotated[
         Count, about("Pulls of a schedule (`--rate`) that started more than 50 ms after they were due.")
     ] = 0
+    late_no_worker: Annotated[Count, about("Pulls of these that waited because all workers were busy.")] = 0
+    late_machine: Annotated[Count, about("Pulls of these that this machine was slow to start.")] = 0
     unstarted: Annotated[
         Count, about("Pulls of a schedule that were due and never started. They count nowhere else.")
     ] = 0
     error_rate: Annotated[
         Share | None, about("failed / (pulled + failed), from 0 to 1; null if no pull ended.")
     ]
-    rate: Annotated[Rate, about("Successful pulls per second over the whole load.")]
+    rate: Annotated[
+        Rate,
+        about("Pulls that succeeded up to the planned end of the load (or its stop), divided by that time."),
+    ]
+    pulling_rate: Annotated[
+        Rate | None, about("The same without the time that workers spent on pruning; null without `--prune`.")
+    ] = None
     errors: Annotated[Mapping[str, Count], about("Failed pulls by error class, the most frequent first.")]
     prune_errors: Annotated[
         Mapping[str, Count], about("Failed prunes by error class, the most frequent first.")
@@ -141,17 +218,34 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         Latency | None, about("Latency of all other successful pulls; null without one.")
     ]
     workers: Annotated[tuple[WorkerCounts, ...], about("The workers, in the order of their start.")]
+    image_sets: Annotated[
+        tuple[ImageSetCounts, ...], about("The image sets, in the order of their patterns.")
+    ] = ()
+    first_pulls: Annotated[
+        Literal["cold", "warm", "unknown"],
+        about("`cold` if the driver pruned the images before, `warm` if it warmed them up, else `unknown`."),
+    ] = "unknown"
     steps: Annotated[
         tuple[Step, ...],
         about("The steps of the load, in order: of the ramp, of a schedule or of fixed work."),
     ]
     samples: Annotated[tuple[Sample, ...], about("The tally intervals, in order.")]
+    drain: Annotated[Drain | None, about("The pulls that ended after the planned end; null if none did.")] = (
+        None
+    )
+    peak: Annotated[Peak | None, about("The highest rate of a step; null if no step is long enough.")] = None
+    knee: Annotated[
+        Knee | None, about("Where more workers begin to gain little; null if the steps do not show one.")
+    ] = None
+    precision: Annotated[Precision | None, about("Null if the steps are too short to tell.")] = None
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of all clients, in seconds.")] = 0.0
     limited_by: Annotated[
         str | None,
         about(
-            "`client` if driver and clients used nearly all CPU time of this machine for a tenth of the load or more."
+            "What else than the server was the limit for a tenth of the load or more: `client` if driver and clients "
+            "used nearly all CPU time that they may use, or were throttled; `machine` if other programs used it or the "
+            "hypervisor took it away."
         ),
     ]
     thresholds: Annotated[tuple[ThresholdResult, ...], about("The result of each `--threshold`.")]

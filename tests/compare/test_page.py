@@ -154,14 +154,14 @@ def test_the_table_has_the_values_of_the_json(
                 None if each[key] is None else pytest.approx(each[key])
                 for key in ("a", "b", "change", "low", "high")
             ], name
-            assert verdict == (each["verdict"] or "–"), name
+            assert verdict == each["verdict"], name
 
 
 def test_the_page_tells_of_what_the_text_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = {"a": Made(1), "b": Made(2, ms=500.0, prune=True, shuffle=True)}
     made["b"].document["interrupted"] = True
     paths, _ = written(tmp_path, made)
-    words = ("--threshold=rate>-5%", "--threshold=p95<+90%", "--margin=3")
+    words = ("--threshold=rate>-5%", "--threshold=mean<+90%", "--margin=3")
     status, _, text = compared(capfd, tmp_path / "page.html", *paths, *words)
     assert status == 3
     page = own(text)
@@ -174,15 +174,17 @@ def test_the_page_tells_of_what_the_text_does(tmp_path: Path, capfd: pytest.Capt
     assert "B against A: slower (rate -" in page
     assert "First and repeat latencies have a confidence interval only if you give --events" in page
     verdicts = [cells[0][1] for cells in rows_of(text, "Thresholds, B against A").values()]
-    assert [verdict.split()[0] for verdict in verdicts] == ["missed", "passed"]
+    assert [verdict.split()[0] for verdict in verdicts] == ["missed", "met"]
     assert "the margin of ±3 %" in page
     assert "--iteration-seconds=20" in page
 
 
-def test_a_threshold_that_noise_passed_is_told_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_inconclusive_threshold_is_told_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     paths, _ = written(tmp_path, {"a": Made(1), "b": Made(2)})
-    text = compared(capfd, tmp_path / "page.html", *paths, "--threshold=p99<-90%")[2]
-    assert rows_of(text, "Thresholds, B against A")["p99<-90%"][0][1].endswith("which is noise)")
+    text = compared(capfd, tmp_path / "page.html", *paths, "--threshold=rate>0%", "--inconclusive=pass")[2]
+    told = rows_of(text, "Thresholds, B against A")["rate>0%"][0][1]
+    assert told.startswith("inconclusive, which passes (")
+    assert told.endswith(" times as long)")
 
 
 def test_three_runs_have_all_changes_in_one_table(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -190,21 +192,20 @@ def test_three_runs_have_all_changes_in_one_table(tmp_path: Path, capfd: pytest.
     _, out, text = compared(capfd, tmp_path / "page.html", *paths, "--format=json")
     verdicts = [told["quantities"]["rate"]["verdict"] for told in json.loads(out)["comparisons"]]
     shown = [cell[1].split()[-1] for cell in rows_of(text, "All changes")["rate"]]
-    assert shown == verdicts == ["slower", "noise"]
+    assert shown == verdicts == ["slower", "inconclusive"]
 
 
 def test_verdicts_are_told_apart_without_colour(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     paths, _ = written(tmp_path, {"a": Made(1), "b": Made(2, ms=500.0)})
     data = [
         trace
-        for files in (paths, paths[::-1])
+        for files in (paths, paths[::-1], (paths[0], paths[0]))
         for trace in charts_in(own(compared(capfd, tmp_path / "page.html", *files)[2]))["change-B"]["data"]
     ]
     assert {trace["name"]: trace["marker"]["symbol"] for trace in data} == {
-        "faster": "triangle-up", "slower": "triangle-down", "noise": "circle-open", "unknown": "x-thin-open",
+        "faster": "triangle-up", "slower": "triangle-down", "same": "circle", "inconclusive": "x-thin-open",
     }  # fmt: skip
     for trace in data:
-        assert ("error_x" in trace) == (trace["name"] != "unknown")
         for reach in (trace["error_x"][side] for side in ("array", "arrayminus") if "error_x" in trace):
             assert len(reach) == len(trace["x"])
             assert min(reach) >= 0

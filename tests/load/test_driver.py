@@ -8,6 +8,7 @@ from signal import SIGTERM
 import pytest
 
 from lib.load.pace import Rate
+from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.worker import Worker
 from lib.outcomes import FAILED
@@ -21,10 +22,56 @@ def test_a_ramp_of_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(each.step.workers, each.step.direction) for each in ramp.tally.steps] == [
         (1, "up"), (2, "up"), (2, "down"), (1, "down"),
     ]  # fmt: skip
-    assert [each.workers for each in ramp.samples] == [1, 2, 2, 2, 1, 1, 1]
+    assert [each.workers for each in ramp.tally.samples] == [1, 2, 2, 2, 1, 1, 1]
     assert ramp.driver.elapsed == pytest.approx(1.625)  # the pull that runs at the end is the 26th
     assert [each.pulled for each in ramp.tally.workers] == [26, 13]
-    assert [each.pulled for each in ramp.tally.steps] == [6, 12, 13, 8]
+    assert [each.pulled for each in ramp.tally.steps] == [6, 12, 13, 7]
+    drain = ramp.tally.drain
+    assert drain is not None
+    assert drain.seconds == pytest.approx(0.025)
+    assert (drain.pulled, drain.failed) == (1, 0)
+    # 16 per second and worker, on both sides of the peak; the stopped worker finishes a pull in the last step
+    assert [each.rate for each in ramp.tally.steps] == pytest.approx([16.0, 32.0, 32.0, 16.5])
+    assert ramp.tally.rate == pytest.approx(38 / 1.6)
+
+
+def test_what_ends_after_the_plan_is_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull of half a minute runs past the end of a plan of two seconds, and changes no rate."""
+    ramp = Simulation(monkeypatch, plan_ramp(1, 1.0), pull=0.1, tally=0.5)
+    ramp.time.after(1.85, lambda: setattr(ramp.workers[0], "seconds", 30.0))
+    ramp.drive()
+    assert [each.seconds for each in ramp.tally.samples] == pytest.approx([0.5] * 4)
+    assert [each.seconds for each in ramp.tally.steps] == pytest.approx([1.0, 1.0])
+    drain = ramp.tally.drain
+    assert drain is not None
+    assert drain.seconds == pytest.approx(29.9)
+    assert (drain.pulled, drain.failed, ramp.tally.pulled) == (1, 0, 20)
+    assert ramp.tally.rate == pytest.approx(19 / 2)
+    line = ramp.samples[-1]
+    assert line.pulled == 1
+    assert line.seconds == pytest.approx(29.9)
+
+
+def test_the_time_that_workers_spend_on_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the planned end: the second worker runs for a half of it, and prunes half a second of that."""
+    ramp = Simulation(monkeypatch, plan_ramp(2, 1.0), pull=0.1, tally=0.5)
+    ramp.drive()
+    began = ramp.driver.began
+    for worker in ramp.workers:
+        worker.pruning = []
+    ramp.workers[1].pruning += [(began + 1.5, began + 2.0)]
+    ramp.workers[0].pruning += [(began + 3.75, began + 9.0)]
+    pruning, running = ramp.driver.worker_seconds()
+    assert pruning == pytest.approx(0.5 + 0.25)
+    assert running == pytest.approx(4.0 + 2.0, abs=0.11)
+
+
+def test_a_run_without_pulls_after_its_end_has_no_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Simulation(monkeypatch, plan_passes([2, 2], 3, None), pull=0.1, tally=0.25)
+    work.drive()
+    assert (work.tally.drain, work.tally.pulled) == (None, 12)
+    assert work.tally.planned_seconds == pytest.approx(0.6)
+    assert work.samples == work.tally.samples
 
 
 def test_events_count_in_the_interval_in_which_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,20 +85,21 @@ def test_events_count_in_the_interval_in_which_they_ended(monkeypatch: pytest.Mo
         assert sample.pulled == sum(1 for at in ended if start < at <= end)
 
 
-def test_the_last_interval_lasts_until_the_last_worker_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_interval_ends_with_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = Simulation(monkeypatch, plan_ramp(1, 0.2), pull=0.7, tally=0.15)
     ramp.drive()
     assert ramp.tally.pulled == 1
-    assert [each.pulled for each in ramp.samples] == [0, 0, 1]
-    assert ramp.samples[-1].seconds == pytest.approx(0.4)
-    assert [each.pulled for each in ramp.tally.steps] == [0, 1]
+    assert [each.pulled for each in ramp.samples] == [0, 0, 0, 1]
+    assert [each.seconds for each in ramp.samples] == pytest.approx([0.15, 0.15, 0.1, 0.3])
+    assert [each.pulled for each in ramp.tally.steps] == [0, 0]
+    assert [each.rate for each in ramp.tally.steps] == pytest.approx([1 / 0.7, 1 / 0.7])
 
 
 def test_clients_that_still_run_at_an_intervals_end_count_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = Simulation(monkeypatch, plan_ramp(1, 0.25), pull=0.6, tally=0.2)
     ramp.running_cpu = 0.05
     ramp.drive()
-    assert [sample.client_cpu_seconds for sample in ramp.samples] == pytest.approx([0.05, 0.0, 0.0])
+    assert [sample.client_cpu_seconds for sample in ramp.tally.samples] == pytest.approx([0.05, 0.0, 0.0])
 
 
 def test_a_driver_that_was_held_up_catches_up_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +122,7 @@ def test_rounding_adds_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six times 0.15 is a little less than twice 0.45."""
     ramp = Simulation(monkeypatch, plan_ramp(1, 0.45), tally=0.15)
     ramp.drive()
-    assert len(ramp.samples) == 6
+    assert len(ramp.tally.samples) == 6
 
 
 def test_a_stop_while_many_workers_start_keeps_the_others_from_starting(
@@ -95,14 +143,14 @@ def test_a_stop_while_many_workers_start_keeps_the_others_from_starting(
 def test_by_a_schedule_all_workers_run_from_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = Simulation(monkeypatch, plan_schedule(2, 0.3, Rate(20, 20)), tally=0.25)
     ramp.drive()
-    assert [sample.workers for sample in ramp.samples] == [2] * 5
+    assert [sample.workers for sample in ramp.tally.samples] == [2] * 5
     assert [each.step.workers for each in ramp.tally.steps] == [2] * 4
 
 
 def test_a_tally_longer_than_the_test_gives_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = Simulation(monkeypatch, plan_ramp(1, 0.1), tally=60)
     ramp.drive()
-    assert len(ramp.samples) == 1
+    assert len(ramp.tally.samples) == 1
 
 
 def in_a_while(seconds: float, ramp: Simulation, signals: int = 1) -> None:

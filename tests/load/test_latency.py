@@ -28,7 +28,25 @@ def test_one_value_is_every_percentile() -> None:
     latencies.add(0.0123456)
     result = latencies.result()
     assert result is not None
-    assert set(asdict(result.rounded()).values()) == {12.346}
+    assert asdict(result.rounded()) == {
+        "count": 1, **dict.fromkeys(("min", "mean", "p50", "max"), 12.346), **dict.fromkeys(("p90", "p95", "p99")),
+    }  # fmt: skip
+
+
+def test_one_slow_pull_of_sixty_is_no_percentile_but_the_maximum() -> None:
+    latencies = Latencies()
+    for seconds in (*[0.1] * 59, 10.0):
+        latencies.add(seconds)
+    result = latencies.result()
+    assert result is not None
+    assert (result.count, result.p99, result.max) == (60, None, 10_000)
+    assert [result.p50, result.p95] == pytest.approx([100, 100], rel=0.001)
+    for seconds in [0.1] * 39 + [10.0]:
+        latencies.add(seconds)
+    result = latencies.result()
+    assert result is not None
+    assert result.count == 100
+    assert result.p99 == pytest.approx(10_000, rel=0.001)
 
 
 def test_merging_is_as_if_added_here() -> None:

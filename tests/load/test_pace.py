@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import UsageError
-from lib.load.pace import Closed, Rate, Schedule, parse_rate
+from lib.load.pace import MACHINE, NO_WORKER, Rate, Schedule, parse_rate, why_late
 
 RATES = st.floats(0.01, 1000)
 
@@ -55,52 +55,43 @@ def test_a_rate_is_even_and_a_rising_one_begins_slowly() -> None:
     assert rising.second_of(25) == pytest.approx(5.0)
 
 
-def test_a_launch_waits_for_its_time_and_what_is_due_already_does_not() -> None:
-    schedule, stopping = Schedule(Rate(20, 20), 5.0), threading.Event()
-    began = time.monotonic() - 0.1
-    schedule.begin(began)
-    due = [schedule.next(1, stopping) for _ in range(4)]
-    assert due == pytest.approx([began, began + 0.05, began + 0.1, began + 0.15])
-    assert time.monotonic() >= began + 0.15
-    assert schedule.taken == 4
+def test_what_is_taken_is_no_longer_unstarted() -> None:
+    schedule = Schedule(Rate(0.5, 0.5), 10.0)
+    schedule.begin(100.0)
+    assert schedule.due() == 100.0
+    schedule.take(1)
+    assert schedule.due() == 102.0
+    assert (schedule.unstarted(1.9), schedule.unstarted(2.1), schedule.unstarted(10.0)) == (0, 1, 4)
+    schedule.take(4)
+    assert schedule.due() is None
+    assert schedule.unstarted(10.0) == 0
+    schedule.give_back(4)
+    assert (schedule.taken, schedule.unstarted(10.0)) == (1, 4)
 
 
-def test_a_batch_takes_the_time_of_as_many_pulls() -> None:
-    schedule, stopping = Schedule(Rate(1000, 1000), 5.0), threading.Event()
-    schedule.begin(0.0)
-    assert [schedule.next(20, stopping) for _ in range(3)] == pytest.approx([0.0, 0.02, 0.04])
-
-
-def test_who_is_stopped_while_waiting_gives_its_pull_back() -> None:
-    schedule, stopping = Schedule(Rate(0.5, 0.5), 10.0), threading.Event()
-    schedule.begin(time.monotonic())
-    assert schedule.next(1, stopping) is not None
-    stopping.set()
-    assert schedule.next(1, stopping) is None
-    assert schedule.taken == 1
-    assert schedule.unstarted(1.9) == 0
-    assert schedule.unstarted(2.1) == 1
-    assert schedule.unstarted(10.0) == 4
-
-
-def test_after_the_last_pull_a_worker_waits_for_the_ramps_end() -> None:
-    schedule, stopping = Schedule(Rate(10, 10), 0.1), threading.Event()
-    schedule.begin(0.0)
-    assert schedule.next(1, stopping) is not None
-    threading.Timer(0.05, stopping.set).start()
-    assert schedule.next(1, stopping) is None
-    assert stopping.is_set()
-    assert schedule.unstarted(0.1) == 0
-
-
-def test_without_a_schedule_pulls_start_at_once() -> None:
+def test_a_pull_waits_for_its_time_and_one_that_is_due_already_does_not() -> None:
     stopping = threading.Event()
-    before = time.monotonic()
-    due = Closed().next(1, stopping)
-    assert due is not None
-    assert before <= due <= time.monotonic()
+    due = time.monotonic() + 0.05
+    assert Schedule.wait(due, stopping)
+    assert time.monotonic() >= due
+    assert Schedule.wait(due, stopping)
     stopping.set()
-    assert Closed().next(1, stopping) is None
+    assert not Schedule.wait(due, stopping)
+    assert not Schedule.wait(due + 1e6, stopping)
+
+
+@pytest.mark.parametrize(
+    ("asked", "started", "reason"),
+    [
+        (-1.0, 0.05, None),
+        (-1.0, 0.2, MACHINE),
+        (0.02, 0.2, MACHINE),
+        (0.15, 0.2, NO_WORKER),
+        (0.2, 0.2, NO_WORKER),
+    ],
+)
+def test_a_late_pull_has_a_reason(asked: float, started: float, reason: str | None) -> None:
+    assert why_late(100.0, 100.0 + asked, 100.0 + started) == reason
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from lib.load.event import PRUNE, PULL, Event
 from lib.load.plan import Step
 from lib.load.tally import Sample, Tally
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
+from lib.processes.machine import MachineUse
 
 IMAGE = Image("app", "v1")
 
@@ -106,6 +107,23 @@ def test_hidden_retries() -> None:
     known.add(pull(FAILED, retries=1))
     silent.add(pull(retries=None))
     assert (known.retried, silent.retried) == (3, None)
+    for each in (known, silent):
+        each.close_sample(15, 1)
+    known.add(pull(retries=1))
+    known.close_sample(30, 1)
+    assert [each.retried for each in (*known.samples, *silent.samples)] == [3, 1, None]
+
+
+def test_each_interval_has_its_own_failures_by_class(tally: Tally) -> None:
+    for outcome in (FAILED, FAILED, OK):
+        tally.add(pull(outcome))
+    tally.close_sample(15, 1)
+    tally.add(prune(FAILED))
+    tally.close_sample(30, 1)
+    tally.add(pull(FAILED))
+    tally.close_sample(45, 1)
+    assert [each.errors for each in tally.samples] == [{"timeout": 2}, {}, {"timeout": 1}]
+    assert tally.errors == {"timeout": 3}
 
 
 @pytest.mark.parametrize(
@@ -116,6 +134,21 @@ def test_who_is_the_limit_of_an_interval(driver: float, clients: float, limit: s
     sample = Sample(10.0, 10.0, 4, 100, 0, None, driver, clients, 2.0)
     assert sample.limited_by == limit
     assert Sample(0.0, 0.0, 4, 0, 0, None, 0.0, 0.0, 2.0).limited_by is None
+
+
+@pytest.mark.parametrize(
+    ("use", "limit"),
+    [
+        (MachineUse(idle=0.5, steal=0.0, pressure=0.9), None),
+        (MachineUse(idle=0.03, steal=0.0, pressure=0.9), "machine"),
+        (MachineUse(idle=0.5, steal=0.2, pressure=None), "machine"),
+        (MachineUse(idle=0.9, steal=0.0, pressure=0.1, throttled=115 / 118), "client"),
+        (MachineUse(idle=0.03, steal=0.0, pressure=0.1, throttled=115 / 118), "client"),
+        (MachineUse(idle=0.9, steal=0.0, pressure=0.1, throttled=0.1), None),
+    ],
+)
+def test_other_programs_and_a_quota_limit_an_interval(use: MachineUse, limit: str | None) -> None:
+    assert Sample(10.0, 10.0, 4, 100, 0, None, 0.5, 1.0, 2.0, use).limited_by == limit
 
 
 def busy(cpu_seconds: float) -> Event:

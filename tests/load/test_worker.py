@@ -10,10 +10,11 @@ from typing import Any
 
 from lib.images import Image, ImageSet
 from lib.load.event import Event
-from lib.load.pace import Closed, Pace, Rate, Schedule
+from lib.load.pace import MACHINE, Rate, Schedule
 from lib.load.pull import Pulled, Puller
+from lib.load.turns import OwnTurns, SharedTurns, Turns
 from lib.load.worker import Work, Worker
-from lib.outcomes import OK
+from lib.outcomes import FAILED, OK
 from lib.servers.prune import Pruned
 
 WAIT = 0.2
@@ -26,6 +27,18 @@ class Queuing:
     def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
         time.sleep(WAIT)
         return [Pulled(image, OK, time.monotonic(), 0.1, 1, 0) for image in images]
+
+
+class Repulling:
+    """The launch fails. One image is pulled again alone, and the other is the one to blame."""
+
+    def pull(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> list[Pulled]:
+        started = time.monotonic()
+        time.sleep(WAIT)
+        return [
+            Pulled(images[0], OK, time.monotonic(), 0.01, 2, 0, repulled=True),
+            Pulled(images[1], FAILED, started, WAIT, 1, 0),
+        ]
 
 
 class Crowded:
@@ -57,11 +70,15 @@ class Recorder:
 class Running:
     """A worker with both images in one batch, running; after its first Event it stops."""
 
-    def __init__(self, puller: Puller, pace: Pace, images: Any = IMAGES) -> None:
+    def __init__(self, puller: Puller, schedule: Schedule | None = None, images: Any = IMAGES) -> None:
         self.events: list[Event] = []
         self.pruner = Recorder()
-        work = Work(puller=puller, pruner=self.pruner, pace=pace, batch=2)
-        self.worker = Worker(0, ImageSet("p", images), work, self, scratch=Path(), random=None)
+        image_set = ImageSet("p", images)
+        turns: Turns = OwnTurns(0, image_set, batch=2, random=None, passes=None)
+        if schedule is not None:
+            turns = SharedTurns(schedule, [image_set], batch=2, randoms=[None])
+        work = Work(puller=puller, pruner=self.pruner)
+        self.worker = Worker(0, image_set, work, self, scratch=Path(), turns=turns)
         self.worker.start()
 
     def emit(self, event: Event) -> None:
@@ -81,6 +98,8 @@ class Many(Sequence[Image]):
         return 1_000_000
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
         if index >= len(self):
             raise IndexError
         self.read = max(self.read, index + 1)
@@ -102,7 +121,7 @@ class Looking:
 def test_the_first_pull_does_not_wait_for_a_million_images() -> None:
     images = Many()
     puller = Looking(images)
-    running = Running(puller, Closed(), images)
+    running = Running(puller, images=images)
     running.worker.join()
     assert puller.read[0] <= 3  # a batch, and the image that shows its end
 
@@ -114,9 +133,9 @@ def begun_schedule() -> Schedule:
 
 
 def test_a_launch_takes_as_long_as_the_client_runs() -> None:
-    running = Running(Queuing(), Closed())
+    running = Running(Queuing())
     running.worker.join()
-    assert [(event.seconds, event.late) for event in running.events] == [(0.1, False)] * 2
+    assert [(event.seconds, event.late) for event in running.events] == [(0.1, None)] * 2
     assert running.worker.passes == 1
     assert running.pruner.images == list(IMAGES)
 
@@ -126,7 +145,18 @@ def test_by_a_schedule_the_wait_for_a_turn_to_start_counts_too() -> None:
     running = Running(Queuing(), schedule)
     running.worker.join()
     assert len(running.events) == schedule.taken == 2
-    assert all(event.seconds >= 0.1 + WAIT and event.late for event in running.events)
+    assert all(event.seconds >= 0.1 + WAIT and event.late == MACHINE for event in running.events)
+
+
+def test_an_image_that_is_pulled_again_alone_is_not_late() -> None:
+    """A worker was free for the launch before it was due, and it started at once."""
+    schedule = Schedule(Rate(1.0, 1.0), 1.0)
+    schedule.begin(time.monotonic() + 0.1)
+    running = Running(Repulling(), schedule)
+    running.worker.join()
+    again, blamed = running.events
+    assert (again.repulled, again.late) == (True, None)
+    assert blamed.repulled is False
 
 
 def test_a_launch_that_a_stop_keeps_from_starting_is_no_attempt_and_goes_back_to_the_schedule() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.processes.cgroup import Limits, limits, throttled
+from lib.processes.cgroup import Limits, Periods, limits, periods, throttled_share
 from lib.processes.cpu import cores
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_until
@@ -135,9 +135,27 @@ def test_how_often_it_was_throttled(tmp_path: Path) -> None:
         "/sys/fs/cgroup/a/b/c": {"cpu.max": "max 100000", "cpu.stat": stat.format(0)},
     }
     root = made(tmp_path, "0::/a/b/c", V2_ALL, files)
-    assert throttled(root) == 7
+    assert periods(root) == [Periods(9, 4), Periods(9, 3)]
     (root / "proc/self/cgroup").write_text("0::/")
-    assert throttled(root) is None
+    assert periods(root) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "share"),
+    [
+        ([(3, 1)], [(121, 116)], 115 / 118),
+        ([(0, 0), (100, 50)], [(10, 5), (200, 60)], 0.5),
+        ([(5, 1)], [(5, 1)], 0.0),
+        ([(9, 9)], [(0, 0)], 0.0),
+        ([], [], None),
+        ([], [(1, 1)], None),
+    ],
+)
+def test_the_share_of_throttled_periods(
+    before: list[tuple[int, int]], after: list[tuple[int, int]], share: float | None
+) -> None:
+    readings = ([Periods(*each) for each in reading] for reading in (before, after))
+    assert throttled_share(*readings) == share
 
 
 # --- the kernel's own
@@ -165,8 +183,8 @@ def test_a_quota_above_is_seen_by_a_process_below(nested: Path) -> None:
     program = (
         f"open('{nested}/tasks', 'w').write('0')\n"
         "import lib.processes.cgroup as c, lib.processes.cpu as p\n"
-        "before = c.throttled()\n"
-        "while c.throttled() == before: sum(range(10000))\n"
+        "before = c.periods()\n"
+        "while not c.throttled_share(before, c.periods()): sum(range(10000))\n"
         "print(c.limits().cores, p.cores())"
     )
     done = subprocess.run(

@@ -28,7 +28,7 @@ from lib.results.run_state import Run
 
 IMAGE = Image("ok/app", "1")
 START = 1000.0
-LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)
+LATENCY = Latency(count=200, min=1.0, mean=2.0, p50=3.04, p90=4.0, p95=50.06, p99=1234.5, max=9999.0)
 
 
 @dataclass
@@ -193,7 +193,7 @@ def test_plain_words() -> None:
         == "0:30 left, workers 1/1, 90.00 pulls/s, p95 50.1 ms, errors: 2 not-found, 1 timeout"
     )
     limited = Sample(10.0, 5.0, 1, 450, 0, LATENCY, 0.5, 4.0)
-    assert plain_line(limited, plan, 453, []).endswith("errors: none, limited by this machine's CPU")
+    assert plain_line(limited, plan, 453, []).endswith("errors: none, limited by the client")
     nothing = Sample(41.0, 5.0, 0, 0, 0, None)
     assert plain_line(nothing, plan, 453, []) == "0:00 left, workers 0/0, 0.00 pulls/s, p95 -, errors: none"
     work = plan_passes([200, 200], 3, None)

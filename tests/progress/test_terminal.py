@@ -22,10 +22,10 @@ from tests.support.terminal import Tmux
 HEAD = [
     r"((\d+:\d\d left|\d+ of \d+ pulls done)  workers \d+ of \d+ planned, peak \d+|"
     r"ending  waiting for the current pull or prune of \d+ workers?)",
-    r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 \d+(\.\d)? p99 \d+(\.\d)? ms)?",
+    r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 (\d+(\.\d)?|-) p99 (\d+(\.\d)?|-) ms)?",
     r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
     r"no errors",
-    r"CPU: driver \d+%, clients \d+% of \d+%",
+    r"CPU: driver \d+%, clients \d+% of \d+%(:[a-z ,-]*)?",
 ]
 TABLE = r" *# pattern pass +image pulled failed now"
 ROW = r" *\d+ \S+ +\d+ +\d+/\d+ +\d+ +\d+ (pull.*|wait.*|stop.*)"

@@ -18,8 +18,10 @@ from rich.text import Text
 from lib.latency import Latency
 from lib.load.pace import Rate
 from lib.load.passes import plan_passes
+from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
-from lib.load.tally import StepTally, Tally
+from lib.load.shares import Shares
+from lib.load.tally import Sample, StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
 from lib.progress.closing import closing_lines, thinned
@@ -30,7 +32,7 @@ from lib.progress.worker_rows import WorkerRow
 from lib.results.run_state import Run
 from tests.support.terminal import resize
 
-LATENCY = Latency(1.0, 2.0, 3.04, 4.0, 50.06, 1234.5, 9999.0)
+LATENCY = Latency(count=200, min=1.0, mean=2.0, p50=3.04, p90=4.0, p95=50.06, p99=1234.5, max=9999.0)
 
 
 def row(index: int, what: str = PULLING, name: str = "team/app-0001:v1", pattern: str = "-0001") -> WorkerRow:
@@ -43,7 +45,8 @@ def snapshot(workers: int, height: int) -> Snapshot:
     return Snapshot(
         to_do="1:02:05 left", running=workers, planned=workers, peak=workers, pulled=5000, failed=7, rate=89.55,
         offered=None, bars=tuple(float(k) for k in range(100)), latency=LATENCY,
-        errors=(("not-found", 5), ("timeout", 2)), driver_cpu=0.08, client_cpu=1.3, cores=2.0,
+        errors=(("not-found", 5), ("timeout", 2)), late=None, limited_by=None,
+        driver_cpu=0.08, client_cpu=1.3, cores=2.0,
         rows=tuple(map(row, range(shown))), rest=rest,
     )  # fmt: skip
 
@@ -114,6 +117,18 @@ def test_the_end_and_a_schedule_are_told() -> None:
     assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
 
 
+def test_late_pulls_are_shown_by_their_reason() -> None:
+    scheduled = replace(snapshot(3, 24), errors=(), late=(("no-worker", 0), ("machine", 0)))
+    assert view_lines(scheduled, 80, 24)[3].plain == "no errors"
+    late = replace(scheduled, late=(("no-worker", 12), ("machine", 3)))
+    assert view_lines(late, 80, 24)[3].plain == "no errors  late 12 no-worker, 3 machine"
+
+
+def test_other_programs_on_this_machine_are_told() -> None:
+    busy = view_lines(replace(snapshot(3, 24), limited_by="machine"), 80, 24)[4]
+    assert busy.plain.endswith(" of 200%: other programs use this machine")
+
+
 def test_a_machine_that_is_the_limit_is_told() -> None:
     limited = view_lines(replace(snapshot(3, 24), client_cpu=1.8), 80, 24)[4]
     assert limited.plain == "CPU: driver 8%, clients 180% of 200%: this machine is the limit, try --batch"
@@ -153,11 +168,22 @@ def a_tally() -> Tally:
     return Tally(1, retries_known=True, on_sample=lambda _: None)
 
 
+def step_tally(
+    step: Step, seconds: float, pulled: int, failed: int, latency: Latency | None, offered: float | None
+) -> StepTally:
+    shares = Shares(step.start)
+    for _ in range(pulled):
+        shares.add(step.start, step.start + seconds)
+    shares.close(step.start + seconds)
+    return StepTally(step, seconds, pulled, failed, latency, offered, shares)
+
+
 def test_the_end_shows_steps_and_totals() -> None:
     tally, (up, down) = a_tally(), plan_ramp(1, 10.0).steps
-    tally.steps += [StepTally(up, 10.0, 1, 0, LATENCY, None), StepTally(down, 10.0, 0, 1, None, None)]
+    tally.steps += [step_tally(up, 10.0, 1, 0, LATENCY, None), step_tally(down, 10.0, 0, 1, None, None)]
     tally.pulled, tally.failed, tally.pruned = 1, 1, 4
     tally.errors["not-found"] += 1
+    tally.samples.append(Sample(at=20.0, seconds=20.0, workers=1, pulled=1, failed=1, latency=None))
     text = [line.plain.split() for line in closing_lines(ended_run(tally), 100)]
     assert text[0] == "workers pulled failed pulls/s p50 ms p95 ms p99 ms".split()
     assert text[1] == ["↑", "1", "1", "0", "0.10", "3.0", "50.1", "1234.5"]
@@ -173,16 +199,27 @@ def test_the_end_shows_steps_and_totals() -> None:
     )
 
 
+def test_the_end_says_how_precise_the_rate_is() -> None:
+    tally, (hold,) = a_tally(), plan_passes([12], 3, None).steps
+    shares = Shares(0.0)
+    for pull in range(100):
+        shares.add(pull + 0.2 * (pull % 3), pull + 1.0)
+    shares.close(100.0)
+    tally.steps.append(StepTally(hold, 100.0, 100, 0, LATENCY, None, shares))
+    last = closing_lines(ended_run(tally), 200)[-1].plain
+    assert re.search(r" pulls/s \(±\d[\d.]* %( now; ±2 % needs about \d+ seconds)?\)$", last)
+
+
 def test_fixed_work_has_one_step_at_the_end() -> None:
     tally = a_tally()
-    tally.steps += [StepTally(step, 4.0, 36, 0, None, None) for step in plan_passes([12], 3, None).steps]
+    tally.steps += [step_tally(step, 4.0, 36, 0, None, None) for step in plan_passes([12], 3, None).steps]
     lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
     assert lines[1][:5] == ["→", "1", "36", "0", "9.00"]
 
 
 def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
     tally, (first, second) = a_tally(), plan_schedule(1, 10.0, Rate(5, 5)).steps
-    tally.steps += [StepTally(first, 10.0, 50, 0, None, 7.5), StepTally(second, 10.0, 50, 0, None, None)]
+    tally.steps += [step_tally(first, 10.0, 50, 0, None, 7.5), step_tally(second, 10.0, 50, 0, None, None)]
     lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
     assert lines[0][3:5] == ["offered", "pulls/s"]
     assert [line[4:6] for line in lines[1:3]] == [["7.50", "5.00"], ["-", "5.00"]]
@@ -200,7 +237,7 @@ def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
     ],
 )
 def test_of_many_steps_some_are_shown(workers: int, ended: int, shown: str) -> None:
-    steps = [StepTally(step, 1.0, 0, 0, None, None) for step in plan_ramp(workers, 1.0).steps[:ended]]
+    steps = [step_tally(step, 1.0, 0, 0, None, None) for step in plan_ramp(workers, 1.0).steps[:ended]]
     arrows = {"up": "↑", "down": "↓"}
     assert " ".join(f"{arrows[each.step.direction]}{each.step.workers}" for each in thinned(steps)) == shown
     tally = a_tally()

@@ -16,7 +16,7 @@ from lib.load.driver import Clients, Driver, Reports, Rules
 from lib.load.event import PRUNE, PULL, Event
 from lib.load.plan import Step
 from lib.load.ramp import plan_ramp
-from lib.load.tally import Sample, Tally
+from lib.load.tally import Drain, Sample, Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure
 from lib.processes.signals import Stop
@@ -98,13 +98,19 @@ def check_outcomes(tally: Tally, added: list[Event]) -> None:
 
 
 def check_sums(tally: Tally, samples: list[Sample], elapsed: float) -> None:
-    """Samples, steps and workers each add up to the totals, and to the time that has passed."""
-    assert tally.samples == samples
+    """Samples, steps and workers each add up to the totals, and to the time that has passed.
+
+    `samples` are those that were reported: the drain is one of them, if there is one.
+    """
+    assert samples[: len(tally.samples)] == tally.samples
+    assert len(samples) - len(tally.samples) == (tally.drain is not None)
+    drain = tally.drain or Drain(0.0, 0, 0)
     for name in ("pulled", "failed"):
         total = getattr(tally, name)
         assert sum(getattr(each, name) for each in samples) == total
-        assert sum(getattr(each, name) for each in tally.steps) == total
+        assert sum(getattr(each, name) for each in tally.steps) + getattr(drain, name) == total
         assert sum(getattr(each, name) for each in tally.workers) == total
+        assert sum(getattr(each, name) for each in tally.image_sets) == total
     assert sum(each.seconds for each in samples) <= elapsed
     assert sum(each.rate * each.seconds for each in samples) == pytest.approx(tally.pulled)
 
@@ -140,11 +146,12 @@ class Plan:
 class Puller(Worker):
     """A worker that pulls nothing but time, and counts what it has begun by itself."""
 
+    passes = 0
+
     def __init__(self, index: int, plan: Plan, driver: Driver, killed: threading.Event) -> None:
         self.index = index
         self.image_set = ImageSet("p", (IMAGE,))
         self.error: BaseException | None = None
-        self.passes = 0
         self.begun = 0
         self._plan = plan
         self._driver = driver
@@ -234,5 +241,7 @@ def test_each_pull_that_was_begun_is_counted_once_however_the_run_ends(
     ]
     check_outcomes(tally, observed)
     check_sums(tally, samples, driver.elapsed + 1e-6)
-    assert sum(each.seconds for each in samples) == pytest.approx(driver.elapsed)
-    assert sum(each.seconds for each in tally.steps) == pytest.approx(driver.elapsed)
+    assert sum(each.seconds for each in tally.steps) == pytest.approx(tally.planned_seconds)
+    assert tally.planned_seconds <= driver.elapsed + 1e-6
+    if tally.drain is not None:
+        assert tally.planned_seconds + tally.drain.seconds == pytest.approx(driver.elapsed)

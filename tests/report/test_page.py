@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -22,9 +21,8 @@ from lib.report.events import DOTS, SLOWEST, EventSeries, Reservoir
 from lib.report.page import page
 from lib.report.ramp_time import Span
 from lib.report.run_data import Findings, find
-from lib.report.scalability import points_of
-from lib.report.usl import Fit, Point, fit
 from lib.results.event_line import EventLine
+from lib.results.scalability import steps_of
 from lib.results.summary_file import read_summary
 from lib.results.summary_file import summary_of as as_read
 from tests.support.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own
@@ -33,58 +31,6 @@ from tests.support.waiting import wait_until
 
 BEGIN = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 CLASSES = ("timeout", "server-error", "rate-limited")
-
-
-def law(lam: float, sigma: float, kappa: float, workers: range) -> list[Point]:
-    return [Point(n, lam * n / (1 + sigma * (n - 1) + kappa * n * (n - 1))) for n in workers]
-
-
-def fitted(points: list[Point]) -> Fit:
-    found = fit(points)
-    assert found is not None
-    return found
-
-
-@pytest.mark.parametrize(
-    ("lam", "sigma", "kappa", "most"),
-    [
-        (50, 0.05, 0.002, 20),
-        (30, 0.3, 0.01, 12),
-        (1000, 0.01, 0.0001, 200),
-        (5, 0.9, 0.1, 6),
-        (100, 0.1, 0, 10),
-    ],
-)
-def test_the_fit_recovers_the_law(lam: float, sigma: float, kappa: float, most: int) -> None:
-    found = fitted(law(lam, sigma, kappa, range(1, most + 1)))
-    assert found.lam == pytest.approx(lam, rel=1e-3)
-    assert found.sigma == pytest.approx(sigma, rel=1e-3)
-    assert found.kappa == pytest.approx(kappa, rel=1e-3, abs=1e-5)
-    assert found.r_squared == pytest.approx(1, abs=1e-6)
-    if kappa and ((1 - sigma) / kappa) ** 0.5 < most:
-        assert found.peak == pytest.approx(((1 - sigma) / kappa) ** 0.5, rel=1e-2)
-
-
-@pytest.mark.parametrize(("capacity", "most"), [(2, 8), (3, 6), (4, 8), (4, 16), (8, 12), (8, 24), (16, 48)])
-def test_knee_and_plateau_of_a_server_with_a_hard_limit(capacity: int, most: int) -> None:
-    noise = random.Random(capacity * most)
-    found = fitted(
-        [Point(n, 10 * min(n, capacity) * noise.gauss(1, 0.02)) for n in [*range(1, most + 1)] * 2]
-    )
-    assert found.plateau == pytest.approx(10 * capacity, rel=0.15)
-    assert found.knee == pytest.approx(capacity, abs=1)
-
-
-def test_a_rate_that_still_grows_has_no_knee() -> None:
-    found = fitted(law(10, 0, 0, range(1, 9)))
-    assert (found.knee, found.peak) == (None, None)
-
-
-@pytest.mark.parametrize(
-    "points", [[], [Point(1, 5.0)], law(10, 0.1, 0, range(1, 4)) * 2, [Point(n, 0.0) for n in range(1, 9)]]
-)
-def test_too_few_points_have_no_fit(points: list[Point]) -> None:
-    assert fit(points) is None
 
 
 def latency(*values: float) -> dict[str, float] | None:
@@ -312,7 +258,7 @@ def test_too_few_points_are_told_and_an_interrupted_step_is_left_out() -> None:
     )
     summary["interrupted"] = True
     findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)
-    assert len(points_of(findings.summary)) == 3
+    assert len(steps_of(findings.summary)) == 3
     assert "The run was interrupted" in page(findings)
 
 
@@ -379,6 +325,18 @@ def test_a_report_that_cannot_be_made_does_not_cost_the_summary(tmp_path: Path) 
     )  # fmt: skip
     assert (done.status, done.stderr) == (1, "ocidriver: cannot make the report: no plotly here\n")
     assert done.summary["pulled"] == 3
+
+
+def test_a_run_without_numpy_has_a_summary_without_a_knee(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')")
+    images = tmp_path / "images"
+    images.write_text("".join(f"app-{k}:v1\n" for k in range(6)))
+    done = drive(
+        tmp_path, "--dry-run", "--pullthrough-url=c:1", "--registry-url=u:1", f"--image-list={images}",
+        "--workers=6", "--iteration-seconds=0.1", environment={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.status, done.stderr, done.summary["knee"]) == (0, "", None)
+    assert len({each["workers"] for each in done.summary["steps"]}) == 6
 
 
 def test_the_load_test_imports_nothing_of_the_report() -> None:

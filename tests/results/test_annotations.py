@@ -43,7 +43,7 @@ def test_a_good_run_has_no_annotation() -> None:
 def test_missed_thresholds_are_errors() -> None:
     assert commands(a_summary(thresholds=THRESHOLDS), {}) == [
         "::error title=ocidriver%3A threshold missed::error_rate<1%25 (it was 0.5)",
-        "::error title=ocidriver%3A threshold missed::p95<1ms (it was not measured)",
+        "::error title=ocidriver%3A threshold missed::p95<1ms (it was not measured, p95 needs 20 pulls)",
     ]
 
 
@@ -87,7 +87,7 @@ def test_the_markdown_has_the_result_as_tables() -> None:
         "| latency | p50 2.0 ms, p95 4.0 ms, p99 5.0 ms |",
         "| first pulls | - |",
         "| error_rate<1% | 0.5 | **missed** |",
-        "| p95<1ms | not measured | **missed** |",
+        "| p95<1ms | not measured, p95 needs 20 pulls | **missed** |",
         "| rate>1 | 5 | passed |",
         "| timeout | pulls | 2 | too slow |",
         "| 1 | up | 1.0 | 5 | 1 | 5.00 | 2.0 | 4.0 | 5.0 |",

@@ -22,6 +22,7 @@ from lib.load.event import PULL, Event
 from lib.load.tally import Sample
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, OK, Failure
+from lib.processes.machine import MachineUse
 from lib.results.event_line import event_line
 from lib.results.line_file import LineFile
 from lib.results.output import Log, Outputs, metrics_line
@@ -39,7 +40,7 @@ def warnings() -> Warnings:
 
 
 def test_metrics_lines() -> None:
-    latency = Latency(1, 2, 3.04, 4, 5.06, 6, 7)
+    latency = Latency(count=200, min=1, mean=2, p50=3.04, p90=4, p95=5.06, p99=6, max=7)
     assert metrics_line(Sample(15, 15, 3, 10, 2, latency), "T") == "T\t0.666667\t3\t2\t3.0\t5.1\t6.0"
     assert metrics_line(Sample(15, 15, 3, 0, 2, None), "T") == "T\t0.000000\t3\t2\t-\t-\t-"
 
@@ -230,13 +231,17 @@ def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
     assert sum(line.startswith("{") for line in lines) == summary["pulled"] == 20
 
 
-@pytest.mark.parametrize("latency", [Latency(1, 2, 3.04, 4, 5.06, 6, 7), None])
+@pytest.mark.parametrize(
+    "latency", [Latency(count=200, min=1, mean=2, p50=3.04, p90=4, p95=5.06, p99=6, max=7), None]
+)
 def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
     words = ["--pullthrough-url=a", "--registry-url=b", "--patterns=x", "--metrics-format=jsonl"]
     words += [f"--metrics-file={tmp_path}/metrics", f"--log-file={os.devnull}"]
     outputs = Outputs(make_settings(cli._command().make_context("ocidriver", words).params), Clock())
     for _ in range(2):
-        outputs.on_sample(Sample(15, 15, 3, 10, 2, latency, 0.5, 28.0, 2.0))
+        outputs.on_sample(
+            Sample(15, 15, 3, 10, 2, latency, 0.5, 28.0, 2.0, MachineUse(0.05, 0.0, 0.5), {"dns": 2}, 4)
+        )
     outputs.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
     for line in lines:
@@ -244,7 +249,8 @@ def test_metrics_as_json_lines(tmp_path: Path, latency: Latency | None) -> None:
         assert line.pop("latency_ms") == (asdict(latency) if latency else None)
         assert line == {
             "seconds": 15, "rate": pytest.approx(2 / 3), "workers": 3, "pulled": 10, "failed": 2,
-            "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "paused_seconds": 0.0,
-            "limited_by": "client",
+            "errors": {"dns": 2}, "retried": 4,
+            "driver_cpu_seconds": 0.5, "client_cpu_seconds": 28.0, "paused_seconds": 0.0, "limited_by": "client",
+            "machine": {"idle": 0.05, "steal": 0.0, "pressure": 0.5, "throttled": None},
         }  # fmt: skip
     assert len(lines) == 2

@@ -116,7 +116,7 @@ def test_what_a_schedule_is_late_with_is_told() -> None:
     run.tally.schedule = Schedule(Rate(10.0, 10.0), 100.0)
     found = samples(shown(run))
     assert total(found, "ocidriver_late_pulls_total") == total(found, "ocidriver_unstarted_pulls") == 0
-    run.tally.add(event(PULL, 0, OK)._replace(late=True))
+    run.tally.add(event(PULL, 0, OK)._replace(late="machine"))
     run.tally.schedule.taken = 1
     run.driver = cast(Driver, SimpleNamespace(running=1, planned=1, second=2.0))
     found = samples(shown(run))

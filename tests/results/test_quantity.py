@@ -7,13 +7,22 @@ from typing import Any
 import pytest
 
 from lib.latency import GROUPS, LATENCIES
-from lib.options.thresholds import ERROR_GROUPS, FIELDS, parse_threshold
+from lib.options.thresholds import (
+    ERROR_GROUPS,
+    FIELDS,
+    KNEE,
+    KNEE_FIELDS,
+    PEAK,
+    PEAK_FIELDS,
+    parse_threshold,
+)
 from lib.outcomes import ErrorClass
 from lib.results.quantity import judge, quantity
 from lib.results.summary import ThresholdResult
 from tests.support.summaries import a_summary
 
 LATENCY = {"min": 1.0, "mean": 2.0, "p50": 3.0, "p90": 4.0, "p95": 5.0, "p99": 6.0, "max": 7.0}
+FEW = {**LATENCY, "p99": None}
 SUMMARY: dict[str, Any] = {
     "error_rate": 0.02,
     "rate": 50.0,
@@ -28,6 +37,8 @@ SUMMARY: dict[str, Any] = {
     "latency_ms": LATENCY,
     "first_latency_ms": None,
     "repeat_latency_ms": LATENCY,
+    "peak": {"rate": 60.0, "low": 55.0, "high": 65.0, "workers": 9, "latency_ms": FEW},
+    "knee": {"workers": 8.25, "low": 7.0, "high": 9.5},
 }
 
 
@@ -47,6 +58,11 @@ SUMMARY: dict[str, Any] = {
         ("errors.rate-limited<=5", 0.0, True),
         ("errors.timeout==2", 2.0, True),
         ("prune_errors.timeout>0", 0.0, False),
+        ("peak.rate>50", 60.0, True),
+        ("peak.workers<=8", 9.0, False),
+        ("peak.p95<250ms", 5.0, True),
+        ("peak.p99<10s", None, False),
+        ("knee.workers>=8", 8.25, True),
     ],
 )
 def test_judging(expression: str, value: float | None, passed: bool) -> None:
@@ -54,17 +70,28 @@ def test_judging(expression: str, value: float | None, passed: bool) -> None:
     assert judged == ThresholdResult(expression=expression, value=value, passed=passed)
 
 
+@pytest.mark.parametrize("expression", ["peak.rate>=0", "peak.p50<9s", "knee.workers>=0"])
+def test_a_run_without_peak_and_knee_misses_their_thresholds(expression: str) -> None:
+    judged = judge(parse_threshold(expression), a_summary(**{**SUMMARY, "peak": None, "knee": None}))
+    assert (judged.value, judged.passed) == (None, False)
+
+
 def test_nothing_attempted_misses_an_error_rate() -> None:
     judged = judge(parse_threshold("error_rate<1%"), a_summary(**{**SUMMARY, "error_rate": None}))
     assert (judged.value, judged.passed) == (None, False)
     assert str(judged) == "error_rate<1% (it was not measured)"
+    few = judge(parse_threshold("peak.p99<2s"), a_summary(**SUMMARY))
+    assert str(few) == "peak.p99<2s (it was not measured, p99 needs 100 pulls)"
 
 
 def test_every_quantity_that_can_be_named_has_a_value() -> None:
-    summary = a_summary(**{**SUMMARY, "first_latency_ms": LATENCY, "retried": 4})
+    peak = {**SUMMARY["peak"], "latency_ms": LATENCY}
+    summary = a_summary(**{**SUMMARY, "first_latency_ms": LATENCY, "retried": 4, "peak": peak})
     names = (
         *FIELDS,
-        *(group + name for group in GROUPS for name in LATENCIES),
+        *(group + name for group in (*GROUPS, PEAK) for name in LATENCIES),
+        *(PEAK + name for name in PEAK_FIELDS),
+        *(KNEE + name for name in KNEE_FIELDS),
         *(group + each.value for group in ERROR_GROUPS for each in ErrorClass),
     )
     assert all(isinstance(quantity(summary, name), float) for name in names)

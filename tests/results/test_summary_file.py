@@ -51,11 +51,13 @@ def test_a_missing_field_is_named(name: str, tmp_path: Path) -> None:
 
 def test_files_of_earlier_versions_lack_newer_fields() -> None:
     old = {name: DOCUMENT[name] for name in ("schema", *REQUIRED)}
-    for part, names in (("steps", ("failed", "offered")), ("samples", ("workers", "limited_by"))):
+    for part, names in (("steps", ("failed", "offered")), ("samples", ("workers", "limited_by", "errors"))):
         old[part] = [{name: value for name, value in each.items() if name not in names} for each in old[part]]
     summary = summary_of(old)
     assert (summary.late, summary.unstarted, summary.repulled, summary.listed) == (0, 0, 0, 0)
     assert (summary.reason, summary.command, summary.prune_errors, summary.retried) == (None, (), {}, None)
+    assert (summary.image_sets, summary.first_pulls, summary.drain) == ((), "unknown", None)
+    assert (summary.samples[0].errors, summary.samples[0].retried) == ({}, None)
     assert (summary.latency_unit, summary.steps[0].offered, summary.samples[0].limited_by) == (
         "pull",
         None,
@@ -64,9 +66,9 @@ def test_files_of_earlier_versions_lack_newer_fields() -> None:
 
 
 def test_what_a_newer_version_adds_is_passed_over() -> None:
-    newer = {**DOCUMENT, "peak": {"rate": 3}, "drain": None}
-    newer["steps"] = [{**each, "low": 1.0} for each in DOCUMENT["steps"]]
-    newer["latency_ms"] = {**DOCUMENT["latency_ms"], "count": 10}
+    newer = {**DOCUMENT, "valley": {"rate": 3}, "mood": None}
+    newer["steps"] = [{**each, "slope": 1.0} for each in DOCUMENT["steps"]]
+    newer["latency_ms"] = {**DOCUMENT["latency_ms"], "p999": 10}
     assert summary_of(newer) == a_summary()
 
 

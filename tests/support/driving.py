@@ -49,12 +49,14 @@ class Ended:
             "failed": summary["failed"],
             "interrupted": summary["interrupted_pulls"],
         }
-        for part in ("samples", "steps", "workers"):
-            assert sum(each["pulled"] for each in summary[part]) == summary["pulled"], part
-            assert sum(each["failed"] for each in summary[part]) == summary["failed"], part
+        drain = [summary["drain"]] if summary["drain"] else []
+        for part in ("samples", "steps", "workers", "image_sets"):
+            rest = drain if part in ("samples", "steps") else []
+            assert sum(each["pulled"] for each in (*summary[part], *rest)) == summary["pulled"], part
+            assert sum(each["failed"] for each in (*summary[part], *rest)) == summary["failed"], part
         by_lines = sum(
             float(line[1]) * sample["seconds"]
-            for line, sample in zip(self.metrics, summary["samples"], strict=True)
+            for line, sample in zip(self.metrics, (*summary["samples"], *drain), strict=True)
         )
         assert round(by_lines) == summary["pulled"]
         assert sum(int(line[3]) for line in self.metrics) == summary["failed"]

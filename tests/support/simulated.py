@@ -20,7 +20,7 @@ from lib.load import driver as drivers
 from lib.load.driver import Clients, Driver, Reports, Rules
 from lib.load.event import PULL, Event
 from lib.load.plan import Plan
-from lib.load.tally import Sample, Tally
+from lib.load.tally import Drain, Sample, Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes import signals
@@ -84,11 +84,12 @@ class _Queue:
 class SimulatedWorker(Worker):
     """Passes over its images; each pull takes `seconds` and comes to `outcome`, unless it is killed before."""
 
+    passes = 0
+
     def __init__(self, index: int, simulation: Simulation, seconds: float, outcome: str) -> None:
         self.index = index
         self.image_set = ImageSet(f"p{index}", simulation.images)
         self.error: BaseException | None = None
-        self.passes = 0
         self.begun = 0
         self.stopping = False
         self.seconds = seconds
@@ -191,9 +192,16 @@ class Simulation:
         self.check_sums()
 
     def check_sums(self) -> None:
-        for part in (self.samples, self.tally.steps, self.tally.workers):
-            assert sum(each.pulled for each in part) == self.tally.pulled
-            assert sum(each.failed for each in part) == self.tally.failed
-        for spans in (self.samples, self.tally.steps):
-            assert sum(each.seconds for each in spans) == pytest.approx(self.driver.elapsed)
+        drain = self.tally.drain or Drain(0.0, 0, 0)
+        planned = self.tally.planned_seconds
+        for part in (self.tally.samples, self.tally.steps):
+            assert sum(each.pulled for each in part) + drain.pulled == self.tally.pulled
+            assert sum(each.failed for each in part) + drain.failed == self.tally.failed
+            assert sum(each.seconds for each in part) == pytest.approx(planned)
+        for whole in (self.samples, self.tally.workers, self.tally.image_sets):
+            assert sum(each.pulled for each in whole) == self.tally.pulled
+            assert sum(each.failed for each in whole) == self.tally.failed
+        assert planned <= self.driver.elapsed + 1e-6
+        if drain.seconds:
+            assert planned + drain.seconds == pytest.approx(self.driver.elapsed)
         assert len(self.events) == self.tally.attempts == sum(worker.begun for worker in self.workers)

@@ -7,15 +7,20 @@ from typing import Any
 from lib.results.summary import Summary
 from lib.results.summary_file import summary_of
 
-LATENCY = {"min": 1.0, "mean": 2.0, "p50": 2.04, "p90": 3.0, "p95": 4.0, "p99": 5.0, "max": 6.0}
+LATENCY = {
+    "count": 100, "min": 1.0, "mean": 2.0, "p50": 2.04, "p90": 3.0, "p95": 4.0, "p99": 5.0, "max": 6.0,
+}  # fmt: skip
 _PART = {"workers": 1, "seconds": 1.0, "pulled": 5, "failed": 1, "rate": 5.0, "latency_ms": LATENCY}
-_STEP = {**_PART, "offered": None}
+_STEP = {**_PART, "low": 4.0, "high": 6.0, "offered": None}
 _SAMPLE = {
     "time": "2026-01-31T12:00:01.000+00:00",
     **_PART,
+    "errors": {"dns": 1},
+    "retried": None,
     "driver_cpu_seconds": 0.05,
-    "paused_seconds": 0.0,
     "client_cpu_seconds": 0.5,
+    "machine": {"idle": 0.5, "steal": 0.0, "pressure": None, "throttled": None},
+    "paused_seconds": 0.0,
     "limited_by": None,
 }
 DOCUMENT: dict[str, Any] = {
@@ -38,9 +43,12 @@ DOCUMENT: dict[str, Any] = {
     "retried": None,
     "repulled": 0,
     "late": 0,
+    "late_no_worker": 0,
+    "late_machine": 0,
     "unstarted": 0,
     "error_rate": 1 / 6,
     "rate": 5.0,
+    "pulling_rate": None,
     "errors": {},
     "prune_errors": {},
     "latency_unit": "pull",
@@ -48,8 +56,14 @@ DOCUMENT: dict[str, Any] = {
     "first_latency_ms": None,
     "repeat_latency_ms": LATENCY,
     "workers": [{"pattern": "-0001", "images": 3, "passes": 4, "pulled": 10, "failed": 2, "pruned": 0}],
+    "image_sets": [{"pattern": "-0001", "images": 3, "pulled": 10, "failed": 2, "latency_ms": LATENCY}],
+    "first_pulls": "unknown",
     "steps": [{**_STEP, "direction": "up"}, {**_STEP, "direction": "down"}],
     "samples": [_SAMPLE],
+    "drain": None,
+    "peak": {"rate": 5.0, "low": 4.0, "high": 6.0, "workers": 1, "offered": None, "latency_ms": LATENCY},
+    "knee": None,
+    "precision": {"percent": 14.1, "seconds_for_2_percent": 99.4},
     "driver_cpu_seconds": 0.1,
     "client_cpu_seconds": 1.0,
     "limited_by": None,

@@ -1,0 +1,183 @@
+"""Compares two runs, by a bootstrap over the bins that both have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..counted import counted
+from ..latency import GROUPS, LEAST
+from .bootstrap import LEAST_BINS, draws, likeness, spread, statistics
+from .pairing import Bins, cut, fill, same_ramp
+from .proportions import difference
+from .pulls import Floats
+from .quantities import (
+    ERROR_RATE,
+    ERRORS,
+    LATENCIES,
+    LEAST_PULLS,
+    QUANTILES,
+    RATE,
+    RETRY_RATE,
+    Margins,
+    Quantity,
+    relative,
+    share,
+    unknown,
+)
+from .recorded_run import Recorded
+
+TWO_RUNS = "this compares two runs, not two versions: repeat each version, and give all runs with --a and --b"
+NEEDS_EVENTS = "first and repeat latencies have a confidence interval only if you give --events for each run"
+# Intervals whose neighbours are more alike than this tell less than their number promises.
+_ALIKE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One of the two runs, and its counts by bin."""
+
+    run: Recorded
+    bins: Bins
+
+
+class Pair:
+    """Two runs, cut into the same bins. If the loads are the same, the summaries' own figures are compared."""
+
+    def __init__(self, a: Recorded, b: Recorded, *, seed: int, margins: Margins) -> None:
+        places = cut(a, b)
+        self._a, self._b = Paired(a, fill(a, places[0])), Paired(b, fill(b, places[1]))
+        self._whole, self._margins = same_ramp(a, b), margins
+        self._bins = len(self._a.bins.seconds)
+        self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
+
+    def quantities(self, classes: frozenset[str] = frozenset()) -> Iterator[Quantity]:
+        """Yields all quantities. `classes` are error classes to have a row even if neither run has failures of it."""
+        yield self._rate()
+        for group in GROUPS:
+            yield from self._latencies(group)
+        yield self._errors(ERROR_RATE, None)
+        for name in sorted({*self._a.run.summary.errors, *self._b.run.summary.errors, *classes}):
+            yield self._errors(ERRORS + name, name)
+        if self._a.run.summary.retried is not None and self._b.run.summary.retried is not None:
+            yield self._retries(self._a.run.summary.retried, self._b.run.summary.retried)
+
+    def notes(self) -> Iterator[str]:
+        """Yields what the reader must know about the method before the figures."""
+        yield TWO_RUNS
+        if not self._whole:
+            seconds = float(self._a.bins.seconds.sum())
+            yield (
+                f"the loads differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
+                "number of workers in the same direction, or with the same schedule"
+            )
+        for run in (self._a.run, self._b.run):
+            if run.drained:
+                pulls = counted(run.drained, "pull")
+                yield f"{run.file}: {pulls} ended after the planned end, so rate and latencies do not cover them"
+        if self._bins < LEAST_BINS:
+            yield (
+                f"only {counted(self._bins, 'interval')} can be paired, too few to tell a difference "
+                "from chance: use a smaller --tally-seconds, or give --events"
+            )
+        elif (alike := self._likeness()) > _ALIKE:
+            yield (
+                f"neighbouring intervals are alike (autocorrelation {alike:.2f}), so the confidence intervals may be "
+                "too narrow: make the runs longer, or repeat them and use --a and --b"
+            )
+        if self._a.bins.first is None or self._b.bins.first is None:
+            yield NEEDS_EVENTS
+        few = [name for name, least in LEAST_PULLS.items() if 0 < self._fewest("") < least]
+        if few:
+            yield f"{' and '.join(few)}: no verdict, because a run has only {self._fewest(''):.0f} pulls to compare"
+
+    def _likeness(self) -> float:
+        one, other = (side.bins.pulled for side in (self._a, self._b))
+        if not one.sum() or not other.sum():
+            return 0.0
+        return likeness(other / other.mean() - one / one.mean())
+
+    def _rate(self) -> Quantity:
+        pulled = [self._weights @ side.bins.pulled for side in (self._a, self._b)]
+        seconds = [float(side.bins.seconds.sum()) for side in (self._a, self._b)]
+        if self._whole:
+            a, b = self._a.run.summary.rate, self._b.run.summary.rate
+        elif min(seconds) > 0:
+            a, b = (float(each[0]) / length for each, length in zip(pulled, seconds, strict=True))
+        else:
+            return unknown(RATE, None, None)
+        return relative(RATE, a, b, self._away(*pulled), self._margins)
+
+    def _latencies(self, group: str) -> Iterator[Quantity]:
+        """Yields the latencies: from the summaries if the loads are the same or nothing is paired, else by bin."""
+        in_a, in_b = (side.bins.latencies(group) for side in (self._a, self._b))
+        drawn = None
+        if in_a is not None and in_b is not None and self._bins:
+            drawn = tuple(statistics(self._weights, each, QUANTILES) for each in (in_a, in_b))
+        measured = [side.run.summary.latency(group) for side in (self._a, self._b)]
+        fewest = self._fewest(group)
+        for name in LATENCIES:
+            a, b = (None if each is None else each.value(name) for each in measured)
+            if drawn is None:
+                yield unknown(group + name, a, b)
+                continue
+            one, other = drawn[0][name], drawn[1][name]
+            if not self._whole or self._a.run.drained or self._b.run.drained:
+                shown = fewest >= LEAST.get(name, 0)
+                a, b = (float(each[0]) if shown and np.isfinite(each[0]) else None for each in (one, other))
+            if a is None or b is None or fewest < LEAST_PULLS.get(name, 0):
+                yield unknown(group + name, a, b)
+            else:
+                yield relative(group + name, a, b, self._away(one, other), self._margins)
+
+    def _fewest(self, group: str) -> float:
+        """Returns the number of latencies in the bins, of the run that has fewer."""
+        found = [side.bins.latencies(group) for side in (self._a, self._b)]
+        return min(0.0 if each is None else float(each.counted.sum()) for each in found)
+
+    def _away(self, in_a: Floats, in_b: Floats) -> tuple[float, float] | None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return spread(np.log(in_b) - np.log(in_a), self._bins)
+
+    def _errors(self, row: str, error: str | None) -> Quantity:
+        """Returns the share of the pulls that failed, of all classes or of one."""
+        counts = [
+            side.run.summary.failed if error is None else side.run.summary.errors.get(error, 0)
+            for side in (self._a, self._b)
+        ]
+        nothing = np.zeros(self._bins)
+        in_bins = [
+            side.bins.failed if error is None else side.bins.errors.get(error, nothing)
+            for side in (self._a, self._b)
+        ]
+        return self._share(row, counts, in_bins)
+
+    def _retries(self, a: int, b: int) -> Quantity:
+        in_bins = [side.bins.retried for side in (self._a, self._b)]
+        return self._share(RETRY_RATE, [a, b], in_bins)
+
+    def _share(self, row: str, counts: Sequence[int], in_bins: Sequence[Floats | None]) -> Quantity:
+        """Returns a count per pull, with the wider of Newcombe's and the bootstrap's intervals.
+
+        Newcombe's interval assumes independent failures, but failures come in bursts.
+        """
+        ended = self._a.run.ended, self._b.run.ended
+        if not all(ended):
+            return unknown(row, *(some / of if of else None for some, of in zip(counts, ended, strict=True)))
+        a, b = (some / of for some, of in zip(counts, ended, strict=True))
+        away = self._share_away(in_bins)
+        if away is None:
+            return unknown(row, a, b)
+        low, high = difference((counts[0], ended[0]), (counts[1], ended[1]))
+        return share(row, a, b, (min(low, b - a + away[0]), max(high, b - a + away[1])), self._margins)
+
+    def _share_away(self, in_bins: Sequence[Floats | None]) -> tuple[float, float] | None:
+        drawn = []
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for side, found in zip((self._a, self._b), in_bins, strict=True):
+                if found is None:
+                    return None
+                drawn.append(self._weights @ found / (self._weights @ (side.bins.failed + side.bins.pulled)))
+            return spread(drawn[1] - drawn[0], self._bins)

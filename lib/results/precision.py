@@ -1,0 +1,69 @@
+"""What the intervals of the steps say about a run: its highest rate, and how precise its rate is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..units import LONGEST_SECONDS
+from .summary import Peak, Precision, Step
+
+_GOAL_PERCENT = 2.0
+# Units of a rough length of time, each from a little more than one of them on.
+_UNITS = ((1.5 * 86_400, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
+
+
+def peak(steps: Sequence[Step]) -> Peak | None:
+    """Returns the step with the highest rate among those with an interval; None if there is none."""
+    judged = [step for step in steps if step.low is not None and step.high is not None]
+    if not judged:
+        return None
+    best = max(judged, key=lambda step: step.rate)
+    return Peak(
+        rate=best.rate,
+        low=best.low or 0.0,
+        high=best.high or 0.0,
+        workers=best.workers,
+        offered=best.offered,
+        latency_ms=best.latency_ms,
+    )
+
+
+def in_words(found: Precision) -> str:
+    """Returns how precise the rate is, and how long the run must be: `±4 % now; ±2 % needs about 8 minutes`."""
+    now = f"±{_rounded(found.percent)} %"
+    if found.percent <= _GOAL_PERCENT:
+        return now
+    goal = f"±{_GOAL_PERCENT:g} %"
+    seconds = found.seconds_for_2_percent
+    if seconds is None:
+        return f"{now} now; {goal} needs more than a year"
+    size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
+    return f"{now} now; {goal} needs about {max(2, math.ceil(seconds / size))} {unit}"
+
+
+def _rounded(percent: float) -> str:
+    return f"{percent:.2g}" if percent < 99.5 else f"{percent:.0f}"
+
+
+def precision(steps: Sequence[Step]) -> Precision | None:
+    """Returns how precise the rate of all steps together is; None unless all of them have an interval.
+
+    The pulls of the steps are independent, so the squares of the half widths, weighted by time, add up. The half width
+    shrinks with the square root of the length of the run.
+    """
+    seconds = sum(step.seconds for step in steps)
+    pulls = sum(step.rate * step.seconds for step in steps)
+    halves = [
+        (step.high - step.low) / 2 * step.seconds
+        for step in steps
+        if step.high is not None and step.low is not None
+    ]
+    if not pulls or len(halves) < len(steps):
+        return None
+    percent = 100 * math.hypot(*halves) / pulls
+    needed = seconds * (percent / _GOAL_PERCENT) ** 2
+    return Precision(
+        percent=round(percent, 3),
+        seconds_for_2_percent=round(needed, 1) if needed <= LONGEST_SECONDS else None,
+    )

@@ -1,0 +1,140 @@
+"""Runs whose ends differ: drains, fixed work, and first pulls that are cold or warm."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from lib.compare.comparison import Comparison, Rules, compare
+from lib.compare.quantities import Quantity
+from tests.support.held import held, run
+from tests.support.made import latency
+
+
+def compared(a: dict[str, Any], b: dict[str, Any]) -> Comparison:
+    return compare((run(a, "a.json"),), (run(b, "b.json"),), Rules())
+
+
+def rows(comparison: Comparison) -> dict[str, Quantity]:
+    return {each.name: each for each in comparison.quantities}
+
+
+STEADY = held([200 + k % 3 for k in range(24)])
+
+
+def with_a_drain(document: dict[str, Any]) -> dict[str, Any]:
+    """The same run, in which one pull ended 30 s after the plan: the latency of all pulls includes it."""
+    changed = copy.deepcopy(document)
+    changed.update(
+        pulled=document["pulled"] + 1,
+        elapsed_seconds=document["elapsed_seconds"] + 30,
+        drain={"seconds": 30, "pulled": 1, "failed": 0},
+    )
+    changed["latency_ms"] = {
+        **document["latency_ms"],
+        "mean": 1.3 * document["latency_ms"]["mean"],
+        "max": 45_000.0,
+    }
+    return changed
+
+
+def test_a_run_against_itself_with_a_drain_is_the_same() -> None:
+    for a, b in ((STEADY, with_a_drain(STEADY)), (with_a_drain(STEADY), STEADY)):
+        found = compared(a, b)
+        for name in ("rate", "mean", "p50", "p95", "error_rate"):
+            assert rows(found)[name].change == pytest.approx(0, abs=1e-9), name
+            assert rows(found)[name].verdict == "same", name
+        assert any("1 pull ended after the planned end" in note for note in found.notes)
+        assert not any("loads differ" in note for note in found.notes)
+
+
+def test_the_last_step_of_an_older_file_may_have_a_drain_in_it() -> None:
+    """Such a file counts the drain in the last step and interval, and in the rate."""
+    drained = copy.deepcopy(STEADY)
+    drained["elapsed_seconds"] += 30
+    drained["pulled"] += 1
+    for part in (drained["steps"][-1], drained["samples"][-1]):
+        part["seconds"] += 30
+        part["pulled"] += 1
+    drained["rate"] = drained["pulled"] / drained["elapsed_seconds"]
+    found = compared(STEADY, drained)
+    assert rows(found)["rate"].change == pytest.approx(0, abs=0.03)
+    assert rows(found)["rate"].verdict not in ("slower", "faster")
+    assert any("loads differ" in note for note in found.notes)
+
+
+def fixed_work(rates: list[int], passes: int = 2) -> dict[str, Any]:
+    document = held(rates)
+    document["settings"]["passes"] = passes
+    return document
+
+
+def test_fixed_work_is_compared_over_its_whole_time() -> None:
+    """Both begin alike. The second half of the work takes three times as long in one of them."""
+    work = [300] * 20
+    slow = [300] * 10 + [100] * 30
+    assert sum(work) == sum(slow)
+    found = compared(fixed_work(work), fixed_work(slow))
+    rate = rows(found)["rate"]
+    assert rate.change == pytest.approx(-0.5)
+    assert not any("loads differ" in note for note in found.notes)
+    even = rows(compared(fixed_work(work), fixed_work([150] * 40)))["rate"]
+    assert even.change == pytest.approx(-0.5)
+    assert even.verdict == "slower"
+
+
+def test_fixed_work_that_was_interrupted_is_compared_as_far_as_it_went() -> None:
+    short = fixed_work([300] * 10)
+    short["interrupted"] = True
+    found = compared(fixed_work([300] * 10 + [100] * 30), short)
+    assert rows(found)["rate"].change == pytest.approx(0)
+    assert any("loads differ: rate and latencies cover only the 150 seconds" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("a", "b"), [("cold", "warm"), ("unknown", "cold"), ("warm", "unknown")])
+def test_first_pulls_of_different_kinds_have_no_verdict(a: str, b: str) -> None:
+    found = compared({**STEADY, "first_pulls": a}, {**STEADY, "first_pulls": b})
+    for name, row in rows(found).items():
+        if name.startswith("first."):
+            assert (row.low, row.verdict) == (None, "inconclusive")
+            assert row.change is not None
+    assert any(f"first pulls were {' and '.join(sorted((a, b)))}" in note for note in found.notes)
+    runs = [run({**STEADY, "first_pulls": kind}, f"{k}") for kind in (a, b) for k in range(2)]
+    groups = compare(tuple(runs[:2]), tuple(runs[2:]), Rules())
+    assert rows(groups)["first.p50"].low is None
+    assert rows(groups)["repeat.p50"].low is not None
+
+
+def test_first_pulls_of_one_kind_can_be_compared() -> None:
+    runs = [run({**STEADY, "first_pulls": "cold"}, f"{k}") for k in range(4)]
+    found = compare(tuple(runs[:2]), tuple(runs[2:]), Rules())
+    assert rows(found)["first.p50"].verdict == "same"
+    assert not [note for note in found.notes if "first pulls" in note]
+
+
+@pytest.mark.parametrize(("pulls", "without"), [(199, ["p99"]), (200, []), (19, ["p90", "p95", "p99"])])
+def test_percentiles_of_few_pulls_have_no_verdict(pulls: int, without: list[str]) -> None:
+    few = held([pulls // 24 + (k < pulls % 24) for k in range(24)])
+    for a, b in ((few, STEADY), (STEADY, few)):
+        found = compared(a, b)
+        assert [name for name in ("p50", "p90", "p95", "p99") if rows(found)[name].low is None] == without
+        assert {rows(found)[name].verdict for name in without} <= {"inconclusive"}
+        assert any("no verdict, because a run has only" in note for note in found.notes) == bool(without)
+    groups = compare((run(few, "1"), run(STEADY, "2")), (run(STEADY, "3"), run(STEADY, "4")), Rules())
+    assert [name for name in ("p50", "p90", "p95", "p99") if rows(groups)[name].low is None] == without
+
+
+def test_a_percentile_without_a_value_has_no_verdict() -> None:
+    assert rows(compared(STEADY, {**STEADY, "latency_ms": latency([])}))["p99"].verdict == "inconclusive"
+
+
+def test_likeness_of_neighbouring_intervals_is_shown() -> None:
+    wave = held([200 + (100 if k // 6 % 2 else -100) for k in range(24)])
+    assert any(
+        "neighbouring intervals are alike (autocorrelation 0." in note
+        for note in compared(STEADY, wave).notes
+    )
+    zigzag = held([200 + (100 if k % 2 else -100) for k in range(24)])
+    assert not any("alike" in note for note in compared(STEADY, zigzag).notes)
