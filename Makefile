@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 60
 .PHONY: help setup setup-dev demo test interpreters check coverage fuzz audit bench verdicts clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 setup: ## install what the load test and the demo need
 	@scripts/setup.sh run

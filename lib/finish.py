@@ -163,7 +163,7 @@ def _nothing_pulled(tally: Tally) -> str:
     (error_class, count), *_ = tally.errors.most_common(1)
     return (
         f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "
-        "see the log for each"
+        "see the log"
     )
 
 

@@ -86,10 +86,16 @@ def classify_http(status: int) -> str:
 
 
 def http_class(status: int) -> ErrorClass:
-    """Returns the error class of an HTTP status."""
+    """Returns the error class of an HTTP status that made a request fail.
+
+    A status below 400 is no error of its own, but the answer is not what it has to be: a redirect without an address,
+    for example.
+    """
     known = _STATUSES.get(status)
     if known is not None:
         return known
+    if status < 400:
+        return _C.BAD_CONTENT
     return _C.SERVER_ERROR if 500 <= status <= 599 else _C.OTHER
 
 

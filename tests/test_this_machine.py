@@ -155,7 +155,7 @@ def test_no_space_for_a_clients_temporary_files(
     assert ended.status == 1
     ended.check_accounts()
     assert ended.summary["errors"] == {"disk": 4}
-    assert "of them with disk; see the log for each" in ended.stderr
+    assert "of them with disk; see the log" in ended.stderr
     assert "file too large" in ended.log
 
 

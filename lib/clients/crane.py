@@ -185,6 +185,8 @@ _OTHER_TYPE: Final = re.compile(
 _REMARK: Final = re.compile(rf'{_TIME}No matching credentials were found for "[^"\n]*"\Z', re.MULTILINE)
 _RETRY: Final = re.compile(rf"{_RETRY_TIME}(?=(?P<line>(?P<request>[A-Z]+ https?://\S+: )?.*))", re.MULTILINE)
 _ERROR: Final = re.compile(r"^Error: ", re.MULTILINE)
+# The token service has given no token.
+_UNGRANTED: Final = "no token in bearer response:"
 _PROBE: Final = re.compile(
     r'(?:Get|Head) "https://[^"\s]*": http: server gave HTTP response to HTTPS client; '
 )
@@ -237,6 +239,8 @@ def _repeated_at_the_end(before: str, error: str) -> int:
 
 def _judged(before: str, words: str) -> tuple[ErrorClass, Unshown | None]:
     """The class, and the server's answer if crane does not show its status."""
+    if words.startswith(_UNGRANTED):  # the answer follows
+        return _C.UNAUTHORIZED, None
     answer = _ANSWER.search(words)
     own = own_class(QUOTED.sub('""', words[: answer.start()] if answer else words))
     # after https has failed crane asks the same port in plain http, to which a port for TLS answers 400

@@ -347,6 +347,7 @@ _RULES: Final = tuple(
         (_C.BAD_REFERENCE, "^hostname required$", "^object required$", "^invalid checksum digest"),
         (_C.BAD_REFERENCE, '^parse "": invalid ', "^invalid reference"),
         (_C.UNAUTHORIZED, "^pull access denied, "),
+        (_C.UNAUTHORIZED, _DOING + "authorization server did not include a token in the response$"),
         (_C.UNSUPPORTED, "^no signatures$", "Pulling Schema 1 images have been deprecated"),
         (_C.UNSUPPORTED, '^(?:not implemented: )?media type "" is no longer supported'),
     )
@@ -366,7 +367,8 @@ def _class(error: str, *, resumed: bool) -> ErrorClass:
     answer = _ANSWER.search(bare)
     if answer:
         status = int(answer["status"])
-        return _C.BAD_REFERENCE if status == 400 else http_class(status)
+        of_manifest = "[manifests " in answer[0] or "/manifests/" in answer[0]
+        return _C.BAD_REFERENCE if status == 400 and of_manifest else http_class(status)
     absent = _ABSENT.search(bare)
     if absent:
         if _OF_NO_IMAGE.match(bare, absent.end()):

@@ -67,7 +67,8 @@ def find_client(
             return _identify(path, environment, stopped)
     if wanted == AUTO:
         raise RunError(f"neither {' nor '.join(names)} was found on PATH: {_install(names)}")
-    raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(NAMES)}")
+    wanted_names = (wanted,) if wanted in NAMES else NAMES
+    raise RunError(f"the client '{wanted}' was not found or cannot be executed: {_install(wanted_names)}")
 
 
 def executables(wanted: str) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from ..outcomes import ErrorClass
-from ..processes.limits import MEMORY, OPEN_FILES, PROCESSES, question
+from ..processes.limits import MEMORY, OPEN_FILES, PORTS, PROCESSES, question
 
 _C = ErrorClass
 
@@ -26,7 +26,8 @@ _STARVED: Final = (
     ),
     (
         re.compile(
-            "failed to reserve page summary memory|out of memory|cannot (?:allocate memory|map pages)"
+            "failed to reserve page summary memory|out of memory|cannot (?:allocate memory|map pages)|"
+            "no buffer space available"
         ),
         MEMORY,
     ),
@@ -36,6 +37,8 @@ _STARVED: Final = (
         ),
         OPEN_FILES,
     ),
+    # For an IPv6 address, the same words mean that this machine has no IPv6.
+    (re.compile(r"dial tcp [\d.]+:\d+: (?:connect|bind): cannot assign requested address"), PORTS),
 )
 QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 
@@ -58,6 +61,8 @@ _OWN_WORDS: Final = (
     _rule(_C.DISK, "no space left on device", "disk quota exceeded", "read-only file system"),
     _rule(_C.DISK, "input/output error", ": file too large"),
     _rule(_C.REFUSED, "connect: (?:connection refused|no route to host|network is unreachable)"),
+    # Whatever else keeps a connection from being made, such as a route or a firewall of this machine.
+    _rule(_C.REFUSED, r"dial tcp [^\s:]\S*: "),
     # A proxy's answer to CONNECT: Go shows its reason alone (net/http, transport.go).
     _rule(
         _C.REFUSED,
@@ -78,14 +83,28 @@ _OWN_WORDS: Final = (
     _rule(
         _C.RESET,
         "server closed idle connection",
-        "http2: client conn could not be established",
-        "http2: [^:]*GOAWAY",
+        "http2: ",
         "stream error: ",
+        "connection error: [A-Z]",  # of HTTP/2, with the name of its code
         "broken: unexpected EOF",
+        r"\b(?:read|write) tcp \S+: ",
     ),
+    # An answer that breaks the rules of HTTP, a redirect to nowhere, a body that is not compressed as it says.
     _rule(
         _C.BAD_CONTENT,
         "malformed HTTP ",
+        "transport connection broken: ",
+        "server response headers exceeded ",
+        "failed to parse Location header",
+        r"\d{3} response missing Location header",
+        "unsupported protocol scheme",
+        "no Host in request URL",
+        "dial tcp: (?:address |missing address)",
+        "gzip: invalid ",
+        "flate: corrupt input",
+    ),
+    _rule(
+        _C.BAD_CONTENT,
         "unexpected end of JSON input",
         "invalid character ",
         "cannot unmarshal",

@@ -65,6 +65,8 @@ class Authorizer:
         self._needed: Recent[str] = Recent()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.login: Login | None = None
+        # whether the token service has accepted the login, after the last refusal of the registry
+        self.accepted = False
 
     def known(self, path: str) -> str | None:
         """Returns the header for a request for this path, from earlier challenges; None if there were none."""
@@ -78,6 +80,7 @@ class Authorizer:
     async def answer(self, refusal: Answer, path: str, refused: str | None) -> str | None:
         """Returns the header that a 401 asks for; None if there is none but `refused`, which got this 401."""
         offered = _by_strength(challenges(refusal.headers.getall("WWW-Authenticate", [])))
+        self.accepted = False
         if offered:
             self.login = await self._login(path, refused=refused is not None)
         for challenge in offered:
@@ -125,6 +128,7 @@ class Authorizer:
             token = self._tokens.get(key)
             if token is None or token.ends <= monotonic() or token.header == refused:
                 token = await self._new_token(challenge, self._of(path))
+                self.accepted = token is not None
             if token is None:
                 self._tokens.pop(key, None)
                 return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 import ssl
@@ -17,6 +18,7 @@ from yarl import URL
 
 from ..clean import clean
 from ..outcomes import ErrorClass
+from ..processes.limits import PORTS, question
 from .proxies import Proxy, ProxyError, usable_proxy_for
 
 MIB: Final = 1 << 20
@@ -325,10 +327,16 @@ def _tls_fault(error: Exception, url: URL) -> RegistryError:
 def _unreachable(error: aiohttp.ClientConnectorError, url: URL) -> TransientError:
     host = host_of(url)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        message = f"the name {clean(url.host or '', 200)} cannot be resolved: check the spelling and the DNS"
+        message = (
+            f"the name '{clean(url.host or '', 200)}' cannot be resolved: check the spelling and the DNS"
+        )
         return _transient(message, ErrorClass.DNS, unreachable=True)
     if isinstance(error.os_error, ConnectionRefusedError):
         message = f"{host} refuses connections: is the server running, and is this its port?"
+        return _transient(message, ErrorClass.REFUSED, unreachable=True)
+    if error.os_error.errno == errno.EADDRNOTAVAIL and ":" not in (url.host or ""):
+        # an address that is not valid here has another error, but for one of IPv6
+        message = f"there is no free local port for a connection to {host}{question(PORTS)}"
         return _transient(message, ErrorClass.REFUSED, unreachable=True)
     return _transient(
         f"{host} cannot be reached ({_reason_of(error)}): check the address",

@@ -17,6 +17,11 @@ _HEADER_LENGTH: Final = 16384
 _CHALLENGE: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?:[ \t]+(.*))?", re.DOTALL)
 _PARAMETER: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)[ \t]*=[ \t]*(.*)", re.DOTALL)
 _LINK_PARTS: Final = re.compile(r'<[^>]*>|"(?:\\.|[^"\\])*"|[,;=]|[^\s<",;=]+', re.DOTALL)
+# A header that is one link in a wrong form: without brackets (Quay in 2016), or without a relation.
+_LINK_AMISS: Final = re.compile(
+    r"""\s*(?:(?P<bare>(?:https?:/)?/[^\s<>"';]+)\s*;\s*rel\s*=\s*["']?next["']?|<\s*(?P<alone>(?:https?:/)?/[^>\s]*)\s*>)\s*""",
+    re.IGNORECASE,
+)
 _SECONDS: Final = re.compile(r"[0-9]{1,18}")
 _DATE_LENGTH: Final = 64
 
@@ -59,13 +64,16 @@ def _take_item(item: str, found: list[tuple[str, dict[str, str]]]) -> None:
 def next_link(headers: Iterable[str]) -> str | None:
     """Returns the target of the first link with the relation `next`, unresolved; None if there is none.
 
-    The relation may be one of several, in any case, quoted or not (RFC 8288, section 3).
+    The relation may be one of several, in any case, quoted or not (RFC 8288, section 3). One link whose form is wrong
+    counts too, if its target is a URL or begins with a slash: a list must not end early for it.
     """
-    for header in headers:
-        for target, relation in _links(header[:_HEADER_LENGTH]):
+    kept = [header[:_HEADER_LENGTH] for header in headers]
+    for header in kept:
+        for target, relation in _links(header):
             if "next" in relation.lower().split():
                 return target
-    return None
+    amiss = _LINK_AMISS.fullmatch(kept[0]) if len(kept) == 1 else None
+    return (amiss["bare"] or amiss["alone"]) if amiss else None
 
 
 def _links(header: str) -> Iterator[tuple[str, str]]:

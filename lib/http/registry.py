@@ -125,6 +125,11 @@ class Registry:
 
     def _reason(self, status: int, where: str) -> str:
         login = self._authorizer.login
+        if status == 401 and login is not None and self._authorizer.accepted and not login.registry_token:
+            return (
+                f"accepts the login in {login.path}, but it may not read {where} (401): log in as a user who may read "
+                f"it (docker login {self._login_name})"
+            )
         if status == 401 and login is not None:
             return f"refuses the login in {login.path} (401): run docker login {self._login_name} again"
         if status == 401:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -180,8 +181,8 @@ def _tell(folder: Path) -> None:
 def reading(summary: Summary) -> list[str]:
     """Returns three lines on a summary: the totals, cold against warm pulls, and the rate by workers."""
     all_pulls, first, repeat = (summary.latency(group) for group in GROUPS)
-    steps = [f"{each.workers}: {each.rate:.1f}" for each in summary.steps if each.direction == "up"]
-    limit = ". The CPU of this machine was the limit." if summary.limited_by else "."
+    steps = [f"{workers}: {rate:.1f}" for workers, rate in rates_by_workers(summary)]
+    limit = ". This machine was the limit, not the cache." if summary.limited_by else "."
     return [
         f"{counted(summary.pulled, 'pull')} in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the"
         f" pulls took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",
@@ -189,6 +190,16 @@ def reading(summary: Summary) -> list[str]:
         f" all others {_ms(repeat, 'p50')}.",
         f"Pulls per second by workers: {', '.join(steps)}{limit}",
     ]
+
+
+def rates_by_workers(summary: Summary) -> list[tuple[int, float]]:
+    """Returns each number of workers with the rate of all its steps together, up and down."""
+    pulls: defaultdict[int, float] = defaultdict(float)
+    seconds: defaultdict[int, float] = defaultdict(float)
+    for step in summary.steps:
+        pulls[step.workers] += step.rate * step.seconds
+        seconds[step.workers] += step.seconds
+    return [(workers, pulls[workers] / time) for workers, time in sorted(seconds.items()) if time > 0]
 
 
 def _ms(latency: Latency | None, percentile: str) -> str:

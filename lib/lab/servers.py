@@ -66,7 +66,7 @@ class Server:
 @contextmanager
 def crane_registry(*, port: int = 0) -> Iterator[Server]:
     """Runs `crane registry serve`: a registry in memory with catalog, tags and deletes."""
-    crane = find_program("crane", hint="run `make setup`, or put crane on PATH")
+    crane = find_program("crane", hint="in a clone, run make setup; else install crane and put it on PATH")
     with _server(lambda _data: [crane, "registry", "serve", "--address", f"127.0.0.1:{port}"]) as server:
         yield server
 

@@ -37,6 +37,8 @@ def read_reference(text: str, *, certain: bool = False) -> Reference:
             text, certain = text.removeprefix(prefix), True
     if "://" in text:
         raise ValueError("a URL: write the registry's host and the image, such as quay.io/team/app:v1")
+    if text.endswith(":"):
+        raise ValueError("it ends in a colon: write repository:tag; of YAML, only 'image: NAME' is read")
     if any(each in text for each in "{}$"):
         raise ValueError("a template that is not filled in: write the image itself")
     if is_image_id(text):

@@ -159,7 +159,9 @@ def _of_json(lines: Iterable[Numbered]) -> Iterator[Word]:
         except ValueError as error:
             at = error.pos if isinstance(error, json.JSONDecodeError) else at
             number, line = numbered[text.count("\n", 0, at)]
-            raise ImageListError(f"line {number}: {shown(line)}: the list is not valid JSON") from None
+            raise ImageListError(
+                f"line {number}: {shown(line)}: the list is not valid JSON; correct it, or write one image per line"
+            ) from None
         except RecursionError:
             raise ImageListError(f"line {first}: the list is not valid JSON: it is nested too deep") from None
         for value, kind in _named_in(document):

@@ -16,6 +16,8 @@ _DESCRIPTORS = 16384
 _FEWEST_DESCRIPTORS = 32
 # Errors that a limit on the process, its user or its cgroup causes, and the names of these limits.
 OPEN_FILES, PROCESSES, MEMORY = "ulimit -n", "ulimit -u, pids.max", "ulimit -v, memory.max"
+# Each connection takes a local port, and keeps it for a minute after its end. IPv6 has the same range.
+PORTS = "net.ipv4.ip_local_port_range"
 _LIMITS = {
     errno.EMFILE: OPEN_FILES,
     errno.ENFILE: OPEN_FILES,

@@ -56,7 +56,7 @@ def made_folder(folder: Path, options: str) -> str:
 
 def cannot_write(option: str, path: object, reason: str) -> str:
     """Returns the error message for an option's file that cannot be written."""
-    return f"{option}: cannot write {path}: {reason}"
+    return f"{option}: cannot write {path}: {reason}; name a file in a folder that you may write to"
 
 
 def unwritable(path: str | Path, *, replaced: bool) -> str | None:

@@ -33,6 +33,12 @@ WORDS = [
     (f"{RESOLVE}{ALONE} from HEAD request to {URL}: 403 Forbidden\ndenied: no such host", "forbidden"),
     (f"{RESOLVE}{ALONE} from GET request to {URL}: 405 Method Not Allowed", "unsupported"),
     (f"{RESOLVE}{ALONE} from HEAD request to {URL}: 400 Bad Request", "bad-reference"),
+    # only of a manifest, a 400 can be about the image's name
+    (
+        f"{RESOLVE}pulling from host 127.0.0.1:5000 failed with status code [manifests v1]: 400 Bad Request",
+        "bad-reference",
+    ),
+    (f"{BLOB}{ALONE} code http://s3.example/blob?X-Amz-Signature=0: 400 Bad Request", "other"),
     (f"{RESOLVE}{NAME}: not found", "not-found"),
     # a layer: up to 2.0, then 2.1 and later
     (f"{BLOB}{ALONE} code {URL}: 500 Internal Server Error - Server message: unknown: x", "server-error"),
@@ -55,6 +61,11 @@ WORDS = [
     (
         f"{RESOLVE}failed to authorize: failed to fetch oauth token: {ALONE} from POST request to http://h: 403 No",
         "forbidden",
+    ),
+    (
+        f"{RESOLVE}failed to authorize: failed to fetch anonymous token: authorization server did not include a token "
+        "in the response",
+        "unauthorized",
     ),
     # an old schema: 1.6 and 1.7, 2.0, 2.3
     ("no signatures", "unsupported"),

@@ -404,8 +404,8 @@ def test_forged_retries_do_not_count_on_a_successful_pull_either() -> None:
         (599, "server-error"),
         (429, "rate-limited"),
         (400, "other"),
-        (200, "other"),
-        (302, "other"),
+        (200, "bad-content"),
+        (302, "bad-content"),
         (600, "other"),
     ],
 )

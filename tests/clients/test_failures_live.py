@@ -7,6 +7,9 @@ a failure, one after the other they would take minutes.
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +23,10 @@ from lib.processes.launch import Launcher
 from tests.doubles.faulty import FaultyRegistry
 from tests.doubles.good_image import IMAGE
 from tests.record_failures import CLIENTS, Launch, argv, on_a_full_disk, program, run
+from tests.support import running
+from tests.support.driving import command
 from tests.support.mounts import can_mount
+from tests.support.paths import ROOT
 from tests.support.ports import refused_port
 
 # What never ends is killed after the first of these, and what takes a while, as crane's retries do, has time enough.
@@ -43,6 +49,10 @@ CASES = {
     "manifest-silent": ("timeout", "timeout", 0),
     "blob-drip": ("timeout", "timeout", 0),
     "manifest-redirect": ("timeout", "bad-content", 0),
+    "blob-nolocation": ("bad-content", "bad-content", 0),
+    "blob-ftplocation": ("bad-content", "bad-content", 0),
+    "manifest-badheader": ("bad-content", "bad-content", 0),
+    "manifest-notgzip": ("bad-content", "bad-content", 0),
     "tls": ("tls", "tls", 2),
     "refused": ("refused", "refused", 0),
     "disk-full": ("disk", "disk", 0),
@@ -118,6 +128,37 @@ def test_a_failure_has_its_class(live: Live, client: str, case: str) -> None:
     assert failure.error_class == (crane if client == "crane" else skopeo), stderr
     assert timed_out == (failure.error_class == "timeout")
     assert client_kind(client).retries(stderr, succeeded=False) == (hidden if client == "crane" else None)
+
+
+def without_ports(*words: object) -> subprocess.CompletedProcess[str]:
+    """Runs a program where no local port is free, and `{address}` is that of a good registry."""
+    alone = ["unshare", "--net"]
+    tools = shutil.which("unshare") and shutil.which("ip")
+    if not tools or running.run(*alone, "ip", "link", "set", "lo", "up").returncode != 0:
+        pytest.skip("this user may not have a network of its own")
+    return running.run(*alone, sys.executable, "-m", "tests.doubles.portless", *words, cwd=ROOT)
+
+
+def test_so_it_is_if_the_driver_itself_finds_none() -> None:
+    addresses = ("--pullthrough-url={address}", "--registry-url={address}")
+    done = without_ports(*command(*addresses, "--layout=distribution", "--workers=1", "--passes=1"))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "there is no free local port for a connection to 127.0.0.1:" in line
+    assert line.endswith("; is a limit too low (net.ipv4.ip_local_port_range)?")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_machine_without_free_ports_is_named(client: str, tmp_path: Path) -> None:
+    """A minute's connections keep their ports, so a client may find none. That is not the server's fault."""
+    path = program(client)
+    if path is None:
+        pytest.skip(f"{client} is not installed")
+    _, *words = argv(client, "pull", "{address}/good/app:v1", str(tmp_path))
+    done = without_ports(path, *words)
+    failure = classify(client_kind(client), done.returncode, done.stderr)
+    assert failure.error_class == "client", done.stderr
+    assert failure.message.endswith("; is a limit too low (net.ipv4.ip_local_port_range)?")
 
 
 @pytest.mark.parametrize(

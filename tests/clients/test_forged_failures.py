@@ -63,6 +63,7 @@ LURES = (
         ("TOOMANYREQUESTS: {}; map[]", 3, "rate-limited"),
         ("MANIFEST_UNKNOWN: {}", 0, "not-found"),
         ("multiple errors returned: DENIED: {}; UNAUTHORIZED: {}", 0, "forbidden"),
+        ("unexpected status code 302 Found: {}", 0, "bad-content"),
     ],
 )
 def test_no_server_text_changes_the_class_that_crane_shows(
@@ -162,6 +163,12 @@ def test_no_token_service_changes_the_class_either(lure: str) -> None:
         assert classify(client_kind("crane"), 1, f"{tries}Error: {text}\n").error_class == "server-error"
 
 
+@pytest.mark.parametrize("lure", LURES)
+def test_nor_does_a_token_service_that_gives_no_token(lure: str) -> None:
+    stderr = f"Error: no token in bearer response:\n{lure}\n"
+    assert classify(client_kind("crane"), 1, stderr).error_class == "unauthorized"
+
+
 def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
     digest = "sha256:" + "404429500401" * 5 + "4040"
     crane = f"Error: saving tarball /tmp/404: GET http://h:5000/v2/429/blobs/{digest}: DENIED: no\n"
@@ -176,6 +183,51 @@ def test_numbers_in_digests_and_ports_are_no_statuses() -> None:
         ('Get "http://h/v2/": dial tcp: lookup h on [::1]:53: read udp: read: connection refused', "dns"),
         ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: connection timed out', "timeout"),
         ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: no route to host', "refused"),
+        # no connection: a route or a firewall of this machine, IPv6 that it does not have, no free port
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: permission denied', "refused"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: operation not permitted', "refused"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: invalid argument', "refused"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: host is down', "refused"),
+        (
+            'Get "http://h/v2/": dial tcp [2001:db8::1]:80: connect: cannot assign requested address',
+            "refused",
+        ),
+        ('Get "http://h/v2/": dial tcp [2001:db8::1]:80: socket: address family not supported', "refused"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: cannot assign requested address', "client"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: socket: too many open files', "client"),
+        ('Get "http://h/v2/": dial tcp 10.0.0.1:80: connect: no buffer space available', "client"),
+        # a connection that is lost, also of HTTP/2
+        ('Get "http://h/v2/": read tcp 10.0.0.2:4->10.0.0.1:80: read: no route to host', "reset"),
+        ('Get "http://h/v2/": read tcp 10.0.0.2:4->10.0.0.1:80: read: connection timed out', "timeout"),
+        (
+            'Get "https://h/v2/": write tcp 10.0.0.2:4->10.0.0.1:443: write: protocol wrong type for socket',
+            "reset",
+        ),
+        ('Get "https://h/v2/": http2: client connection lost', "reset"),
+        ('Get "https://h/v2/": http2: client connection force closed via ClientConn.Close', "reset"),
+        ('Get "https://h/v2/": http2: server sent GOAWAY and closed the connection; LastStreamID=1', "reset"),
+        ('Get "https://h/v2/": http2: timeout awaiting response headers', "timeout"),
+        ('Get "https://h/v2/": connection error: PROTOCOL_ERROR', "reset"),
+        ('Get "https://h/v2/": stream error: stream ID 5; INTERNAL_ERROR; received from peer', "reset"),
+        # an answer that is not what HTTP allows, or a redirect to nowhere
+        (
+            'Get "http://h/v2/": net/http: HTTP/1.x transport connection broken: bad Content-Length "x"',
+            "bad-content",
+        ),
+        ('Get "http://h/v2/": net/http: HTTP/1.x transport connection broken: unexpected EOF', "reset"),
+        (
+            'Get "http://h/v2/": net/http: server response headers exceeded 10485760 bytes; aborted',
+            "bad-content",
+        ),
+        (
+            'Get "http://h/v2/": failed to parse Location header "::": parse "::": missing protocol',
+            "bad-content",
+        ),
+        ('Get "http://h/v2/": 301 response missing Location header', "bad-content"),
+        ('Get "ftp://h/": unsupported protocol scheme "ftp"', "bad-content"),
+        ('Get "http:///x": http: no Host in request URL', "bad-content"),
+        ('Get "http://h:99999/": dial tcp: address 99999: invalid port', "bad-content"),
+        ("gzip: invalid header", "bad-content"),
         ('Get "http://h/v2/": dial tcp 10.0.0.1:80: i/o timeout', "timeout"),
         ('Get "https://h/v2/": net/http: TLS handshake timeout', "timeout"),
         ('Get "https://h/v2/": remote error: tls: handshake failure', "tls"),

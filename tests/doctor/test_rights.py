@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,26 @@ def test_a_right_that_is_missing_is_found(
             "credentials are missing or not accepted"
         )
         assert failure["advice"].startswith(f"log in: docker login {harbor.address}")
+        ended = drive(tmp_path, *words, "--passes=1", environment=apart(tmp_path))
+        assert (ended.status, ended.summary["errors"]) == (1, {"unauthorized": 1})
+
+
+class Tokenless(PublicProject):
+    """Its token service answers 200, without a token."""
+
+    def token(self, authorization: str, scopes: Sequence[str]) -> str | None:
+        return ""
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_token_service_without_a_token(client: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with (
+        guarded_registry(Tokenless(frozenset({"public/app"})), REPOSITORIES) as harbor,
+        guarded_registry(EVERYBODY, REPOSITORIES) as upstream,
+    ):
+        words = options(
+            harbor.address, upstream.address, request.getfixturevalue(client), "--filter=private/"
+        )
         ended = drive(tmp_path, *words, "--passes=1", environment=apart(tmp_path))
         assert (ended.status, ended.summary["errors"]) == (1, {"unauthorized": 1})
 

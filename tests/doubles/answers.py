@@ -190,6 +190,25 @@ async def _redirect(exchange: Exchange) -> bool:
     return await exchange.send(307, headers={"Location": exchange.request.path})
 
 
+async def _redirect_to_nowhere(exchange: Exchange) -> bool:
+    return await exchange.send(307)
+
+
+async def _redirect_to_ftp(exchange: Exchange) -> bool:
+    return await exchange.send(307, headers={"Location": "ftp://127.0.0.1/x"})
+
+
+async def _bad_header(exchange: Exchange) -> bool:
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\nno header: at all\r\nno header\r\n\r\n")
+    return False
+
+
+async def _not_gzip(exchange: Exchange) -> bool:
+    """A manifest that is not compressed, although the answer says so."""
+    headers = {"Content-Encoding": "gzip", "Docker-Content-Digest": digest_of(IMAGE.manifest)}
+    return await exchange.send(200, IMAGE.manifest, MANIFEST_TYPE, headers=headers)
+
+
 async def _reset(exchange: Exchange) -> bool:
     return exchange.cut()
 
@@ -314,6 +333,10 @@ KINDS: Final[dict[str, Answer]] = {
     "silentget": _silent_to_get,
     "resetget": _reset_to_get,
     "redirect": _redirect,
+    "nolocation": _redirect_to_nowhere,
+    "ftplocation": _redirect_to_ftp,
+    "badheader": _bad_header,
+    "notgzip": _not_gzip,
     "reset": _reset,
     "close": _close,
     "garbage": _garbage,

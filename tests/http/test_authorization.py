@@ -104,6 +104,30 @@ class TokenService:
         return web.json_response({self.field: self.issued[scope], "expires_in": self.lifetime})
 
 
+def test_a_login_that_may_not_read_the_catalog_is_not_called_wrong() -> None:
+    """As Harbor answers to all but its administrators: the token service knows the user, and the token has no right."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == "/token":
+            allowed = request.headers.get("Authorization") == BOB
+            return web.json_response(
+                {"token": "of no use"} if allowed else {}, status=200 if allowed else 401
+            )
+        challenge = 'Bearer realm="/token",service="reg",scope="registry:catalog:*"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    async def run(**login: str) -> str:
+        async with serving(handle) as server, registry(server.url, logins(**{server.host: login})) as asked:
+            return str(asked.complaint(await asked.request("GET", "/v2/_catalog")))
+
+    known = asyncio.run(run(username="bob", password="pw"))
+    assert re.search(
+        r" accepts the login in \S+config.json, but it may not read http://\S+/v2/_catalog \(401\): log in",
+        known,
+    )
+    assert " refuses the login in " in asyncio.run(run(username="bob", password="wrong"))
+
+
 @pytest.mark.parametrize("field", ["token", "access_token"])
 def test_a_token_is_had_for_each_scope_and_kept(field: str) -> None:
     async def run() -> list[str]:

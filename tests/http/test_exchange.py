@@ -160,7 +160,7 @@ def test_names_of_servers_cannot_forge_lines() -> None:
 
 
 def test_a_name_that_does_not_resolve() -> None:
-    with pytest.raises(RegistryError, match=r"nowhere\.invalid cannot be resolved") as caught:
+    with pytest.raises(RegistryError, match=r"nowhere\.invalid' cannot be resolved") as caught:
         ask_registry("http://nowhere.invalid:5000", retry=False)
     assert caught.value.error_class is ErrorClass.DNS
 

@@ -46,6 +46,13 @@ def test_challenges_of_two_headers() -> None:
         ('<a>; title="rel=next"', None),
         ("<a>", None),
         ("a; rel=next", None),
+        # one link in a wrong form
+        ('/v2/_catalog?next_page=a,b&n=50; rel="next"', "/v2/_catalog?next_page=a,b&n=50"),
+        ("https://h/v2/_catalog?last=a;Rel=next", "https://h/v2/_catalog?last=a"),
+        ("</v2/_catalog?last=a>", "/v2/_catalog?last=a"),
+        ('/v2/_catalog; rel="prev"', None),
+        ("</a>; title=next", None),
+        ("</a>, </b>", None),
         ("", None),
     ],
 )

@@ -40,6 +40,8 @@ LINKS: Mapping[str, Callable[[str, int, str], str]] = {
     "relative to the root, without its slash": lambda path, size, last: (
         f"<{path[1:]}?n={size}&last={last}>; rel=next"
     ),
+    "without brackets": lambda path, size, last: f'{path}?n={size}&last={last}; rel="next"',
+    "without a relation": lambda path, size, last: f"<{path}?n={size}&last={last}>",
     "query alone": lambda path, size, last: f'<?n={size}&last={last}>; rel="next"',
     "escaped": lambda path, size, last: f'<{path}?n={size}&last={last.replace("/", "%2F")}>; rel="next"',
     "with others": lambda path, size, last: (

@@ -197,7 +197,7 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch, url: str) ->
 def test_a_proxy_whose_name_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
     told = through(monkeypatch, REG, "proxy.invalid:3128")
     assert (
-        "by the proxy http://proxy.invalid:3128 (HTTP_PROXY): the name proxy.invalid cannot be resolved"
+        "by the proxy http://proxy.invalid:3128 (HTTP_PROXY): the name 'proxy.invalid' cannot be resolved"
         in told
     )
 

@@ -123,4 +123,4 @@ def test_the_reading_of_a_run_without_any_pull() -> None:
     )
     lines = reading(summary)
     assert lines[0] == "0 pulls in 1 s, 3 failed. Half of the pulls took at most -, 99 % at most -."
-    assert lines[2] == "Pulls per second by workers: 1: 0.0. The CPU of this machine was the limit."
+    assert lines[2] == "Pulls per second by workers: 1: 0.0. This machine was the limit, not the cache."

@@ -147,7 +147,7 @@ def test_a_missing_program_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ServerMissing, match=r"^docker-registry is not installed: apt-get install docker-reg"):
         docker_registry().__enter__()
-    with pytest.raises(ServerMissing, match=r"^crane is not installed: run `make setup`"):
+    with pytest.raises(ServerMissing, match=r"^crane is not installed: in a clone, run make setup"):
         crane_registry().__enter__()
 
 

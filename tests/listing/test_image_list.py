@@ -184,6 +184,9 @@ def test_a_manifest_without_images_has_none() -> None:
         (f"a:v1@{SHA[:20]}", "not a digest"),
         (f"a:-@{SHA}", "not a tag"),
         ("https://quay.io/x/y:v1", "a URL"),
+        # YAML that is no manifest: the values of a Helm chart, the list of `skopeo sync`
+        ("registry: quay.io", "registry:: it ends in a colon"),
+        ("quay.io:\n  images:\n    x/y: [v1]", "quay.io:: it ends in a colon"),
         ("my_host:5000/x:v1", "not a host"),
         ("quay.io/X:v1", "not a repository name"),
         ("image: {{ .Values.image }}", "a template"),
@@ -208,6 +211,10 @@ def test_a_bad_line_is_named(line: str, words: str) -> None:
     [
         ('[\n"a:v1",\n"b:v1"', r"line 3: \"b:v1\": the list is not valid JSON"),
         ('{"a": 1}\n{', r"line 2: {: the list is not valid JSON"),
+        (
+            "[Summary]: 2 namespaces\n| Pod | Image |",
+            r"line 1: \[Summary\].*JSON; .*write one image per line",
+        ),
         ('[\n"a:v1",\n"b c"]', r"line 3: b c: "),
         ("NAME IMAGE\nweb a:v1\nweb", r"line 3: web: 1 words below a header of 2"),
     ],

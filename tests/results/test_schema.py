@@ -191,7 +191,7 @@ def test_metrics_as_json_are_the_samples_of_the_summary(by_schedule: Ran) -> Non
     assert drained == (
         [] if drain is None else [{**drain, "seconds": pytest.approx(drain["seconds"], abs=1e-6)}]
     )
-    assert [list(line) for line in lines] == [list(each) for each in by_schedule.ended.summary["samples"]]
+    assert [list(line) for line in lines[: len(samples)]] == [list(each) for each in samples]
 
 
 def places(value: object) -> Iterator[tuple[str | int, ...]]:

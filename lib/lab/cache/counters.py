@@ -16,6 +16,7 @@ class Counters:
         "lab_upstream_bytes_total": "Bytes of manifests and blobs received from the upstream.",
         "lab_pruned_images_total": "Manifests removed by a prune or a delete.",
         "lab_pulls_total": "Manifests served together with all their blobs.",
+        "lab_faults_total": "Answers that a fault broke. Those that it replaced count nowhere else.",
     }
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class Counters:
             for result in ("hit", "miss"):
                 self._values["lab_requests_total", f'{{kind="{kind}",result="{result}"}}'] = 0
             self._values["lab_upstream_requests_total", f'{{kind="{kind}"}}'] = 0
+            self._values["lab_faults_total", f'{{kind="{kind}"}}'] = 0
         for name in ("lab_upstream_bytes_total", "lab_pruned_images_total", "lab_pulls_total"):
             self._values[name, ""] = 0
 
@@ -32,6 +34,9 @@ class Counters:
 
     def upstream_request(self, kind: str) -> None:
         self._values["lab_upstream_requests_total", f'{{kind="{kind}"}}'] += 1
+
+    def fault(self, kind: str) -> None:
+        self._values["lab_faults_total", f'{{kind="{kind}"}}'] += 1
 
     def add(self, name: str, amount: int) -> None:
         self._values[name, ""] += amount

@@ -172,7 +172,7 @@ class LabCache:
         if request.method == "DELETE":
             deleted = self._images.delete(address)
             return web.Response(status=202) if deleted else oci_error("MANIFEST_UNKNOWN", 404)
-        fault = self._faults.draw(MANIFEST)
+        fault = self._draw_fault(MANIFEST)
         if (broken := await self._delivery.refuse(request, fault, MANIFEST)) is not None:
             return broken
         return await self._send_manifest(request, address, fault)
@@ -204,7 +204,7 @@ class LabCache:
     async def _blob(self, request: web.BaseRequest, route: Route, query: Query) -> web.StreamResponse:
         if request.method != "GET":
             return web.Response(status=405)
-        fault = self._faults.draw(BLOB)
+        fault = self._draw_fault(BLOB)
         if (broken := await self._delivery.refuse(request, fault, BLOB)) is not None:
             return broken
         match = DIGEST.search(route.reference)
@@ -219,6 +219,12 @@ class LabCache:
         if address is not None:
             self._images.blob_served(address, digest)
         return response
+
+    def _draw_fault(self, kind: str) -> Fault | None:
+        fault = self._faults.draw(kind)
+        if fault is not None:
+            self.counters.fault(kind)
+        return fault
 
     # --- administration
 

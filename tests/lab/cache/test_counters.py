@@ -21,9 +21,11 @@ def test_metrics_stand_at_zero_first_and_name_their_types(upstream: str, tmp_pat
             "lab_upstream_bytes_total": 0,
             "lab_pruned_images_total": 0,
             "lab_pulls_total": 0,
+            'lab_faults_total{kind="manifest"}': 0,
+            'lab_faults_total{kind="blob"}': 0,
         }
         body = (await running.ask("GET", "/metrics"))[1].decode()
-        assert len(re.findall(r"^# TYPE lab_\w+_total counter$", body, re.M)) == 5
+        assert len(re.findall(r"^# TYPE lab_\w+_total counter$", body, re.M)) == 6
 
     in_lab(upstream, tmp_path, work)
 
