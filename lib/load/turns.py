@@ -104,15 +104,19 @@ class OwnTurns:
         self._done = 0
         self._order = _Passes(order, batch)
         self._pulled: dict[Image, None] = {}
+        self._returned: Turn | None = None
 
     def next(self, stopping: threading.Event) -> Turn | None:
         if stopping.is_set() or self._done == self._wanted:
             return None
+        if self._returned is not None:
+            turn, self._returned = self._returned, None
+            return turn
         images, now = self._order.next(), monotonic()
         return Turn(images=images, image_set=self._index, pass_number=self._order.number, due=now, asked=now)
 
     def give_back(self, turn: Turn) -> None:
-        """The worker ends, so nobody takes the launch again."""
+        self._returned = turn
 
     def ended(self, turn: Turn, pulled: Sequence[Image]) -> Sequence[Image]:
         self._pulled.update(dict.fromkeys(pulled))

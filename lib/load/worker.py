@@ -107,7 +107,10 @@ class Worker:
         self._scratch = scratch
         self._stopping = threading.Event()
         self._hurrying = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
+        self._lock = threading.Lock()
+        self._ended = False
+        self._resumed = False
+        self._thread: threading.Thread | None = None
 
     @property
     def passes(self) -> int:
@@ -115,8 +118,12 @@ class Worker:
         return self._turns.passes(self.index)
 
     def start(self) -> None:
-        """Starts the thread. Raises RuntimeError if this machine cannot start one."""
-        self._thread.start()
+        """Starts a thread, also after an earlier one has ended. Raises RuntimeError if this machine cannot."""
+        self._stopping.clear()
+        self._ended = self._resumed = False
+        thread = threading.Thread(target=self._run, name=f"worker {self.index}", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def stop(self, *, hurry: bool = False) -> None:
         """Ends the worker after its current pull. If that pull finishes a pass, the prune follows unless `hurry`."""
@@ -124,20 +131,39 @@ class Worker:
             self._hurrying.set()
         self._stopping.set()
 
+    def resume(self) -> bool:
+        """Takes back a stop. Returns False if the worker has ended already."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._stopping.clear()
+            self._resumed = True
+            return True
+
     def join(self) -> None:
-        """Waits for the end of the thread."""
-        self._thread.join()
+        """Waits for the end of the thread, if there is one."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         if self._work.lean:
             use_batch_scheduling()
         try:
-            self._launches()
+            while True:
+                self._launches()
+                if self._is_over():
+                    break
         except BaseException as error:
             self.error = error  # a fault in the driver must end the run, not vanish with the thread
         finally:
             self.doing = Doing(STOPPED, self.doing.number)
             self._overseer.worker_ended(self)
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            resumed, self._resumed = self._resumed, False
+            self._ended = not resumed
+            return self._ended
 
     def _launches(self) -> None:
         number, pass_number = 0, 0

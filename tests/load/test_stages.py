@@ -10,6 +10,7 @@ from lib.load.curve import Curve, Rate
 from lib.load.plan import Plan
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.stages import Stage, parse_stages, plan_stages
+from tests.support.simulated import Simulation
 
 Table = list[tuple[int, str, float, float]]
 
@@ -93,3 +94,38 @@ def test_constant_load_is_one_step() -> None:
     plan = plan_constant(2, 30.0, Rate(5, 5))
     assert (plan.curve, plan.is_constant) == (Curve(((Rate(5, 5), 30),)), True)
     assert not plan_constant(2, 30.0, Rate(5, 50)).is_constant
+
+
+# --- the driver carries them out
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        plan_stages(parse_stages("", ["4s:4", "2s:4", "3s:1", "3s:4", "4s:0"]), 4),
+        plan_ramp(3, 2.0, 4.0),
+        plan_constant(3, 4.0, None),
+    ],
+)
+def test_the_workers_follow_the_plan(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
+    """Also where a stage stops workers and the next one starts them again."""
+    run = Simulation(monkeypatch, plan, pull=0.0625, tally=1.0)
+    run.drive()
+    samples = run.tally.samples
+    assert [sample.workers for sample in samples] == [plan.workers_at(sample.at) for sample in samples]
+    assert len(run.events) == run.tally.pulled
+    assert run.driver.hopeless is None
+
+
+@pytest.mark.parametrize("pull", [0.0625, 0.4, 3.5])
+def test_a_worker_that_was_stopped_starts_again_or_goes_on(
+    monkeypatch: pytest.MonkeyPatch, pull: float
+) -> None:
+    """It goes on if its last pull has not ended yet. Its passes are counted on."""
+    plan = stages("1s:1", "4s:1", "1s:0", "1s:1", "4s:1", workers=1)
+    run = Simulation(monkeypatch, plan, pull=pull, tally=1.0)
+    run.drive()
+    again = [line for line in run.log if "start worker 0" in line or "worker 0 goes on" in line]
+    assert len(again) == 2
+    assert ("goes on" in again[1]) == (pull == 3.5)
+    assert run.workers[0].begun == len(run.events)
