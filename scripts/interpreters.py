@@ -104,7 +104,7 @@ def set_up(version: str, python: str) -> Path | None:
 def run(version: str, python: Path) -> bool:
     """Runs the fast tests. Returns whether all passed."""
     print(f"Python {version}: the fast tests", flush=True)
-    words = ("-m", "pytest", "-q", "-rfE", "-n", "2", "-p", "no:cacheprovider", *FAST)
+    words = ("-m", "pytest", "-q", "-rfE", "-n", str(2 * (os.cpu_count() or 1)), "-p", "no:cacheprovider", *FAST)
     return subprocess.run([str(python), *words], cwd=ROOT, check=False).returncode == 0
 
 
