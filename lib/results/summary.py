@@ -51,6 +51,14 @@ class ImageSetCounts(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: Annotated[Latency | None, about("Latency of the successful pulls; null without one.")]
 
 
+class WarmUpCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The pulls before the load that `--warm-up` asks for. They count nowhere else."""
+
+    pulled: Annotated[Count, about("Images that were pulled.")]
+    failed: Annotated[Count, about("Images whose pull failed. One ends the run.")]
+    seconds: Annotated[Seconds, about("Length of the warm-up, in seconds.")]
+
+
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
     """What ended after the planned end. It is not in the steps and the samples."""
 
@@ -225,6 +233,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         Literal["cold", "warm", "unknown"],
         about("`cold` if the driver pruned the images before, `warm` if it warmed them up, else `unknown`."),
     ] = "unknown"
+    warm_up: Annotated[
+        WarmUpCounts | msgspec.UnsetType, about("The pulls before the load. Absent without `--warm-up`.")
+    ] = msgspec.UNSET
     steps: Annotated[
         tuple[Step, ...],
         about("The steps of the load, in order: of the ramp, of a schedule or of fixed work."),

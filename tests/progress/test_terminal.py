@@ -119,7 +119,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
         terminal.press("C-c")
         assert terminal.end() == 130
         lines = terminal.everything()
-    assert lines[0] == "ocidriver: stopping: clients have 1000 s to finish; a second signal ends them at once"
+    assert lines[0] == "ocidriver: stopping: clients have 16m40s to finish; a second signal ends them at once"
     assert lines[1].startswith("workers  pulled")
     assert re.match(r"0 pulled, 0 failed, \d+ interrupted in ", lines[-3])
     assert lines[-2:] == ["status 130", "$"]
