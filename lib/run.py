@@ -185,13 +185,10 @@ def _warm_up(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: 
         lean=settings.lean,
     )
     warm_up = state.warm_up = WarmUp(orders)
-    at_once = counted(len(orders.folders), "worker")
-    outputs.log(
-        f"warm-up: pulling {counted(warm_up.total, 'image')} once before the load, {at_once} at a time"
-    )
+    outputs.log(f"warm-up begins: {counted(warm_up.total, 'image')}, {workers} at a time")
     with warming_up(settings, warm_up, outputs):
         warm_up.carry_out(stop)
-    outputs.log(warmed_up(warm_up))
+    outputs.caution(warmed_up(warm_up))
     if warm_up.failure is not None:
         image, failure = warm_up.failure
         advice = hint(settings.layout, settings.upstream_name, failure.error_class)

@@ -476,3 +476,26 @@ def test_a_signal_after_the_run_changes_nothing_of_it(client: Path, tmp_path: Pa
         assert "missed: rate>100000" in running.stderr.read()
     assert len(text) > select.PIPE_BUF
     assert json.loads(text)["interrupted"] is False
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (["--duration=2h10m"], ["ocidriver: this load takes 2h10m"]),
+        (["--iteration-seconds=31m"], ["ocidriver: this load takes 2h4m"]),
+        (["--stage=1h:2", "--stage=0.5s:0"], ["ocidriver: this load takes 1h"]),
+        (["--duration=1h"], []),
+        (["--passes=1"], []),
+    ],
+)
+def test_a_load_of_more_than_an_hour_states_its_length_before_it_starts(
+    shape: list[str], told: list[str], client: Path, tmp_path: Path
+) -> None:
+    words = options(client, "ok/app-0:v1", "ok/app-1:v1", patterns="app-0,app-1")
+    kept = [word for word in words if not word.startswith("--iteration-seconds")]
+    driver = start(tmp_path, *kept, *shape, "--start-at=2090-01-31 22:30")
+    log = wait_for_log(tmp_path, "waiting for 2090-")
+    driver.send_signal(signal.SIGTERM)
+    assert finish(driver, tmp_path).stderr.splitlines() == told
+    logged = [line.split("\t")[1] for line in log.splitlines() if "this load takes" in line]
+    assert logged == [line.removeprefix("ocidriver: ") for line in told]

@@ -36,7 +36,7 @@ class WarmUpPicture:
         return [bar(warm_up.pulled / warm_up.total, room).append(words)] if height > 1 else []
 
     def closing(self, width: int) -> Sequence[Text]:
-        return [Text(warmed_up(self._warm_up))]
+        return []
 
 
 class WarmUpLines:
