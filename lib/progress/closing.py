@@ -1,7 +1,7 @@
 """Makes the text that replaces the live view at the end: a table and the totals.
 
-The table has a row for each step. At constant load there is one step, so it has a row for each tally interval, and a
-row for the whole.
+The table has a row for each step. A load of one step, such as a constant load, has a row for each tally interval and
+a row for the whole instead.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Row(NamedTuple):
 
 def closing_lines(run: Run, plan: Plan, width: int) -> list[Text]:
     """Returns a table and the totals. Of many steps or intervals, the table has only some."""
-    first, rows, left_out = _intervals(run.tally) if plan.is_constant else _steps(run.tally)
+    first, rows, left_out = _intervals(run.tally) if len(plan.steps) == 1 else _steps(run.tally)
     console = Console(file=StringIO(), width=_TABLE_WIDTH, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(_table(first, rows))
@@ -70,19 +70,20 @@ def _steps(tally: Tally) -> tuple[str, list[_Row], str]:
 
 
 def _intervals(tally: Tally) -> tuple[str, list[_Row], str]:
-    """The same for a constant load: its intervals over time, and then the whole."""
+    """The same for a load of one step: its intervals over time, and then the whole."""
     shown = _spaced(tally.samples, _MOST_ROWS - 1)
     whole = [
         _Row("all", each.pulled, each.failed, each.offered, each.rate, each.latency) for each in tally.steps
     ]
-    offered = whole[0].offered if whole else None
-    rows = [_interval(each, offered) for each in shown]
+    rows = [_interval(each, tally) for each in shown]
     of = len(tally.samples)
     note = f"{len(shown)} of {of} intervals; the metrics have all of them" if len(shown) < of else ""
     return "until", [*rows, *whole], note
 
 
-def _interval(sample: Sample, offered: float | None) -> _Row:
+def _interval(sample: Sample, tally: Tally) -> _Row:
+    schedule = tally.schedule
+    offered = schedule.curve.offered(sample.at - sample.seconds, sample.at) if schedule else None
     return _Row(duration(sample.at), sample.pulled, sample.failed, offered, sample.rate, sample.latency)
 
 

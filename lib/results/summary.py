@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ..latency import LEAST, Latency
+from ..load.plan import HOLD
 from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
@@ -265,6 +266,22 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def ended(self) -> int:
         """Pulls that succeeded or failed."""
         return self.pulled + self.failed
+
+    @property
+    def has_one_step(self) -> bool:
+        """Whether the run is shown as one total and its intervals: there are no steps to compare with one another."""
+        return len(self.steps) == 1
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the load was the same all the time."""
+        changes = ":" in str(self.settings.get("rate") or "")
+        return self.has_one_step and self.steps[0].direction == HOLD and not changes
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether pulls started by a schedule."""
+        return bool(self.settings.get("rate")) or any(step.offered is not None for step in self.steps)
 
     @property
     def missed(self) -> list[ThresholdResult]:
