@@ -58,13 +58,7 @@ def closing_lines(run: Run, plan: Plan, width: int) -> list[Text]:
 def _steps(tally: Tally) -> tuple[str, list[_Row], str]:
     """Returns the name of the first column, the rows, and a note if some are left out."""
     shown = thinned(tally.steps)
-    rows = [
-        _Row(
-            f"{_ARROWS[each.step.direction]} {each.step.workers}",
-            each.pulled, each.failed, each.offered, each.rate, each.latency,
-        )
-        for each in shown
-    ]  # fmt: skip
+    rows = [_step(f"{_ARROWS[each.step.direction]} {each.step.workers}", each) for each in shown]
     of = len(tally.steps)
     return "workers", rows, f"{len(shown)} of {of} steps; the log has all of them" if len(shown) < of else ""
 
@@ -72,9 +66,7 @@ def _steps(tally: Tally) -> tuple[str, list[_Row], str]:
 def _intervals(tally: Tally) -> tuple[str, list[_Row], str]:
     """The same for a load of one step: its intervals over time, and then the whole."""
     shown = _spaced(tally.samples, _MOST_ROWS - 1)
-    whole = [
-        _Row("all", each.pulled, each.failed, each.offered, each.rate, each.latency) for each in tally.steps
-    ]
+    whole = [_step("all", each) for each in tally.steps]
     rows = [_interval(each, tally) for each in shown]
     of = len(tally.samples)
     note = f"{len(shown)} of {of} intervals; the metrics have all of them" if len(shown) < of else ""
@@ -84,7 +76,25 @@ def _intervals(tally: Tally) -> tuple[str, list[_Row], str]:
 def _interval(sample: Sample, tally: Tally) -> _Row:
     schedule = tally.schedule
     offered = schedule.curve.offered(sample.at - sample.seconds, sample.at) if schedule else None
-    return _Row(duration(sample.at), sample.pulled, sample.failed, offered, sample.rate, sample.latency)
+    return _Row(
+        what=duration(sample.at),
+        pulled=sample.pulled,
+        failed=sample.failed,
+        offered=offered,
+        rate=sample.rate,
+        latency=sample.latency,
+    )
+
+
+def _step(what: str, each: StepTally) -> _Row:
+    return _Row(
+        what=what,
+        pulled=each.pulled,
+        failed=each.failed,
+        offered=each.offered,
+        rate=each.rate,
+        latency=each.latency,
+    )
 
 
 def thinned(steps: Sequence[StepTally]) -> list[StepTally]:
