@@ -11,10 +11,15 @@ import subprocess
 import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from lib.finish import _nothing_pulled
 from lib.lab.servers import lab_cache
+from lib.load.tally import Tally
+from lib.options.settings import Settings
 from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
 from tests.support.driving import (
     between_nobody,
@@ -499,3 +504,15 @@ def test_a_load_of_more_than_an_hour_states_its_length_before_it_starts(
     assert finish(driver, tmp_path).stderr.splitlines() == told
     logged = [line.split("\t")[1] for line in log.splitlines() if "this load takes" in line]
     assert logged == [line.removeprefix("ocidriver: ") for line in told]
+
+
+@pytest.mark.parametrize(
+    ("duration", "stages", "longer"),
+    [(0.01, (), "--duration"), (None, ("0.01s:1",), "--stage"), (None, (), "--iteration-seconds")],
+)
+def test_a_load_that_ends_before_its_first_pull_names_the_option_to_change(
+    duration: float | None, stages: tuple[str, ...], longer: str
+) -> None:
+    settings = cast(Settings, SimpleNamespace(duration=duration, stages=stages))
+    tally = Tally(1, retries_known=True, on_sample=lambda _: None)
+    assert _nothing_pulled(tally, settings).endswith(f"; give a longer {longer}")

@@ -74,7 +74,7 @@ def _mean_of(side: Side, unit: float) -> Trace:
     return {
         "name": f"{side.name}, mean",
         "x": [0.0, round(whole.seconds / unit, 4)],
-        "y": [round(whole.rate, 3)] * 2,
+        "y": [round(side.run.summary.rate, 3)] * 2,
         "mode": "lines",
         "line": {"color": side.colour, "width": 1.5, "dash": "dashdot"},
         "hovertemplate": "%{y:.2f} pulls/s on average",

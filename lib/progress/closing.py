@@ -66,7 +66,7 @@ def _steps(tally: Tally) -> tuple[str, list[_Row], str]:
 def _intervals(tally: Tally) -> tuple[str, list[_Row], str]:
     """The same for a load of one step: its intervals over time, and then the whole."""
     shown = _spaced(tally.samples, _MOST_ROWS - 1)
-    whole = [_step("all", each) for each in tally.steps]
+    whole = [_step("all", each)._replace(rate=tally.rate) for each in tally.steps]
     rows = [_interval(each, tally) for each in shown]
     of = len(tally.samples)
     note = f"{len(shown)} of {of} intervals; the metrics have all of them" if len(shown) < of else ""

@@ -57,8 +57,8 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
     note = "Successful pulls per second in each tally interval, and the planned number of workers."
     if findings.summary.is_constant:
         (whole,) = steps
-        data.append(_mean(findings.span, whole))
-        note += f" Dash-dotted: the mean, {whole.rate:.2f} pulls/s"
+        data.append(_mean(findings.span, whole.seconds, findings.summary.rate))
+        note += f" Dash-dotted: the mean, {findings.summary.rate:.2f} pulls/s"
         if whole.low is not None and whole.high is not None:
             layout["shapes"].append(_band(whole.low, whole.high))
             note += f". Coloured band: its 95 % confidence interval, {whole.low:.2f} to {whole.high:.2f}"
@@ -83,11 +83,11 @@ def _limited(span: Span, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _mean(span: Span, whole: Step) -> Trace:
+def _mean(span: Span, seconds: float, rate: float) -> Trace:
     return {
         "name": "mean",
-        "x": [when(span.begin), when(span.at(whole.seconds))],
-        "y": [round(whole.rate, 3)] * 2,
+        "x": [when(span.begin), when(span.at(seconds))],
+        "y": [round(rate, 3)] * 2,
         "mode": "lines",
         "line": {"color": PURPLE, "width": 2, "dash": "dashdot"},
         "hovertemplate": "%{y:.2f} pulls/s",

@@ -87,7 +87,12 @@ def test_a_failure_ends_the_running_clients_and_starts_no_more() -> None:
 def test_a_stop_ends_the_running_clients() -> None:
     fake, stop = Fake(lasting=IMAGES[:1]), Stop()
     warming = warm_up(fake, workers=1)
-    signal = threading.Thread(target=lambda: (fake.lasts.wait(SECONDS), stop.request(15)))
+
+    def ask() -> None:
+        assert fake.lasts.wait(SECONDS)
+        stop.request(15)
+
+    signal = threading.Thread(target=ask)
     signal.start()
     with pytest.raises(Stopped):
         warming.carry_out(stop)

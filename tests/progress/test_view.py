@@ -254,8 +254,9 @@ def test_fixed_work_from_one_start_is_constant_load() -> None:
     plan = plan_passes([12], 3, None)
     tally = a_tally()
     tally.steps += [step_tally(step, 4.0, 36, 0, None, None) for step in plan.steps]
+    tally.samples.append(Sample(at=4.0, seconds=4.0, workers=1, pulled=36, failed=0, latency=None))
     lines = [line.plain.split() for line in closing_lines(ended_run(tally), plan, 80)]
-    assert lines[1][:4] == ["all", "36", "0", "9.00"]
+    assert lines[2][:4] == ["all", "36", "0", "9.00"]
 
 
 def test_a_held_peak_and_stages_have_their_own_arrows() -> None:
