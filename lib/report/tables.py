@@ -8,6 +8,7 @@ from itertools import accumulate
 from msgspec.structs import replace
 
 from ..latency import LATENCIES, SHOWN_PERCENTILES, Latency
+from ..options.times import shown_setting
 from ..pages.command_line import option
 from ..pages.tables import Mark, Number, table
 from ..results.sample import Sample
@@ -172,7 +173,8 @@ def slowest(events: EventSeries) -> str:
 def settings(summary: Summary) -> str:
     """Returns the table of the run's options."""
     return table(
-        ("setting", "value"), ((option(name), _shown(value)) for name, value in summary.settings.items())
+        ("setting", "value"),
+        ((option(name), _shown(shown_setting(name, value))) for name, value in summary.settings.items()),
     )
 
 

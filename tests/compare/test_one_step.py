@@ -9,6 +9,8 @@ import pytest
 from lib.compare.charts import charts
 from lib.compare.comparison import Rules, Told, compare
 from lib.compare.run_styles import sides
+from lib.compare.settings_changed import differences
+from lib.compare.wording import warnings
 from lib.pages.chart import Chart
 from tests.support.held import held, run
 from tests.support.made import Made
@@ -56,3 +58,12 @@ def test_only_equal_schedules_are_paired(one: dict[str, Any], other: dict[str, A
         document["steps"][0]["offered"] = 3.0
         keys.append(run(document).steps[0].key)
     assert (keys[0] == keys[1]) == same
+
+
+def test_times_that_differ_have_units() -> None:
+    a, b = held([30, 60]), held([30, 60])
+    a["settings"] |= {"pull_timeout": 300.0}
+    b["settings"] |= {"pull_timeout": 90.0}
+    one, other = run(a), run(b)
+    told = Told(compare((one,), (other,), Rules()), differences(one, other), ())
+    assert "warning: --pull-timeout differs: a 5m, b 1m30s" in list(warnings(told))
