@@ -34,7 +34,7 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
     """Writes the summary and the report, and returns the exit status. One line on stderr says why the run failed."""
     tally = state.tally
     if state.reason is None and tally.pulled == 0 and not state.interrupted:
-        state.reason = _nothing_pulled(tally)
+        state.reason = _nothing_pulled(tally, settings)
     if state.reason is not None and tally.errors and not tally.pulled:
         state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
     summary = summarize(state, clock)
@@ -155,11 +155,12 @@ def _cautions(state: Run) -> Iterator[str]:
         )
 
 
-def _nothing_pulled(tally: Tally) -> str:
+def _nothing_pulled(tally: Tally, settings: Settings) -> str:
     if not tally.errors:
-        return (
-            "nothing was pulled: the load ended before the first pull did; give a longer --iteration-seconds"
+        longer = (
+            "--duration" if settings.duration else "--stage" if settings.stages else "--iteration-seconds"
         )
+        return f"nothing was pulled: the load ended before the first pull did; give a longer {longer}"
     (error_class, count), *_ = tally.errors.most_common(1)
     return (
         f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "

@@ -15,6 +15,7 @@ from time import monotonic
 from .choices import POISSON
 from .clock import Clock
 from .counted import counted
+from .durations import spoken
 from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
 from .finish import finish, log_result, pause_caution
@@ -23,8 +24,10 @@ from .images import Image, ImageSet
 from .listing.selection import Selection
 from .load.driver import Clients, Driver, Reports, Rules
 from .load.order import AsListed, Drawn, Order
+from .load.plan import Plan
 from .load.tally import Tally
 from .load.turns import OwnTurns, SharedTurns, Turns
+from .load.warm_up import WarmUp, WarmUpOrders
 from .load.worker import Work, Worker, prune_event
 from .options.settings import Settings
 from .outcomes import OK, ErrorClass
@@ -32,17 +35,21 @@ from .prepare import Beginning, Preparation, Prepared, Surroundings
 from .processes.cpu import cores
 from .processes.limits import of_this_machine
 from .processes.signals import Stop
-from .progress.choose import start_progress
+from .progress.choose import start_progress, warming_up
+from .progress.plain import warmed_up
 from .results.output import Outputs
-from .results.run_state import COLD, Run
+from .results.run_state import COLD, WARM, Run
 from .results.whole_file import check_path
 from .results.writable import made_folder
 from .servers.prune import Pruner
+from .servers.route import hint
 from .streams import say, warn
 
 # How often a thread that waits for the GIL asks for it, in seconds. With Python's default (5 ms), hundreds of workers
 # would do little else. No thread of the driver holds the GIL for long, so a longer interval does no harm.
 _SWITCH_SECONDS = 0.1
+# A load that takes longer than this states its length before it starts.
+_LONG_SECONDS = 3600.0
 
 
 def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
@@ -92,9 +99,9 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
         by_folder.setdefault(folder, []).append(option)
     for folder, options in by_folder.items():
         outputs.log(made_folder(folder, ", ".join(options)))
-    for hint in beginning.hints:
-        outputs.log(hint)
-        say(hint)
+    for remark in beginning.hints:
+        outputs.log(remark)
+        say(remark)
     network = lasting.enter_context(Network(stop))
     with ExitStack() as resources:
         around = Surroundings(
@@ -117,18 +124,31 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
             cores=cores(),
         )
 
+        sys.setswitchinterval(_SWITCH_SECONDS)
+
         def kill() -> None:
             network.kill_all()
             if setup.launcher is not None:
                 setup.launcher.kill_all()
 
+        _announce_length(prepared.plan, outputs)
         if state.settings.prune_first and prepared.pruner is not None:
             folder = prepared.scratch.folder("prune-first")
             with stop.calling(kill):
                 _prune_first(prepared.pruner, prepared.selection, folder, stop, outputs, state.tally)
             state.first_pulls = COLD
+        if state.settings.warm_up:
+            _warm_up(prepared, kill, stop, outputs, state)
         _wait_until(prepared.start_at, stop, outputs)
         _drive(prepared, kill, stop, outputs, state)
+
+
+def _announce_length(plan: Plan, outputs: Outputs) -> None:
+    """Tells the user how long the load takes, if that is longer than an hour."""
+    if plan.end is not None and plan.end > _LONG_SECONDS:
+        message = f"this load takes {spoken(round(plan.end))}"
+        outputs.log(message)
+        say(message)
 
 
 def _prune_first(
@@ -154,15 +174,42 @@ def _prune_first(
     outputs.log(f"pruned {counted(len(done), 'image')} before the load")
 
 
+def _warm_up(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Outputs, state: Run) -> None:
+    """Pulls each selected image once. Raises RunError for the first pull that fails."""
+    settings = state.settings
+    workers = len(prepared.selection.image_sets)
+    orders = WarmUpOrders(
+        puller=prepared.client_setup.puller,
+        images=prepared.selection.images,
+        batch=settings.batch,
+        folders=[prepared.scratch.folder(f"worker-{index}") for index in range(workers)],
+        kill=kill,
+        lean=settings.lean,
+    )
+    warm_up = state.warm_up = WarmUp(orders)
+    outputs.log(f"warm-up begins: {counted(warm_up.total, 'image')}, {workers} at a time")
+    with warming_up(settings, warm_up, outputs):
+        warm_up.carry_out(stop)
+    outputs.caution(warmed_up(warm_up))
+    if warm_up.failure is not None:
+        image, failure = warm_up.failure
+        advice = hint(settings.layout, settings.upstream_name, failure.error_class)
+        raise RunError(
+            f"--warm-up: cannot pull {image.name}: {failure.error_class}: {failure.message}{advice}"
+        )
+    if not settings.dry_run:
+        state.first_pulls = WARM
+
+
 def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:
     if start_at is None:
         return
     seconds = start_at.timestamp() - datetime.now().timestamp()
     if seconds < 0:
         outputs.log(
-            f"warning: the preparation ended {-seconds:.0f} s after --start-at ({start_at.isoformat(sep=' ')})"
+            f"warning: the preparation ended {spoken(round(-seconds))} after --start-at ({start_at.isoformat(sep=' ')})"
         )
-        warn(f"the preparation ended {-seconds:.0f} s after --start-at; the test begins at once")
+        warn(f"the preparation ended {spoken(round(-seconds))} after --start-at; the test begins at once")
         return
     outputs.log(f"waiting for {start_at.isoformat(sep=' ')}")
     if stop.wait(seconds):
@@ -186,7 +233,6 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
         outputs.log(
             f"random: draw {settings.draw or 'no'}, arrivals {settings.arrivals}, seed {settings.seed}"
         )
-    sys.setswitchinterval(_SWITCH_SECONDS)
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
     try:

@@ -80,6 +80,16 @@ class Curve:
         end = min(end, self.seconds)
         return (self.due_by(end) - self.due_by(start)) / (end - start) if end > start else None
 
+    def points(self, end: float) -> list[tuple[float, float]]:
+        """Returns (second, rate) at both ends of each straight part of the curve, up to a second."""
+        found: list[tuple[float, float]] = []
+        for rate, seconds, start in self._placed():
+            if start < end:
+                until = min(seconds, end - start)
+                reached = rate.first + (rate.last - rate.first) * until / seconds
+                found += [(start, rate.first), (start + until, reached)]
+        return found
+
     def _placed(self) -> Iterator[tuple[Rate, float, float]]:
         """Yields each rate with its seconds and the second at which it begins."""
         start = 0.0

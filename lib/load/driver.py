@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ..counted import counted
+from ..durations import spoken
 from ..outcomes import FAILED
 from ..processes.cpu import own_seconds
 from ..processes.machine import MachineMeter
@@ -281,7 +282,7 @@ class Driver:
             return
         if self._kill_at is None and self._stop.count:
             self._caution(
-                f"stopping: clients have {self._rules.grace:g} s to finish; a second signal ends them at once"
+                f"stopping: clients have {spoken(self._rules.grace)} to finish; a second signal ends them at once"
             )
         self._stop_all(workers, hurry=True)
         self._kill_at = since + self._rules.grace

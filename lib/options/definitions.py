@@ -17,6 +17,7 @@ from ..choices import (
     TSV,
 )
 from ..clients.table import NAMES
+from ..durations import spoken
 from ..fault import show_tracebacks
 from ..streams import STDOUT
 from .files import Reads, Writes
@@ -128,7 +129,7 @@ OPTIONS: list[click.Parameter] = [
         type=Seconds(),
         metavar="S",
         help="Start a worker every S seconds, and later stop one every S seconds. A run with N workers takes 2·N·S "
-        f"seconds.  [default: {ITERATION_SECONDS:g}]",
+        f"seconds.  [default: {spoken(ITERATION_SECONDS)}]",
     ),
     Section(
         ["--passes"],
@@ -178,6 +179,13 @@ OPTIONS: list[click.Parameter] = [
         show_default=True,
         help="How the pulls of a schedule follow one another: with even gaps, or with random ones, as the pulls of "
         "many independent clients do (poisson). --seed makes them repeatable.",
+    ),
+    Section(
+        ["--warm-up"],
+        section=RAMP,
+        is_flag=True,
+        help="Before the load, pull each selected image once, as many at a time as there are workers. These pulls do "
+        "not count. Not with --prune or --prune-first.",
     ),
     Section(
         ["--start-at"],
@@ -258,7 +266,7 @@ OPTIONS: list[click.Parameter] = [
         ["--pull-timeout"],
         section=CLIENT,
         type=Seconds(),
-        default=300,
+        default="5m",
         show_default=True,
         metavar="S",
         help="Kill a client that runs longer than S seconds. Its pull counts as failed.",
@@ -307,7 +315,7 @@ OPTIONS: list[click.Parameter] = [
         ["--tally-seconds"],
         section=OUTPUT,
         type=Seconds(least=_LEAST_TALLY),
-        default=15,
+        default="15s",
         show_default=True,
         metavar="S",
         help="Write a metrics line every S seconds.",
@@ -399,7 +407,7 @@ OPTIONS: list[click.Parameter] = [
         ["--grace"],
         section=VERDICT,
         type=Seconds(least=0),
-        default=10,
+        default="10s",
         show_default=True,
         metavar="S",
         help="After a signal, wait up to S seconds for running clients, then kill them.",

@@ -28,6 +28,7 @@ ITERATION_SECONDS = 60.0
 
 # Options that a summary names only if they are given.
 _LATER: Final[Mapping[str, Any]] = {
+    "warm_up": False,
     "hold": None,
     "duration": None,
     "stages": (),
@@ -51,6 +52,7 @@ class Settings:
     workers: int | None
     iteration_seconds: float | None
     passes: int | None
+    warm_up: bool
     hold: float | None
     duration: float | None
     stages: tuple[Stage, ...]
@@ -128,6 +130,11 @@ def check_together(settings: Settings) -> None:
         for regex in regexes:
             compile_regex(option, regex)
     pruning = settings.prune or settings.prune_first
+    if pruning and settings.warm_up:
+        raise UsageError(
+            f"--warm-up and {'--prune' if settings.prune else '--prune-first'} cannot be combined: one makes the pulls "
+            "of the load warm, the other cold; leave one of them out"
+        )
     if pruning and settings.layout.is_upstream:
         raise UsageError(
             "--prune with --layout direct would delete the upstream's own images; leave one of them out"
@@ -188,6 +195,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         workers=options["workers"],
         iteration_seconds=_iteration_seconds(options),
         passes=options["passes"],
+        warm_up=options["warm_up"],
         hold=options["hold"],
         duration=options["duration"],
         stages=parse_stages("--stage", options["stage"]),

@@ -14,11 +14,13 @@ from .timeline import merged
 
 def charts(findings: Findings) -> list[Chart]:
     """Returns all charts. A chart with nothing to draw has a note that says why."""
-    samples = merged(findings.summary.samples)
-    return [
+    summary = findings.summary
+    samples = merged(summary.samples)
+    drawn = [
         rate(findings, samples),
         latency(findings, samples),
         distribution(findings),
         failed_pulls(findings, samples),
-        scalability(findings.summary),
     ]
+    # one step says nothing about other numbers of workers
+    return drawn if summary.has_one_step else [*drawn, scalability(summary)]

@@ -59,7 +59,9 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
         yield section("Failed pulls by class", tables.errors(summary.errors))
     if summary.prune_errors:
         yield section("Failed prunes by class", tables.errors(summary.prune_errors))
-    if summary.steps:
+    if summary.has_one_step:
+        yield section("The whole run, and its intervals", tables.intervals(summary), _drained(summary))
+    elif summary.steps:
         yield section("Steps", tables.steps(summary), _drained(summary))
     if summary.workers:
         yield section("Workers", tables.workers(summary))
@@ -153,6 +155,8 @@ def _first(summary: Summary) -> str:
     """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
     if summary.first_pulls == "cold" or summary.settings.get("prune_first"):
         return "First pulls were cold, because the images were pruned before the load."
+    if summary.first_pulls == "warm":
+        return "First pulls were warm, because a warm-up had pulled each image before the load."
     if summary.settings.get("prune"):
         return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
     return (

@@ -94,7 +94,7 @@ class Outputs:
         return [f"{file.name}: {file.failed}" for file in self._files if file.failed]
 
     def caution(self, message: str) -> None:
-        """Logs a warning. Also shows it on a terminal that does not show the log."""
+        """Logs a message that the user should see. Also shows it on a terminal that does not show the log."""
         self.log(message)
         if os.isatty(2) and not self.logs.is_on(2):
             say(message)

@@ -10,6 +10,7 @@ from ..clock import Clock
 from ..images import ImageSet
 from ..latency import Latency
 from ..load import tally
+from ..load.warm_up import WarmUp
 from ..processes import machine
 from .precision import peak, precision
 from .quantity import judge
@@ -24,6 +25,7 @@ from .summary import (
     Precision,
     Step,
     Summary,
+    WarmUpCounts,
     WorkerCounts,
 )
 from .times import as_written
@@ -67,6 +69,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         workers=_workers(run),
         image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
         first_pulls=run.first_pulls,
+        warm_up=_warm_up(run.warm_up),
         steps=steps,
         samples=tuple(sample_of(each, clock.wall((run.begin or 0.0) + each.at)) for each in counts.samples),
         drain=_drain(counts.drain),
@@ -149,6 +152,12 @@ def _step(each: tally.StepTally) -> Step:
         latency_ms=_rounded(each.latency),
         offered=each.offered,
     )
+
+
+def _warm_up(warm_up: WarmUp | None) -> WarmUpCounts | msgspec.UnsetType:
+    if warm_up is None:
+        return msgspec.UNSET
+    return WarmUpCounts(pulled=warm_up.pulled, failed=warm_up.failed, seconds=round(warm_up.seconds, 6))
 
 
 def _drain(drain: tally.Drain | None) -> Drain | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ..latency import LEAST, Latency
+from ..load.plan import HOLD
 from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
@@ -49,6 +50,14 @@ class ImageSetCounts(msgspec.Struct, frozen=True, kw_only=True):
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
     latency_ms: Annotated[Latency | None, about("Latency of the successful pulls; null without one.")]
+
+
+class WarmUpCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The pulls before the load that `--warm-up` asks for. They count nowhere else."""
+
+    pulled: Annotated[Count, about("Images that were pulled.")]
+    failed: Annotated[Count, about("Images whose pull failed. One ends the run.")]
+    seconds: Annotated[Seconds, about("Length of the warm-up, in seconds.")]
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +234,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         Literal["cold", "warm", "unknown"],
         about("`cold` if the driver pruned the images before, `warm` if it warmed them up, else `unknown`."),
     ] = "unknown"
+    warm_up: Annotated[
+        WarmUpCounts | msgspec.UnsetType, about("The pulls before the load. Absent without `--warm-up`.")
+    ] = msgspec.UNSET
     steps: Annotated[
         tuple[Step, ...],
         about("The steps of the load, in order: of the ramp, of a schedule or of fixed work."),
@@ -254,6 +266,22 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def ended(self) -> int:
         """Pulls that succeeded or failed."""
         return self.pulled + self.failed
+
+    @property
+    def has_one_step(self) -> bool:
+        """Whether the run is shown as one total and its intervals: there are no steps to compare with one another."""
+        return len(self.steps) == 1
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the load was the same all the time."""
+        changes = ":" in str(self.settings.get("rate") or "")
+        return self.has_one_step and self.steps[0].direction == HOLD and not changes
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether pulls started by a schedule."""
+        return bool(self.settings.get("rate")) or any(step.offered is not None for step in self.steps)
 
     @property
     def missed(self) -> list[ThresholdResult]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from msgspec import UNSET
+from msgspec.structs import fields
 
 from lib.results.event_line import BATCH_FIELDS, EventLine, read_event, write_event
 from lib.results.schema import FILES, text_of
@@ -42,17 +44,20 @@ def validator(name: str) -> Draft202012Validator:
 
 @dataclass(frozen=True)
 class Ran:
-    """A run, with its text as it stands in the files."""
+    """A run, with its text as it stands in the files. `optional`: the fields that its options add to the summary."""
 
     ended: Ended
     summary: str
     events: list[str]
     metrics: list[str]
+    optional: tuple[str, ...] = ()
 
 
-def files_of(ended: Ended) -> Ran:
+def files_of(ended: Ended, *optional: str) -> Ran:
     text = {name: (ended.folder / name).read_text() for name in ("summary.json", "events", "metrics")}
-    return Ran(ended, text["summary.json"], text["events"].splitlines(), text["metrics"].splitlines())
+    return Ran(
+        ended, text["summary.json"], text["events"].splitlines(), text["metrics"].splitlines(), optional
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -147,7 +152,15 @@ def failed_before_the_load(tmp_path: Path) -> Ran:
     return files_of(ended)
 
 
+@pytest.fixture
+def warmed_up(tmp_path: Path) -> Ran:
+    ended = drive(tmp_path, *dry(tmp_path), "--warm-up")
+    assert ended.summary["warm_up"]["pulled"] == ended.summary["images"]
+    return files_of(ended, "warm_up")
+
+
 RUNS = (
+    "warmed_up",
     "crane_with_failures",
     "by_schedule",
     "in_batches",
@@ -167,7 +180,9 @@ def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
     """Every field of a line and of the summary is described, and nothing that is described is left out."""
     document = json.loads(ran.summary)
     validator("summary.schema.json").validate(document)
-    assert list(document) == list(Summary.__struct_encode_fields__)
+    assert list(document) == [
+        each.encode_name for each in fields(Summary) if each.default is not UNSET or each.name in ran.optional
+    ]
     lines = validator("events.schema.json")
     known = EventLine.__struct_encode_fields__
     for line in map(json.loads, ran.events):
