@@ -5,27 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
 from signal import Signals
 from time import monotonic
 
+from .choices import ALL
 from .clock import Clock
 from .counted import counted
 from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
 from .finish import finish, log_result, pause_caution
 from .http.network import Network
-from .images import Image, ImageSet
+from .images import Image
 from .listing.selection import Selection
 from .load.driver import Clients, Driver, Reports, Rules
+from .load.herd import Herds, HerdTurns
+from .load.herd_tally import HerdTally
 from .load.tally import Tally
 from .load.turns import OwnTurns, SharedTurns, Turns
 from .load.worker import Work, Worker, prune_event
 from .options.settings import Settings
-from .outcomes import OK, ErrorClass
 from .prepare import Beginning, Preparation, Prepared, Surroundings
 from .processes.cpu import cores
 from .processes.limits import of_this_machine
@@ -35,7 +36,7 @@ from .results.output import Outputs
 from .results.run_state import COLD, Run
 from .results.whole_file import check_path
 from .results.writable import made_folder
-from .servers.prune import Pruner
+from .servers.prune import Pruner, absent_is_pruned
 from .streams import say, warn
 
 # How often a thread that waits for the GIL asks for it, in seconds. With Python's default (5 ms), hundreds of workers
@@ -113,6 +114,7 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
             on_sample=outputs.on_sample,
             schedule=prepared.schedule,
             cores=cores(),
+            herds=HerdTally() if state.settings.herd else None,
         )
 
         def kill() -> None:
@@ -141,8 +143,7 @@ def _prune_first(
         images = [image for image in image_set.images if image not in done]
         done.update(images)
         for each in pruner.prune(images, scratch, lambda: stop.count > 0):
-            absent = each.failure is not None and each.failure.error_class == ErrorClass.NOT_FOUND.value
-            event = prune_event(index, 0, replace(each, outcome=OK, failure=None) if absent else each)
+            event = prune_event(index, 0, absent_is_pruned(each))
             tally.add(event)
             outputs.on_event(event)
             if event.failure is not None:
@@ -191,6 +192,8 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
         state.driver_cpu_seconds = driver.cpu_seconds
         if state.tally.schedule is not None:
             state.unstarted = state.tally.schedule.unstarted(driver.second)
+        if settings.herd and settings.prune and state.tally.pruned and not state.tally.prune_failed:
+            state.first_pulls = COLD
         log_result(outputs.log, state)
         progress.end()
         stopped = pause_caution(state.tally)
@@ -205,6 +208,7 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
     work = Work(
         puller=prepared.client_setup.puller,
         pruner=prepared.pruner if settings.prune else None,
+        shared=settings.deal == ALL,
         lean=settings.lean,
     )
     image_sets = prepared.selection.image_sets
@@ -218,19 +222,27 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
             turns=turns,
         )
         for index, (image_set, turns) in enumerate(
-            zip(image_sets, _turns(settings, prepared, image_sets), strict=True)
+            zip(image_sets, _turns(settings, prepared, work, driver), strict=True)
         )
     )
 
 
-def _turns(settings: Settings, prepared: Prepared, image_sets: Sequence[ImageSet]) -> list[Turns]:
+def _turns(settings: Settings, prepared: Prepared, work: Work, driver: Driver) -> Sequence[Turns]:
     """Returns the turns of each worker; with a schedule, all workers share theirs."""
+    image_sets = prepared.selection.image_sets
     randoms = [
         _random(settings.seed, index) if settings.shuffle else None for index in range(len(image_sets))
     ]
     if prepared.schedule is not None:
         shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, randoms=randoms)
         return [shared] * len(image_sets)
+    if settings.herd:
+        order = OwnTurns(0, image_sets[0], batch=1, random=randoms[0], passes=None)
+        herds = Herds(order, lambda: driver.planned, prune=work.pruner is not None, warm=work.warm)
+        return [
+            HerdTurns(herds, index, images=len(image_set.images), passes=settings.passes)
+            for index, image_set in enumerate(image_sets)
+        ]
     return [
         OwnTurns(index, image_set, batch=settings.batch, random=random, passes=settings.passes)
         for index, (image_set, random) in enumerate(zip(image_sets, randoms, strict=True))

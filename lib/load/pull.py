@@ -305,7 +305,7 @@ class DryPuller:
         ]
 
 
-def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:
+def batches(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
     """Yields the images in order, in batches of at most `size`.
 
     A batch never holds two digests of one repository: crane would give both the same name in its tarball and pull one.

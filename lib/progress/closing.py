@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..latency import SHOWN_PERCENTILES, cells
 from ..load.tally import StepTally
+from ..results.herds import in_words as herds_in_words
 from ..results.precision import in_words
 from ..results.run_state import Run
 from ..results.summarize import precision_of
@@ -83,4 +84,6 @@ def _totals(run: Run) -> Text:
     text.append(f", {tally.pruned} pruned") if tally.pruned else None
     text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
     found = precision_of(tally)
-    return text.append(f" ({in_words(found)})") if found else text
+    text.append(f" ({in_words(found)})") if found else None
+    text.append(f"; {herds_in_words(tally.herds)}") if tally.herds is not None else None
+    return text

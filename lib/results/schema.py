@@ -13,18 +13,24 @@ from typing import Any, Final
 
 import msgspec
 
-from .event_line import BATCH_FIELDS, EventLine
-from .summary import Summary
+from .event_line import BATCH_FIELDS, HERD_FIELDS, EventLine
+from .summary import OPTIONAL_FIELDS, Summary
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def summary_schema() -> dict[str, Any]:
-    return _schema(Summary, "Summary of an ocidriver run (--summary-file), schema 1", optional=())
+    return _schema(
+        Summary, "Summary of an ocidriver run (--summary-file), schema 1", optional=OPTIONAL_FIELDS
+    )
 
 
 def event_schema() -> dict[str, Any]:
-    return _schema(EventLine, "One line of an ocidriver events file (--events-file)", optional=BATCH_FIELDS)
+    return _schema(
+        EventLine,
+        "One line of an ocidriver events file (--events-file)",
+        optional=(*BATCH_FIELDS, *HERD_FIELDS),
+    )
 
 
 def _schema(kind: type[msgspec.Struct], title: str, *, optional: tuple[str, ...]) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET
 
 from ..clock import Clock
-from ..images import ImageSet
+from ..images import ImageSet, distinct
 from ..latency import Latency
 from ..load import tally
+from ..load.herd_tally import HerdTally
 from ..processes import machine
 from .precision import peak, precision
 from .quantity import judge
@@ -19,6 +21,7 @@ from .summary import (
     LEAST_DIFFERENT,
     ClientInfo,
     Drain,
+    Herds,
     ImageSetCounts,
     Knee,
     Precision,
@@ -43,7 +46,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
         listed=run.listed,
         foreign=run.foreign,
-        images=len({image for each in run.image_sets for image in each.images}),
+        images=len(distinct(run.image_sets)),
         pulled=counts.pulled,
         failed=counts.failed,
         interrupted_pulls=counts.interrupted,
@@ -66,6 +69,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         repeat_latency_ms=_rounded(counts.repeat.result()),
         workers=_workers(run),
         image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
+        herds=UNSET if counts.herds is None else _herds(counts.herds),
         first_pulls=run.first_pulls,
         steps=steps,
         samples=tuple(sample_of(each, clock.wall((run.begin or 0.0) + each.at)) for each in counts.samples),
@@ -148,6 +152,15 @@ def _step(each: tally.StepTally) -> Step:
         high=interval.high if interval else None,
         latency_ms=_rounded(each.latency),
         offered=each.offered,
+    )
+
+
+def _herds(counts: HerdTally) -> Herds:
+    return Herds(
+        count=counts.count,
+        spread_ms=_rounded(counts.spread.result()),
+        latency_ms=_rounded(counts.latencies.result()),
+        late=counts.late,
     )
 
 
