@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..pages.chart import BLUE, Chart
+from ..pages.chart import BLUE, Chart, whole_numbers
 from .run_data import Findings
 
 
@@ -34,7 +34,7 @@ def herds(findings: Findings) -> Chart:
             }
         ],
         layout={
-            "xaxis": {"title": {"text": "herd"}},
+            "xaxis": {"title": {"text": "herd"}, **whole_numbers(spreads[-1].last)},
             "yaxis": {"title": {"text": "ms"}, "rangemode": "tozero"},
         },
     )
