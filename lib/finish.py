@@ -92,7 +92,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         log(
             f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
         )
-    if state.tally.herds is not None:
+    if state.settings.herd:
         log(herds_in_words(state.tally.herds))
     for warning in _cautions(state):
         log(f"warning: {warning}")
@@ -151,7 +151,7 @@ def _cautions(state: Run) -> Iterator[str]:
             f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
             "sustain this one"
         )
-    if tally.herds is not None and tally.herds.late:
+    if tally.herds.late:
         yield (
             f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first of their herd, because this "
             "machine starts few clients at a time; give fewer workers, or use more machines (--start-at)"

@@ -22,7 +22,6 @@ from .images import Image
 from .listing.selection import Selection
 from .load.driver import Clients, Driver, Reports, Rules
 from .load.herd import Herds, HerdTurns
-from .load.herd_tally import HerdTally
 from .load.tally import Tally
 from .load.turns import OwnTurns, SharedTurns, Turns
 from .load.worker import Work, Worker, prune_event
@@ -114,7 +113,6 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
             on_sample=outputs.on_sample,
             schedule=prepared.schedule,
             cores=cores(),
-            herds=HerdTally() if state.settings.herd else None,
         )
 
         def kill() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..outcomes import INTERRUPTED, OK
-from .event import Event
+from .event import Event, HerdPull
 from .latency import Latencies
 from .pace import LATE_SECONDS
 
@@ -34,10 +34,9 @@ class HerdTally:
         self.latencies = Latencies()
         self._open: dict[int, _Open] = {}
 
-    def add(self, event: Event) -> None:
-        """Counts the pull of an Event. Ignores an Event outside of herds, and the prune before a herd."""
-        herd = event.herd
-        if herd is None or herd.started is None or event.outcome == INTERRUPTED:
+    def add(self, event: Event, herd: HerdPull) -> None:
+        """Counts the pull of an Event in its herd. Ignores the prune before a herd."""
+        if herd.started is None or event.outcome == INTERRUPTED:
             return
         open_ = self._open.setdefault(herd.number, _Open([]))
         open_.starts.append(herd.started)

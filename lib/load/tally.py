@@ -160,7 +160,7 @@ class Tally:
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
-    `pauses` tells when the driver itself was stopped. `herds` is set if workers pull in herds.
+    `pauses` tells when the driver itself was stopped.
     `examples` holds the first message for each (op, error class).
     `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
     """
@@ -174,7 +174,6 @@ class Tally:
         schedule: Schedule | None = None,
         cores: float = 1.0,
         pauses: Pauses | None = None,
-        herds: HerdTally | None = None,
     ) -> None:
         self.pulled = 0
         self.failed = 0
@@ -186,7 +185,7 @@ class Tally:
         self.late_machine = 0
         self.schedule = schedule
         self.pauses = pauses or Pauses()
-        self.herds = herds
+        self.herds = HerdTally()
         self.retried: int | None = 0 if retries_known else None
         self.errors: Counter[str] = Counter()
         self.prune_errors: Counter[str] = Counter()
@@ -265,8 +264,8 @@ class Tally:
         if event.late is not None:
             self.late_no_worker += event.late == NO_WORKER
             self.late_machine += event.late == MACHINE_WAS_SLOW
-        if self.herds is not None:
-            self.herds.add(event)
+        if event.herd is not None:
+            self.herds.add(event, event.herd)
         if event.op == PRUNE:
             self._add_prune(event)
         elif event.outcome == OK:

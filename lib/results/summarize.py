@@ -69,7 +69,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         repeat_latency_ms=_rounded(counts.repeat.result()),
         workers=_workers(run),
         image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
-        herds=UNSET if counts.herds is None else _herds(counts.herds),
+        herds=_herds(counts.herds) if run.settings.herd else UNSET,
         first_pulls=run.first_pulls,
         steps=steps,
         samples=tuple(sample_of(each, clock.wall((run.begin or 0.0) + each.at)) for each in counts.samples),
