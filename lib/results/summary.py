@@ -17,8 +17,6 @@ from .sample import Sample
 from .times import Moment
 
 SCHEMA: Final = 1
-# The fields of a summary that are left out unless their option is given.
-OPTIONAL_FIELDS: Final = ("herds",)
 # A knee needs steps with so many different numbers of workers: with fewer, three parameters follow any rates.
 LEAST_DIFFERENT: Final = 6
 
