@@ -85,5 +85,5 @@ def _totals(run: Run) -> Text:
     text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
     found = precision_of(tally)
     text.append(f" ({in_words(found)})") if found else None
-    text.append(f"; {herds_in_words(tally.herds)}") if run.settings.herd else None
+    text.append(f"; {herds_in_words(tally.herds)}") if tally.herds.count else None
     return text

@@ -182,9 +182,7 @@ def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
     document = json.loads(ran.summary)
     validator("summary.schema.json").validate(document)
     herd = bool(document["settings"].get("herd"))
-    assert list(document) == [
-        name for name in Summary.__struct_encode_fields__ if herd or name != "herds"
-    ]
+    assert list(document) == [name for name in Summary.__struct_encode_fields__ if herd or name != "herds"]
     lines = validator("events.schema.json")
     known = EventLine.__struct_encode_fields__
     for line in map(json.loads, ran.events):
