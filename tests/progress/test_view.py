@@ -26,6 +26,7 @@ from lib.load.shares import Shares
 from lib.load.tally import Sample, StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
+from lib.outcomes import OK
 from lib.progress.closing import closing_lines, thinned
 from lib.progress.painter import Painter, styled
 from lib.progress.snapshot import Snapshot
