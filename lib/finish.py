@@ -154,7 +154,7 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.herds.late:
         yield (
             f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first of their herd, because this "
-            "machine starts few clients at a time; give fewer workers, or use more machines (--start-at)"
+            "machine was too slow to start them; give fewer workers, or use more machines (--start-at)"
         )
     if tally.late_machine:
         yield (
