@@ -16,6 +16,11 @@ EVEN: Final = "even"
 POISSON: Final = "poisson"
 ARRIVALS: Final = (EVEN, POISSON)
 
+# --deal
+SPLIT: Final = "split"
+ALL: Final = "all"
+DEAL: Final = (SPLIT, ALL)
+
 # --foreign
 REFUSE: Final = "refuse"
 SKIP: Final = "skip"

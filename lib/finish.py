@@ -14,6 +14,7 @@ from .load.tally import CLIENT, MACHINE, Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .results.annotations import annotate, is_wanted
+from .results.herds import in_words as herds_in_words
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
@@ -91,6 +92,8 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         log(
             f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
         )
+    if state.settings.herd:
+        log(herds_in_words(state.tally.herds))
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
@@ -147,6 +150,11 @@ def _cautions(state: Run) -> Iterator[str]:
             f"{counted(tally.late_no_worker, 'scheduled pull')} started late because all workers were busy, and "
             f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
             "sustain this one"
+        )
+    if tally.herds.late:
+        yield (
+            f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first of their herd, because this "
+            "machine was too slow to start them; give fewer workers, or use more machines (--start-at)"
         )
     if tally.late_machine:
         yield (

@@ -322,7 +322,7 @@ class Preparation(Staged):
         settings, setup = self.settings, self.client_setup()
         if setup.route is None or setup.deleter is None or not (settings.prune or settings.prune_first):
             return None
-        if not settings.prune_first:
+        if not (settings.prune_first or settings.herd):
             self.around.log(
                 "the first pass may find images in the cache; to make it cold too, use --prune-first"
             )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
 from signal import Signals
 from time import monotonic
 
-from .choices import POISSON
+from .choices import ALL, POISSON
 from .clock import Clock
 from .counted import counted
 from .durations import spoken
@@ -23,6 +22,7 @@ from .http.network import Network
 from .images import Image, ImageSet
 from .listing.selection import Selection
 from .load.driver import Clients, Driver, Reports, Rules
+from .load.herd import Herds, HerdTurns
 from .load.order import AsListed, Drawn, Order
 from .load.plan import Plan
 from .load.tally import Tally
@@ -30,7 +30,6 @@ from .load.turns import OwnTurns, SharedTurns, Turns
 from .load.warm_up import WarmUp, WarmUpOrders
 from .load.worker import Work, Worker, prune_event
 from .options.settings import Settings
-from .outcomes import OK, ErrorClass
 from .prepare import Beginning, Preparation, Prepared, Surroundings
 from .processes.cpu import cores
 from .processes.limits import of_this_machine
@@ -41,7 +40,7 @@ from .results.output import Outputs
 from .results.run_state import COLD, WARM, Run
 from .results.whole_file import check_path
 from .results.writable import made_folder
-from .servers.prune import Pruner
+from .servers.prune import Pruner, absent_is_pruned
 from .servers.route import hint
 from .streams import say, warn
 
@@ -163,8 +162,7 @@ def _prune_first(
         images = [image for image in image_set.images if image not in done]
         done.update(images)
         for each in pruner.prune(images, scratch, lambda: stop.count > 0):
-            absent = each.failure is not None and each.failure.error_class == ErrorClass.NOT_FOUND.value
-            event = prune_event(index, 0, replace(each, outcome=OK, failure=None) if absent else each)
+            event = prune_event(index, 0, absent_is_pruned(each))
             tally.add(event)
             outputs.on_event(event)
             if event.failure is not None:
@@ -243,6 +241,8 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
         state.driver_cpu_seconds = driver.cpu_seconds
         if state.tally.schedule is not None:
             state.unstarted = state.tally.schedule.unstarted(driver.second)
+        if settings.herd and settings.prune and state.tally.pruned and not state.tally.prune_failed:
+            state.first_pulls = COLD
         log_result(outputs.log, state)
         progress.end()
         stopped = pause_caution(state.tally)
@@ -257,6 +257,7 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
     work = Work(
         puller=prepared.client_setup.puller,
         pruner=prepared.pruner if settings.prune else None,
+        shared=settings.deal == ALL,
         lean=settings.lean,
     )
     image_sets = prepared.selection.image_sets
@@ -270,17 +271,25 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
             turns=turns,
         )
         for index, (image_set, turns) in enumerate(
-            zip(image_sets, _turns(settings, prepared, image_sets), strict=True)
+            zip(image_sets, _turns(settings, prepared, work, driver), strict=True)
         )
     )
 
 
-def _turns(settings: Settings, prepared: Prepared, image_sets: Sequence[ImageSet]) -> list[Turns]:
+def _turns(settings: Settings, prepared: Prepared, work: Work, driver: Driver) -> Sequence[Turns]:
     """Returns the turns of each worker; with a schedule, all workers share theirs."""
+    image_sets = prepared.selection.image_sets
     orders = [_order(settings, index, image_set) for index, image_set in enumerate(image_sets)]
     if prepared.schedule is not None:
         shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, orders=orders)
         return [shared] * len(image_sets)
+    if settings.herd:
+        order = OwnTurns(0, orders[0], batch=1, passes=None)
+        herds = Herds(order, lambda: driver.planned, prune=work.pruner is not None, warm=work.warm)
+        return [
+            HerdTurns(herds, index, images=len(image_set.images), passes=settings.passes)
+            for index, image_set in enumerate(image_sets)
+        ]
     return [
         OwnTurns(index, order, batch=settings.batch, passes=settings.passes)
         for index, order in enumerate(orders)
@@ -292,7 +301,7 @@ def _order(settings: Settings, worker: int, image_set: ImageSet) -> Order:
     random = _random(settings.seed, worker)
     if settings.draw is not None:
         return Drawn(image_set.images, settings.draw, random)
-    return AsListed(image_set.images, random if settings.shuffle else None)
+    return AsListed(image_set, random if settings.shuffle else None)
 
 
 def _random(seed: int | None, worker: int) -> Random:

@@ -13,7 +13,7 @@ from random import Random
 from typing import Final, Protocol
 
 from ..errors import UsageError
-from ..images import Image
+from ..images import Image, ImageSet
 
 _DRAW: Final = re.compile(r"uniform|zipf:(?P<exponent>\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _GREATEST_EXPONENT: Final = 10.0
@@ -26,20 +26,20 @@ class Order(Protocol):
 
 
 class AsListed:
-    """Every pass has all images in the same order; with `random`, each pass after the first is shuffled."""
+    """Every pass has all images in the order of the set; with `random`, each pass after the first is shuffled."""
 
-    def __init__(self, images: Sequence[Image], random: Random | None = None) -> None:
-        self._images = images
+    def __init__(self, image_set: ImageSet, random: Random | None = None) -> None:
+        self._image_set = image_set
         self._random = random
         self._begun = False
+        self._shuffled: list[Image] | None = None
 
     def next_pass(self) -> Iterable[Image]:
         if self._begun and self._random is not None:
-            shuffled = list(self._images)
-            self._random.shuffle(shuffled)
-            self._images = shuffled
+            self._shuffled = self._shuffled or list(self._image_set.in_order())
+            self._random.shuffle(self._shuffled)
         self._begun = True
-        return self._images
+        return self._shuffled or self._image_set.in_order()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,10 @@ def parse_draw(option: str, text: str) -> Draw:
 
 
 class Drawn:
-    """Images drawn with replacement: a pass is as many draws as there are images."""
+    """Images drawn with replacement: a pass is as many draws as there are images.
+
+    Workers that have all images have them with the same ranks, wherever they would begin.
+    """
 
     def __init__(self, images: Sequence[Image], draw: Draw, random: Random) -> None:
         self._images = images

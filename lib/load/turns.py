@@ -14,6 +14,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from ..images import Image, ImageSet
+from .event import HerdPull
 from .order import Order
 from .pace import Schedule
 from .pull import batches
@@ -24,6 +25,9 @@ class Turn(NamedTuple):
 
     `due` is the monotonic time at which the launch is due; `asked` is when a worker was free for it. `group` is the
     number of the group of launches whose images are pruned together.
+
+    In herds, `herd` is the herd of the launch, and `first` says whether its pulls are first pulls. `is_prune`: the
+    worker is to prune the images, not to pull them. `pruning`: when the worker waited for another's prune (monotonic).
     """
 
     images: Sequence[Image]
@@ -32,12 +36,28 @@ class Turn(NamedTuple):
     due: float
     asked: float
     group: int = 0
+    herd: HerdPull | None = None
+    first: bool | None = None
+    is_prune: bool = False
+    pruning: tuple[float, float] | None = None
 
 
 class Turns(Protocol):
     """Where workers get their launches. `scheduled`: latencies count from the time that a launch is due."""
 
     scheduled: bool
+
+    def begin(self) -> None:
+        """Records that a worker begins."""
+        ...
+
+    def stop(self) -> None:
+        """Records that a worker is stopped. If it waits for its next launch, it gets none. May be called again."""
+        ...
+
+    def end(self) -> None:
+        """Records that a worker has ended, for whatever reason."""
+        ...
 
     def next(self, stopping: threading.Event) -> Turn | None:
         """Waits until a launch is due and returns it; None if the worker has nothing more to do."""
@@ -54,6 +74,19 @@ class Turns(Protocol):
     def passes(self, image_set: int) -> int:
         """Returns how many passes over this image set are finished."""
         ...
+
+
+class Independent:
+    """Turns of workers that do not wait for each other."""
+
+    def begin(self) -> None:
+        """Nobody waits for the worker."""
+
+    def stop(self) -> None:
+        """Nobody waits for the worker."""
+
+    def end(self) -> None:
+        """Nobody waits for the worker."""
 
 
 class _Passes:
@@ -90,7 +123,7 @@ class _Passes:
         return self._ahead is None
 
 
-class OwnTurns:
+class OwnTurns(Independent):
     """The turns of one worker of the closed model: it makes passes over its own images, `passes` of them or endless.
 
     `order` gives the images of its set. What a pass pulled more than once is to be pruned once.
@@ -140,7 +173,7 @@ class _Group:
     pulled: dict[Image, None] = field(default_factory=dict)
 
 
-class SharedTurns:
+class SharedTurns(Independent):
     """The turns of all workers of the open model: launch k pulls the next images of image set k modulo their number.
 
     The images of a set are pruned in two groups, each a half of a pass. So there is half a pass of time to prune an

@@ -8,6 +8,7 @@ from ..choices import (
     ANNOTATIONS,
     ARRIVALS,
     AUTO,
+    DEAL,
     EVEN,
     FOREIGN,
     METRICS_FORMATS,
@@ -122,6 +123,20 @@ OPTIONS: list[click.Parameter] = [
         type=click.IntRange(1),
         metavar="N",
         help="Instead of --patterns: distribute the images evenly among N workers.",
+    ),
+    Section(
+        ["--deal"],
+        section=RAMP,
+        type=click.Choice(DEAL),
+        help="With --workers: split the images among the workers, or give all of them to every worker. Each worker "
+        "then begins at a different place in the list, as nodes that run the same images do.  [default: split]",
+    ),
+    Section(
+        ["--herd"],
+        section=RAMP,
+        is_flag=True,
+        help="With --workers: all workers pull the same image at the same moment, then the next one, as nodes do in a "
+        "rollout. With --prune, each image is pruned before its herd.",
     ),
     Section(
         ["--iteration-seconds"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from ..choices import AUTO, EVEN, POISSON
+from ..choices import ALL, AUTO, EVEN, POISSON, SPLIT
 from ..clients.client import parse_platform, this_platform
 from ..clients.table import NAMES
 from ..errors import UsageError
@@ -34,6 +34,8 @@ _LATER: Final[Mapping[str, Any]] = {
     "stages": (),
     "arrivals": EVEN,
     "draw": None,
+    "deal": SPLIT,
+    "herd": False,
 }
 
 
@@ -42,7 +44,7 @@ class Settings:
     """The main command's options. Times are in seconds. `patterns` is empty if `workers` is given.
 
     `iteration_seconds` is None if workers do not start one after the other. One of `passes`, `duration` and `stages` at
-    most replaces the ramp; `hold` is the length of its peak.
+    most replaces the ramp; `hold` is the length of its peak. With `herd`, `deal` is `all`.
     """
 
     pullthrough: Endpoint
@@ -50,6 +52,8 @@ class Settings:
     tls: Tls
     patterns: tuple[str, ...]
     workers: int | None
+    deal: str
+    herd: bool
     iteration_seconds: float | None
     passes: int | None
     warm_up: bool
@@ -126,6 +130,7 @@ def check_together(settings: Settings) -> None:
             "give either --patterns (one worker for each) or --workers N (which share the images evenly)"
         )
     _check_shape(settings)
+    _check_deal(settings)
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
             compile_regex(option, regex)
@@ -184,6 +189,36 @@ def _check_shape(settings: Settings) -> None:
         raise UsageError("--arrivals poisson needs a schedule; add --rate, or --stage with rates")
 
 
+def _check_deal(settings: Settings) -> None:
+    """Raises `UsageError` if the options do not say which worker pulls what, or if no herd can do it."""
+    if settings.patterns and settings.herd:
+        raise UsageError(
+            "--herd and --patterns cannot be combined; give --workers N in place of the patterns"
+        )
+    if settings.patterns and settings.deal == ALL:
+        raise UsageError(
+            "--deal all and --patterns cannot be combined; give --workers N, and choose the images with --filter"
+        )
+    if not settings.herd:
+        return
+    if settings.rate is not None:
+        raise UsageError(
+            "--herd and --rate cannot be combined, because herds have no schedule; leave one of them out"
+        )
+    if settings.stages and settings.stages[0].workers is None:
+        raise UsageError("--herd and --stage with rates cannot be combined; give stages such as 20s:4")
+    if settings.batch > 1:
+        raise UsageError(
+            "--herd and --batch cannot be combined, because a herd pulls one image; leave one of them out"
+        )
+
+
+def _deal(given: str | None, *, herd: bool) -> str:
+    if herd and given == SPLIT:
+        raise UsageError("--herd gives every worker all images; leave out --deal split")
+    return ALL if herd else given or SPLIT
+
+
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """Returns the checked settings. Raises `UsageError` that names the wrong option."""
     registry = parse_endpoint("--registry-url", options["registry_url"], below=True)
@@ -193,6 +228,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         tls=parse_tls(options),
         patterns=_patterns(options["patterns"]),
         workers=options["workers"],
+        deal=_deal(options["deal"], herd=options["herd"]),
+        herd=options["herd"],
         iteration_seconds=_iteration_seconds(options),
         passes=options["passes"],
         warm_up=options["warm_up"],

@@ -17,6 +17,7 @@ from rich.text import Text
 from ..latency import SHOWN_PERCENTILES, Latency, cells
 from ..load.plan import DOWN, HOLD, UP, Plan
 from ..load.tally import Sample, StepTally, Tally
+from ..results.herds import in_words as herds_in_words
 from ..results.precision import in_words
 from ..results.run_state import Run
 from ..results.summarize import precision_of
@@ -143,4 +144,6 @@ def _totals(run: Run) -> Text:
     text.append(f", {tally.pruned} pruned") if tally.pruned else None
     text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
     found = precision_of(tally)
-    return text.append(f" ({in_words(found)})") if found else text
+    text.append(f" ({in_words(found)})") if found else None
+    text.append(f"; {herds_in_words(tally.herds)}") if tally.herds.count else None
+    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..pages.chart import Chart
 from .distribution import distribution
 from .failed_pulls import failed_pulls
+from .herds import herds
 from .latency import latency
 from .rate import rate
 from .run_data import Findings
@@ -20,6 +21,7 @@ def charts(findings: Findings) -> list[Chart]:
         rate(findings, samples),
         latency(findings, samples),
         distribution(findings),
+        *([herds(findings)] if findings.summary.in_herds is not None else []),
         failed_pulls(findings, samples),
     ]
     # one step says nothing about other numbers of workers

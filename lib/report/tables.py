@@ -12,7 +12,7 @@ from ..options.times import shown_setting
 from ..pages.command_line import option
 from ..pages.tables import Mark, Number, table
 from ..results.sample import Sample
-from ..results.summary import Step, Summary
+from ..results.summary import Herds, Step, Summary
 from .events import EventSeries
 from .timeline import merged
 
@@ -126,6 +126,18 @@ def latencies(summary: Summary) -> str:
         ("all pulls", summary.latency_ms),
         ("first pulls", summary.first_latency_ms),
         ("repeat pulls", summary.repeat_latency_ms),
+    )
+    return table(
+        ("ms", *LATENCIES),
+        ((kind, *(_latency(latency, name) for name in LATENCIES)) for kind, latency in kinds),
+    )
+
+
+def herds(found: Herds) -> str:
+    """Returns the table of the herds, in milliseconds."""
+    kinds = (
+        ("spread of the starts", found.spread_ms),
+        ("until every worker had the image", found.latency_ms),
     )
     return table(
         ("ms", *LATENCIES),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .event_line import BATCH_FIELDS, EventLine
+from .event_line import BATCH_FIELDS, HERD_FIELDS, EventLine
 from .summary import Summary
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -26,7 +26,11 @@ def summary_schema() -> dict[str, Any]:
 
 
 def event_schema() -> dict[str, Any]:
-    return _schema(EventLine, "One line of an ocidriver events file (--events-file)", optional=BATCH_FIELDS)
+    return _schema(
+        EventLine,
+        "One line of an ocidriver events file (--events-file)",
+        optional=(*BATCH_FIELDS, *HERD_FIELDS),
+    )
 
 
 def _left_out(kind: type[msgspec.Struct]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..latency import LEAST, Latency
 from ..load.plan import HOLD
@@ -153,6 +154,28 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.expression} (it was {self.value_shown})"
 
 
+class Herds(msgspec.Struct, frozen=True, kw_only=True):
+    """The herds of a run with `--herd`. A herd that a stop cut short is not in these figures."""
+
+    count: Annotated[Count, about("Herds of which all pulls ended.")]
+    spread_ms: Annotated[
+        Latency | None,
+        about("Time from the first start of a client of a herd to the last start; null without a herd."),
+    ]
+    latency_ms: Annotated[
+        Latency | None,
+        about(
+            "Time from the first start of a herd until every worker has the image; null without a herd of which all "
+            "pulls succeeded."
+        ),
+    ]
+    late: Annotated[Count, about("Pulls that started more than 50 ms after the first one of their herd.")]
+    upstream_fetches_per_herd: Annotated[
+        Rate | None,
+        about("Fetches from the upstream for each herd; null unless the metrics of a server show them."),
+    ] = None
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a run, also of one that failed or was interrupted."""
 
@@ -230,6 +253,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     image_sets: Annotated[
         tuple[ImageSetCounts, ...], about("The image sets, in the order of their patterns.")
     ] = ()
+    herds: Annotated[Herds | UnsetType, about("The herds. Only a run with `--herd` has this field.")] = UNSET
     first_pulls: Annotated[
         Literal["cold", "warm", "unknown"],
         about("`cold` if the driver pruned the images before, `warm` if it warmed them up, else `unknown`."),
@@ -261,6 +285,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     thresholds: Annotated[tuple[ThresholdResult, ...], about("The result of each `--threshold`.")]
+
+    @property
+    def in_herds(self) -> Herds | None:
+        """The herds; None if workers did not pull in herds."""
+        return None if self.herds is UNSET else self.herds
 
     @property
     def ended(self) -> int:

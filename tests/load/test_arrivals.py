@@ -10,7 +10,7 @@ from statistics import fmean, pvariance
 import pytest
 
 from lib.errors import UsageError
-from lib.images import Image
+from lib.images import Image, ImageSet
 from lib.load.arrivals import Even, Poisson
 from lib.load.curve import Curve, Rate
 from lib.load.order import AsListed, Draw, Drawn, parse_draw
@@ -94,7 +94,7 @@ def test_a_batch_holds_no_image_twice() -> None:
 
 
 def test_the_first_pass_of_a_shuffled_order_is_as_listed() -> None:
-    order = AsListed(images(20), Random(1))
+    order = AsListed(ImageSet("all", images(20)), Random(1))
     first, second, third = (tuple(order.next_pass()) for _ in range(3))
     assert first == images(20)
     assert first != second != third

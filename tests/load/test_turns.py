@@ -29,7 +29,7 @@ def due_already(pulls: int) -> Schedule:
 
 
 def shared(pulls: int, *sets: ImageSet, batch: int = 1, shuffled: bool = False) -> SharedTurns:
-    orders = [AsListed(each.images, Random(k) if shuffled else None) for k, each in enumerate(sets)]
+    orders = [AsListed(each, Random(k) if shuffled else None) for k, each in enumerate(sets)]
     return SharedTurns(due_already(pulls), sets, batch=batch, orders=orders)
 
 
@@ -102,7 +102,7 @@ def test_who_is_stopped_while_waiting_gives_the_pull_back() -> None:
     schedule, stopping = Schedule(Curve(((Rate(0.5, 0.5), 10.0),))), threading.Event()
     schedule.begin(1e9)
     one = image_set("a", 1)
-    turns = SharedTurns(schedule, [one], batch=1, orders=[AsListed(one.images)])
+    turns = SharedTurns(schedule, [one], batch=1, orders=[AsListed(one)])
     stopping.set()
     assert turns.next(stopping) is None
     assert schedule.taken == 0
@@ -112,12 +112,12 @@ def test_a_batch_takes_the_time_of_as_many_pulls() -> None:
     schedule = Schedule(Curve(((Rate(1000, 1000), 5.0),)))
     schedule.begin(-1e9)
     many = image_set("a", 60)
-    turns = SharedTurns(schedule, [many], batch=20, orders=[AsListed(many.images)])
+    turns = SharedTurns(schedule, [many], batch=20, orders=[AsListed(many)])
     assert [turn.due + 1e9 for turn in take(turns, 3)] == pytest.approx([0.0, 0.02, 0.04])
 
 
 def test_a_worker_of_the_closed_model_passes_over_its_own_images() -> None:
-    turns = OwnTurns(3, AsListed(image_set("a", 3).images), batch=2, passes=2)
+    turns = OwnTurns(3, AsListed(image_set("a", 3)), batch=2, passes=2)
     taken = []
     pruned = []
     while (turn := turns.next(NEVER)) is not None:
@@ -132,4 +132,4 @@ def test_a_worker_of_the_closed_model_passes_over_its_own_images() -> None:
 def test_a_stopped_worker_gets_no_launch() -> None:
     stopping = threading.Event()
     stopping.set()
-    assert OwnTurns(0, AsListed(image_set("a", 1).images), batch=1, passes=None).next(stopping) is None
+    assert OwnTurns(0, AsListed(image_set("a", 1)), batch=1, passes=None).next(stopping) is None

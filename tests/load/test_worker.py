@@ -76,9 +76,9 @@ class Running:
         self.events: list[Event] = []
         self.pruner = Recorder()
         image_set = ImageSet("p", images)
-        turns: Turns = OwnTurns(0, AsListed(image_set.images), batch=2, passes=None)
+        turns: Turns = OwnTurns(0, AsListed(image_set), batch=2, passes=None)
         if schedule is not None:
-            turns = SharedTurns(schedule, [image_set], batch=2, orders=[AsListed(image_set.images)])
+            turns = SharedTurns(schedule, [image_set], batch=2, orders=[AsListed(image_set)])
         work = Work(puller=puller, pruner=self.pruner)
         self.worker = Worker(0, image_set, work, self, scratch=Path(), turns=turns)
         self.worker.start()

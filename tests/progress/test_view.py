@@ -15,9 +15,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from lib.images import Image
 from lib.latency import Latency
 from lib.load.constant import plan_constant
 from lib.load.curve import Rate
+from lib.load.event import PULL, Event, HerdPull
 from lib.load.passes import plan_passes
 from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
@@ -26,6 +28,7 @@ from lib.load.stages import parse_stages, plan_stages
 from lib.load.tally import Sample, StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
+from lib.outcomes import OK
 from lib.progress.closing import closing_lines, thinned
 from lib.progress.painter import Painter, styled
 from lib.progress.snapshot import Snapshot
@@ -214,6 +217,19 @@ def test_the_end_says_how_precise_the_rate_is() -> None:
     tally.steps.append(StepTally(hold, 100.0, 100, 0, LATENCY, None, shares))
     last = closing_lines(ended_run(tally), plan_passes([12], 3, None), 200)[-1].plain
     assert re.search(r" pulls/s \(±\d[\d.]* %( now; ±2 % needs about \d+ seconds)?\)$", last)
+
+
+def test_the_end_says_how_the_herds_went() -> None:
+    tally = a_tally()
+    for worker, started in enumerate((10.0, 10.025)):
+        event = Event(PULL, 0, 1, Image("a", "v1"), OK, started + 1.0, 1.0)
+        tally.herds.add(event, HerdPull(1, 2, started))
+        last = closing_lines(ended_run(tally), plan_ramp(1, 5.0), 200)[-1].plain
+        assert ("herd" in last) == bool(worker)
+    assert last.endswith(
+        "; 1 herd: starts within 25.0 ms (median), at most 25.0 ms; "
+        "every worker had the image after 1025.0 ms (median), at most 1025.0 ms"
+    )
 
 
 def intervals(count: int) -> list[Sample]:

@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from msgspec import UNSET
 from msgspec.structs import fields
 
-from lib.results.event_line import BATCH_FIELDS, EventLine, read_event, write_event
+from lib.lab.servers import lab_cache
+from lib.results.event_line import BATCH_FIELDS, HERD_FIELDS, EventLine, read_event, write_event
 from lib.results.schema import FILES, text_of
 from lib.results.summary import Summary
 from lib.results.summary_file import read_summary, summary_text
@@ -128,6 +129,18 @@ def in_batches(tmp_path: Path) -> Ran:
 
 
 @pytest.fixture
+def in_herds(upstream: Upstream, crane: str, tmp_path: Path) -> Ran:
+    """Each image is pruned before the load, and before its herds."""
+    with lab_cache(upstream.address) as cache:
+        ended = drive(
+            tmp_path, f"--pullthrough-url={cache.address}", f"--registry-url={upstream.address}", f"--client={crane}",
+            "--workers=2", "--herd", "--prune", "--prune-first", "--passes=2", TALLY,
+        )  # fmt: skip
+    assert (ended.status, ended.summary["herds"]["count"]) == (0, 24)
+    return files_of(ended, "herds")
+
+
+@pytest.fixture
 def dry_run(tmp_path: Path) -> Ran:
     ended = drive(tmp_path, *dry(tmp_path))
     assert (ended.status, ended.summary["client"]) == (0, None)
@@ -164,6 +177,7 @@ RUNS = (
     "crane_with_failures",
     "by_schedule",
     "in_batches",
+    "in_herds",
     "dry_run",
     "interrupted",
     "failed_before_the_load",
@@ -180,6 +194,7 @@ def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
     """Every field of a line and of the summary is described, and nothing that is described is left out."""
     document = json.loads(ran.summary)
     validator("summary.schema.json").validate(document)
+    herd = bool(document["settings"].get("herd"))
     assert list(document) == [
         each.encode_name for each in fields(Summary) if each.default is not UNSET or each.name in ran.optional
     ]
@@ -187,8 +202,13 @@ def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
     known = EventLine.__struct_encode_fields__
     for line in map(json.loads, ran.events):
         lines.validate(line)
-        alone = line["op"] == "prune" or ran.ended.summary["latency_unit"] == "pull"
-        assert list(line) == [name for name in known if not alone or name not in BATCH_FIELDS]
+        prune = line["op"] == "prune"
+        left_out = {
+            *(BATCH_FIELDS if prune or ran.ended.summary["latency_unit"] == "pull" else ()),
+            *(() if herd else HERD_FIELDS),
+            *(["started"] if prune else ()),
+        }
+        assert list(line) == [name for name in known if name not in left_out]
 
 
 def test_what_is_read_is_written_again_byte_for_byte(ran: Ran) -> None:
