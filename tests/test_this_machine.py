@@ -171,7 +171,8 @@ def test_a_place_that_cannot_be_written_to(name: str, client: Path, tmp_path: Pa
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     told = f"ocidriver: --{name}-file: cannot write {client}/below: "
-    assert done.stderr in (f"{told}Not a directory\n", f"{told}File exists\n")
+    advice = "name a file in a folder that you may write to\n"
+    assert done.stderr in (f"{told}Not a directory; {advice}", f"{told}File exists; {advice}")
     assert not (client.parent / "launches").exists()
 
 

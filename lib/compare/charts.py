@@ -175,7 +175,7 @@ def _workers_axis(data: Sequence[Trace]) -> dict[str, Any]:
 
 
 def _latency_by_workers(sides: Sequence[Side]) -> Chart:
-    """Draws a panel for each percentile, one below the other."""
+    """Draws a panel for each percentile, one below the other. Short steps may have no high percentiles."""
     name, title = "latency-by-workers", "Latency by workers"
     data = [
         trace
@@ -185,14 +185,16 @@ def _latency_by_workers(sides: Sequence[Side]) -> Chart:
     ]
     if not data:
         return Chart(name, title, "No step has a latency.")
+    drawn = {trace["yaxis"] for trace in data}
+    panels = {percentile: axis for percentile, axis in _PANELS.items() if axis in drawn}
     layout: dict[str, Any] = {
         "height": 760,
-        "xaxis": {**_workers_axis(data), "anchor": _PANELS[SHOWN_PERCENTILES[-1]]},
+        "xaxis": {**_workers_axis(data), "anchor": list(panels.values())[-1]},
         "hovermode": "closest",
         "showlegend": True,
     }
-    count = len(_PANELS)
-    for place, (percentile, axis) in enumerate(_PANELS.items()):
+    count = len(panels)
+    for place, (percentile, axis) in enumerate(panels.items()):
         values = [value for trace in data if trace["yaxis"] == axis for value in trace["y"]]
         layout[axis.replace("y", "yaxis")] = {
             "title": {"text": f"{percentile}, ms"},

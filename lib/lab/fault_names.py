@@ -16,6 +16,8 @@
 | | short, empty | the body is complete for HTTP, but lacks its end, or all of it |
 | | html, text, halfjson, strange, schemaone, noplatform | the body is complete, but is not such an image |
 | | chart, artifact, oldartifact, nested, encrypted | the manifest is not that of an image, or not of a usual one |
+| | nolocation, ftplocation | a redirect without an address, or to one that is not http |
+| | badheader, notgzip | a header is not HTTP; the body says that it is compressed and is not |
 | | killed, died | the whole server goes away: in the middle of the answer, or before it |
 | | tls, tls-name | the whole server has an untrusted certificate, or one for another name |
 | | ok, slow, retry | a client pulls well: at once, after a while, after a retry |

@@ -43,6 +43,15 @@ def one_pull(seed: int) -> Made:
     return made
 
 
+def short_steps(seed: int) -> Made:
+    """Steps of a few pulls, which have a median and no high percentiles."""
+    made = Made(seed)
+    for step in made.document["steps"]:
+        if step["latency_ms"] is not None:
+            step["latency_ms"].update(count=5, p90=None, p95=None, p99=None)
+    return made
+
+
 def hostile(seed: int) -> Made:
     """Something from outside wherever there can be any."""
     made = Made(seed, failing=0.2, filter=HOSTILE, patterns=[HOSTILE], pullthrough_url=HOSTILE)
@@ -69,6 +78,7 @@ RUNS: dict[str, Callable[[], Files]] = {
         "c": Made(3, workers=3, prune=True),
         "d": Made(4, ms=8000.0, failing=0.5),
     },
+    "short steps": lambda: {"a": short_steps(1), "b": short_steps(2)},
     "hostile names": lambda: {"a": Made(1, failing=0.1), HOSTILE_FILE: hostile(2)},
 }
 # The charts of a pair that have something to show.
@@ -78,6 +88,7 @@ DRAWN = {
     "one pull": {"rate", "rate-by-workers", "latency-by-workers", "change-B"},
     "many pulls with errors": {*SHARED, "change-B", "errors-B"},
     "four runs": {*SHARED, "change-B", "change-C", "change-D", "errors-D"},
+    "short steps": {"rate", "rate-by-workers", "latency-by-workers", "change-B"},
     "hostile names": {*SHARED, "change-B", "errors-B"},
 }
 
