@@ -44,7 +44,7 @@ def _switch(names: list[str], section: str, text: str) -> Section:
     )
 
 
-SERVERS, TLS, RAMP, IMAGES, CLIENT = "Servers", "TLS", "Ramp", "What is pulled", "Client"
+SERVERS, TLS, LOAD, IMAGES, CLIENT = "Servers", "TLS", "Load", "What is pulled", "Client"
 PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
 
 
@@ -111,7 +111,7 @@ OPTIONS: list[click.Parameter] = [
     *TLS_OPTIONS,
     Section(
         ["--patterns"],
-        section=RAMP,
+        section=LOAD,
         multiple=True,
         metavar="RE2,…",
         help="One worker for each regex. A worker pulls each image whose full name "
@@ -119,28 +119,28 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--workers"],
-        section=RAMP,
+        section=LOAD,
         type=click.IntRange(1),
         metavar="N",
         help="Instead of --patterns: distribute the images evenly among N workers.",
     ),
     Section(
         ["--deal"],
-        section=RAMP,
+        section=LOAD,
         type=click.Choice(DEAL),
         help="With --workers: split the images among the workers, or give all of them to every worker. Each worker "
         "then begins at a different place in the list, as nodes that run the same images do.  [default: split]",
     ),
     Section(
         ["--herd"],
-        section=RAMP,
+        section=LOAD,
         is_flag=True,
         help="With --workers: all workers pull the same image at the same moment, then the next one, as nodes do in a "
         "rollout. With --prune, each image is pruned before its herd.",
     ),
     Section(
         ["--iteration-seconds"],
-        section=RAMP,
+        section=LOAD,
         type=Seconds(),
         metavar="S",
         help="Start a worker every S seconds, and later stop one every S seconds. A run with N workers takes 2·N·S "
@@ -148,7 +148,7 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--passes"],
-        section=RAMP,
+        section=LOAD,
         type=click.IntRange(1),
         metavar="N",
         help="Fixed work instead of the ramp: each worker makes N passes over its images and ends. Workers start "
@@ -157,14 +157,14 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--hold"],
-        section=RAMP,
+        section=LOAD,
         type=Seconds(),
         metavar="S",
         help="Keep all workers running for S seconds at the peak of the ramp.  [default: 2 steps]",
     ),
     Section(
         ["--duration"],
-        section=RAMP,
+        section=LOAD,
         type=Seconds(),
         metavar="S",
         help="Constant load instead of the ramp: all workers run from the first moment on, for S seconds. With "
@@ -172,7 +172,7 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--stage"],
-        section=RAMP,
+        section=LOAD,
         multiple=True,
         metavar="S:N|S:R/s",
         help="Stages instead of the ramp: in S seconds, go to N workers, one at a time. With R/s, go to R pulls per "
@@ -180,7 +180,7 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--rate"],
-        section=RAMP,
+        section=LOAD,
         metavar="R|R:R",
         help="Start R pulls per second by a schedule, even if the server is slow. R:R changes the rate during the "
         "run, for example from 10 to 200 (10:200). Latencies then count from the scheduled time.  [default: no "
@@ -188,7 +188,7 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--arrivals"],
-        section=RAMP,
+        section=LOAD,
         type=click.Choice(ARRIVALS),
         default=EVEN,
         show_default=True,
@@ -197,14 +197,14 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--warm-up"],
-        section=RAMP,
+        section=LOAD,
         is_flag=True,
         help="Before the load, pull each selected image once, as many at a time as there are workers. These pulls do "
         "not count. Not with --prune or --prune-first.",
     ),
     Section(
         ["--start-at"],
-        section=RAMP,
+        section=LOAD,
         metavar="TIME",
         help="Begin the load at this time, for example 22:30. Use it to begin at the same time on several machines.",
     ),
