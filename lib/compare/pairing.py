@@ -100,9 +100,10 @@ def cut(a: Recorded, b: Recorded) -> tuple[Cut, Cut]:
     events = a.pulls is not None and b.pulls is not None
     at_most = max(1, _MOST // max(1, len(stretches)))
     total = sum(_over(each.a) for each in stretches)
+    clocks = _Clock.of(a), _Clock.of(b)
     cuts: list[tuple[Floats, Floats]] = []
     for each in stretches:
-        edges = _by_tally(_Clock.of(a), _Clock.of(b), each)
+        edges = _by_tally(*clocks, each)
         if events:
             wanted = max(1, min(at_most, math.ceil(_WANTED * _over(each.a) / total - 1e-9)))
             if len(edges) - 1 < wanted:
