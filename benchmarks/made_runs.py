@@ -19,6 +19,8 @@ from lib.results.summary import Drain, Step, Summary
 BEGAN = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
 # Of a run: seconds and mean pulls of an interval, the usual latency, and the spread of both from pull to pull.
 SECONDS, PULLS, MILLISECONDS, SPREAD = 15.0, 50, 400.0, 0.3
+# With two modes: the latency of each, in milliseconds.
+FAST, SLOW = 50.0, 500.0
 FAILING, RETRYING, FIRST = 0.02, 0.05, 0.3
 CLASSES = ("timeout", "reset")
 # Bursts of failures: mean number of bursts and intervals between, and failures in each.
@@ -31,13 +33,14 @@ class Process:
     """How runs vary.
 
     `likeness` is the correlation of the speed in neighbouring intervals, `unsteady` the standard deviation of its
-    logarithm.
+    logarithm. `slow` is the share of pulls that take ten times as long as the others, with nothing in between.
     """
 
     name: str
     likeness: float = 0.0
     unsteady: float = 0.1
     heavy: bool = False
+    slow: float = 0.0
     bursts: bool = False
     drains: bool = False
 
@@ -49,6 +52,7 @@ PROCESSES = (
     Process("noisy AR(1) 0.3", likeness=0.3, unsteady=0.3),
     Process("bursts of failures", bursts=True),
     Process("heavy tails", heavy=True),
+    Process("two modes", slow=0.1),
     Process("drains", drains=True),
 )
 
@@ -98,6 +102,9 @@ def _made(process: Process, speeds: Floats, pulled: Numbers, chance: np.random.G
     interval = np.concatenate([np.repeat(every, part) for part in (pulled, failed, burst)])
     error = np.repeat((-1, 0, 1), (count, int(failed.sum()), int(burst.sum())))
     taken = MILLISECONDS / speeds[interval] * np.exp(SPREAD * chance.standard_normal(len(interval)))
+    if process.slow:
+        modes = np.where(chance.random(len(taken)) < process.slow, SLOW, FAST)
+        taken = modes * chance.uniform(0.9, 1.1, len(taken)) / speeds[interval]
     if process.heavy:
         taken *= np.where(chance.random(len(taken)) < 0.05, 1 + chance.pareto(1.5, len(taken)), 1.0)
     at = SECONDS * (interval + chance.random(len(interval)))

@@ -52,7 +52,7 @@ class Errs:
     judged: Mapping[str, int]
 
     def worst(self, *, shares: bool) -> float:
-        """Returns the highest share of the latencies, or of errors and retries."""
+        """Returns the highest share of the latencies, or of errors and retries. Without events, it is the mean's."""
         rows = [name for name in self.false if name != RATE and is_share(name) == shares]
         return max((self.false[name] for name in rows), default=0.0)
 
@@ -93,7 +93,7 @@ def _rows(count: int, seed: int, *, events: bool) -> Iterator[str]:
         "runs",
         "intervals",
         "rate",
-        "latencies",
+        "latencies" if events else "mean",
         "errors",
         *(f"power {100 * c:+.0f} %" for c in CHANGES),
     ]

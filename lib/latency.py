@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -52,15 +52,6 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
             p99=_rounded(self.p99),
             max=round(self.max, 3),
         )
-
-    def points(self) -> Iterator[tuple[float, float]]:
-        """Yields (share, latency): this share of the pulls, from 0 to 1, took at most this latency."""
-        yield 0.0, self.min
-        for name, percent in PERCENTILES.items():
-            value = self.value(name)
-            if value is not None:
-                yield percent / 100, value
-        yield 1.0, self.max
 
 
 def _rounded(value: float | None) -> float | None:

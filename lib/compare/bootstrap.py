@@ -78,12 +78,17 @@ def _widening(bins: int, length: int) -> float:
 
 
 def statistics(weights: Floats, latencies: Latencies, shares: Mapping[str, float]) -> dict[str, Floats]:
-    """Returns the mean latency and the quantiles (`shares`, 0 to 1) of each draw in milliseconds; NaN without pulls."""
-    used = np.flatnonzero(latencies.histogram.any(axis=0))
-    first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-    below = weights @ np.cumsum(latencies.histogram[:, first:last], axis=1)
+    """Returns the mean latency and the quantiles (`shares`, 0 to 1) of each draw in milliseconds; NaN without pulls.
+
+    Without a histogram, there is only the mean: where latencies lie between known quantiles of an interval is unknown.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {"mean": (weights @ latencies.total) / (weights @ latencies.counted)}
+        if latencies.histogram is None:
+            return found
+        used = np.flatnonzero(latencies.histogram.any(axis=0))
+        first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+        below = weights @ np.cumsum(latencies.histogram[:, first:last], axis=1)
         return found | {name: _quantile(below, share, first) for name, share in shares.items()}
 
 

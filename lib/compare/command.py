@@ -92,14 +92,15 @@ def _one_by_one(words: Sequence[str], taking: set[str]) -> Iterator[str]:
     multiple=True,
     type=Reads(),
     metavar="FILE",
-    help="Use the latency of each pull: give the events file of each run, in the order of the summaries. Repeatable.",
+    help="Use the latency of each pull: give the events file of each run, in the order of the summaries. Percentiles "
+    "of two runs have a verdict only with events. Repeatable.",
 )
 @click.option(
     "--threshold",
     multiple=True,
     metavar="EXPR",
     help="Exit with status 3 unless the confidence interval excludes a change beyond EXPR. Examples: rate>-5%, "
-    "p95<+10%, first.p99<+20%, error_rate<+1% (percentage points). Repeatable.",
+    "mean<+10%, error_rate<+1% (percentage points), with events p95<+10%, first.p99<+20%. Repeatable.",
 )
 @click.option(
     "--inconclusive",

@@ -237,7 +237,9 @@ def _method(pairs: Sequence[Told], margins: Margins) -> Iterator[str]:
 
 _BY_INTERVALS = (
     "Only matching parts are compared. Steps match if they have the same number of workers and the same direction, or "
-    "the same schedule. Matching steps are cut into intervals at the same places.",
+    "the same schedule. They are cut into intervals at the same places. Such an interval holds at least one tally "
+    "interval of each run. With events, it can be shorter.",
+    "Percentiles are those of the summaries. Their change has a confidence interval only with events.",
     f"The confidence interval comes from a block bootstrap. Each of {DRAWS:,} rounds draws blocks of intervals at "
     f"random, the same of both runs, and computes the change from them. The middle {_SURE} of these changes is the "
     "confidence interval, widened because there are few blocks. For errors, Newcombe's interval is computed too, and "

@@ -30,7 +30,15 @@ from .quantities import (
 from .recorded_run import Recorded
 
 TWO_RUNS = "this compares two runs, not two versions: repeat each version, and give all runs with --a and --b"
-NEEDS_EVENTS = "first and repeat latencies have a confidence interval only if you give --events for each run"
+NEEDS_EVENTS = (
+    "percentiles, and first and repeat latencies, have a confidence interval "
+    "only if you give --events for each run"
+)
+# Why a row has no interval. What follows the semicolon is what to do.
+_NEEDS = "needs --events"
+_FEW = "too few intervals; give a shorter --tally-seconds, or --events"
+_NOT_LONG = "too few intervals; give runs with more time in common"
+_FEW_PULLS = "too few pulls"
 # Intervals whose neighbours are more alike than this tell less than their number promises.
 _ALIKE = 0.5
 
@@ -47,9 +55,11 @@ class Pair:
     """Two runs, cut into the same bins. If the loads are the same, the summaries' own figures are compared."""
 
     def __init__(self, a: Recorded, b: Recorded, *, seed: int, margins: Margins) -> None:
-        places = cut(a, b)
-        self._a, self._b = Paired(a, fill(a, places[0])), Paired(b, fill(b, places[1]))
-        self._whole, self._margins = same_ramp(a, b), margins
+        places, whole = cut(a, b), same_ramp(a, b)
+        self._a = Paired(a, fill(a, places[0], whole=whole))
+        self._b = Paired(b, fill(b, places[1], whole=whole))
+        self._whole, self._margins = whole, margins
+        self._events = a.pulls is not None and b.pulls is not None
         self._bins = len(self._a.bins.seconds)
         self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
 
@@ -73,25 +83,43 @@ class Pair:
                 f"the loads differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
                 "number of workers in the same direction, or with the same schedule"
             )
-        for run in (self._a.run, self._b.run):
-            if run.drained:
-                pulls = counted(run.drained, "pull")
-                yield f"{run.file}: {pulls} ended after the planned end, so rate and latencies do not cover them"
+        yield from self._drains()
         if self._bins < LEAST_BINS:
             yield (
-                f"only {counted(self._bins, 'interval')} can be paired, too few to tell a difference "
-                "from chance: use a smaller --tally-seconds, or give --events"
+                f"only {counted(self._bins, 'interval')} can be paired, too few to tell a difference from chance: "
+                f"{self._few.partition('; ')[2]}"
             )
         elif (alike := self._likeness()) > _ALIKE:
             yield (
                 f"neighbouring intervals are alike (autocorrelation {alike:.2f}), so the confidence intervals may be "
                 "too narrow: make the runs longer, or repeat them and use --a and --b"
             )
-        if self._a.bins.first is None or self._b.bins.first is None:
+        if not self._events:
             yield NEEDS_EVENTS
-        few = [name for name, least in LEAST_PULLS.items() if 0 < self._fewest("") < least]
-        if few:
+        elif few := [name for name, least in LEAST_PULLS.items() if 0 < self._fewest("") < least]:
             yield f"{' and '.join(few)}: no verdict, because a run has only {self._fewest(''):.0f} pulls to compare"
+
+    def _drains(self) -> Iterator[str]:
+        runs = self._a.run, self._b.run
+        covers = (
+            "rate and mean latency do not cover them"
+            if self._whole
+            else "rate and latencies do not cover them"
+        )
+        for run in runs:
+            if run.drained:
+                pulls = counted(run.drained, "pull")
+                yield f"{run.file}: {pulls} ended after the planned end, so {covers}"
+        for run, other in (runs, runs[::-1]):
+            if other.drained and run.is_older:
+                yield (
+                    f"{run.file}: an earlier version wrote it, so its rate and mean latency may cover pulls that ended "
+                    "after the planned end: repeat the run"
+                )
+
+    @property
+    def _few(self) -> str:
+        return _NOT_LONG if self._events else _FEW
 
     def _likeness(self) -> float:
         one, other = (side.bins.pulled for side in (self._a, self._b))
@@ -107,35 +135,46 @@ class Pair:
         elif min(seconds) > 0:
             a, b = (float(each[0]) / length for each, length in zip(pulled, seconds, strict=True))
         else:
-            return unknown(RATE, None, None)
-        return relative(RATE, a, b, self._away(*pulled), self._margins)
+            return unknown(RATE, None, None, self._few)
+        return self._relative(RATE, a, b, self._away(*pulled))
 
     def _latencies(self, group: str) -> Iterator[Quantity]:
-        """Yields the latencies: from the summaries if the loads are the same or nothing is paired, else by bin."""
+        """Yields the latencies. Percentiles are the run's own if the loads are the same, else those of the bins.
+
+        The mean leaves out what ended after the planned end. A percentile has an interval only with events.
+        """
         in_a, in_b = (side.bins.latencies(group) for side in (self._a, self._b))
-        drawn = None
+        own = [side.run.summary.latency(group) for side in (self._a, self._b)]
+        drawn: list[dict[str, Floats]] = []
         if in_a is not None and in_b is not None and self._bins:
-            drawn = tuple(statistics(self._weights, each, QUANTILES) for each in (in_a, in_b))
-        measured = [side.run.summary.latency(group) for side in (self._a, self._b)]
+            drawn = [statistics(self._weights, each, QUANTILES) for each in (in_a, in_b)]
         fewest = self._fewest(group)
         for name in LATENCIES:
-            a, b = (None if each is None else each.value(name) for each in measured)
-            if drawn is None:
-                yield unknown(group + name, a, b)
+            a, b = (None if each is None or not self._whole else each.value(name) for each in own)
+            if not drawn or name not in drawn[0] or name not in drawn[1]:
+                yield unknown(
+                    group + name, a, b, self._few if self._events or group + name == "mean" else _NEEDS
+                )
                 continue
             one, other = drawn[0][name], drawn[1][name]
-            if not self._whole or self._a.run.drained or self._b.run.drained:
-                shown = fewest >= LEAST.get(name, 0)
-                a, b = (float(each[0]) if shown and np.isfinite(each[0]) else None for each in (one, other))
+            drained = self._a.run.drained or self._b.run.drained
+            if not self._whole or (name == "mean" and drained):
+                known = fewest >= LEAST.get(name, 0)
+                a, b = (float(each[0]) if known and np.isfinite(each[0]) else None for each in (one, other))
             if a is None or b is None or fewest < LEAST_PULLS.get(name, 0):
-                yield unknown(group + name, a, b)
+                yield unknown(group + name, a, b, _FEW_PULLS)
             else:
-                yield relative(group + name, a, b, self._away(one, other), self._margins)
+                yield self._relative(group + name, a, b, self._away(one, other))
 
     def _fewest(self, group: str) -> float:
-        """Returns the number of latencies in the bins, of the run that has fewer."""
+        """Returns the number of latencies in the bins, of the run that has fewer. Launches count, not images."""
         found = [side.bins.latencies(group) for side in (self._a, self._b)]
-        return min(0.0 if each is None else float(each.counted.sum()) for each in found)
+        return min(0.0 if each is None else each.number for each in found)
+
+    def _relative(self, name: str, a: float, b: float, away: tuple[float, float] | None) -> Quantity:
+        if away is None:
+            return unknown(name, a, b, self._few if self._bins < LEAST_BINS else _FEW_PULLS)
+        return relative(name, a, b, away, self._margins)
 
     def _away(self, in_a: Floats, in_b: Floats) -> tuple[float, float] | None:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -165,11 +204,12 @@ class Pair:
         """
         ended = self._a.run.ended, self._b.run.ended
         if not all(ended):
-            return unknown(row, *(some / of if of else None for some, of in zip(counts, ended, strict=True)))
+            shares = [some / of if of else None for some, of in zip(counts, ended, strict=True)]
+            return unknown(row, shares[0], shares[1])
         a, b = (some / of for some, of in zip(counts, ended, strict=True))
         away = self._share_away(in_bins)
         if away is None:
-            return unknown(row, a, b)
+            return unknown(row, a, b, self._few if self._bins < LEAST_BINS else None)
         low, high = difference((counts[0], ended[0]), (counts[1], ended[1]))
         return share(row, a, b, (min(low, b - a + away[0]), max(high, b - a + away[1])), self._margins)
 

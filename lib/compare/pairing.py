@@ -1,23 +1,27 @@
-"""Pairs two runs: cuts both at the same places of their ramps, so that the ramp does not count as chance.
+"""Pairs two runs: cuts both at the same places of their loads, so that the ramp does not count as chance.
 
-A step is paired with the other run's step that has the same number of workers and the same direction. The shorter of
-the two sets the length, which is cut into equal parts, the bins. With a schedule, all steps have the same workers: so
-the schedules must be the same, and the n-th step is paired with the n-th. Bin i has the same length and the same place
-in both runs.
+A step is paired with the other run's step that has the same number of workers and the same direction. With a schedule,
+all steps have the same workers: so the schedules must be the same, and the n-th step is paired with the n-th. Steps
+that follow each other in both runs, and last as long in both, make one stretch. If a step is longer in one run, only
+its beginning is paired, and the stretch ends there.
 
-Fixed work is paired by progress instead: the whole steps are cut into as many bins in both runs, so bin i may be longer
-in one of them.
+A stretch is cut into bins, at the same places in both runs. A bin holds whole tally intervals of the run that has fewer
+of them there. Several short steps share a bin. What lies within an interval is not known, so there are never more bins
+than intervals. Single pulls (events) have no such limit.
+
+Fixed work is paired by progress instead: a bin begins and ends at the same share of a step, so it may be longer in one
+of the runs.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..latency import Latency
 from .pulls import Flags, Floats, Numbers, Pulls
 from .recorded_run import Interval, Key, Recorded, Span
 
@@ -25,15 +29,26 @@ from .recorded_run import Interval, Key, Recorded, Span
 _LEAST, _WIDTH, _BUCKETS = np.log(0.01), 0.005, 4606
 # With events, bins can be finer than the tally intervals: at least _WANTED bins. More than _MOST bins gain nothing.
 _WANTED, _MOST = 24, 600
+# The timer of an interval may be late, so nearly an interval counts as a whole one.
+_WHOLE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Latencies by bin: their number, their sum in milliseconds, and their histogram, shape (bins, buckets)."""
+    """Latencies by bin: their number, their sum in milliseconds, and their histogram, shape (bins, buckets).
+
+    The histogram needs events. `counted` and `total` do not cover pulls that ended after the planned end, while the
+    histogram has them in the last bin, as the percentiles of a summary do.
+    """
 
     counted: Floats
     total: Floats
-    histogram: Floats
+    histogram: Floats | None
+
+    @property
+    def number(self) -> float:
+        """How many latencies the percentiles cover."""
+        return float((self.counted if self.histogram is None else self.histogram).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +85,7 @@ def same_ramp(a: Recorded, b: Recorded) -> bool:
     if a.interrupted or b.interrupted or [s.key for s in a.steps] != [s.key for s in b.steps]:
         return False
     return _by_progress(a, b) or all(
-        abs(_length(one) - _length(other)) <= 0.05 * max(_length(one), _length(other))
-        for one, other in zip(a.steps, b.steps, strict=True)
+        _as_long(_length(one), _length(other)) for one, other in zip(a.steps, b.steps, strict=True)
     )
 
 
@@ -81,35 +95,64 @@ def _by_progress(a: Recorded, b: Recorded) -> bool:
 
 
 def cut(a: Recorded, b: Recorded) -> tuple[Cut, Cut]:
-    """Returns the bins of both runs, in the same order. There are none if the runs have no step in common."""
-    pairs = _common(a.steps, b.steps)
+    """Returns the bins of both runs, in the same order. There are none if the runs have no whole interval in common."""
+    stretches = _stretches(a, b)
     events = a.pulls is not None and b.pulls is not None
-    at_most = max(1, _MOST // max(1, len(pairs)))
-    places: list[tuple[float, float, float, float]] = []
-    for one, other in pairs:
-        lengths = _length(one), _length(other)
-        if not _by_progress(a, b):
-            lengths = min(lengths), min(lengths)
-        parts = min(_intervals_in(a, lengths[0]), _intervals_in(b, lengths[1]))
+    at_most = max(1, _MOST // max(1, len(stretches)))
+    total = sum(_over(each.a) for each in stretches)
+    clocks = _Clock.of(a), _Clock.of(b)
+    cuts: list[tuple[Floats, Floats]] = []
+    for each in stretches:
+        edges = _by_tally(*clocks, each)
         if events:
-            parts = max(parts, -(-_WANTED // len(pairs)))
-        parts = max(1, min(parts, at_most))
-        width_a, width_b = (length / parts for length in lengths)
-        places += [
-            (one.start + k * width_a, other.start + k * width_b, width_a, width_b) for k in range(parts)
-        ]
-    starts_a, starts_b, widths_a, widths_b = np.array(places, dtype=np.float64).reshape(len(places), 4).T
-    return Cut(starts_a, starts_a + widths_a), Cut(starts_b, starts_b + widths_b)
+            wanted = max(1, min(at_most, math.ceil(_WANTED * _over(each.a) / total - 1e-9)))
+            if len(edges) - 1 < wanted:
+                edges = np.linspace(each.a[0], each.a[-1], wanted + 1)
+        if len(edges) > 1:
+            edges = _thinned(edges, at_most)
+            cuts.append((edges, np.interp(edges, each.a, each.b)))
+    return _bins([one for one, _ in cuts]), _bins([other for _, other in cuts])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A part of the load that both runs have: the edges of its steps, in seconds since the load of each run began."""
+
+    a: Floats
+    b: Floats
+
+
+def _over(edges: Floats) -> float:
+    return float(edges[-1] - edges[0])
+
+
+def _stretches(a: Recorded, b: Recorded) -> list[_Stretch]:
+    others = {key: (place, step) for place, (key, step) in enumerate(_numbered(b.steps))}
+    found: list[tuple[list[float], list[float]]] = []
+    follows: tuple[int, int] | None = None
+    for place, (key, step) in enumerate(_numbered(a.steps)):
+        there, other = others.get(key, (-1, None))
+        if other is None or min(_length(step), _length(other)) <= 0:
+            follows = None
+            continue
+        lengths = _length(step), _length(other)
+        as_long = _by_progress(a, b) or _as_long(*lengths)
+        if not as_long:
+            lengths = min(lengths), min(lengths)
+        if follows != (place, there):
+            found.append(([step.start], [other.start]))
+        for edges, begin, length in zip(found[-1], (step.start, other.start), lengths, strict=True):
+            edges.append(begin + length)
+        follows = (place + 1, there + 1) if as_long else None
+    return [_Stretch(np.array(one), np.array(other)) for one, other in found]
+
+
+def _as_long(one: float, other: float) -> bool:
+    return abs(one - other) <= 0.05 * max(one, other)
 
 
 def _length(step: Span) -> float:
     return step.end - step.start
-
-
-def _common(a: Sequence[Span], b: Sequence[Span]) -> list[tuple[Span, Span]]:
-    others = dict(_numbered(b))
-    pairs = [(step, others[key]) for key, step in _numbered(a) if key in others]
-    return [(one, other) for one, other in pairs if min(_length(one), _length(other)) > 0]
 
 
 def _numbered(steps: Sequence[Span]) -> Iterator[tuple[tuple[Key, int], Span]]:
@@ -120,30 +163,80 @@ def _numbered(steps: Sequence[Span]) -> Iterator[tuple[tuple[Key, int], Span]]:
         seen[step.key] += 1
 
 
-def _intervals_in(run: Recorded, length: float) -> int:
-    """Returns how many tally intervals fit into this many seconds. A short last interval hardly counts."""
-    widths = [each.end - each.start for each in run.intervals]
-    typical = float(np.median(widths)) if widths else 0.0
-    return round(length / typical) if typical > 0 else 0
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Counts the tally intervals of a run: `passed` of them at each of the `edges`. A short one counts in part."""
+
+    edges: Floats
+    passed: Floats
+
+    @staticmethod
+    def of(run: Recorded) -> _Clock:
+        widths = _column([each.end - each.start for each in run.intervals])
+        typical = float(np.median(widths)) if len(widths) else 0.0
+        if typical <= 0:
+            return _Clock(np.zeros(1), np.zeros(1))
+        passed = np.cumsum(np.minimum(widths / typical, 1.0))
+        return _Clock(_column([0.0, *(each.end for each in run.intervals)]), np.append(0.0, passed))
+
+    def at(self, seconds: Floats) -> Floats:
+        """Returns how many intervals have passed."""
+        found: Floats = np.interp(seconds, self.edges, self.passed)
+        return found
 
 
-def fill(run: Recorded, place: Cut) -> Bins:
-    """Counts the run's pulls by bin: from its events, or else from the share of each tally interval in a bin."""
-    return _by_intervals(run, place) if run.pulls is None else _by_events(run, run.pulls, place)
+def _by_tally(one: _Clock, other: _Clock, stretch: _Stretch) -> Floats:
+    """Returns the edges of bins that hold at least one interval of each run, in seconds of the first run."""
+    starts_and_ends = stretch.a[[0, -1]], stretch.b[[0, -1]]
+    fewer = np.diff(one.at(starts_and_ends[0])) <= np.diff(other.at(starts_and_ends[1]))
+    ticks = one.edges if fewer else np.interp(other.edges, stretch.b, stretch.a)
+    inside = ticks[(ticks > stretch.a[0]) & (ticks < stretch.a[-1])]
+    edges = np.concatenate([stretch.a[:1], inside, stretch.a[-1:]])
+    in_one, in_other = one.at(edges), other.at(np.interp(edges, stretch.a, stretch.b))
+    chosen = [0]
+    for place in range(1, len(edges)):
+        last = chosen[-1]
+        if min(in_one[place] - in_one[last], in_other[place] - in_other[last]) >= _WHOLE:
+            chosen.append(place)
+    if len(chosen) > 1:
+        chosen[-1] = len(edges) - 1  # the rest belongs to the last bin
+    return np.take(edges, chosen)
+
+
+def _thinned(edges: Floats, at_most: int) -> Floats:
+    """Joins neighbouring bins if there are more than `at_most`."""
+    step = -(-(len(edges) - 1) // at_most)
+    return np.append(edges[:-1:step], edges[-1])
+
+
+def _bins(edges: Sequence[Floats]) -> Cut:
+    nothing = [np.zeros(0)]
+    return Cut(
+        np.concatenate([each[:-1] for each in edges] or nothing),
+        np.concatenate([each[1:] for each in edges] or nothing),
+    )
+
+
+def fill(run: Recorded, place: Cut, *, whole: bool = False) -> Bins:
+    """Counts the run's pulls by bin: from its events, or else from the share of each tally interval in a bin.
+
+    `whole`: the bins cover the whole run, so the percentiles are those of all its pulls.
+    """
+    return _by_intervals(run, place) if run.pulls is None else _by_events(run, run.pulls, place, whole=whole)
 
 
 def _by_intervals(run: Recorded, place: Cut) -> Bins:
     count = len(place.starts)
     pulled, counted, total = (np.zeros(count) for _ in range(3))
-    histogram = np.zeros((count, _BUCKETS))
     shares = _shares(run.intervals, place)
     for each, share in zip(run.intervals, shares.T, strict=True):
         rows = np.flatnonzero(share)
         pulled[rows] += share[rows] * each.pulled
         if each.latency is not None:
-            counted[rows] += share[rows] * each.pulled
-            total[rows] += share[rows] * each.pulled * each.latency.mean
-            histogram[rows] += np.outer(share[rows] * each.pulled, _spread(each.latency))
+            # images that share a launch have one latency; files of earlier versions do not have its count
+            latencies = each.latency.count or each.pulled
+            counted[rows] += share[rows] * latencies
+            total[rows] += share[rows] * latencies * each.latency.mean
     classes = {name for each in run.intervals for name in each.errors}
     retried = [each.retried for each in run.intervals if each.retried is not None]
     return Bins(
@@ -154,7 +247,7 @@ def _by_intervals(run: Recorded, place: Cut) -> Bins:
             name: shares @ _column([each.errors.get(name, 0) for each in run.intervals]) for name in classes
         },
         retried=shares @ _column(retried) if len(retried) == len(run.intervals) else None,
-        every=Latencies(counted, total, histogram),
+        every=Latencies(counted, total, None),
     )
 
 
@@ -170,15 +263,6 @@ def _shares(intervals: Sequence[Interval], place: Cut) -> Floats:
     return shares
 
 
-def _spread(latency: Latency) -> Floats:
-    """Returns a distribution over the buckets that has these percentiles and is even between them."""
-    shares, values = (np.array(column, dtype=np.float64) for column in zip(*latency.points(), strict=True))
-    places = np.maximum.accumulate(_place(values)) + np.arange(len(values)) * 1e-9
-    edges = np.arange(_BUCKETS + 1, dtype=np.float64)
-    spread: Floats = np.diff(np.interp(edges, places, shares, left=0.0, right=1.0))
-    return spread
-
-
 def _place(milliseconds: Floats) -> Floats:
     place: Floats = (np.log(np.maximum(milliseconds, 1e-9)) - _LEAST) / _WIDTH
     clipped: Floats = np.clip(place, 0.0, _BUCKETS - 1e-6)
@@ -191,31 +275,35 @@ def milliseconds(place: Floats) -> Floats:
     return back
 
 
-def _by_events(run: Recorded, pulls: Pulls, place: Cut) -> Bins:
+def _by_events(run: Recorded, pulls: Pulls, place: Cut, *, whole: bool) -> Bins:
     count = len(place.starts)
     if not count:
         pulls = pulls.none()
-    # failures of the drain count for the last bin, as in the intervals
-    at = np.where(pulls.ok, pulls.at, np.minimum(pulls.at, (run.steps[-1].end if run.steps else 0.0) - 0.001))
+    end = run.steps[-1].end if run.steps else 0.0
+    drained = (pulls.at >= end) & (run.summary.drain is not None)
+    # what ended in the drain counts for the last bin: failures as in the intervals, and latencies in the percentiles
+    at = np.minimum(pulls.at, end - 0.001)
     order = np.argsort(place.starts)
     found = order[np.clip(np.searchsorted(place.starts[order], at, "right") - 1, 0, None)]
     # the summary's times are rounded to a millisecond
     inside = (at >= place.starts[found] - 0.002) & (at < place.ends[found])
 
     def latencies(chosen: Flags) -> Latencies:
-        rows, values = found[chosen], pulls.milliseconds[chosen]
+        rows, values = found[chosen & planned], pulls.milliseconds[chosen & planned]
         histogram = np.zeros((count, _BUCKETS))
-        np.add.at(histogram, (rows, _place(values).astype(np.intp)), 1.0)
-        return Latencies(histogram.sum(axis=1), _summed(rows, values, count), histogram)
+        ranked = chosen if whole else chosen & planned
+        np.add.at(histogram, (found[ranked], _place(pulls.milliseconds[ranked]).astype(np.intp)), 1.0)
+        return Latencies(counts(chosen & planned), _summed(rows, values, count), histogram)
 
     def counts(chosen: Flags) -> Floats:
         return np.bincount(found[chosen], minlength=count).astype(np.float64)
 
+    planned = inside & ~drained
     measured = inside & pulls.ok & pulls.timed
     retried = pulls.retries
     return Bins(
         seconds=place.ends - place.starts,
-        pulled=counts(inside & pulls.ok),
+        pulled=counts(planned & pulls.ok),
         failed=counts(inside & ~pulls.ok),
         errors={name: counts(inside & (pulls.error == k)) for k, name in enumerate(pulls.errors)},
         retried=None if retried is None else _summed(found[inside], retried[inside], count),

@@ -32,8 +32,8 @@ class Quantity:
     """One compared quantity. `a` and `b` are in pulls per second, milliseconds or a fraction of the pulls.
 
     `change` is relative; for errors and retries, it is the difference. `low` and `high` are the ends of its confidence
-    interval. They are None if there is too little data. `equally` is the change if all images weigh the same. It is
-    None unless the runs pulled different mixes of images.
+    interval. They are None if there is too little data. `why` says what would give an interval, if that is known.
+    `equally` is the change if all images weigh the same. It is None unless the runs pulled different mixes of images.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Quantity:
     high: float | None = None
     verdict: str = INCONCLUSIVE
     equally: float | None = None
+    why: str | None = None
 
     @property
     def is_share(self) -> bool:
@@ -67,7 +68,7 @@ def is_share(name: str) -> bool:
     return name in (ERROR_RATE, RETRY_RATE) or name.startswith(ERRORS)
 
 
-def unknown(name: str, a: float | None, b: float | None) -> Quantity:
+def unknown(name: str, a: float | None, b: float | None, why: str | None = None) -> Quantity:
     """Returns a quantity without an interval."""
     if a is None or b is None:
         change = None
@@ -75,7 +76,7 @@ def unknown(name: str, a: float | None, b: float | None) -> Quantity:
         change = b - a
     else:
         change = b / a - 1 if a > 0 else None
-    return Quantity(name=name, a=a, b=b, change=change)
+    return Quantity(name=name, a=a, b=b, change=change, why=why)
 
 
 def relative(name: str, a: float, b: float, away: tuple[float, float] | None, margins: Margins) -> Quantity:

@@ -75,6 +75,12 @@ class Recorded:
         return self.summary.drain.pulled if self.summary.drain else 0
 
     @property
+    def is_older(self) -> bool:
+        """Whether a version wrote it that counted what ended after the planned end as part of the last interval."""
+        latency = self.summary.latency("")
+        return latency is not None and not latency.count
+
+    @property
     def is_fixed_work(self) -> bool:
         """Whether the run made a given number of passes, however long they took."""
         return self.summary.settings.get("passes") is not None

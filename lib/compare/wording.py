@@ -44,9 +44,9 @@ def change(quantity: Quantity, value: float | None) -> str:
 
 
 def interval(quantity: Quantity) -> str:
-    """Returns the confidence interval of the change."""
+    """Returns the confidence interval of the change, or why there is none."""
     if quantity.low is None:
-        return "-"
+        return quantity.why.partition(";")[0] if quantity.why else "-"
     return f"{change(quantity, quantity.low)} to {change(quantity, quantity.high)}"
 
 
@@ -130,9 +130,9 @@ def judged(judgement: Judgement, runs: Runs) -> str:
 def _because(judgement: Judgement, runs: Runs) -> str:
     quantity = judgement.quantity
     if quantity is None or quantity.change is None:
-        return "not measured"
+        return "not measured" if quantity is None or not quantity.why else f"not measured: {quantity.why}"
     if quantity.low is None:
-        return f"{_short(quantity, quantity.change)}, too little data for an interval"
+        return f"{_short(quantity, quantity.change)}, {quantity.why or 'too little data for an interval'}"
     value, low, high = (_short(quantity, each) for each in (quantity.change, quantity.low, quantity.high))
     told = f"{value}, 95 % interval {low} to {high}"
     if judgement.verdict != INCONCLUSIVE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ def test_more_than_two_are_each_compared_with_the_first(
     [
         (["rate>-5%"], 3),
         (["p50<+10%"], 3),
-        (["rate>-50%", "p95<100%", "error_rate<+5%", "errors.timeout<=+5%"], 0),
+        (["rate>-50%", "mean<100%", "error_rate<+5%", "errors.timeout<=+5%"], 0),
+        (["rate>-50%", "p95<100%"], 3),
         (["errors.timeout<=0%"], 3),
         (["rate>-50%", "mean<10%"], 3),
         (["repeat.p50<10%"], 3),
@@ -93,6 +95,23 @@ def test_thresholds(
     assert found == status
     assert err.startswith("ocidriver: threshold missed: ") if status else err == ""
     assert out.count("\nthreshold ") == len(expressions)
+
+
+def test_a_threshold_of_a_percentile_says_that_it_needs_events(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = {name: Made(number) for number, name in enumerate("ab", 1)}
+    files = [each.write(tmp_path, name) for name, each in made.items()]
+    status, out, err = shown(capfd, *files, "--threshold=p95<+100%")
+    assert status == 3
+    assert re.search(
+        r"^threshold p95<\+100%: inconclusive, which counts as missed \(.*, needs --events\)$", out, re.M
+    )
+    assert "needs --events" in err
+    assert re.search(r"^p95 ms .* needs --events  inconclusive$", out, re.M)
+    assert shown(capfd, *files, "--threshold=p95<+100%", "--inconclusive=pass")[0] == 0
+    events = [word for name, each in made.items() for word in ("--events", each.write_events(tmp_path, name))]
+    assert shown(capfd, *files, *events, "--threshold=p95<+100%")[0] == 0
 
 
 def broken(document: dict[str, Any], name: str, value: Any) -> dict[str, Any]:

@@ -182,7 +182,10 @@ def test_the_page_tells_of_what_the_text_does(tmp_path: Path, capfd: pytest.Capt
         "--prune", "false", "true", "--shuffle", "–", "true",
     ]  # fmt: skip
     assert "B against A: slower (rate -" in page
-    assert "First and repeat latencies have a confidence interval only if you give --events" in page
+    assert (
+        "Percentiles, and first and repeat latencies, have a confidence interval only if you give --events"
+        in page
+    )
     verdicts = [cells[0][1] for cells in rows_of(text, "Thresholds, B against A").values()]
     assert [verdict.split()[0] for verdict in verdicts] == ["missed", "met"]
     assert "the margin of ±3 %" in page

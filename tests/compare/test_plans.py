@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lib.compare.comparison import Comparison, Rules, compare
 from lib.compare.quantities import Quantity
-from tests.support.held import held, run
+from tests.support.held import held, run, run_with_events
 from tests.support.made import latency
 
 
@@ -43,11 +44,93 @@ def with_a_drain(document: dict[str, Any]) -> dict[str, Any]:
 def test_a_run_against_itself_with_a_drain_is_the_same() -> None:
     for a, b in ((STEADY, with_a_drain(STEADY)), (with_a_drain(STEADY), STEADY)):
         found = compared(a, b)
-        for name in ("rate", "mean", "p50", "p95", "error_rate"):
+        for name in ("rate", "mean", "error_rate"):
             assert rows(found)[name].change == pytest.approx(0, abs=1e-9), name
             assert rows(found)[name].verdict == "same", name
+        assert rows(found)["p95"].change == 0
         assert any("1 pull ended after the planned end" in note for note in found.notes)
         assert not any("loads differ" in note for note in found.notes)
+
+
+def test_a_run_against_itself_with_a_drain_is_the_same_with_events() -> None:
+    plain, drained = run_with_events(STEADY), run_with_events(with_a_drain(STEADY), drained=[30_000.0])
+    for a, b in ((plain, drained), (drained, plain), (drained, drained)):
+        found = rows(compare((a,), (b,), Rules()))
+        for name in ("rate", "mean", "p50", "p95", "p99", "error_rate"):
+            assert found[name].change == pytest.approx(0, abs=1e-9), name
+            assert found[name].verdict == "same", name
+
+
+def with_counts(document: dict[str, Any]) -> dict[str, Any]:
+    """The same as the present version writes it: with the number of latencies."""
+    changed = copy.deepcopy(document)
+    for part in (changed, *changed["samples"], *changed["steps"]):
+        part["latency_ms"] = {**part["latency_ms"], "count": part["pulled"]}
+    return changed
+
+
+def test_an_older_run_that_may_have_a_drain_is_told() -> None:
+    drained = with_counts(with_a_drain(STEADY))
+    note = "an earlier version wrote it, so its rate and mean latency may cover pulls that ended after the planned end"
+    assert [each for each in compared(STEADY, drained).notes if note in each] == [
+        f"a.json: {note}: repeat the run"
+    ]
+    for a, b in ((with_counts(STEADY), drained), (drained, drained), (STEADY, STEADY)):
+        assert not any(note in each for each in compared(a, b).notes)
+
+
+def test_percentiles_are_those_of_the_summaries_whatever_the_intervals_say() -> None:
+    """A drain, and intervals of another length, must not change them."""
+    drained = with_a_drain(STEADY)
+    drained["latency_ms"].update(p50=401.0, p90=550.5, p95=612.0, p99=999.0)
+    for a, b in ((run(STEADY), run(drained)), (run_with_events(STEADY), run_with_events(drained))):
+        found = rows(compare((a,), (b,), Rules()))
+        for name in ("p50", "p90", "p95", "p99"):
+            one, other = STEADY["latency_ms"][name], drained["latency_ms"][name]
+            assert (found[name].a, found[name].b) == (one, other)
+            assert found[name].change == pytest.approx(other / one - 1)
+
+
+def test_percentiles_need_events_for_a_verdict() -> None:
+    found = rows(compared(STEADY, STEADY))
+    for name in ("p50", "p90", "p95", "p99"):
+        assert (found[name].low, found[name].verdict, found[name].why) == (
+            None, "inconclusive", "needs --events",
+        )  # fmt: skip
+    both = rows(compare((run_with_events(STEADY),), (run_with_events(STEADY),), Rules()))
+    assert {both[name].verdict for name in ("p50", "p90", "p95", "p99")} == {"same"}
+    groups = compare((run(STEADY, "1"), run(STEADY, "2")), (run(STEADY, "3"), run(STEADY, "4")), Rules())
+    assert rows(groups)["p95"].verdict == "same"
+
+
+def in_batches(document: dict[str, Any], images: int) -> dict[str, Any]:
+    """The same number of latencies, each of a launch of several images."""
+    changed = with_counts(document)
+    changed.update(latency_unit="launch", pulled=images * document["pulled"], rate=images * document["rate"])
+    for part in (*changed["samples"], *changed["steps"]):
+        part["pulled"] *= images
+    return changed
+
+
+def test_launches_count_for_percentiles_not_images() -> None:
+    few = held([6 + k % 2 for k in range(24)])
+    launches = run_with_events(few).pulls
+    runs = [replace(run(in_batches(few, 10), name), pulls=launches) for name in ("a.json", "b.json")]
+    assert runs[0].summary.pulled == 1560
+    found = compare((runs[0],), (runs[1],), Rules())
+    assert rows(found)["p99"].low is None
+    assert rows(found)["p95"].low is not None
+    assert any("p99: no verdict, because a run has only 156 pulls" in note for note in found.notes)
+
+
+def test_the_mean_of_batches_weighs_launches() -> None:
+    """One interval has all its images in one launch, the others have a launch for each image."""
+    mixed = with_counts(held([10] * 24))
+    mixed["samples"][0]["latency_ms"].update(count=1, mean=4000.0)
+    mixed.update(drain={"seconds": 1, "pulled": 1, "failed": 0})
+    alike = held([10] * 24)["latency_ms"]["mean"]
+    found = rows(compared(mixed, mixed))["mean"]
+    assert found.a == pytest.approx((4000 + 230 * alike) / 231)
 
 
 def test_the_last_step_of_an_older_file_may_have_a_drain_in_it() -> None:
@@ -118,7 +201,7 @@ def test_first_pulls_of_one_kind_can_be_compared() -> None:
 def test_percentiles_of_few_pulls_have_no_verdict(pulls: int, without: list[str]) -> None:
     few = held([pulls // 24 + (k < pulls % 24) for k in range(24)])
     for a, b in ((few, STEADY), (STEADY, few)):
-        found = compared(a, b)
+        found = compare((run_with_events(a),), (run_with_events(b),), Rules())
         assert [name for name in ("p50", "p90", "p95", "p99") if rows(found)[name].low is None] == without
         assert {rows(found)[name].verdict for name in without} <= {"inconclusive"}
         assert any("no verdict, because a run has only" in note for note in found.notes) == bool(without)

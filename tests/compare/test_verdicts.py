@@ -24,14 +24,27 @@ MOST = 0.07 + 3.1 * (0.07 * 0.93 / PAIRS) ** 0.5
         ("bursts of failures", True),
         ("drains", False),
         ("drains", True),
+        ("two modes", True),
     ],
 )
 def test_equal_runs_get_few_verdicts(name: str, events: bool) -> None:
     found = errs(Cell(NAMED[name], 24, events), PAIRS, SEED)
     assert found.judged[RATE] == PAIRS
-    assert {"error_rate", "errors.timeout", "retry_rate", "p99"} <= set(found.false)
+    assert {"error_rate", "errors.timeout", "retry_rate", "mean"} <= set(found.false)
+    assert events == ({"p50", "p90", "p95", "p99"} <= set(found.false))
     assert {row: share for row, share in found.false.items() if share > MOST} == {}
     assert sum(found.false.values()) / len(found.false) < 0.07
+
+
+@pytest.mark.parametrize(("slow", "row"), [(0.05, "p95"), (0.1, "p90"), (0.5, "p50")])
+def test_a_percentile_between_two_modes_gets_few_verdicts(slow: float, row: str) -> None:
+    """Percentiles of intervals do not say where latencies lie between them. A verdict from them was false in half of
+    these pairs. Single pulls say it."""
+    modes = Process("two modes", slow=slow)
+    assert errs(Cell(modes, 24, True), 40, SEED).false[row] <= 0.1
+    without = errs(Cell(modes, 24, False), 5, SEED)
+    assert set(without.false) & {"p50", "p90", "p95", "p99"} == set()
+    assert without.judged["mean"] == 5
 
 
 def test_bursts_of_one_class_do_not_mislead() -> None:

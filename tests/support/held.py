@@ -9,6 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lib.compare.pulls import Pulls
 from lib.compare.recorded_run import Recorded, recorded
 from lib.results.summary_file import summary_of
 from tests.support.made import BEGAN, SETTINGS, latency
@@ -78,6 +81,35 @@ def older(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(document: Mapping[str, Any], file: str = "run.json") -> Recorded:
     return recorded(file, summary_of(document))
+
+
+def run_with_events(
+    document: Mapping[str, Any], file: str = "run.json", *, drained: Sequence[float] = ()
+) -> Recorded:
+    """The same with its pulls, whose latencies are those of `held`, and with pulls of the drain in milliseconds."""
+    summary = summary_of(document)
+    rows: list[tuple[float, float]] = []
+    for k, sample in enumerate(summary.samples):
+        assert sample.latency_ms is not None
+        ms = sample.latency_ms.min / 0.8
+        rows += [
+            (SECONDS * (k + (n + 0.5) / sample.pulled), ms * (0.8 + 0.004 * (n * 37 % 100)))
+            for n in range(sample.pulled)
+        ]
+    rows += [(SECONDS * len(summary.samples) + taken / 1000, taken) for taken in drained]
+    nothing = np.zeros(len(rows), dtype=np.intp)
+    pulls = Pulls(
+        at=np.array([at for at, _ in rows]),
+        milliseconds=np.array([taken for _, taken in rows]),
+        first=nothing > 0,
+        timed=nothing == 0,
+        error=nothing - 1,
+        errors=(),
+        image=nothing - 1,
+        images=(),
+        retries=None,
+    )
+    return recorded(file, summary, pulls)
 
 
 def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
