@@ -78,20 +78,20 @@ def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
 
 def _curves(fitted: Fit, highest: float) -> list[Trace]:
     """Returns the fitted curve, and the line of perfect scaling up to the top of the chart."""
-    at = [fitted.most * i / _CURVE_POINTS for i in range(_CURVE_POINTS + 1)]
+    at = [fitted.law.most * i / _CURVE_POINTS for i in range(_CURVE_POINTS + 1)]
     return [
         {
             "name": "fitted law",
             "x": [round(n, 3) for n in at],
-            "y": [round(fitted.rate(n), 3) for n in at],
+            "y": [round(fitted.law.rate(n), 3) for n in at],
             "mode": "lines",
             "line": {"color": GREEN, "width": 2.5},
             "hovertemplate": "%{x:.1f} workers: %{y:.2f} pulls/s",
         },
         {
             "name": "perfect scaling",
-            "x": [round(n, 3) for n in at if fitted.perfect(n) <= highest],
-            "y": [round(fitted.perfect(n), 3) for n in at if fitted.perfect(n) <= highest],
+            "x": [round(n, 3) for n in at if fitted.law.perfect(n) <= highest],
+            "y": [round(fitted.law.perfect(n), 3) for n in at if fitted.law.perfect(n) <= highest],
             "mode": "lines",
             "line": {"color": GREY, "width": 1.5, "dash": "dot"},
             "hoverinfo": "skip",
@@ -124,11 +124,11 @@ def _reading(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> str
         f"σ = {_shown(fitted.sigma)} (contention), κ = {_shown(fitted.kappa)} (coherency), from {len(steps)} steps. "
         "Ranges are 95 % confidence intervals."
     ]
-    if fitted.demands:
+    if fitted.law.demands:
         words.append("The image sets differ in speed, so the law allows for what each worker pulls.")
     if fitted.knee is None:
         words.append(
-            f"No knee is sure: the rate may still have grown when the last of {fitted.most} workers started."
+            f"No knee is sure: the rate may still have grown when the last of {fitted.law.most} workers started."
         )
     else:
         words.append(

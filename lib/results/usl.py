@@ -1,29 +1,32 @@
-"""Fits a scalability law to throughput against workers, and says how sure its knee is.
+"""Fits scalability laws to throughput against workers, and says how sure the knee is.
 
-    X(N) = λN / ((1 + (N^p - 1) / k^p)^(1/p) + κN(N - 1))
+Each law is X(N) = λN / W(N). λ is the rate of one worker alone, in pulls per second. W says how much longer a pull
+takes with N workers. k is the limit of the server: so many workers alone would have the highest rate of the server.
 
-λ is the rate of one worker alone, in pulls per second. k is the limit: so many unhindered workers would have the rate
-at which the server stops growing. p is how sharply the rate turns there. κ is the cost of keeping workers consistent
-with each other (coherency).
+- A corner: W(N) = (1 + (N^p - 1) / k^p)^(1/p) + κN(N - 1). p says how sharply the rate turns at the limit, and κ what
+  it costs to keep workers consistent with each other (coherency). With p = 1, this is the Universal Scalability Law,
+  and 1/k is its contention σ (N. J. Gunther, "Guerrilla Capacity Planning", Springer, 2007, chapters 4 to 6). With
+  p = ∞ and κ = 0, it is a hard limit: X(N) = λ·min(N, k).
+- Contention before a hard limit: W(N) = max(1 + σ(N - 1), N / k).
+- A fall beyond a hard limit: W(N) = max(1, N / k)·(1 + φ·max(0, N - k)).
 
-With p = 1, this is the Universal Scalability Law, and 1/k is its contention σ: the share of work that waits for a
-shared resource (N. J. Gunther, "Guerrilla Capacity Planning", Springer, 2007, chapters 4 to 6). With a large p, it is a
-hard limit: X(N) = λ·min(N, k). The Universal Scalability Law cannot follow this corner, and then has a wrong λ.
+The Universal Scalability Law alone cannot follow a hard limit, and then has a wrong λ.
 
 The knee is the highest rate of the law, up to the most measured workers, divided by λ: there, perfect scaling would
 meet the plateau.
 
 The intervals are profile likelihoods (D. Bates and D. Watts, "Nonlinear Regression Analysis and Its Applications",
-1988, chapter 6): they contain the knees of all laws that fit hardly worse than the best one, whatever their p. If the
+1988, chapter 6): they contain the knees of all laws that fit hardly worse than the best one, of whatever kind. If the
 best law fits worse than the errors of the rates allow, the intervals are wider by as much.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import cache, partial
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,21 +38,21 @@ from .summary import LEAST_DIFFERENT
 _LAST_GAIN: Final = 0.25
 # There is a peak only if the rate falls by more than this share from there to the most workers.
 _LEAST_FALL: Final = 0.02
-# How sharply the rate may turn: from the Universal Scalability Law to a hard limit.
-_SHARPNESSES: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, math.inf)
-# Parameters that a fit has besides the sharpness: λ, k and κ.
+# The parameters of a law: λ, k and its cost.
 _PARAMETERS: Final = 3
 # Numbers of workers that differ by less than a twelfth are averaged.
 _GROUPS_PER_E: Final = 12
-# The least error of a rate, as a share of it, and the least rate that this share is taken of, as a share of the highest.
+# The least error of a rate, as a share of it. Of rates below a share of the highest, the error is that of this share.
 _LEAST_ERROR, _LEAST_RATE = 1e-3, 0.05
 # The search for the best fit, and for the region of good fits.
-_GRID, _ROUNDS, _SHRINK = 17, 40, 0.6
-_REGION_GRID, _REGION_ROUNDS, _REGION_START = 41, 40, 1e-3
-# A smaller κ is a rounding error of the search and counts as 0.
-_LEAST_KAPPA: Final = 1e-9
+_GRID, _ROUNDS, _SHRINK = 17, 30, 0.6
+_REGION_GRID, _REGION_ROUNDS, _REGION_START, _REGION_LEAST = 31, 40, 0.02, 1e-7
+# A smaller cost is a rounding error of the search and counts as 0.
+_LEAST_COST: Final = 1e-9
+# A smaller 1/k counts as no limit.
+_LEAST_SHARE: Final = 1e-12
 # Places at which the highest rate of a law is looked for.
-_PLACES: Final = 128
+_PLACES: Final = 64
 
 Floats = NDArray[np.float64]
 
@@ -75,28 +78,49 @@ class Interval(NamedTuple):
     high: float
 
 
-class _Shapes(NamedTuple):
-    """Laws with λ = 1, as arrays of one shape: `limited` is √(1/k), `costly` is √κ, both from 0 to 1.
+class _Kind(NamedTuple):
+    """A kind of law: how sharply the rate turns (p), and where the cost counts."""
 
-    Near 0, small changes matter; so the search goes over the roots.
+    sharpness: float
+    cost: Literal["everywhere", "before the limit", "beyond the limit"] = "everywhere"
+
+
+_USL: Final = _Kind(1.0)
+_KINDS: Final = (
+    _USL,
+    *(_Kind(sharpness) for sharpness in (1.5, 2.0, 3.0, 5.0, 10.0, math.inf)),
+    _Kind(math.inf, "before the limit"),
+    _Kind(math.inf, "beyond the limit"),
+)
+
+
+class _Shapes(NamedTuple):
+    """Laws of one kind with λ = 1, as arrays of one shape: `limited` is √(1/k), `costly` is √κ, √σ or √φ; 0 to 1.
+
+    Small values matter most. So the search goes over the roots.
     """
 
+    kind: _Kind
     limited: Floats
     costly: Floats
-    sharpness: float
 
     @property
-    def kappa(self) -> Floats:
-        return np.where(self.costly**2 > _LEAST_KAPPA, self.costly**2, 0.0)
+    def costs(self) -> Floats:
+        return np.where(self.costly**2 > _LEAST_COST, self.costly**2, 0.0)
 
     def rates(self, workers: Floats) -> Floats:
         """Returns the rates; the last axis is that of the workers."""
-        share, power = self.limited[..., None] ** 2, self.sharpness
-        if math.isinf(power):
-            waiting = np.maximum(1.0, share * workers)
+        (power, where), share, cost = self.kind, self.limited[..., None] ** 2, self.costs[..., None]
+        if where == "before the limit":
+            longer = np.maximum(1 + cost * (workers - 1), share * workers)
+        elif where == "beyond the limit":
+            beyond = np.maximum(0.0, workers - 1 / np.maximum(share, _LEAST_SHARE))
+            longer = np.maximum(1.0, share * workers) * (1 + cost * beyond)
+        elif math.isinf(power):
+            longer = np.maximum(1.0, share * workers) + cost * workers * (workers - 1)
         else:
-            waiting = (1 + share**power * (workers**power - 1)) ** (1 / power)
-        found: Floats = workers / (waiting + self.kappa[..., None] * workers * (workers - 1))
+            longer = (1 + share**power * (workers**power - 1)) ** (1 / power) + cost * workers * (workers - 1)
+        found: Floats = workers / longer
         return found
 
     def tops(self, most: float) -> tuple[Floats, Floats]:
@@ -104,9 +128,10 @@ class _Shapes(NamedTuple):
         even = np.broadcast_to(np.geomspace(1.0, most, _PLACES), (*self.limited.shape, _PLACES))
         with np.errstate(divide="ignore", invalid="ignore"):
             corner = 1 / self.limited**2
-            turn = np.sqrt((1 - (self.limited**2 if self.sharpness == 1 else 0)) / self.kappa)
-        places = np.concatenate([even, np.clip(np.nan_to_num(np.stack([corner, turn], axis=-1)), 1.0, most)], axis=-1)
-        rates = _each(self, places)
+            turn = np.sqrt((1 - (self.limited**2 if self.kind == _USL else 0)) / self.costs)
+        sharp = np.clip(np.nan_to_num(np.stack([corner, turn], axis=-1), nan=1.0), 1.0, most)
+        places = np.concatenate([even, sharp], axis=-1)
+        rates = self.rates(places)
         best = rates.argmax(axis=-1)[..., None]
         return np.take_along_axis(places, best, -1)[..., 0], np.take_along_axis(rates, best, -1)[..., 0]
 
@@ -116,42 +141,23 @@ class _Shapes(NamedTuple):
         return np.asarray(last[..., 1] - last[..., 0])
 
 
-def _each(shapes: _Shapes, places: Floats) -> Floats:
-    return shapes.rates(places)
-
-
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """The fitted laws. `most` is the largest measured number of workers.
+class Law:
+    """The law that fits best. `most` is the largest measured number of workers.
 
-    The best law has `lam` (λ), `limit` (k), `sharpness` (p), `coherency` (κ) and `plateau`, its highest rate. `sigma`
-    and `kappa` are those of the Universal Scalability Law, which is the best law if `sharpness` is 1; `usl_fits` says
-    if it fits hardly worse than the best one.
-
-    `knee` is None if the rate still grew with the last worker, or if that is not sure. `peak` is the number of workers
-    from which on the rate falls; None if it does not fall, or if that is not sure. `demands` has the (workers, demand)
-    of the points, if workers pull images of different speed.
+    `demands` has the (workers, demand) of the points, if workers pull images of different speed.
     """
 
     lam: float
-    limit: float
-    sharpness: float
-    coherency: float
-    sigma: Interval
-    kappa: Interval
-    usl_fits: bool
+    shape: _Shapes
     most: int
-    plateau: float
-    knee: Interval | None
-    peak: Interval | None
     demands: tuple[tuple[float, float], ...] = ()
 
     def rate(self, workers: float) -> float:
         """Returns the fitted rate for this number of workers, in pulls per second."""
         if workers <= 1:
             return self.perfect(workers)
-        shape = _Shapes(np.sqrt(1 / np.array(self.limit)), np.sqrt(np.array(self.coherency)), self.sharpness)
-        return self.perfect(workers) * float(shape.rates(np.array([workers]))[0]) / workers
+        return self.perfect(workers) * float(self.shape.rates(np.array([workers]))[0]) / workers
 
     def perfect(self, workers: float) -> float:
         """Returns the rate of this number of workers if none hindered another, in pulls per second."""
@@ -161,13 +167,52 @@ class Fit:
         share = float(np.interp(workers, (0.0, *places), (0.0, *demands)))
         return float(self.lam * share * self.most / demands[-1])
 
+    @property
+    def plateau(self) -> float:
+        """The highest rate of the law, in pulls per second, with at most the measured workers."""
+        return float(self.lam * self.shape.tops(self.most)[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The law that fits best, with what is sure about it.
+
+    `sigma` and `kappa` are those of the Universal Scalability Law. `usl` says if it fits hardly worse than the best.
+
+    `knee` is None if the rate still grew with the last worker, or if that is not sure. `peak` is the number of workers
+    from which on the rate falls; None if it does not fall, or if that is not sure.
+    """
+
+    law: Law
+    sigma: Interval
+    kappa: Interval
+    usl: bool
+    knee: Interval | None
+    peak: Interval | None
+
+    @property
+    def lam(self) -> float:
+        """λ, the rate of one worker alone, in pulls per second."""
+        return self.law.lam
+
+    @property
+    def plateau(self) -> float:
+        """The highest rate of the law, in pulls per second, with at most the measured workers."""
+        return self.law.plateau
+
+    def rate(self, workers: float) -> float:
+        """Returns the fitted rate for this number of workers, in pulls per second."""
+        return self.law.rate(workers)
+
 
 class _Measured(NamedTuple):
-    """Numbers of workers, with the mean rate of each, and its weight: 1 / its variance."""
+    """Numbers of workers, with the mean rate of each, its weight (1 / its variance), and its demand."""
 
     workers: Floats
     rates: Floats
     weights: Floats
+    demands: Floats
+    most: int
 
     def squares(self, shapes: _Shapes) -> tuple[Floats, Floats]:
         """Returns (weighted sum of squared residuals, best λ) of each shape."""
@@ -176,37 +221,58 @@ class _Measured(NamedTuple):
         residuals = self.rates - lam[..., None] * shape
         return (self.weights * residuals**2).sum(axis=-1), lam
 
+    def worst(self, least: float) -> float:
+        """Returns the largest sum of squares of a law that fits hardly worse than the best one, which has `least`."""
+        free = len(self.rates) - _PARAMETERS
+        return least + max(1.0, least / free) * reach(free) ** 2
+
+
+def best_law(points: Sequence[Point]) -> Law | None:
+    """Returns the law that fits best; None with too few different numbers of workers, or without a positive rate."""
+    measured = _measured(points)
+    return None if measured is None else _law(measured, _least(_bests(measured))[1])
+
 
 def fit(points: Sequence[Point]) -> Fit | None:
-    """Returns the least-squares fit; None if there are too few different numbers of workers, or if no rate is positive."""
+    """Returns the law that fits best with its intervals; None in the cases of `best_law`."""
+    measured = _measured(points)
+    if measured is None:
+        return None
+    bests = _bests(measured)
+    least, best = _least(bests)
+    (usl_squares, usl), *_ = bests
+    limit = measured.worst(least)
+    good = [shape for squares, shape in bests if squares <= limit]
+    regions = [cache(partial(_region, measured, shape, limit)) for shape in good]
+    like_usl = _region(measured, usl, measured.worst(usl_squares))
+    return Fit(
+        law=_law(measured, best),
+        sigma=_around(float(usl.limited**2), like_usl.limited**2),
+        kappa=_around(float(usl.costs), like_usl.costs),
+        usl=usl_squares <= limit,
+        knee=_if_sure(_knees, best, regions, measured.most),
+        peak=_if_sure(_peaks, best, regions, measured.most),
+    )
+
+
+def _measured(points: Sequence[Point]) -> _Measured | None:
+    """Returns what is fitted, as if all workers pulled images of the same speed."""
     if len({point.workers for point in points}) < LEAST_DIFFERENT or not any(p.rate > 0 for p in points):
         return None
     workers, rates, errors, demands = _grouped(points)
-    most = float(max(point.workers for point in points))
-    # as if all workers pulled images of the same speed
     alike = workers / demands * demands[-1] / workers[-1]
     rates, errors = rates * alike, errors * alike
-    measured = _Measured(workers, rates, 1 / _spread(workers, rates, errors, points) ** 2)
-    found = [_best(measured, sharpness) for sharpness in _SHARPNESSES]
-    squares = [float(measured.squares(each)[0]) for each in found]
-    best = found[int(np.argmin(squares))]
-    usl, usl_squares = found[0], squares[0]
-    good = [_region(measured, each, _limit(measured, min(squares))) for each in found]
-    like_usl = _region(measured, usl, _limit(measured, usl_squares))
+    weights = 1 / _spread(workers, rates, errors, points) ** 2
+    return _Measured(workers, rates, weights, demands, max(point.workers for point in points))
+
+
+def _law(measured: _Measured, shape: _Shapes) -> Law:
+    workers, demands = measured.workers, measured.demands
     even = np.allclose(demands / workers, demands[0] / workers[0])
-    _, lam = measured.squares(best)
-    return Fit(
-        lam=float(lam),
-        limit=float(1 / np.maximum(best.limited, 1e-6) ** 2),
-        sharpness=best.sharpness,
-        coherency=float(best.kappa),
-        sigma=_around(float(usl.limited**2), like_usl.limited**2),
-        kappa=_around(float(usl.kappa), like_usl.kappa),
-        usl_fits=usl_squares <= _limit(measured, min(squares)),
-        most=int(most),
-        plateau=float(lam * best.tops(most)[1]),
-        knee=_if_sure(_knees(best, most), np.concatenate([_knees(each, most) for each in good])),
-        peak=_if_sure(_peaks(best, most), np.concatenate([_peaks(each, most) for each in good])),
+    return Law(
+        lam=float(measured.squares(shape)[1]),
+        shape=shape,
+        most=measured.most,
         demands=() if even else tuple(zip(workers.tolist(), demands.tolist(), strict=True)),
     )
 
@@ -238,7 +304,8 @@ def _spread(workers: Floats, rates: Floats, errors: Floats, points: Sequence[Poi
     """
     base = np.maximum(rates, _LEAST_RATE * rates.max())
     usual = max(float(np.median(errors / base)), _scatter(workers, rates, points), _LEAST_ERROR)
-    return np.maximum(errors, usual * base)
+    found: Floats = np.maximum(errors, usual * base)
+    return found
 
 
 def _scatter(workers: Floats, rates: Floats, points: Sequence[Point]) -> float:
@@ -267,61 +334,69 @@ def _scatter(workers: Floats, rates: Floats, points: Sequence[Point]) -> float:
     return float(1.4826 * np.median(residuals) / math.sqrt(1.5))
 
 
-def _best(measured: _Measured, sharpness: float) -> _Shapes:
-    """Returns the best shape of this sharpness: a grid shrinks around its best point. λ follows from the shape."""
-    limited, costly, width = 0.5, 0.5, 0.5
+def _bests(measured: _Measured) -> list[tuple[float, _Shapes]]:
+    """Returns (sum of squares, shape) of the best law of each kind."""
+    shapes = (_best(measured, kind) for kind in _KINDS)
+    return [(float(measured.squares(shape)[0]), shape) for shape in shapes]
+
+
+def _least(bests: Sequence[tuple[float, _Shapes]]) -> tuple[float, _Shapes]:
+    return min(bests, key=lambda each: each[0])
+
+
+def _best(measured: _Measured, kind: _Kind) -> _Shapes:
+    """Returns the best law of this kind: a grid shrinks around its best point. λ follows from the shape."""
+    middle, width = [0.5, 0.5], 0.5
     around = np.linspace(-1.0, 1.0, _GRID)
     for _ in range(_ROUNDS):
-        shapes = _mesh(limited, costly, width * around, width * around, sharpness)
+        shapes = _mesh(kind, *(np.clip(each + width * around, 0.0, 1.0) for each in middle))
         at = int(measured.squares(shapes)[0].argmin())
-        limited, costly = float(shapes.limited.flat[at]), float(shapes.costly.flat[at])
+        middle = [float(shapes.limited.flat[at]), float(shapes.costly.flat[at])]
         width *= _SHRINK
-    return _Shapes(np.array(limited), np.array(costly), sharpness)
+    return _Shapes(kind, *map(np.array, middle))
 
 
-def _mesh(limited: float, costly: float, along: Floats, across: Floats, sharpness: float) -> _Shapes:
-    limits, costs = np.clip(limited + along, 0.0, 1.0), np.clip(costly + across, 0.0, 1.0)
-    return _Shapes(*np.meshgrid(limits, costs, indexing="ij"), sharpness)
-
-
-def _limit(measured: _Measured, least: float) -> float:
-    """Returns the largest sum of squares of a law that fits hardly worse than the best one, which has `least`."""
-    free = len(measured.rates) - _PARAMETERS
-    return least + max(1.0, least / free) * reach(free) ** 2
+def _mesh(kind: _Kind, limited: Floats, costly: Floats) -> _Shapes:
+    return _Shapes(kind, *np.meshgrid(limited, costly, indexing="ij"))
 
 
 def _region(measured: _Measured, best: _Shapes, limit: float) -> _Shapes:
-    """Returns a mesh of the shapes, around the best of this sharpness, whose sum of squares is within the limit."""
+    """Returns a mesh of the laws around the best of its kind whose sum of squares is within the limit.
+
+    The mesh grows until all of these laws lie inside, and shrinks if they fill only a small part of it.
+    """
     center = (float(best.limited), float(best.costly))
-    if float(measured.squares(best)[0]) > limit:
-        return _Shapes(np.empty(0), np.empty(0), best.sharpness)
-    low, high = ([each + sign * _REGION_START for each in center] for sign in (-1, 1))
-    around = np.linspace(0.0, 1.0, _REGION_GRID)
-    shapes, good = best, np.array(True)
+    ends = [(each - _REGION_START, each + _REGION_START) for each in center]
+    along = np.linspace(0.0, 1.0, _REGION_GRID)
     for _ in range(_REGION_ROUNDS):
         axes = [
-            np.unique(np.clip(np.append(a + (b - a) * around, middle), 0.0, 1.0))
-            for a, b, middle in zip(low, high, center, strict=True)
+            np.unique(np.clip([*(low + (high - low) * along), middle], 0.0, 1.0))
+            for (low, high), middle in zip(ends, center, strict=True)
         ]
-        shapes = _Shapes(*np.meshgrid(*axes, indexing="ij"), best.sharpness)
+        shapes = _mesh(best.kind, *axes)
         good = measured.squares(shapes)[0] <= limit
-        settled = True
-        for axis, values in enumerate(axes):
-            inside = np.flatnonzero(good.any(axis=1 - axis))
-            first, last, size = int(inside[0]), int(inside[-1]), high[axis] - low[axis]
-            if (first == 0 and values[0] > 0) or (last == len(values) - 1 and values[-1] < 1):
-                low[axis] -= size / 2 if first == 0 else 0.0
-                high[axis] += size / 2 if last == len(values) - 1 else 0.0
-                settled = False
-            elif values[last] - values[first] < size / 3 and size > 1e-7:
-                low[axis], high[axis] = (
-                    float(values[max(first - 2, 0)]),
-                    float(values[min(last + 2, len(values) - 1)]),
-                )
-                settled = False
-        if settled:
+        fitted = [
+            _fitted(end, axis, np.asarray(good.any(axis=1 - k)))
+            for k, (end, axis) in enumerate(zip(ends, axes, strict=True))
+        ]
+        if fitted == ends:
             break
-    return _Shapes(shapes.limited[good], shapes.costly[good], best.sharpness)
+        ends = fitted
+    return _Shapes(best.kind, shapes.limited[good], shapes.costly[good])
+
+
+def _fitted(ends: tuple[float, float], values: Floats, good: NDArray[np.bool_]) -> tuple[float, float]:
+    """Returns the ends of one axis of the mesh, closer to the good values, or further away."""
+    low, high = ends
+    first, last = (int(each) for each in np.flatnonzero(good)[[0, -1]])
+    up_to_low = first == 0 and values[0] > 0
+    up_to_high = last == len(values) - 1 and values[-1] < 1
+    if up_to_low or up_to_high:
+        reach_out = (high - low) / 2
+        return low - up_to_low * reach_out, high + up_to_high * reach_out
+    if values[last] - values[first] < (high - low) / 3 and high - low > _REGION_LEAST:
+        return float(values[max(first - 2, 0)]), float(values[min(last + 2, len(values) - 1)])
+    return ends
 
 
 def _knees(shapes: _Shapes, most: float) -> Floats:
@@ -340,8 +415,20 @@ def _around(value: float, good: Floats) -> Interval:
     return Interval(value, min(float(good.min()), value), max(float(good.max()), value))
 
 
-def _if_sure(value: Floats, good: Floats) -> Interval | None:
-    """Returns the value with its interval; None if it is missing, or missing in a law that fits hardly worse."""
-    if not np.isfinite(value) or not np.isfinite(good).all():
+def _if_sure(
+    figure: Callable[[_Shapes, float], Floats],
+    best: _Shapes,
+    regions: Sequence[Callable[[], _Shapes]],
+    most: float,
+) -> Interval | None:
+    """Returns the figure of the best law with its interval; None if a law that fits hardly worse has none."""
+    value = float(figure(best, most))
+    if not math.isfinite(value):
         return None
-    return _around(float(value), good)
+    found = [value]
+    for region in regions:
+        others = figure(region(), most)
+        if not np.isfinite(others).all():
+            return None
+        found += [float(others.min()), float(others.max())]
+    return Interval(value, min(found), max(found))
