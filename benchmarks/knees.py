@@ -19,7 +19,7 @@ import numpy as np
 from lib.results.usl import Point, best_law, fit
 
 # Standard errors of a 95 % interval; draws of the bootstrap; the step of a derivative, as a share of a standard error.
-REACH, DRAWS, STEP = 1.96, 40, 0.1
+REACH, DRAWS, STEP = 1.96, 20, 0.1
 
 
 class Truth(NamedTuple):

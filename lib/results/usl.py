@@ -263,7 +263,13 @@ def _measured(points: Sequence[Point]) -> _Measured | None:
     alike = workers / demands * demands[-1] / workers[-1]
     rates, errors = rates * alike, errors * alike
     weights = 1 / _spread(workers, rates, errors, points) ** 2
-    return _Measured(workers, rates, weights, demands, max(point.workers for point in points))
+    return _Measured(
+        workers=workers,
+        rates=rates,
+        weights=weights,
+        demands=demands,
+        most=max(point.workers for point in points),
+    )
 
 
 def _law(measured: _Measured, shape: _Shapes) -> Law:
