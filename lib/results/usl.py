@@ -260,6 +260,8 @@ def _measured(points: Sequence[Point]) -> _Measured | None:
     if len({point.workers for point in points}) < LEAST_DIFFERENT or not any(p.rate > 0 for p in points):
         return None
     workers, rates, errors, demands = _grouped(points)
+    if len(workers) < LEAST_DIFFERENT:
+        return None
     alike = workers / demands * demands[-1] / workers[-1]
     rates, errors = rates * alike, errors * alike
     weights = 1 / _spread(workers, rates, errors, points) ** 2

@@ -156,7 +156,13 @@ def test_a_law_that_does_not_fit_has_a_wider_interval() -> None:
 
 @pytest.mark.parametrize(
     "points",
-    [[], [Point(1, 5.0)], law(10, 0.1, 0, range(1, 6)) * 2, [Point(n, 0.0) for n in range(1, 9)]],
+    [
+        [],
+        [Point(1, 5.0)],
+        law(10, 0.1, 0, range(1, 6)) * 2,
+        [Point(n, 0.0) for n in range(1, 9)],
+        [Point(n, 10.0 * n) for n in range(1000, 1007)],
+    ],
 )
 def test_too_few_points_have_no_fit(points: list[Point]) -> None:
     assert fit(points) is None
