@@ -13,7 +13,7 @@ from ..latency import SHOWN_PERCENTILES, cells
 from ..load.tally import StepTally
 from ..results.precision import in_words
 from ..results.run_state import Run
-from ..results.summarize import precision_of
+from ..results.summarize import peak_caution, precision_of
 
 # With the table's head, the note, the totals and the shell's prompt, they fill a terminal of 24 lines.
 _MOST_STEPS = 20
@@ -83,4 +83,6 @@ def _totals(run: Run) -> Text:
     text.append(f", {tally.pruned} pruned") if tally.pruned else None
     text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
     found = precision_of(tally)
-    return text.append(f" ({in_words(found)})") if found else text
+    text.append(f" ({in_words(found)})") if found else None
+    no_peak = peak_caution(run)
+    return text.append(f"; {no_peak}", style="yellow") if no_peak else text
