@@ -189,7 +189,7 @@ def test_a_run_that_pulled_nothing(
     assert told["quantities"]["error_rate"]["verdict"] == "more"
     assert told["thresholds"] == [
         {
-            "expression": "rate>-5%", "value": -1.0, "verdict": "inconclusive", "times_as_long": None,
+            "expression": "rate>-5%", "value": -1.0, "verdict": "missed", "times_as_long": None,
             "passed": False,
         }
     ]  # fmt: skip
