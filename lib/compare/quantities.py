@@ -13,12 +13,11 @@ from ..latency import LEAST, PERCENTILES
 FASTER, SLOWER, FEWER, MORE = "faster", "slower", "fewer", "more"
 SAME, INCONCLUSIVE = "same", "inconclusive"
 # Why a quantity has no interval.
-TOO_LITTLE: Final = "too little data"
 TOO_FEW: Final = "too few pulls"
 NOTHING: Final = "a run pulled nothing before its planned end"
 OTHER_LOADS: Final = "the loads differ"
 OTHER_KINDS: Final = "first pulls of different kinds"
-OVERDUE: Final = "its longest pulls ended after the planned end"
+HUNG: Final = "pulls that hung past the planned end are in it"
 GOOD: Final = (FASTER, FEWER)
 BAD: Final = (SLOWER, MORE)
 QUANTILES: Final = {name: percent / 100 for name, percent in PERCENTILES.items()}
@@ -67,8 +66,9 @@ class Quantity:
     """One compared quantity. `a` and `b` are in pulls per second, milliseconds or a fraction of the pulls.
 
     `change` is relative; for errors and retries, it is the difference. `low` and `high` are the ends of its confidence
-    interval. They are None without one, and `why` says what is missing. `equally` is the change if all images weigh the
-    same. It is None unless the runs pulled different mixes of images. `ends` is what the interval comes from, if known.
+    interval. They are None without one, and `why` says why, if that is known. `equally` is the change if all images
+    weigh the same. It is None unless the runs pulled different mixes of images. `ends` is what the interval comes from,
+    if that is known.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Quantity:
     high: float | None = None
     verdict: str = INCONCLUSIVE
     equally: float | None = None
-    why: str = TOO_LITTLE
+    why: str | None = None
     ends: Ends | None = None
 
     @property
@@ -125,8 +125,8 @@ def unknown(name: str, a: float | None, b: float | None) -> Quantity:
         change = b - a
     else:
         change = b / a - 1 if a > 0 else None
-    nothing = name == RATE and (a == 0 or b == 0)
-    return Quantity(name=name, a=a, b=b, change=change, why=NOTHING if nothing else TOO_LITTLE)
+    why = NOTHING if name == RATE and (a == 0 or b == 0) else None
+    return Quantity(name=name, a=a, b=b, change=change, why=why)
 
 
 def relative(name: str, a: float, b: float, away: tuple[float, float] | None, margins: Margins) -> Quantity:
@@ -136,7 +136,8 @@ def relative(name: str, a: float, b: float, away: tuple[float, float] | None, ma
     middle = log(b) - log(a)
     change, low, high = (_grown(middle + end) for end in (0.0, *away))
     found = _verdict(name, low, high, margins.relative)
-    return Quantity(name, a, b, change, low, high, found, ends=away if isinstance(away, Ends) else None)
+    ends = away if isinstance(away, Ends) else None
+    return Quantity(name=name, a=a, b=b, change=change, low=low, high=high, verdict=found, ends=ends)
 
 
 def _grown(ratio: float) -> float:
@@ -150,7 +151,8 @@ def share(name: str, a: float, b: float, ends: tuple[float, float] | None, margi
         return unknown(name, a, b)
     low, high = ends
     found = _verdict(name, low, high, margins.share)
-    return Quantity(name, a, b, b - a, low, high, found, ends=ends if isinstance(ends, Ends) else None)
+    known = ends if isinstance(ends, Ends) else None
+    return Quantity(name=name, a=a, b=b, change=b - a, low=low, high=high, verdict=found, ends=known)
 
 
 def _verdict(name: str, low: float, high: float, margin: float) -> str:

@@ -21,11 +21,11 @@ from .proportions import difference
 from .quantities import (
     ERROR_RATE,
     ERRORS,
+    HUNG,
     LATENCIES,
     LEAST_PULLS,
     NOTHING,
     OTHER_LOADS,
-    OVERDUE,
     RATE,
     RETRY_RATE,
     TOO_FEW,
@@ -70,15 +70,15 @@ class Replicates:
         for each in (*self._a, *self._b):
             if each.drained:
                 pulls = counted(each.drained, "pull")
-                yield f"{each.file}: {pulls} ended after the planned end, so rate and latencies do not cover them"
+                yield f"{each.file}: {pulls} ended after the planned end, so rate and mean latency do not cover them"
 
     def _latencies(self, group: str) -> Iterator[Quantity]:
         a, b = ([planned(each, group) for each in side] for side in (self._a, self._b))
         for name in LATENCIES:
             values = ([each.figures.get(name) for each in side] for side in (a, b))
             found = self._relative(group + name, *values)
-            if any(each.overdue for each in (*a, *b)):
-                found = found.without_interval(OVERDUE)
+            if name == "mean" and any(each.hung for each in (*a, *b)):
+                found = found.without_interval(HUNG)
             few = min(each.count for each in (*a, *b)) < LEAST_PULLS.get(name, 0)
             yield found.without_interval(TOO_FEW) if few else found
 

@@ -102,7 +102,11 @@ def conclusion(told: Told) -> str:
 
 def verdict_on_the_rate(told: Told) -> str:
     """Returns the verdict on the rate, with its change or why there is none."""
-    why = told.rate.why if told.rate.low is None else f"rate {change(told.rate, told.rate.change)}"
+    why = (
+        told.rate.why or "too little data"
+        if told.rate.low is None
+        else f"rate {change(told.rate, told.rate.change)}"
+    )
     return f"{told.rate.verdict} ({why})"
 
 
@@ -123,7 +127,7 @@ def _because(judgement: Judgement, runs: Runs) -> str:
     if quantity is None or quantity.change is None:
         return "not measured"
     if quantity.low is None:
-        return f"{_short(quantity, quantity.change)}, no interval: {quantity.why}"
+        return f"{_short(quantity, quantity.change)}, {quantity.why or 'too little data for an interval'}"
     value, low, high = (_short(quantity, each) for each in (quantity.change, quantity.low, quantity.high))
     told = f"{value}, 95 % interval {low} to {high}"
     if judgement.verdict != INCONCLUSIVE:
