@@ -102,12 +102,9 @@ def conclusion(told: Told) -> str:
 
 def verdict_on_the_rate(told: Told) -> str:
     """Returns the verdict on the rate, with its change or why there is none."""
-    why = (
-        told.rate.why or "too little data"
-        if told.rate.low is None
-        else f"rate {change(told.rate, told.rate.change)}"
-    )
-    return f"{told.rate.verdict} ({why})"
+    if told.rate.low is not None:
+        return f"{told.rate.verdict} (rate {change(told.rate, told.rate.change)})"
+    return f"{told.rate.verdict} ({(told.rate.why or 'too little data').partition(';')[0]})"
 
 
 def _files(runs: Runs) -> str:
