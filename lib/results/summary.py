@@ -54,7 +54,7 @@ class ImageSetCounts(msgspec.Struct, frozen=True, kw_only=True):
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
     """What ended after the planned end. It is not in the steps and the samples."""
 
-    seconds: Annotated[Seconds, about("From the planned end until the last pull ended, in seconds.")]
+    seconds: Annotated[Seconds, about("From the planned end until the last pull or prune ended, in seconds.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
 
@@ -156,7 +156,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     started: Annotated[Moment, about("Start of the run, exact to a second.")]
     elapsed_seconds: Annotated[
         Seconds,
-        about("Time from the start of the load until its last pull ended, in seconds; 0 without a load."),
+        about(
+            "Time from the start of the load until its last pull or prune ended, in seconds; 0 without a load."
+        ),
     ]
     interrupted: Annotated[bool, about("Whether a signal stopped the run.")]
     reason: Annotated[str | None, about("Why the run did not succeed; null if it did.")] = None
