@@ -18,16 +18,16 @@ from lib.compare.bootstrap import draws, spread
 from lib.compare.pulls import Floats
 from lib.student import reach
 
-INTERVALS = (6, 12, 24, 60, 120)
+INTERVALS = (6, 7, 8, 12, 24, 60, 120)
 Ends = tuple[float, float]
 
 
 def by_blocks(length: Callable[[int], float]) -> Callable[[Floats, Floats], Ends]:
-    """Returns the block bootstrap with blocks of `length(n)` of n intervals."""
+    """Returns the block bootstrap with blocks of `length(n)` of n intervals, at least one."""
 
     def ends(a: Floats, b: Floats) -> Ends:
         count = len(a)
-        block = max(1, int(length(count)))
+        block = max(1.0, length(count))
         weights = draws(count, 1, block)
         values = np.log(weights @ b) - np.log(weights @ a)
         away = spread(values, count, block)
@@ -54,9 +54,9 @@ def by_cosines(a: Floats, b: Floats) -> Ends:
 
 
 METHODS: Mapping[str, Callable[[Floats, Floats], Ends]] = {
-    "blocks of n^0.57": by_blocks(lambda count: count**0.57),
-    "blocks of √n": by_blocks(lambda count: count**0.5 + 0.5),
-    "blocks of 1.5·√n": by_blocks(lambda count: min(1.5 * count**0.5 + 0.5, count / 2)),
+    "blocks of n^0.6 − 0.93": by_blocks(lambda count: count**0.6 - 0.93),
+    "whole blocks of n^0.57": by_blocks(lambda count: int(count**0.57)),
+    "blocks of √n": by_blocks(lambda count: int(count**0.5 + 0.5)),
     "cosines": by_cosines,
 }
 

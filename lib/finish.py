@@ -18,7 +18,7 @@ from .results.herds import in_words as herds_in_words
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
-from .results.summarize import precision_of, summarize
+from .results.summarize import peak_caution, precision_of, summarize
 from .results.summary import Summary
 from .results.summary_file import summary_text
 from .results.whole_file import write_whole
@@ -132,6 +132,9 @@ def _cautions(state: Run) -> Iterator[str]:
     stopped = pause_caution(tally)
     if stopped is not None:
         yield stopped
+    no_peak = peak_caution(state)
+    if no_peak is not None:
+        yield no_peak
     limits = [sample.limited_by for sample in tally.samples]
     if tally.limited_by == CLIENT:
         yield (

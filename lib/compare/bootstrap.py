@@ -14,26 +14,27 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ..student import CONFIDENCE, reach
+from ..student import CONFIDENCE, reach, usual
 from .pairing import Latencies, milliseconds
-from .pulls import Floats
+from .pulls import Floats, Numbers
+from .quantities import Ends
 
 DRAWS = 1000
-_LENGTH = 0.57
+_EXPONENT, _SHORTER = 0.6, 0.93
 # With fewer bins, chance cannot be estimated.
 LEAST_BINS = 6
 
 
 @lru_cache(maxsize=4)
-def draws(bins: int, seed: int, length: int | None = None) -> Floats:
+def draws(bins: int, seed: int, length: float | None = None) -> Floats:
     """Returns how often each draw contains each bin: shape (DRAWS + 1, bins). Row 0 is the original, all ones.
 
     Blocks have `length` bins, if it is given.
     """
-    length = length or _block(bins)
-    blocks = -(-bins // length)
-    starts = np.random.default_rng(seed).integers(0, bins, size=(DRAWS, blocks))
-    chosen = ((starts[:, :, None] + np.arange(length)) % bins).reshape(DRAWS, -1)[:, :bins]
+    begins = _begins(bins, length or _length(bins))
+    blocks = np.searchsorted(begins, np.arange(bins), "right") - 1
+    starts = np.random.default_rng(seed).integers(0, bins, size=(DRAWS, len(begins)))
+    chosen = (starts[:, blocks] + np.arange(bins) - begins[blocks]) % bins
     weights = np.zeros((DRAWS + 1, bins))
     weights[0] = 1.0
     np.add.at(weights, (np.arange(1, DRAWS + 1)[:, None], chosen), 1.0)
@@ -41,16 +42,23 @@ def draws(bins: int, seed: int, length: int | None = None) -> Floats:
     return weights
 
 
-def _block(bins: int) -> int:
-    """Returns the block length, in bins: a little more than the square root of their number.
+def _length(bins: int) -> float:
+    """Returns the block length, in bins: from 2 of 6 to 16.8 of 120.
 
-    Shorter blocks find more changes. Longer ones err less if a disturbance lasts for several intervals.
+    Shorter blocks find more changes. Longer ones err less if a disturbance lasts for several intervals. It is a
+    fraction, as a whole number would make the intervals of a slightly longer run half as wide again.
     """
-    return max(1, int(bins**_LENGTH))
+    return max(1.0, float(bins**_EXPONENT) - _SHORTER)
 
 
-def spread(values: Floats, bins: int, length: int | None = None) -> tuple[float, float] | None:
-    """Returns (low, high) of the confidence interval relative to `values[0]`, or None if it cannot be estimated.
+def _begins(bins: int, length: float) -> Numbers:
+    """Returns where in a draw each block begins. Blocks differ by one bin if the length is a fraction."""
+    begins: Numbers = np.floor(np.arange(0, bins - 1e-9, length) + 1e-9).astype(np.intp)
+    return begins
+
+
+def spread(values: Floats, bins: int, length: float | None = None) -> Ends | None:
+    """Returns the ends of the confidence interval relative to `values[0]`, or None if it cannot be estimated.
 
     `values` has the statistic of each draw, the original first. `length` is that of `draws`.
     """
@@ -62,19 +70,26 @@ def spread(values: Floats, bins: int, length: int | None = None) -> tuple[float,
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(value) for value in np.quantile(drawn - centre, (tail, 1 - tail)))
-    wider = _widening(bins, length or _block(bins))
-    return min(0.0, low * wider), max(0.0, high * wider)
+    wider = _widening(bins, length or _length(bins))
+    return Ends(min(0.0, low * wider), max(0.0, high * wider), bins, width)
 
 
 @lru_cache
-def _widening(bins: int, length: int) -> float:
+def _widening(bins: int, length: float) -> float:
     """Returns the factor that corrects the interval for few blocks.
 
-    It is Student's t over the normal quantile, times sqrt(n / (n - l)): draws in blocks of l of n bins vary less by
-    that factor.
+    It is Student's t over the normal quantile, for as many degrees of freedom as there are blocks, less one. Draws in
+    blocks of l of n bins also vary less than the data: the variance lacks the sum of l²/n² over the blocks.
     """
     normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    return reach(bins / length - 1) / normal * math.sqrt(bins / (bins - length))
+    blocks = np.diff(np.append(_begins(bins, length), bins))
+    lacking = float((blocks**2).sum()) / bins**2
+    return reach(bins / length - 1) / normal / math.sqrt(1 - lacking)
+
+
+def width(bins: int) -> float:
+    """Returns how wide the interval of `spread` usually is with so many bins, in some unit."""
+    return usual(bins / _length(bins) - 1) / math.sqrt(bins)
 
 
 def statistics(weights: Floats, latencies: Latencies, shares: Mapping[str, float]) -> dict[str, Floats]:

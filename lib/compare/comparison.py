@@ -9,7 +9,7 @@ from pathlib import Path
 from ..options.thresholds import Threshold
 from .mixes import Mix, Weighted, different_mixes, equally_weighted
 from .pair import Pair
-from .quantities import RATE, Margins, Quantity, weigh
+from .quantities import OTHER_KINDS, RATE, Margins, Quantity, weigh
 from .recorded_run import Recorded, read_run
 from .replicates import Replicates
 from .settings_changed import Difference, differences
@@ -97,9 +97,9 @@ def compare(a: Runs, b: Runs, rules: Rules) -> Comparison:
     mix = different_mixes(a, b)
     weighted = equally_weighted(a, b) if mix else None
     quantities = list(method.quantities(error_classes(rules.limits)))
-    kinds = {run.summary.first_pulls for run in (*a, *b)}
+    kinds = {run.kind_of_first_pulls for run in (*a, *b)}
     if len(kinds) > 1:
-        quantities = [each.without_interval() if each.is_first else each for each in quantities]
+        quantities = [each.without_interval(OTHER_KINDS) if each.is_first else each for each in quantities]
     if weighted:
         quantities = [weigh(each, weighted.ratio, rules.margins) for each in quantities]
     notes = (*_of_the_runs((*a, *b)), *_of_the_settings(a), *_of_the_settings(b), *method.notes())

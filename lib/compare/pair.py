@@ -21,6 +21,7 @@ from .quantities import (
     QUANTILES,
     RATE,
     RETRY_RATE,
+    Ends,
     Margins,
     Quantity,
     relative,
@@ -210,10 +211,10 @@ class Pair:
         away = self._share_away(in_bins)
         if away is None:
             return unknown(row, a, b, self._few if self._bins < LEAST_BINS else None)
-        low, high = difference((counts[0], ended[0]), (counts[1], ended[1]))
-        return share(row, a, b, (min(low, b - a + away[0]), max(high, b - a + away[1])), self._margins)
+        independent = difference((counts[0], ended[0]), (counts[1], ended[1]))
+        return share(row, a, b, away.around(b - a, independent), self._margins)
 
-    def _share_away(self, in_bins: Sequence[Floats | None]) -> tuple[float, float] | None:
+    def _share_away(self, in_bins: Sequence[Floats | None]) -> Ends | None:
         drawn = []
         with np.errstate(divide="ignore", invalid="ignore"):
             for side, found in zip((self._a, self._b), in_bins, strict=True):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import expm1, log, log1p
+from math import expm1, inf, log, log1p, nextafter, sqrt
 from typing import Final
 
 from ..latency import LEAST, PERCENTILES
 
 FASTER, SLOWER, FEWER, MORE = "faster", "slower", "fewer", "more"
 SAME, INCONCLUSIVE = "same", "inconclusive"
+# Why a quantity has no interval.
+TOO_FEW: Final = "too few pulls"
+NOTHING: Final = "a run pulled nothing before its planned end"
+OTHER_LOADS: Final = "the loads differ"
+OTHER_KINDS: Final = "first pulls of different kinds"
+HUNG: Final = "pulls that hung past the planned end are in it"
 GOOD: Final = (FASTER, FEWER)
 BAD: Final = (SLOWER, MORE)
 QUANTILES: Final = {name: percent / 100 for name, percent in PERCENTILES.items()}
@@ -17,6 +25,10 @@ LATENCIES: Final = ("mean", *QUANTILES)
 RATE, ERROR_RATE, ERRORS, RETRY_RATE = "rate", "error_rate", "errors.", "retry_rate"
 # With fewer latencies in either run, a percentile has no verdict.
 LEAST_PULLS: Final = {**LEAST, "p99": 200}
+# No run is this many times as long, and no version has so many times as many runs.
+LONGEST: Final = 1000
+# The logarithm of a ratio that is beyond all reason, but not beyond a float.
+_MOST: Final = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +39,46 @@ class Margins:
     share: float = 0.005
 
 
+class Ends(tuple[float, float]):
+    """The ends of a confidence interval that comes from `number` tally intervals of each run, or runs of each version.
+
+    `width` returns how wide it usually is with so many of them, in some unit. It falls as the number grows.
+    """
+
+    number: int
+    width: Callable[[int], float]
+
+    def __new__(cls, low: float, high: float, number: int, width: Callable[[int], float]) -> Ends:
+        ends = super().__new__(cls, (low, high))
+        ends.number, ends.width = number, width
+        return ends
+
+    def longer(self, part: float) -> float:
+        """Returns how many times as many it takes to leave only this part of the width."""
+        now = self.width(self.number)
+        numbers = range(self.number, LONGEST * self.number + 1)
+        place = bisect_left(numbers, -part, key=lambda number: -self.width(number) / now)
+        return numbers[place] / self.number if place < len(numbers) else part**-2
+
+    def around(self, middle: float, least: tuple[float, float]) -> Ends:
+        """Returns the interval around `middle`, at least as wide as `least`, which shrinks with the square root."""
+        low, high = middle + self[0], middle + self[1]
+        here, there = (high - low) / self.width(self.number), (least[1] - least[0]) * sqrt(self.number)
+
+        def width(number: int) -> float:
+            return max(here * self.width(number), there / sqrt(number))
+
+        return Ends(min(low, least[0]), max(high, least[1]), self.number, width)
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """One compared quantity. `a` and `b` are in pulls per second, milliseconds or a fraction of the pulls.
 
     `change` is relative; for errors and retries, it is the difference. `low` and `high` are the ends of its confidence
-    interval. They are None if there is too little data. `why` says what would give an interval, if that is known.
-    `equally` is the change if all images weigh the same. It is None unless the runs pulled different mixes of images.
+    interval. They are None without one, and `why` says why, if that is known. `equally` is the change if all images
+    weigh the same. It is None unless the runs pulled different mixes of images. `ends` is what the interval comes from,
+    if that is known.
     """
 
     name: str
@@ -45,6 +90,7 @@ class Quantity:
     verdict: str = INCONCLUSIVE
     equally: float | None = None
     why: str | None = None
+    ends: Ends | None = None
 
     @property
     def is_share(self) -> bool:
@@ -60,8 +106,21 @@ class Quantity:
         """Returns a change on the scale on which the interval is about symmetric: logarithmic for rate and latency."""
         return change if self.is_share else log1p(change)
 
-    def without_interval(self) -> Quantity:
-        return replace(self, low=None, high=None, verdict=INCONCLUSIVE)
+    def without_interval(self, why: str) -> Quantity:
+        return replace(self, low=None, high=None, verdict=INCONCLUSIVE, ends=None, why=why)
+
+    def longer(self, limit: float) -> float:
+        """Returns how many times as much data it takes for the interval to end at a limit inside it; infinite if none.
+
+        The change is assumed to stay. If it is not known what the interval comes from, its width is taken to shrink
+        with the square root of the data.
+        """
+        change, low, high = (self.on_its_scale(each or 0.0) for each in (self.change, self.low, self.high))
+        away = self.on_its_scale(limit) - change
+        if not away:
+            return inf
+        part = away / (high - change) if away > 0 else away / (low - change)
+        return self.ends.longer(part) if self.ends else part**-2
 
 
 def is_share(name: str) -> bool:
@@ -76,6 +135,8 @@ def unknown(name: str, a: float | None, b: float | None, why: str | None = None)
         change = b - a
     else:
         change = b / a - 1 if a > 0 else None
+    if name == RATE and (a == 0 or b == 0):
+        why = NOTHING
     return Quantity(name=name, a=a, b=b, change=change, why=why)
 
 
@@ -83,9 +144,16 @@ def relative(name: str, a: float, b: float, away: tuple[float, float] | None, ma
     """Returns a rate or a latency. `away` are the ends of the interval of log(b / a), relative to it."""
     if away is None or a <= 0 or b <= 0:
         return unknown(name, a, b)
-    low, high = (expm1(log(b / a) + end) for end in away)
+    middle = log(b) - log(a)
+    change, low, high = (_grown(middle + end) for end in (0.0, *away))
     found = _verdict(name, low, high, margins.relative)
-    return Quantity(name=name, a=a, b=b, change=b / a - 1, low=low, high=high, verdict=found)
+    ends = away if isinstance(away, Ends) else None
+    return Quantity(name=name, a=a, b=b, change=change, low=low, high=high, verdict=found, ends=ends)
+
+
+def _grown(ratio: float) -> float:
+    """Returns a change from the logarithm of a ratio. It is never a loss of all, however far the interval reaches."""
+    return max(nextafter(-1.0, 0.0), expm1(min(ratio, _MOST)))
 
 
 def share(name: str, a: float, b: float, ends: tuple[float, float] | None, margins: Margins) -> Quantity:
@@ -94,7 +162,8 @@ def share(name: str, a: float, b: float, ends: tuple[float, float] | None, margi
         return unknown(name, a, b)
     low, high = ends
     found = _verdict(name, low, high, margins.share)
-    return Quantity(name=name, a=a, b=b, change=b - a, low=low, high=high, verdict=found)
+    known = ends if isinstance(ends, Ends) else None
+    return Quantity(name=name, a=a, b=b, change=b - a, low=low, high=high, verdict=found, ends=known)
 
 
 def _verdict(name: str, low: float, high: float, margin: float) -> str:

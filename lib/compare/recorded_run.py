@@ -75,6 +75,17 @@ class Recorded:
         return self.summary.drain.pulled if self.summary.drain else 0
 
     @property
+    def kind_of_first_pulls(self) -> str:
+        """Whether first pulls were cold: the first of the run, and those after a prune.
+
+        Files of earlier versions say only by their settings that the driver pruned before the load.
+        """
+        settings, kind = self.summary.settings, self.summary.first_pulls
+        if kind == "cold" or (kind == "unknown" and settings.get("prune_first")):
+            return "cold"
+        return f"{kind} and, after prunes, cold" if settings.get("prune") else kind
+
+    @property
     def is_older(self) -> bool:
         """Whether a version wrote it that counted what ended after the planned end as part of the last interval."""
         latency = self.summary.latency("")

@@ -11,18 +11,25 @@ from functools import partial
 from math import exp, log, sqrt
 from statistics import fmean, variance
 
+from ..counted import counted
 from ..latency import GROUPS
 from ..results.summary import Summary
-from ..student import reach
+from ..student import reach, usual
 from .pairing import same_ramp
+from .planned import planned
 from .proportions import difference
 from .quantities import (
     ERROR_RATE,
     ERRORS,
+    HUNG,
     LATENCIES,
     LEAST_PULLS,
+    NOTHING,
+    OTHER_LOADS,
     RATE,
     RETRY_RATE,
+    TOO_FEW,
+    Ends,
     Margins,
     Quantity,
     relative,
@@ -43,10 +50,9 @@ class Replicates:
 
     def quantities(self, classes: frozenset[str] = frozenset()) -> Iterator[Quantity]:
         """Yields all quantities. `classes` are error classes to have a row even if no run has failures of it."""
-        yield self._relative(RATE, lambda summary: summary.rate)
+        yield self._relative(RATE, *([each.summary.rate for each in side] for side in (self._a, self._b)))
         for group in GROUPS:
-            for name in LATENCIES:
-                yield self._latency(group, name)
+            yield from self._latencies(group)
         yield self._share(ERROR_RATE, lambda summary: summary.failed)
         names = {name for each in (*self._a, *self._b) for name in each.summary.errors}
         for error in sorted({*names, *classes}):
@@ -61,24 +67,31 @@ class Replicates:
                 f"{each.file} did not complete the load of {self._a[0].file}, so rate and latencies have no verdict: "
                 "repeat it"
             )
+        for each in (*self._a, *self._b):
+            if each.drained:
+                pulls = counted(each.drained, "pull")
+                yield f"{each.file}: {pulls} ended after the planned end, so rate and mean latency do not cover them"
 
-    def _latency(self, group: str, name: str) -> Quantity:
-        def value(summary: Summary) -> float | None:
-            latency = summary.latency(group)
-            return None if latency is None else latency.value(name)
+    def _latencies(self, group: str) -> Iterator[Quantity]:
+        a, b = ([planned(each, group) for each in side] for side in (self._a, self._b))
+        for name in LATENCIES:
+            values = ([each.figures.get(name) for each in side] for side in (a, b))
+            found = self._relative(group + name, *values)
+            if name == "mean" and any(each.hung for each in (*a, *b)):
+                found = found.without_interval(HUNG)
+            few = min(each.count for each in (*a, *b)) < LEAST_PULLS.get(name, 0)
+            yield found.without_interval(TOO_FEW) if few else found
 
-        found = self._relative(group + name, value)
-        fewest = min(_count(each.summary, group) for each in (*self._a, *self._b))
-        return found.without_interval() if fewest < LEAST_PULLS.get(name, 0) else found
-
-    def _relative(self, name: str, value: Callable[[Summary], float | None]) -> Quantity:
-        a, b = ([value(each.summary) for each in side] for side in (self._a, self._b))
+    def _relative(self, name: str, a: Sequence[float | None], b: Sequence[float | None]) -> Quantity:
         logs_a, logs_b = ([log(each) for each in side if each] for side in (a, b))
         if len(logs_a) < len(a) or len(logs_b) < len(b):
-            return unknown(name, _mean(a), _mean(b))
-        half = welch(logs_a, logs_b)
-        away = None if self._others else (-half, half)
-        return relative(name, exp(fmean(logs_a)), exp(fmean(logs_b)), away, self._margins)
+            # the mean of the logarithms has no end: all is lost
+            lost = name == RATE and len(logs_a) == len(a)
+            found = unknown(name, _mean(a), 0.0 if lost else _mean(b))
+            return found.without_interval(NOTHING) if name == RATE else found
+        away = _ends(logs_a, logs_b)
+        found = relative(name, exp(fmean(logs_a)), exp(fmean(logs_b)), away, self._margins)
+        return found.without_interval(OTHER_LOADS) if self._others else found
 
     def _share(self, name: str, count: Callable[[Summary], int]) -> Quantity:
         a, b = (
@@ -88,9 +101,8 @@ class Replicates:
         shares_a, shares_b = ([each for each in side if each is not None] for side in (a, b))
         if len(shares_a) < len(a) or len(shares_b) < len(b):
             return unknown(name, _mean(a), _mean(b))
-        change, half = fmean(shares_b) - fmean(shares_a), welch(shares_a, shares_b)
-        ends = change - half, change + half
-        if half == 0:
+        ends: tuple[float, float] = _ends(shares_a, shares_b, fmean(shares_b) - fmean(shares_a))
+        if ends[0] == ends[1]:
             # the runs do not differ, as if none has failures: then their pulls are all there is to judge by
             (some_a, of_a), (some_b, of_b) = (
                 (sum(count(each.summary) for each in side), sum(each.ended for each in side))
@@ -98,12 +110,6 @@ class Replicates:
             )
             ends = difference((some_a, of_a), (some_b, of_b))
         return share(name, fmean(shares_a), fmean(shares_b), ends, self._margins)
-
-
-def _count(summary: Summary, group: str) -> int:
-    """Returns the number of latencies. Files of earlier versions do not have it: then it is that of all pulls."""
-    latency = summary.latency(group)
-    return latency.count or summary.pulled if latency else 0
 
 
 def _failed(error: str, summary: Summary) -> int:
@@ -117,9 +123,30 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float:
     """Returns half the width of Welch's interval of the difference of two means, each of at least two values."""
-    parts = [variance(side) / len(side) for side in (a, b)]
+    total, free = _error((variance(a), len(a)), (variance(b), len(b)))
+    return reach(free) * sqrt(total) if total else 0.0
+
+
+def _error(a: tuple[float, int], b: tuple[float, int]) -> tuple[float, float]:
+    """Returns the variance of the difference of two means, and its degrees of freedom by Satterthwaite.
+
+    `a` and `b` are (variance, number of values).
+    """
+    parts = [spread / count for spread, count in (a, b)]
     total = sum(parts)
     if total <= 0:
-        return 0.0
-    free = total**2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (a, b), strict=True))
-    return reach(free) * sqrt(total)
+        return 0.0, 1.0
+    return total, total**2 / sum(
+        part**2 / (count - 1) for part, (_, count) in zip(parts, (a, b), strict=True)
+    )
+
+
+def _ends(a: Sequence[float], b: Sequence[float], middle: float = 0.0) -> Ends:
+    """Returns the ends of Welch's interval around `middle`. More runs of a come with as many more of b."""
+    spreads, half = (variance(a), variance(b)), welch(a, b)
+
+    def width(count: int) -> float:
+        total, free = _error((spreads[0], count), (spreads[1], -(-count * len(b) // len(a))))
+        return usual(free) * sqrt(total)
+
+    return Ends(middle - half, middle + half, len(a), width)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, log1p
 from typing import Final
 
 from ..latency import GROUPS
@@ -65,7 +64,10 @@ def error_classes(limits: Sequence[Threshold]) -> frozenset[str]:
 
 
 def judge(threshold: Threshold, quantities: Sequence[Quantity], *, lenient: bool = False) -> Judgement:
-    """Judges a threshold by the confidence interval. `lenient`: an inconclusive one passes."""
+    """Judges a threshold by the confidence interval. `lenient`: an inconclusive one passes.
+
+    A rate of 0 needs no interval: all is lost.
+    """
     quantity = next((each for each in quantities if each.name == threshold.quantity), None)
     verdict, longer = _judged(threshold, quantity)
     passed = verdict == MET or (lenient and verdict == INCONCLUSIVE)
@@ -76,22 +78,10 @@ def _judged(threshold: Threshold, quantity: Quantity | None) -> tuple[str, float
     if quantity is None or quantity.change is None:
         return MISSED, None
     if quantity.low is None or quantity.high is None:
-        return INCONCLUSIVE, None
-    ends = [threshold.holds(end) for end in (quantity.low, quantity.high)]
-    if all(ends):
-        contradicted = quantity.equally is not None and not threshold.holds(quantity.equally)
-        return (INCONCLUSIVE, None) if contradicted else (MET, None)
-    return (INCONCLUSIVE, _longer(threshold.limit, quantity)) if any(ends) else (MISSED, None)
-
-
-def _longer(limit: float, quantity: Quantity) -> float:
-    """Returns how many times as long the runs must be for the interval to end at the limit.
-
-    The half width shrinks with the square root of the length. It is taken on the side of the limit.
-    """
-    change, low, high = (
-        quantity.on_its_scale(each or 0.0) for each in (quantity.change, quantity.low, quantity.high)
-    )
-    away = (limit if quantity.is_share else log1p(limit)) - change
-    half = high - change if away > 0 else change - low
-    return (half / away) ** 2 if away else inf
+        lost = quantity.name == RATE and quantity.change == -1 and not threshold.holds(quantity.change)
+        return MISSED if lost else INCONCLUSIVE, None
+    low, high = (threshold.holds(end) for end in (quantity.low, quantity.high))
+    if low != high:
+        return INCONCLUSIVE, quantity.longer(threshold.limit)
+    contradicted = quantity.equally is not None and threshold.holds(quantity.equally) != low
+    return INCONCLUSIVE if contradicted else MET if low else MISSED, None

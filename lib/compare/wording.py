@@ -13,15 +13,13 @@ from ..options.times import shown_setting
 from .comparison import Runs, Told
 from .mixes import Mix, Weighted
 from .pair import NEEDS_EVENTS, TWO_RUNS
-from .quantities import RATE, Quantity
+from .quantities import LONGEST, RATE, Quantity
 from .recorded_run import Recorded
 from .thresholds import INCONCLUSIVE, Judgement
 
 VALUE_LENGTH = 120
 # What the reader should know although nothing is wrong.
 REMARKS = (TWO_RUNS, NEEDS_EVENTS)
-# No run is this many times as long.
-_LONGEST = 1000
 
 
 def unit(quantity: Quantity) -> str:
@@ -111,8 +109,9 @@ def conclusion(told: Told) -> str:
 
 def verdict_on_the_rate(told: Told) -> str:
     """Returns the verdict on the rate, with its change or why there is none."""
-    why = "too little data" if told.rate.low is None else f"rate {change(told.rate, told.rate.change)}"
-    return f"{told.rate.verdict} ({why})"
+    if told.rate.low is not None:
+        return f"{told.rate.verdict} (rate {change(told.rate, told.rate.change)})"
+    return f"{told.rate.verdict} ({(told.rate.why or 'too little data').partition(';')[0]})"
 
 
 def _files(runs: Runs) -> str:
@@ -151,8 +150,8 @@ def _longer(times: float, *, several: bool) -> str:
     what = "it takes about {} times as many runs" if several else "the runs must be about {} times as long"
     if isinf(times):
         return "the change is at the limit, so no length of the runs decides it"
-    if times > _LONGEST:
-        return what.replace("about", "more than").format(f"{_LONGEST:,}")
+    if times > LONGEST:
+        return what.replace("about", "more than").format(f"{LONGEST:,}")
     return what.format(f"{max(1.1, times):.2g}" if times < 10 else f"{times:.0f}")
 
 

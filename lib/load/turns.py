@@ -2,7 +2,8 @@
 
 By a schedule, any free worker takes the next launch. If it took the next images of its own set, workers with slow
 images would take fewer turns, and the server's speed would decide which images are pulled. So there is one sequence for
-all workers: the image sets take turns, and each goes through its images in order.
+all workers: the image sets take turns, and each goes through its images in order. With batches, the launches of a small
+set have fewer images, so it gets more turns: the sets have equal shares of the pulls.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import heapreplace
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -174,7 +176,7 @@ class _Group:
 
 
 class SharedTurns(Independent):
-    """The turns of all workers of the open model: launch k pulls the next images of image set k modulo their number.
+    """The turns of all workers of the open model: a launch takes the next images of the set with the fewest pulls yet.
 
     The images of a set are pruned in two groups, each a half of a pass. So there is half a pass of time to prune an
     image before its next turn.
@@ -195,7 +197,8 @@ class SharedTurns(Independent):
         self._half = [-(-len(each.images) // 2) for each in image_sets]
         self._finished = [0] * len(image_sets)
         self._groups: dict[tuple[int, int], _Group] = {}
-        self._launch = 0
+        # for each set: (the pulls taken so far, its index); the first is the next to take a turn
+        self._shares = [(0, index) for index in range(len(image_sets))]
         self._lock = threading.Lock()
 
     def next(self, stopping: threading.Event) -> Turn | None:
@@ -214,10 +217,10 @@ class SharedTurns(Independent):
             due = self._schedule.due()
             if due is None:
                 return None
-            index = self._launch % len(self._orders)
-            self._launch += 1
+            pulls, index = self._shares[0]
             order = self._orders[index]
             images = order.next()
+            heapreplace(self._shares, (pulls + len(images), index))
             self._schedule.take(len(images))
             second = order.taken - len(images) >= self._half[index]
             number = 2 * order.number + second

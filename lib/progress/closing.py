@@ -20,7 +20,7 @@ from ..load.tally import Sample, StepTally, Tally
 from ..results.herds import in_words as herds_in_words
 from ..results.precision import in_words
 from ..results.run_state import Run
-from ..results.summarize import precision_of
+from ..results.summarize import peak_caution, precision_of
 from .plain import duration
 
 T = TypeVar("T")
@@ -146,4 +146,5 @@ def _totals(run: Run) -> Text:
     found = precision_of(tally)
     text.append(f" ({in_words(found)})") if found else None
     text.append(f"; {herds_in_words(tally.herds)}") if tally.herds.count else None
-    return text
+    no_peak = peak_caution(run)
+    return text.append(f"; {no_peak}", style="yellow") if no_peak else text

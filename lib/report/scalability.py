@@ -8,7 +8,8 @@ from typing import Any
 from ..counted import counted
 from ..load.plan import DOWN, HOLD, UP
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, PURPLE, RED, Chart, Trace, whole_numbers
-from ..results.scalability import law, steps_of
+from ..results.precision import why_no_peak
+from ..results.scalability import known_steps, law, steps_of, unknown_set
 from ..results.summary import LEAST_DIFFERENT, Step, Summary
 from ..results.usl import Fit, Interval
 
@@ -83,20 +84,20 @@ def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
 
 def _curves(fitted: Fit, highest: float) -> list[Trace]:
     """Returns the fitted curve, and the line of perfect scaling up to the top of the chart."""
-    at = [fitted.most * i / _CURVE_POINTS for i in range(_CURVE_POINTS + 1)]
+    at = [fitted.law.most * i / _CURVE_POINTS for i in range(_CURVE_POINTS + 1)]
     return [
         {
             "name": "fitted law",
             "x": [round(n, 3) for n in at],
-            "y": [round(fitted.rate(n), 3) for n in at],
+            "y": [round(fitted.law.rate(n), 3) for n in at],
             "mode": "lines",
             "line": {"color": GREEN, "width": 2.5},
             "hovertemplate": "%{x:.1f} workers: %{y:.2f} pulls/s",
         },
         {
             "name": "perfect scaling",
-            "x": [round(n, 3) for n in at if fitted.perfect(n) <= highest],
-            "y": [round(fitted.perfect(n), 3) for n in at if fitted.perfect(n) <= highest],
+            "x": [round(n, 3) for n in at if fitted.law.perfect(n) <= highest],
+            "y": [round(fitted.law.perfect(n), 3) for n in at if fitted.law.perfect(n) <= highest],
             "mode": "lines",
             "line": {"color": GREY, "width": 1.5, "dash": "dot"},
             "hoverinfo": "skip",
@@ -118,35 +119,56 @@ def _label(at: float, text: str) -> dict[str, Any]:
 
 def _reading(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> str:
     """Returns the note: the fit in words."""
-    if fitted is None:
-        different = len({step.workers for step in steps})
-        return (
-            f"There are too few points for a fit: {counted(different, 'different number')} of "
-            f"workers. The Universal Scalability Law needs {LEAST_DIFFERENT}. Use more workers."
+    return " ".join([*_of_fit(fitted, steps, summary), *_cautions(summary)])
+
+
+def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iterator[str]:
+    unknown, known = unknown_set(summary), known_steps(summary)
+    if unknown is not None:
+        yield (
+            f"The speed of image set {unknown + 1} is unknown, as most of its pulls failed. So steps with more than "
+            f"{counted(unknown, 'worker')} are left out of the fit."
         )
-    words = [
-        f"Universal Scalability Law (Gunther): X(N) = λN / (1 + σ(N−1) + κN(N−1)), with λ = {fitted.lam:.3g} pulls/s, "
-        f"σ = {_shown(fitted.sigma)} (contention), κ = {_shown(fitted.kappa)} (coherency), from {len(steps)} steps. "
+    if fitted is None:
+        different = len({step.workers for step in known})
+        yield (
+            f"There are too few points for a fit: {counted(different, 'different number')} of "
+            f"workers. A fit needs {LEAST_DIFFERENT}."
+        )
+        if unknown is None:
+            yield "Use more workers."
+        return
+    yield (
+        "Universal Scalability Law (Gunther): X(N) = λN / (1 + σ(N−1) + κN(N−1)), with "
+        f"σ = {_shown(fitted.sigma)} (contention) and κ = {_shown(fitted.kappa)} (coherency), from {len(known)} steps. "
         "Ranges are 95 % confidence intervals."
-    ]
-    if fitted.demands:
-        words.append("The image sets differ in speed, so the law allows for what each worker pulls.")
+    )
+    if not fitted.usl:
+        yield "The rates turn more sharply than this law can. So the curve is a law with a limit."
+    yield f"By the curve, one worker alone has λ = {fitted.lam:.3g} pulls/s."
+    if fitted.law.demands:
+        yield "The image sets differ in speed, so the law allows for what each worker pulls."
     if fitted.knee is None:
-        words.append(
-            f"No knee is sure: the rate may still have grown when the last of {fitted.most} workers started."
+        yield (
+            f"No knee is sure: the rate may still have grown when the last of {fitted.law.most} workers started."
         )
     else:
-        words.append(
+        yield (
             f"Knee: about {_shown(fitted.knee)} workers, where perfect scaling would meet the plateau of "
             f"{fitted.plateau:.3g} pulls/s. More workers mostly wait."
         )
     if fitted.peak is None:
-        words.append("No peak is sure: the rate does not clearly fall with more workers.")
+        yield "No peak is sure: the rate does not clearly fall with more workers."
     else:
-        words.append(f"Peak: N* = √((1−σ)/κ) = {_shown(fitted.peak)} workers.")
+        yield f"Peak: the rate falls beyond {_shown(fitted.peak)} workers."
+
+
+def _cautions(summary: Summary) -> Iterator[str]:
+    no_peak = why_no_peak(summary.steps) if summary.peak is None else None
+    if no_peak is not None:
+        yield f"The highest rate is not known: {no_peak}."
     if summary.limited_by:
-        words.append("The CPU of this machine was used up, so the server may not be the limit.")
-    return " ".join(words)
+        yield "The CPU of this machine was used up, so the server may not be the limit."
 
 
 def _shown(interval: Interval) -> str:

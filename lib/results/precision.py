@@ -14,19 +14,31 @@ _UNITS = ((1.5 * 86_400, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "min
 
 
 def peak(steps: Sequence[Step]) -> Peak | None:
-    """Returns the step with the highest rate among those with an interval; None if there is none."""
-    judged = [step for step in steps if step.low is not None and step.high is not None]
-    if not judged:
+    """Returns the step with the highest rate; None if it has no interval, so that nothing says how sure its rate is."""
+    best = max(steps, key=lambda step: (step.rate, step.low is not None), default=None)
+    if best is None or best.low is None or best.high is None:
         return None
-    best = max(judged, key=lambda step: step.rate)
     return Peak(
         rate=best.rate,
-        low=best.low or 0.0,
-        high=best.high or 0.0,
+        low=best.low,
+        high=best.high,
         workers=best.workers,
         offered=best.offered,
         latency_ms=best.latency_ms,
     )
+
+
+def why_no_peak(steps: Sequence[Step]) -> str | None:
+    """Returns why the steps do not tell the peak, and what helps; None if they do, or if nothing was pulled.
+
+    Only fixed work has steps that hold.
+    """
+    if peak(steps) is not None or not any(step.rate > 0 for step in steps):
+        return None
+    longer = (
+        "more --passes" if any(step.direction == "hold" for step in steps) else "a longer --iteration-seconds"
+    )
+    return f"the steps are too short to tell the peak; give {longer}"
 
 
 def in_words(found: Precision) -> str:

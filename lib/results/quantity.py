@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..options.thresholds import ERROR_GROUPS, FIELDS, KNEE, KNEE_FIELDS, PEAK, PEAK_FIELDS, Threshold
+from .precision import why_no_peak
 from .summary import Knee, Peak, Summary, ThresholdResult
 
 
@@ -34,4 +35,7 @@ def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:
     """Judges a threshold. A quantity that was not measured misses it."""
     value = quantity(summary, threshold.quantity)
     passed = value is not None and threshold.holds(value)
-    return ThresholdResult(expression=threshold.expression, value=value, passed=passed)
+    why = None
+    if value is None and threshold.quantity.startswith(PEAK) and summary.peak is None:
+        why = why_no_peak(summary.steps)
+    return ThresholdResult(expression=threshold.expression, value=value, passed=passed, why=why)

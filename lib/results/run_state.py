@@ -59,9 +59,9 @@ class Run:
 
     @property
     def pulling_rate(self) -> float | None:
-        """The rate if pruning took no time; None if no worker prunes.
+        """The rate over the share of the workers' time that was not spent on pruning; None if no worker prunes.
 
-        It is the rate over the share of the workers' time that was not spent on pruning.
+        It is not the rate of a load without prunes: workers with fast images prune more often, so they count for less.
         """
         if not self.settings.prune or self.driver is None:
             return None

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Final
 
 from .summary import ImageSetCounts, Step, Summary
-from .usl import Fit, Point, fit
+from .usl import Fit, Law, Point, best_law, fit
 
 # Half a 95 % interval has so many standard errors.
 _ERRORS: Final = NormalDist().inv_cdf(0.975)
@@ -22,21 +22,47 @@ def law(summary: Summary) -> Fit | None:
     """
     if summary.is_scheduled or summary.settings.get("passes"):
         return None
-    steps = steps_of(summary)
-    speeds = _speeds(summary.image_sets, steps, None)
-    fitted = fit(_points(steps, speeds))
+    steps, sets = known_steps(summary), summary.image_sets
+    if not sets:  # a summary of an earlier version
+        return fit(_points(steps, None))
+    sets = sets[: max((step.workers for step in steps), default=0)]
+    speeds = _speeds(sets, steps, None)
     for _ in range(_ROUNDS):
-        if fitted is None or speeds is None:
-            break
-        speeds = _speeds(summary.image_sets, steps, fitted)
-        fitted = fit(_points(steps, speeds))
-    return fitted
+        found = best_law(_points(steps, speeds))
+        if found is None:
+            return None
+        speeds = _speeds(sets, steps, found)
+    return fit(_points(steps, speeds))
 
 
 def steps_of(summary: Summary) -> list[Step]:
     """Returns the steps that were carried out. A last step that was interrupted is left out."""
     steps = summary.steps[:-1] if summary.interrupted else summary.steps
     return [each for each in steps if each.seconds > 0 and each.workers > 0]
+
+
+def known_steps(summary: Summary) -> list[Step]:
+    """Returns the steps in which the speed of each worker's image set is known. Only they are fitted."""
+    unknown = unknown_set(summary)
+    return [each for each in steps_of(summary) if unknown is None or each.workers <= unknown]
+
+
+def unknown_set(summary: Summary) -> int | None:
+    """Returns the index of the first image set of unknown speed that a step needs; None if there is none.
+
+    The speed of a set is known by its successful pulls. If most pulls failed, they say little about its worker.
+    """
+    sets = summary.image_sets
+    most = max((step.workers for step in steps_of(summary)), default=0)
+    if not sets:
+        return None
+    known = [
+        each.latency_ms is not None and each.latency_ms.mean > 0 and each.failed <= each.pulled
+        for each in sets[:most]
+    ]
+    return next(
+        (index for index, sure in enumerate([*known, *[False] * (most - len(sets))]) if not sure), None
+    )
 
 
 def _points(steps: Sequence[Step], speeds: Sequence[float] | None) -> list[Point]:
@@ -52,26 +78,20 @@ def _points(steps: Sequence[Step], speeds: Sequence[float] | None) -> list[Point
     ]
 
 
-def _speeds(
-    image_sets: Sequence[ImageSetCounts], steps: Sequence[Step], fitted: Fit | None
-) -> list[float] | None:
-    """Returns the rate of one worker alone for each image set; None if they cannot be told apart.
+def _speeds(sets: Sequence[ImageSetCounts], steps: Sequence[Step], fitted: Law | None) -> list[float]:
+    """Returns the rate of one worker alone for each image set.
 
     The rate is 1 / mean latency, times the mean slowdown while the set was pulled, by the law that was fitted before:
     the worker of a set that only runs at the peak was slowed down by all the others.
     """
-    latencies = [each.latency_ms for each in image_sets]
-    if len(image_sets) < max((step.workers for step in steps), default=0):
-        return None
-    speeds = []
-    for index, latency in enumerate(latencies):
-        if latency is None or latency.mean <= 0:
-            return None
-        speeds.append(_slowdown(index, steps, fitted) * 1000 / latency.mean)
-    return speeds
+    return [
+        _slowdown(index, steps, fitted) * 1000 / each.latency_ms.mean
+        for index, each in enumerate(sets)
+        if each.latency_ms is not None
+    ]
 
 
-def _slowdown(index: int, steps: Sequence[Step], fitted: Fit | None) -> float:
+def _slowdown(index: int, steps: Sequence[Step], fitted: Law | None) -> float:
     """Returns how much slower, on average over its pulls, the worker with this index was than alone."""
     if fitted is None:
         return 1.0

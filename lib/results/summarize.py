@@ -14,7 +14,7 @@ from ..load import tally
 from ..load.herd_tally import HerdTally
 from ..load.warm_up import WarmUp
 from ..processes import machine
-from .precision import peak, precision
+from .precision import peak, precision, why_no_peak
 from .quantity import judge
 from .run_state import Run
 from .sample import MachineUse, Sample
@@ -77,7 +77,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         steps=steps,
         samples=tuple(sample_of(each, clock.wall((run.begin or 0.0) + each.at)) for each in counts.samples),
         drain=_drain(counts.drain),
-        peak=peak(steps),
+        peak=peak(_whole(steps, run)),
         precision=precision(steps),
         driver_cpu_seconds=round(run.driver_cpu_seconds, 3),
         client_cpu_seconds=round(counts.client_cpu_seconds, 3),
@@ -92,6 +92,19 @@ def summarize(run: Run, clock: Clock) -> Summary:
 def precision_of(counts: tally.Tally) -> Precision | None:
     """Returns how precise the rate of the closed steps is; None if they are too short to tell."""
     return precision(tuple(map(_step, counts.steps)))
+
+
+def peak_caution(run: Run) -> str | None:
+    """Returns why the peak is not known although some steps are long enough; None if it is, or if none of them is."""
+    steps = _whole(tuple(map(_step, run.tally.steps)), run)
+    if all(step.low is None for step in steps):
+        return None
+    return why_no_peak(steps)
+
+
+def _whole(steps: tuple[Step, ...], run: Run) -> tuple[Step, ...]:
+    """Returns the steps without the one that a signal cut short, if it has no interval."""
+    return steps[:-1] if run.interrupted and steps and steps[-1].low is None else steps
 
 
 def _knee(summary: Summary) -> Knee | None:

@@ -64,13 +64,13 @@ class WarmUpCounts(msgspec.Struct, frozen=True, kw_only=True):
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
     """What ended after the planned end. It is not in the steps and the samples."""
 
-    seconds: Annotated[Seconds, about("From the planned end until the last pull ended, in seconds.")]
+    seconds: Annotated[Seconds, about("From the planned end until the last pull or prune ended, in seconds.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
-    """The step with the highest rate among those that are long enough to judge."""
+    """The step with the highest rate."""
 
     rate: Annotated[Rate, about("Successful pulls per second of the step.")]
     low: Annotated[Rate, about("Lower end of the 95 % confidence interval of the rate.")]
@@ -83,7 +83,7 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Knee(msgspec.Struct, frozen=True, kw_only=True):
-    """The number of workers beyond which more workers gain little, from the fitted law, with its interval of 95 %."""
+    """Where perfect scaling would meet the highest rate of the fitted law, with its interval of 95 %."""
 
     workers: Annotated[float, about("Workers at the knee.")]
     low: Annotated[float, about("Lower end of the interval.")]
@@ -142,11 +142,16 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
         about("What was measured: a count, pulls per second, milliseconds or a share; null if nothing was."),
     ] = None
     passed: Annotated[bool, about("Whether the condition holds. It does not if nothing was measured.")]
+    why: Annotated[
+        str | None, about("Why nothing was measured, and what helps; null if there is no more to say.")
+    ] = None
 
     @property
     def value_shown(self) -> str:
         if self.value is not None:
             return f"{self.value:.6g}"
+        if self.why is not None:
+            return f"not measured, {self.why}"
         needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
         return f"not measured{next(needs, '')}"
 
@@ -183,7 +188,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     started: Annotated[Moment, about("Start of the run, exact to a second.")]
     elapsed_seconds: Annotated[
         Seconds,
-        about("Time from the start of the load until its last pull ended, in seconds; 0 without a load."),
+        about(
+            "Time from the start of the load until its last pull or prune ended, in seconds; 0 without a load."
+        ),
     ]
     interrupted: Annotated[bool, about("Whether a signal stopped the run.")]
     reason: Annotated[str | None, about("Why the run did not succeed; null if it did.")] = None
@@ -269,7 +276,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     drain: Annotated[Drain | None, about("The pulls that ended after the planned end; null if none did.")] = (
         None
     )
-    peak: Annotated[Peak | None, about("The highest rate of a step; null if no step is long enough.")] = None
+    peak: Annotated[
+        Peak | None,
+        about("The highest rate of a step; null if this step is too short to tell how sure it is."),
+    ] = None
     knee: Annotated[
         Knee | None, about("Where more workers begin to gain little; null if the steps do not show one.")
     ] = None

@@ -208,7 +208,7 @@ def test_a_run_that_pulled_nothing(
     assert told["quantities"]["error_rate"]["verdict"] == "more"
     assert told["thresholds"] == [
         {
-            "expression": "rate>-5%", "value": -1.0, "verdict": "inconclusive", "times_as_long": None,
+            "expression": "rate>-5%", "value": -1.0, "verdict": "missed", "times_as_long": None,
             "passed": False,
         }
     ]  # fmt: skip
@@ -245,7 +245,7 @@ def test_no_step_in_common(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
         step["workers"] += 10
     status, told, _ = shown(capfd, a.write(tmp_path, "a"), b.write(tmp_path, "b"))
     assert status == 0
-    assert "inconclusive (too little data)" in told
+    assert "inconclusive (too few intervals)" in told
     assert "only 0 intervals can be paired" in told
     events = ("--events", a.write_events(tmp_path, "a"), "--events", b.write_events(tmp_path, "b"))
     assert shown(capfd, tmp_path / "a.json", tmp_path / "b.json", *events)[0] == 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lib.cli import main
 from lib.compare.comparison import Comparison, Rules, compare
 from lib.compare.quantities import Quantity
-from tests.support.held import held, run, run_with_events
+from tests.support.held import held, run, run_with_events, write
 from tests.support.made import latency
 
 
@@ -188,6 +190,46 @@ def test_first_pulls_of_different_kinds_have_no_verdict(a: str, b: str) -> None:
     groups = compare(tuple(runs[:2]), tuple(runs[2:]), Rules())
     assert rows(groups)["first.p50"].low is None
     assert rows(groups)["repeat.p50"].low is not None
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "one_kind"),
+    [
+        ({"prune_first": True}, {"prune_first": False}, False),
+        ({"prune_first": True}, {}, False),
+        ({"prune": True}, {"prune": False}, False),
+        ({"prune": True, "prune_first": True}, {"prune_first": True}, True),
+        ({"prune": True}, {"prune": True}, True),
+        ({}, {"prune": False}, True),
+    ],
+)
+def test_files_that_do_not_name_the_kind_have_it_in_their_settings(
+    a: dict[str, bool], b: dict[str, bool], one_kind: bool
+) -> None:
+    first, second = ({**STEADY, "settings": {**STEADY["settings"], **each}} for each in (a, b))
+    for found in (
+        compared(first, second),
+        compare((run(first, "1"), run(first, "2")), (run(second, "3"), run(second, "4")), Rules()),
+    ):
+        told = [note for note in found.notes if "first pulls were" in note]
+        assert bool(told) != one_kind
+        if not one_kind:
+            assert rows(found)["first.mean"].low is None
+            assert rows(found)["first.mean"].why == "first pulls of different kinds"
+
+
+def test_a_rate_of_nothing_misses_every_gate(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The only pulls of b ended in its drain."""
+    nothing = held([1] * 24)
+    nothing.update(rate=0.0, pulled=5, drain={"seconds": 3, "pulled": 5, "failed": 0})
+    nothing["steps"][0].update(pulled=0, rate=0.0, latency_ms=None)
+    for sample in nothing["samples"]:
+        sample.update(pulled=0, rate=0.0, latency_ms=None)
+    files = [str(write(tmp_path, name, each)) for name, each in (("a", STEADY), ("b", nothing))]
+    for option in ("miss", "pass"):
+        assert main(["compare", *files, "--threshold=rate>-50%", f"--inconclusive={option}"]) == 3
+        out = capfd.readouterr().out
+        assert "missed (-100 %, a run pulled nothing before its planned end)" in out
 
 
 def test_first_pulls_of_one_kind_can_be_compared() -> None:

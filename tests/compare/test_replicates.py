@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from math import exp
+import random
+from math import exp, log1p
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 from lib.cli import main
 from lib.compare.comparison import Rules, compare
 from lib.compare.quantities import Quantity
+from lib.compare.recorded_run import Recorded
 from lib.compare.replicates import welch
+from lib.compare.thresholds import judge, parse_limit
 from tests.support.held import held, run, write
+from tests.support.made import latency
 
 LOGS = ((0.0, 0.03, -0.03), (0.01, 0.04, -0.02))
 
@@ -89,6 +93,92 @@ def test_a_run_with_another_ramp_is_named(tmp_path: Path) -> None:
     assert found.quantities[0].low is None
 
 
+def test_the_advice_is_the_number_of_runs_that_decides() -> None:
+    """The interval of two runs is wide because there are two: t falls with their number, not only the error."""
+    gate = parse_limit("rate>-5%")
+    a, b = (0.03 / 2**0.5, -0.03 / 2**0.5), (0.03 / 2**0.5, -0.03 / 2**0.5)
+    judged = judge(gate, [compared(*groups((a, b)))["rate"]])
+    assert judged.verdict == "inconclusive"
+    spread = 0.03 * (2 / 5) ** 0.5, 0.03 * (2 / 4) ** 0.5
+    assert 2.306 * spread[0] < -log1p(-0.05) < 2.447 * spread[1]
+    assert judged.longer == 5 / 2
+
+
+def test_an_interval_without_end_is_inconclusive() -> None:
+    rates = [held([200] * 8, rate=each) for each in (100, 0.1, 100, 100.5)]
+    a1, a2, b1, b2 = (run(document, f"{k}") for k, document in enumerate(rates))
+    for a, b in (((a1, a2), (b1, b2)), ((b1, b2), (a1, a2))):
+        found = compared(a, b)["rate"]
+        judged = judge(parse_limit("rate>-5%"), [found])
+        assert judged.verdict == "inconclusive"
+        assert judged.longer is not None
+        assert judged.longer > 2
+        assert found.low is not None
+        assert -1 < found.low < found.high < float("inf")  # type: ignore[operator]
+        assert judge(parse_limit("rate>-100%"), [found]).verdict == "met"
+
+
+def test_a_version_that_pulls_nothing_in_one_run_has_lost_all() -> None:
+    (a, b), dead = groups(), run({**with_rate(0.0), "rate": 0.0}, "dead")
+    judged = judge(parse_limit("rate>-5%"), [compared(a, (*b, dead))["rate"]], lenient=True)
+    assert (judged.verdict, judged.value, judged.passed) == ("missed", -1.0, False)
+    judged = judge(parse_limit("rate>-5%"), [compared((*a, dead), b)["rate"]])
+    assert judged.verdict == "inconclusive"
+    assert judged.quantity is not None
+    assert judged.quantity.why == "a run pulled nothing before its planned end"
+
+
+def drained(seed: int, hung: int, *, ordinary: int = 0) -> Recorded:
+    """A run of 1,000 pulls of about 400 ms, and of pulls that ended after its planned end. `hung` took 30 s."""
+    chance = random.Random(seed)
+    parts = [[400 * chance.lognormvariate(0, 0.3) for _ in range(50)] for _ in range(20)]
+    inside = [each for part in parts for each in part]
+    late = [30_000.0] * hung + [400.0] * ordinary
+    document = held([50] * 20)
+    counted = [{"count": len(each), **(latency(each) or {})} for each in (inside + late, *parts)]
+    document.update(
+        pulled=1000 + len(late),
+        latency_ms=counted[0],
+        first_latency_ms=latency(inside[:200]),
+        repeat_latency_ms=counted[0],
+    )
+    document["first_latency_ms"]["count"] = 200
+    for sample, each in zip(document["samples"], counted[1:], strict=True):
+        sample["latency_ms"] = each
+    if late:
+        document["drain"] = {"seconds": 30, "pulled": len(late), "failed": 0}
+    return run(document, f"{seed}.json")
+
+
+def test_pulls_that_hang_past_the_end_do_not_count() -> None:
+    a = tuple(drained(seed, 0) for seed in (1, 2))
+    b = tuple(drained(seed, 3) for seed in (3, 4))
+    told = compare(a, b, Rules())
+    found = {each.name: each for each in told.quantities}
+    for name in ("mean", "p50", "p90", "p95"):
+        assert abs(found[name].change or 1.0) < 0.06, name
+        assert found[name].verdict in ("same", "inconclusive"), name
+        assert found[name].low is not None
+    assert found["p99"].low is not None
+    assert found["repeat.mean"].low is None
+    assert found["repeat.mean"].why == "pulls that hung past the planned end are in it"
+    assert found["repeat.p50"].low is not None
+    assert found["mean"].b == pytest.approx(418, abs=12)
+    assert found["first.mean"].low is not None
+    assert [note for note in told.notes if "ended after" in note] == [
+        f"{k}.json: 3 pulls ended after the planned end, so rate and mean latency do not cover them"
+        for k in (3, 4)
+    ]
+
+
+def test_a_drain_of_usual_pulls_leaves_first_and_repeat_latencies_as_they_are() -> None:
+    a, b = (tuple(drained(seed, 0, ordinary=8) for seed in seeds) for seeds in ((1, 2), (3, 4)))
+    found = compared(a, b)
+    assert found["mean"].low is not None
+    assert found["repeat.mean"].low is not None
+    assert found["repeat.mean"].a == pytest.approx(found["mean"].a, rel=0.01)
+
+
 def shown(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     status = main(["compare", *map(str, words)])
     out, err = capfd.readouterr()
@@ -148,8 +238,8 @@ def test_the_text_and_the_page_of_groups(
     status, out, err = shown(capfd, *words, "--threshold=rate>-3%", f"--report-file={page}")
     assert status == 3
     assert [line.split()[0] for line in out.splitlines()[:6]] == ["a1", "a2", "a3", "b1", "b2", "b3"]
-    assert "it takes about 2.8 times as many runs" in out
-    assert "it takes about 2.8 times as many runs" in err
+    assert "it takes about 2.3 times as many runs" in out
+    assert "it takes about 2.3 times as many runs" in err
     for told in ("B against A: inconclusive (rate +1.0 %)", "The runs are the unit.", "<td>A1", "<td>B3"):
         assert told in page.read_text() or told.replace("<td>", '<td class="s">') in page.read_text(), told
 

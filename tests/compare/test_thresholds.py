@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, inf, log, log1p, sqrt
 from pathlib import Path
 
 import pytest
 
 from lib.cli import main
-from lib.compare.quantities import Margins, Quantity, relative, share
+from lib.compare.bootstrap import width
+from lib.compare.comparison import Rules, compare
+from lib.compare.quantities import Ends, Margins, Quantity, relative, share
 from lib.compare.thresholds import error_classes, judge, parse_limit
 from lib.errors import UsageError
 from lib.options.thresholds import Threshold
-from tests.support.held import held, write
+from tests.support.held import held, run, write
 
 
 def rate(low: float, high: float, change: float | None = None) -> Quantity:
@@ -54,6 +57,47 @@ def test_it_says_how_much_longer_the_runs_must_be() -> None:
     low, high = (100 * (exp(end * distance) * 0.95**2 - 1) for end in (-3, 2))
     beyond = rate(low, high, change=100 * (0.95**2 - 1))
     assert judge(parse_limit("rate>-5%"), [beyond]).longer == pytest.approx(4)
+
+
+def test_the_advice_is_the_least_number_of_intervals_that_decides() -> None:
+    """From 6 intervals that vary by 10 %, 48 suffice to exclude -5 %: the fewer intervals, the more they widen."""
+    half = 0.205
+    found = relative("rate", 10.0, 10.0, Ends(-half, half, 6, width), Margins())
+    longer = judge(parse_limit("rate>-5%"), [found]).longer
+    assert longer is not None
+    number = round(6 * longer)
+    assert 44 <= number <= 52
+    assert half * width(number) / width(6) <= -log1p(-0.05) < half * width(number - 1) / width(6)
+
+
+def test_the_advice_for_two_runs_comes_from_their_intervals() -> None:
+    a, b = (held(pulled) for pulled in NOISY)
+    rate = next(iter(compare((run(a),), (run(b),), Rules()).quantities))
+    assert rate.ends is not None
+    assert rate.ends.number == 6
+    assert judge(parse_limit("rate>-50%"), [rate]).longer == rate.longer(-0.5) < 4
+
+
+def test_what_no_reasonable_length_decides_takes_more_than_a_thousand_times_as_long() -> None:
+    found = relative("rate", 10.0, 9.5001, Ends(-0.2, 0.2, 24, width), Margins())
+    judged = judge(parse_limit("rate>-5%"), [found])
+    assert judged.longer is not None
+    assert 1000 < judged.longer < inf
+
+
+@pytest.mark.parametrize(
+    ("expression", "equally"), [("rate>-5%", 0.0), ("rate<-15%", -0.2), ("rate>-5%", -0.1)]
+)
+def test_a_gate_is_not_missed_against_the_equally_weighted_change(expression: str, equally: float) -> None:
+    gate = parse_limit(expression)
+    judged = judge(gate, [replace(rate(-12.0, -6.0), equally=equally)])
+    assert judged.verdict == ("inconclusive" if gate.holds(equally) else "missed")
+    assert judged.longer is None
+
+
+def test_a_change_at_the_limit_and_at_the_end_of_the_interval() -> None:
+    found = relative("rate", 10.0, 10.0, (0.0, 0.1), Margins())
+    assert judge(parse_limit("rate>0%"), [found]).longer == inf
 
 
 def test_no_length_decides_a_change_at_the_limit() -> None:

@@ -67,6 +67,16 @@ def test_batches_are_of_one_set() -> None:
     assert names(turns) == ["a0+a1", "b0+b1", "a2+a3", "b0+b1", "a4", "b0+b1"]
 
 
+def test_sets_of_different_sizes_have_equal_shares_of_the_pulls_in_batches() -> None:
+    turns = take(shared(400, image_set("small", 5), image_set("big", 20), batch=10), 60)
+    assert {(turn.image_set, len(turn.images)) for turn in turns} == {(0, 5), (1, 10)}
+    pulled: Counter[int] = Counter()
+    for turn in turns:
+        pulled[turn.image_set] += len(turn.images)
+        assert abs(pulled[0] - pulled[1]) <= 10
+    assert pulled == {0: 200, 1: 200}
+
+
 def test_each_pass_is_shuffled_by_its_own_seed() -> None:
     first, again = (
         names(take(shared(40, image_set("a", 10), image_set("b", 10), shuffled=True), 40)) for _ in range(2)

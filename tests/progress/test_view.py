@@ -8,6 +8,7 @@ import pty
 import re
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -15,6 +16,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from lib.finish import log_result
 from lib.images import Image
 from lib.latency import Latency
 from lib.load.constant import plan_constant
@@ -217,6 +219,25 @@ def test_the_end_says_how_precise_the_rate_is() -> None:
     tally.steps.append(StepTally(hold, 100.0, 100, 0, LATENCY, None, shares))
     last = closing_lines(ended_run(tally), plan_passes([12], 3, None), 200)[-1].plain
     assert re.search(r" pulls/s \(±\d[\d.]* %( now; ±2 % needs about \d+ seconds)?\)$", last)
+
+
+def test_the_end_says_that_the_steps_are_too_short_to_tell_the_peak() -> None:
+    plan = plan_ramp(1, 100.0)
+    tally, (up, down) = a_tally(), plan.steps
+    for step, seconds, pulls in ((up, 100.0, 100), (down, 2.0, 6)):
+        shares = Shares(0.0)
+        for pull in range(pulls):
+            shares.add(pull * seconds / pulls, (pull + 1) * seconds / pulls)
+        shares.close(seconds)
+        tally.steps.append(StepTally(step, seconds, pulls, 0, LATENCY, None, shares))
+    run, logged = ended_run(tally), list[str]()
+    told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
+    assert closing_lines(run, plan, 200)[-1].plain.endswith(f"; {told}")
+    run.settings = cast(Settings, SimpleNamespace(dry_run=False, prune=False, prune_first=False))
+    log_result(logged.append, run)
+    assert f"warning: {told}" in logged
+    run.interrupted = True
+    assert told not in closing_lines(run, plan, 200)[-1].plain
 
 
 def test_the_end_says_how_the_herds_went() -> None:

@@ -9,8 +9,11 @@ import msgspec
 import pytest
 
 from lib.latency import Latency
-from lib.results.precision import in_words, peak, precision
-from lib.results.scalability import law
+from lib.options.thresholds import parse_threshold
+from lib.report.scalability import scalability
+from lib.results.precision import in_words, peak, precision, why_no_peak
+from lib.results.quantity import judge
+from lib.results.scalability import known_steps, law
 from lib.results.summary import ImageSetCounts, Precision, Step, Summary
 from tests.support.summaries import a_summary
 
@@ -79,14 +82,95 @@ def test_a_schedule_and_fixed_work_have_no_law(settings: dict[str, Any]) -> None
     assert law(a_run(ramp(8, lambda n: 10.0 * n), **settings)) is None
 
 
-def test_the_peak_is_the_highest_rate_among_the_steps_with_an_interval() -> None:
-    steps = list(ramp(3, lambda n: 10.0 * n))
-    steps[2] = msgspec.structs.replace(steps[2], rate=99.0, low=None, high=None)
+SLOW_HALF = [100.0] * 4 + [300.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("latencies", "failing", "judged"),
+    [
+        (SLOW_HALF, {7}, 7),
+        (SLOW_HALF, {4}, 4),
+        ([100.0] * 8, {4, 5, 6, 7}, 4),
+        ([100.0] * 10, {4, 5, 6, 7, 8, 9}, 4),
+        ([100.0] * 12, {11}, 11),
+        ([100.0] * 12, {0}, 0),
+    ],
+)
+@pytest.mark.parametrize("pulled", [0, 3])
+def test_an_image_set_that_fails_is_no_knee(
+    latencies: list[float], failing: set[int], judged: int, pulled: int
+) -> None:
+    """The server scales perfectly. A set that fails adds nothing to the rate, and its speed is unknown."""
+    alone = [0.0 if k in failing else 1000 / ms for k, ms in enumerate(latencies)]
+    run = a_run(ramp(len(latencies), lambda n: sum(alone[:n])), latencies)
+    sets = tuple(
+        msgspec.structs.replace(
+            each, pulled=pulled, failed=100, latency_ms=each.latency_ms if pulled else None
+        )
+        if k in failing
+        else each
+        for k, each in enumerate(run.image_sets)
+    )
+    run = msgspec.structs.replace(run, image_sets=sets)
+    found = law(run)
+    assert found is None or found.knee is None
+    assert {step.workers for step in known_steps(run)} == set(range(1, judged + 1))
+    assert (found is not None) == (judged >= 6)
+    shown = scalability(run).note
+    assert f"The speed of image set {min(failing) + 1} is unknown" in shown
+
+
+def test_the_knee_before_an_image_set_that_fails_is_found() -> None:
+    """A hard limit of 4: pulls take 0.1 s with up to four workers, and then longer."""
+    most = 12
+
+    def mean_latency(worker: int) -> float:
+        levels = range(worker + 1, most + 1)
+        return 100 * len(levels) / sum(1 / max(1, n / 4) for n in levels)
+
+    run = a_run(ramp(most, lambda n: 10.0 * min(n, 4)), [mean_latency(k) for k in range(most)])
+    whole = law(run)
+    last = msgspec.structs.replace(run.image_sets[-1], pulled=0, failed=9, latency_ms=None)
+    found = law(msgspec.structs.replace(run, image_sets=(*run.image_sets[:-1], last)))
+    for each in (whole, found):
+        assert each is not None
+        assert each.knee is not None
+        assert each.knee.value == pytest.approx(4, abs=0.2)
+
+
+def test_the_peak_is_the_step_with_the_highest_rate() -> None:
+    steps = ramp(3, lambda n: 10.0 * n)
     found = peak(steps)
     assert found is not None
     assert (found.rate, found.workers) == (30.0, 3)
     assert [found.low, found.high] == pytest.approx([29.4, 30.6])
-    assert peak([msgspec.structs.replace(each, low=None, high=None) for each in steps]) is None
+    assert why_no_peak(steps) is None
+
+
+def without_interval(step: Step, **changes: Any) -> Step:
+    return msgspec.structs.replace(step, low=None, high=None, **changes)
+
+
+def test_a_step_that_is_too_short_may_be_the_peak() -> None:
+    """9.25 pulls per second with one worker, about 10.9 with more, in steps that are too short to judge."""
+    rates = {1: 9.25, 2: 10.6, 3: 10.9}
+    one, *others = ramp(3, lambda n: rates[n])
+    steps = [one, *map(without_interval, others)]
+    assert peak(steps) is None
+    told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
+    assert why_no_peak(steps) == told
+    held = [msgspec.structs.replace(each, direction="hold") for each in steps]
+    assert why_no_peak(held) == "the steps are too short to tell the peak; give more --passes"
+    slower = [one, *(without_interval(each, rate=9.2) for each in others)]
+    assert peak(slower) is not None
+    assert peak([without_interval(each) for each in others]) is None
+    assert why_no_peak([without_interval(one, rate=0.0)]) is None
+    run = msgspec.structs.replace(a_run(steps), peak=None)
+    assert f"The highest rate is not known: {told}." in scalability(run).note
+    for expression in ("peak.rate>1", "peak.workers>=1", "peak.p99<9s"):
+        judged = judge(parse_threshold(expression), run)
+        assert (judged.value, judged.passed) == (None, False)
+        assert str(judged) == f"{expression} (it was not measured, {told})"
 
 
 def test_precision_shrinks_with_the_root_of_the_time() -> None:
