@@ -11,6 +11,16 @@ BY_CLIENT: Final = "client"
 BY_OCIREGISTRY: Final = "ociregistry"
 PRUNE_VIA: Final = (AUTO, BY_CLIENT, BY_OCIREGISTRY)
 
+# --arrivals
+EVEN: Final = "even"
+POISSON: Final = "poisson"
+ARRIVALS: Final = (EVEN, POISSON)
+
+# --deal
+SPLIT: Final = "split"
+ALL: Final = "all"
+DEAL: Final = (SPLIT, ALL)
+
 # --foreign
 REFUSE: Final = "refuse"
 SKIP: Final = "skip"

@@ -14,6 +14,7 @@ from .load.tally import CLIENT, MACHINE, Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .results.annotations import annotate, is_wanted
+from .results.herds import in_words as herds_in_words
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
@@ -34,7 +35,7 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
     """Writes the summary and the report, and returns the exit status. One line on stderr says why the run failed."""
     tally = state.tally
     if state.reason is None and tally.pulled == 0 and not state.interrupted:
-        state.reason = _nothing_pulled(tally)
+        state.reason = _nothing_pulled(tally, settings)
     if state.reason is not None and tally.errors and not tally.pulled:
         state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
     summary = summarize(state, clock)
@@ -91,6 +92,8 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         log(
             f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
         )
+    if state.settings.herd:
+        log(herds_in_words(state.tally.herds))
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
@@ -151,6 +154,11 @@ def _cautions(state: Run) -> Iterator[str]:
             f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
             "sustain this one"
         )
+    if tally.herds.late:
+        yield (
+            f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first of their herd, because this "
+            "machine was too slow to start them; give fewer workers, or use more machines (--start-at)"
+        )
     if tally.late_machine:
         yield (
             f"this machine was too slow to start {counted(tally.late_machine, 'scheduled pull')} in time; give a lower "
@@ -158,11 +166,12 @@ def _cautions(state: Run) -> Iterator[str]:
         )
 
 
-def _nothing_pulled(tally: Tally) -> str:
+def _nothing_pulled(tally: Tally, settings: Settings) -> str:
     if not tally.errors:
-        return (
-            "nothing was pulled: the load ended before the first pull did; give a longer --iteration-seconds"
+        longer = (
+            "--duration" if settings.duration else "--stage" if settings.stages else "--iteration-seconds"
         )
+        return f"nothing was pulled: the load ended before the first pull did; give a longer {longer}"
     (error_class, count), *_ = tally.errors.most_common(1)
     return (
         f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "

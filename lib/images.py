@@ -71,10 +71,19 @@ class Image(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """The images of one worker; `pattern` is the user's, or `k/N` if the images were dealt to N workers."""
+    """The images of one worker; `pattern` is the user's, or `k/N` if the images were dealt to N workers.
+
+    Passes begin with the image at the index `start`. So workers that have all images can share one tuple.
+    """
 
     pattern: str
     images: tuple[Image, ...]
+    start: int = 0
+
+    def in_order(self) -> Iterator[Image]:
+        """Yields the images in the order of a pass."""
+        yield from itertools.islice(self.images, self.start, None)
+        yield from itertools.islice(self.images, self.start)
 
 
 def no_heed() -> None:
@@ -258,9 +267,27 @@ def deal(images: Sequence[Image], workers: int) -> list[ImageSet]:
     if workers > len(images):
         raise RunError(
             f"--workers {workers} is more than the {counted(len(images), 'image')} in the selection; "
-            f"give at most {len(images)}"
+            f"give at most {len(images)}, or give every worker all images with --deal all"
         )
     return [ImageSet(f"{k + 1}/{workers}", tuple(images[k::workers])) for k in range(workers)]
+
+
+def deal_all(images: Sequence[Image], workers: int, *, apart: bool) -> list[ImageSet]:
+    """Gives each worker all images. With `apart`, each begins at a different place: a share of the list after the last.
+
+    With more workers than images, some workers begin at the same image.
+    """
+    whole = tuple(images)
+    return [
+        ImageSet(f"{k + 1}/{workers}", whole, k * len(whole) // workers if apart else 0)
+        for k in range(workers)
+    ]
+
+
+def distinct(sets: Sequence[ImageSet]) -> dict[Image, None]:
+    """Returns all images without duplicates, in order. Sets that share one tuple of images take no time."""
+    tuples = {id(each.images): each.images for each in sets}
+    return dict.fromkeys(itertools.chain.from_iterable(tuples.values()))
 
 
 def shared_images(sets: Sequence[ImageSet], heed: Heed = no_heed) -> int:

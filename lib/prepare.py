@@ -13,6 +13,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from .choices import POISSON
 from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
 from .clients.find import Found, find_client, missing_before
@@ -24,10 +25,13 @@ from .http.proxies import ProxyError, remarks, usable_proxy_for
 from .http.registry import RegistryError
 from .listing.image_list import ImageList
 from .listing.selection import Listing, Selection, list_upstream, read_image_list, select
+from .load.arrivals import Poisson
+from .load.constant import plan_constant
 from .load.pace import Schedule
 from .load.passes import plan_passes
 from .load.plan import Plan
 from .load.ramp import plan_ramp, plan_schedule
+from .load.stages import plan_stages
 from .options.settings import ITERATION_SECONDS, Settings
 from .options.start_at import late_hint, parse_start
 from .processes.guard import Guard
@@ -318,7 +322,7 @@ class Preparation(Staged):
         settings, setup = self.settings, self.client_setup()
         if setup.route is None or setup.deleter is None or not (settings.prune or settings.prune_first):
             return None
-        if not settings.prune_first:
+        if not (settings.prune_first or settings.herd):
             self.around.log(
                 "the first pass may find images in the cache; to make it cold too, use --prune-first"
             )
@@ -334,8 +338,10 @@ class Preparation(Staged):
     @stage
     def schedule(self) -> Schedule | None:
         """Returns when pulls are due; None if the plan has no rate."""
-        plan = self.plan()
-        return Schedule(plan.rate, plan.end) if plan.rate is not None and plan.end is not None else None
+        curve = self.plan().curve
+        if curve is None:
+            return None
+        return Schedule(curve, Poisson(self.settings.seed) if self.settings.arrivals == POISSON else None)
 
 
 def asked(settings: Settings) -> tuple[Endpoint, ...]:
@@ -347,9 +353,14 @@ def asked(settings: Settings) -> tuple[Endpoint, ...]:
 
 def make_plan(settings: Settings, images: Sequence[int]) -> Plan:
     """Returns the plan that the settings ask for. `images` has the number of images of each worker."""
+    workers = len(images)
     if settings.passes is not None:
         return plan_passes(images, settings.passes, settings.iteration_seconds)
+    if settings.duration is not None:
+        return plan_constant(workers, settings.duration, settings.rate)
+    if settings.stages:
+        return plan_stages(settings.stages, workers)
     seconds = settings.iteration_seconds or ITERATION_SECONDS
     if settings.rate is not None:
-        return plan_schedule(len(images), seconds, settings.rate)
-    return plan_ramp(len(images), seconds)
+        return plan_schedule(workers, seconds, settings.rate, settings.hold)
+    return plan_ramp(workers, seconds, settings.hold)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
 from signal import Signals
 from time import monotonic
 
+from .choices import ALL, POISSON
 from .clock import Clock
 from .counted import counted
+from .durations import spoken
 from .errors import RunError, Stopped
 from .fault import fault_line, traceback_lines
 from .finish import finish, log_result, pause_caution
@@ -21,26 +22,33 @@ from .http.network import Network
 from .images import Image, ImageSet
 from .listing.selection import Selection
 from .load.driver import Clients, Driver, Reports, Rules
+from .load.herd import Herds, HerdTurns
+from .load.order import AsListed, Drawn, Order
+from .load.plan import Plan
 from .load.tally import Tally
 from .load.turns import OwnTurns, SharedTurns, Turns
+from .load.warm_up import WarmUp, WarmUpOrders
 from .load.worker import Work, Worker, prune_event
 from .options.settings import Settings
-from .outcomes import OK, ErrorClass
 from .prepare import Beginning, Preparation, Prepared, Surroundings
 from .processes.cpu import cores
 from .processes.limits import of_this_machine
 from .processes.signals import Stop
-from .progress.choose import start_progress
+from .progress.choose import start_progress, warming_up
+from .progress.plain import warmed_up
 from .results.output import Outputs
-from .results.run_state import COLD, Run
+from .results.run_state import COLD, WARM, Run
 from .results.whole_file import check_path
 from .results.writable import made_folder
-from .servers.prune import Pruner
+from .servers.prune import Pruner, absent_is_pruned
+from .servers.route import hint
 from .streams import say, warn
 
 # How often a thread that waits for the GIL asks for it, in seconds. With Python's default (5 ms), hundreds of workers
 # would do little else. No thread of the driver holds the GIL for long, so a longer interval does no harm.
 _SWITCH_SECONDS = 0.1
+# A load that takes longer than this states its length before it starts.
+_LONG_SECONDS = 3600.0
 
 
 def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
@@ -90,9 +98,9 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
         by_folder.setdefault(folder, []).append(option)
     for folder, options in by_folder.items():
         outputs.log(made_folder(folder, ", ".join(options)))
-    for hint in beginning.hints:
-        outputs.log(hint)
-        say(hint)
+    for remark in beginning.hints:
+        outputs.log(remark)
+        say(remark)
     network = lasting.enter_context(Network(stop))
     with ExitStack() as resources:
         around = Surroundings(
@@ -115,18 +123,31 @@ def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, l
             cores=cores(),
         )
 
+        sys.setswitchinterval(_SWITCH_SECONDS)
+
         def kill() -> None:
             network.kill_all()
             if setup.launcher is not None:
                 setup.launcher.kill_all()
 
+        _announce_length(prepared.plan, outputs)
         if state.settings.prune_first and prepared.pruner is not None:
             folder = prepared.scratch.folder("prune-first")
             with stop.calling(kill):
                 _prune_first(prepared.pruner, prepared.selection, folder, stop, outputs, state.tally)
             state.first_pulls = COLD
+        if state.settings.warm_up:
+            _warm_up(prepared, kill, stop, outputs, state)
         _wait_until(prepared.start_at, stop, outputs)
         _drive(prepared, kill, stop, outputs, state)
+
+
+def _announce_length(plan: Plan, outputs: Outputs) -> None:
+    """Tells the user how long the load takes, if that is longer than an hour."""
+    if plan.end is not None and plan.end > _LONG_SECONDS:
+        message = f"this load takes {spoken(round(plan.end))}"
+        outputs.log(message)
+        say(message)
 
 
 def _prune_first(
@@ -141,8 +162,7 @@ def _prune_first(
         images = [image for image in image_set.images if image not in done]
         done.update(images)
         for each in pruner.prune(images, scratch, lambda: stop.count > 0):
-            absent = each.failure is not None and each.failure.error_class == ErrorClass.NOT_FOUND.value
-            event = prune_event(index, 0, replace(each, outcome=OK, failure=None) if absent else each)
+            event = prune_event(index, 0, absent_is_pruned(each))
             tally.add(event)
             outputs.on_event(event)
             if event.failure is not None:
@@ -152,15 +172,42 @@ def _prune_first(
     outputs.log(f"pruned {counted(len(done), 'image')} before the load")
 
 
+def _warm_up(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Outputs, state: Run) -> None:
+    """Pulls each selected image once. Raises RunError for the first pull that fails."""
+    settings = state.settings
+    workers = len(prepared.selection.image_sets)
+    orders = WarmUpOrders(
+        puller=prepared.client_setup.puller,
+        images=prepared.selection.images,
+        batch=settings.batch,
+        folders=[prepared.scratch.folder(f"worker-{index}") for index in range(workers)],
+        kill=kill,
+        lean=settings.lean,
+    )
+    warm_up = state.warm_up = WarmUp(orders)
+    outputs.log(f"warm-up begins: {counted(warm_up.total, 'image')}, {workers} at a time")
+    with warming_up(settings, warm_up, outputs):
+        warm_up.carry_out(stop)
+    outputs.caution(warmed_up(warm_up))
+    if warm_up.failure is not None:
+        image, failure = warm_up.failure
+        advice = hint(settings.layout, settings.upstream_name, failure.error_class)
+        raise RunError(
+            f"--warm-up: cannot pull {image.name}: {failure.error_class}: {failure.message}{advice}"
+        )
+    if not settings.dry_run:
+        state.first_pulls = WARM
+
+
 def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:
     if start_at is None:
         return
     seconds = start_at.timestamp() - datetime.now().timestamp()
     if seconds < 0:
         outputs.log(
-            f"warning: the preparation ended {-seconds:.0f} s after --start-at ({start_at.isoformat(sep=' ')})"
+            f"warning: the preparation ended {spoken(round(-seconds))} after --start-at ({start_at.isoformat(sep=' ')})"
         )
-        warn(f"the preparation ended {-seconds:.0f} s after --start-at; the test begins at once")
+        warn(f"the preparation ended {spoken(round(-seconds))} after --start-at; the test begins at once")
         return
     outputs.log(f"waiting for {start_at.isoformat(sep=' ')}")
     if stop.wait(seconds):
@@ -180,7 +227,10 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
     state.driver = driver
     state.workers = _workers(settings, prepared, driver)
     outputs.log(plan.about)
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    if settings.draw is not None or settings.arrivals == POISSON:
+        outputs.log(
+            f"random: draw {settings.draw or 'no'}, arrivals {settings.arrivals}, seed {settings.seed}"
+        )
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
     try:
@@ -191,6 +241,8 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
         state.driver_cpu_seconds = driver.cpu_seconds
         if state.tally.schedule is not None:
             state.unstarted = state.tally.schedule.unstarted(driver.second)
+        if settings.herd and settings.prune and state.tally.pruned and not state.tally.prune_failed:
+            state.first_pulls = COLD
         log_result(outputs.log, state)
         progress.end()
         stopped = pause_caution(state.tally)
@@ -205,6 +257,7 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
     work = Work(
         puller=prepared.client_setup.puller,
         pruner=prepared.pruner if settings.prune else None,
+        shared=settings.deal == ALL,
         lean=settings.lean,
     )
     image_sets = prepared.selection.image_sets
@@ -218,23 +271,37 @@ def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Wo
             turns=turns,
         )
         for index, (image_set, turns) in enumerate(
-            zip(image_sets, _turns(settings, prepared, image_sets), strict=True)
+            zip(image_sets, _turns(settings, prepared, work, driver), strict=True)
         )
     )
 
 
-def _turns(settings: Settings, prepared: Prepared, image_sets: Sequence[ImageSet]) -> list[Turns]:
+def _turns(settings: Settings, prepared: Prepared, work: Work, driver: Driver) -> Sequence[Turns]:
     """Returns the turns of each worker; with a schedule, all workers share theirs."""
-    randoms = [
-        _random(settings.seed, index) if settings.shuffle else None for index in range(len(image_sets))
-    ]
+    image_sets = prepared.selection.image_sets
+    orders = [_order(settings, index, image_set) for index, image_set in enumerate(image_sets)]
     if prepared.schedule is not None:
-        shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, randoms=randoms)
+        shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, orders=orders)
         return [shared] * len(image_sets)
+    if settings.herd:
+        order = OwnTurns(0, orders[0], batch=1, passes=None)
+        herds = Herds(order, lambda: driver.planned, prune=work.pruner is not None, warm=work.warm)
+        return [
+            HerdTurns(herds, index, images=len(image_set.images), passes=settings.passes)
+            for index, image_set in enumerate(image_sets)
+        ]
     return [
-        OwnTurns(index, image_set, batch=settings.batch, random=random, passes=settings.passes)
-        for index, (image_set, random) in enumerate(zip(image_sets, randoms, strict=True))
+        OwnTurns(index, order, batch=settings.batch, passes=settings.passes)
+        for index, order in enumerate(orders)
     ]
+
+
+def _order(settings: Settings, worker: int, image_set: ImageSet) -> Order:
+    """Returns the order in which the images of a worker's set are pulled."""
+    random = _random(settings.seed, worker)
+    if settings.draw is not None:
+        return Drawn(image_set.images, settings.draw, random)
+    return AsListed(image_set, random if settings.shuffle else None)
 
 
 def _random(seed: int | None, worker: int) -> Random:

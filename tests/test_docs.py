@@ -16,8 +16,9 @@ import pytest
 from lib.options.definitions import OPTIONS
 from lib.options.subcommands import SUBCOMMANDS
 from lib.outcomes import ErrorClass
+from lib.results.event_line import HERD_FIELDS
 from lib.results.sample import MachineUse
-from lib.results.summary import Drain, ImageSetCounts, Knee, Peak, Precision
+from lib.results.summary import Drain, Herds, ImageSetCounts, Knee, Peak, Precision, WarmUpCounts
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -319,7 +320,13 @@ def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) ->
     whole = {"The run", "Counts", "Rate and latency", "Peak and knee", "What limited the run"}
     documented = {name for heading in whole for name in rows(headed(text, heading))}
     documented |= {"image_sets", "drain"}
-    parts = {"Image sets": ImageSetCounts, "Drain": Drain, "Machine": MachineUse}
+    parts = {
+        "Image sets": ImageSetCounts,
+        "Herds": Herds,
+        "Drain": Drain,
+        "Machine": MachineUse,
+        "Warm-up": WarmUpCounts,
+    }
     for heading, part in parts.items():
         assert set(rows(headed(text, heading))) == set(part.__struct_fields__), heading
     for name, fields in (("peak", Peak), ("knee", Knee), ("precision", Precision)):
@@ -334,7 +341,7 @@ def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) ->
 
 def test_every_field_of_an_event_is_documented_and_no_other(dry_run: Path) -> None:
     event = json.loads((dry_run / "events").read_text().splitlines()[0])
-    assert set(rows((REFERENCE / "events.md").read_text())) == set(event)
+    assert set(rows((REFERENCE / "events.md").read_text())) == {*event, *HERD_FIELDS}
 
 
 def test_every_field_of_a_json_metrics_line_is_documented(dry_run: Path) -> None:

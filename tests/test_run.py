@@ -11,10 +11,15 @@ import subprocess
 import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from lib.finish import _nothing_pulled
 from lib.lab.servers import lab_cache
+from lib.load.tally import Tally
+from lib.options.settings import Settings
 from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
 from tests.support.driving import (
     between_nobody,
@@ -476,3 +481,38 @@ def test_a_signal_after_the_run_changes_nothing_of_it(client: Path, tmp_path: Pa
         assert "missed: rate>100000" in running.stderr.read()
     assert len(text) > select.PIPE_BUF
     assert json.loads(text)["interrupted"] is False
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (["--duration=2h10m"], ["ocidriver: this load takes 2h10m"]),
+        (["--iteration-seconds=31m"], ["ocidriver: this load takes 2h4m"]),
+        (["--stage=1h:2", "--stage=0.5s:0"], ["ocidriver: this load takes 1h"]),
+        (["--duration=1h"], []),
+        (["--passes=1"], []),
+    ],
+)
+def test_a_load_of_more_than_an_hour_states_its_length_before_it_starts(
+    shape: list[str], told: list[str], client: Path, tmp_path: Path
+) -> None:
+    words = options(client, "ok/app-0:v1", "ok/app-1:v1", patterns="app-0,app-1")
+    kept = [word for word in words if not word.startswith("--iteration-seconds")]
+    driver = start(tmp_path, *kept, *shape, "--start-at=2090-01-31 22:30")
+    log = wait_for_log(tmp_path, "waiting for 2090-")
+    driver.send_signal(signal.SIGTERM)
+    assert finish(driver, tmp_path).stderr.splitlines() == told
+    logged = [line.split("\t")[1] for line in log.splitlines() if "this load takes" in line]
+    assert logged == [line.removeprefix("ocidriver: ") for line in told]
+
+
+@pytest.mark.parametrize(
+    ("duration", "stages", "longer"),
+    [(0.01, (), "--duration"), (None, ("0.01s:1",), "--stage"), (None, (), "--iteration-seconds")],
+)
+def test_a_load_that_ends_before_its_first_pull_names_the_option_to_change(
+    duration: float | None, stages: tuple[str, ...], longer: str
+) -> None:
+    settings = cast(Settings, SimpleNamespace(duration=duration, stages=stages))
+    tally = Tally(1, retries_known=True, on_sample=lambda _: None)
+    assert _nothing_pulled(tally, settings).endswith(f"; give a longer {longer}")

@@ -10,6 +10,7 @@ import errno
 from typing import Protocol
 
 from ..clean import clean
+from ..durations import spoken
 from ..outcomes import ErrorClass, Failure
 from ..processes.launch import Outcome
 from ..processes.limits import hint
@@ -69,7 +70,9 @@ def failure_of(client: StderrReader, outcome: Outcome) -> Failure:
         return Failure(_own_error(outcome.error).value, clean(outcome.stderr) + hint(outcome.error))
     failure = classify(client, outcome.returncode, outcome.stderr, timed_out=outcome.timed_out)
     if outcome.timed_out and not failure.message:
-        return Failure(failure.error_class, f"killed after {outcome.seconds:.1f} s (--pull-timeout)")
+        return Failure(
+            failure.error_class, f"killed after {spoken(round(outcome.seconds, 1))} (--pull-timeout)"
+        )
     return failure
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from ..durations import spoken
 from ..errors import RunError, Stopped
 from ..processes.cpu import seconds_of
 from ..processes.scratch import PREFIX
@@ -128,7 +129,7 @@ class Containerd:
             waiting(self._connect, program)
         except OSError:
             raise RunError(
-                f"'{program}' did not answer within {_START_SECONDS:g} s{self._last_line()}"
+                f"'{program}' did not answer within {spoken(_START_SECONDS)}{self._last_line()}"
             ) from None
 
     def _connect(self, program: str) -> None:

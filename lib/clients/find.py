@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ..choices import AUTO
+from ..durations import spoken
 from ..errors import RunError, Stopped
 from ..processes.limits import hint
 from .client import Client, Executable
@@ -131,7 +132,7 @@ def _ask(
         if process.stdout is not None:
             process.stdout.close()
     if out is None:
-        raise RunError(f"'{path} {question}' did not answer within {_ANSWER_SECONDS:g} s")
+        raise RunError(f"'{path} {question}' did not answer within {spoken(_ANSWER_SECONDS)}")
     if process.returncode < 0:
         raise RunError(f"'{path} {question}' was ended by signal {-process.returncode}")
     if process.returncode:

@@ -26,6 +26,8 @@ _REST = "other classes"
 
 def charts(sides: Sequence[Side]) -> list[Chart]:
     """Returns the charts in the page's order. A chart with nothing to draw has a note that says why."""
+    if all(side.run.summary.has_one_step for side in sides):
+        return [_rate(sides), _errors(sides)]  # one step says nothing about other numbers of workers
     return [_rate(sides), _rate_by_workers(sides), _latency_by_workers(sides), _errors(sides)]
 
 
@@ -37,14 +39,19 @@ def _rate(sides: Sequence[Side]) -> Chart:
     longest = max(intervals[-1].end for _, intervals in drawn)
     unit, seconds = ("minutes", 60.0) if longest > _LONG else ("seconds", 1.0)
     data = [_rate_of(side, intervals, seconds) for side, intervals in drawn]
+    constant = [side for side, _ in drawn if side.run.summary.is_constant]
+    data += [_mean_of(side, seconds) for side in constant]
     highest = max(value for trace in data for value in trace["y"])
-    layout = {
+    layout: dict[str, Any] = {
         "xaxis": {"title": {"text": f"{unit} since the load began"}, "range": [0, longest / seconds]},
         "yaxis": {"title": {"text": "pulls/s"}, "range": [0, HEADROOM * (highest or 1.0)]},
         "hovermode": "closest",
         "showlegend": True,
     }
-    note = "Successful pulls per second in each tally interval. Each ramp begins at zero."
+    note = "Successful pulls per second in each tally interval. Each load begins at zero."
+    if constant:
+        layout["shapes"] = [band for side in constant for band in _bands(side)]
+        note += " Straight lines: the mean of a constant load, in a band of its 95 % confidence interval."
     return Chart(name, title, note, data=data, layout=layout)
 
 
@@ -60,6 +67,28 @@ def _rate_of(side: Side, intervals: Sequence[Interval], unit: float) -> Trace:
         "line": {"shape": "vh", "color": side.colour, "width": 2, "dash": side.dash},
         "hovertemplate": "%{y:.2f} pulls/s, workers %{customdata}",
     }
+
+
+def _mean_of(side: Side, unit: float) -> Trace:
+    (whole,) = side.run.summary.steps
+    return {
+        "name": f"{side.name}, mean",
+        "x": [0.0, round(whole.seconds / unit, 4)],
+        "y": [round(side.run.summary.rate, 3)] * 2,
+        "mode": "lines",
+        "line": {"color": side.colour, "width": 1.5, "dash": "dashdot"},
+        "hovertemplate": "%{y:.2f} pulls/s on average",
+    }
+
+
+def _bands(side: Side) -> Iterator[dict[str, Any]]:
+    """Yields the confidence interval of the mean as a band, if it is known."""
+    (whole,) = side.run.summary.steps
+    if whole.low is not None and whole.high is not None:
+        yield {
+            "type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": whole.low, "y1": whole.high,
+            "fillcolor": side.colour, "opacity": 0.12, "line": {"width": 0}, "layer": "below",
+        }  # fmt: skip
 
 
 def _merged(intervals: Sequence[Interval]) -> list[Interval]:

@@ -136,7 +136,13 @@ def _differences(pairs: Sequence[Told]) -> str:
     if not first:
         return ""
     rows = [
-        (option, _value(a), *(_value(found[option].b if option in found else a) for found in by_run))
+        (
+            option,
+            *(
+                _value(option, each)
+                for each in (a, *(found[option].b if option in found else a for found in by_run))
+            ),
+        )
         for option, a in first.items()
     ]
     caution = "The runs have different settings. These differences may cause the changes:"
@@ -144,8 +150,8 @@ def _differences(pairs: Sequence[Told]) -> str:
     return f'<div class="warning"><p>{caution}</p>{table(heads, rows)}</div>'
 
 
-def _value(value: Any) -> str:
-    return "–" if value is None else wording.shown(value)
+def _value(option: str, value: Any) -> str:
+    return "–" if value is None else wording.setting(option, value)
 
 
 def _tiles(pair: Told) -> Iterator[tuple[object, str]]:

@@ -138,11 +138,15 @@ def _steps(summary: Summary) -> tuple[Span, ...]:
 
 
 def _schedule(summary: Summary) -> str:
-    """Identifies the schedule. If the rate changes over the ramp, the length of the steps is a part of it."""
-    rate = summary.settings.get("rate")
+    """Identifies the schedule. If the rate changes during the load, the shape of the load is a part of it."""
+    settings = summary.settings
+    rate, stages = settings.get("rate"), settings.get("stage")
     if rate is None:
-        return ""
-    return f"{rate}/{summary.settings.get('iteration_seconds')}" if ":" in str(rate) else str(rate)
+        return ",".join(map(str, stages)) if stages and summary.is_scheduled else ""
+    if ":" not in str(rate):
+        return str(rate)
+    shape = (settings.get(name) for name in ("iteration_seconds", "hold", "duration"))
+    return "/".join(str(each) for each in (rate, *shape) if each is not None)
 
 
 def _intervals(summary: Summary) -> tuple[Interval, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..clean import clean
 from ..counted import counted
+from ..options.times import shown_setting
 from .comparison import Runs, Told
 from .mixes import Mix, Weighted
 from .pair import NEEDS_EVENTS, TWO_RUNS
@@ -52,6 +53,11 @@ def shown(value: Any) -> str:
     return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_LENGTH)
 
 
+def setting(option: str, value: Any) -> str:
+    """Returns the value of an option, a time with its units."""
+    return shown(shown_setting(option.removeprefix("--").replace("-", "_"), value))
+
+
 def run(recorded: Recorded) -> str:
     """Describes a run in one line."""
     summary = recorded.summary
@@ -70,7 +76,8 @@ def warnings(told: Told) -> Iterator[str]:
     """Yields the settings that differ, different mixes of images, and the notes of a comparison, each with its kind."""
     for each in told.differences:
         yield clean(
-            f"warning: {each.option} differs: a {shown(each.a)}, b {shown(each.b)}", 2 * VALUE_LENGTH + 100
+            f"warning: {each.option} differs: a {setting(each.option, each.a)}, b {setting(each.option, each.b)}",
+            2 * VALUE_LENGTH + 100,
         )
     if told.comparison.mix:
         yield f"warning: {mixed(told.comparison.mix, told.comparison.weighted)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ..choices import ALL, SPLIT
 from ..counted import counted
 from ..errors import RunError
 from ..images import Image, match_patterns, nothing_selected, searched_name, shared_images
@@ -22,7 +23,9 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
     yield from exam.warnings("images")
     try:
         everything = select(
-            replace(settings, patterns=(), workers=1), preparation.listing(), preparation.connections()
+            replace(settings, patterns=(), workers=1, deal=SPLIT),
+            preparation.listing(),
+            preparation.connections(),
         )
     except RunError as error:
         yield Check("images", FAILURE, str(error))
@@ -36,7 +39,8 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
             exam.undecided = True
             return False
         exam.mend("--workers", str(most), workers=most)
-    shared = shared_images(exam.preparation.selection().image_sets, exam.heed)
+    sets = exam.preparation.selection().image_sets
+    shared = shared_images(sets, exam.heed) if settings.deal != ALL else 0
     if shared:
         advice = "change the patterns so that each image matches only one; else later pulls of it come from the cache"
         yield Check("pattern", WARNING, f"more than one pattern selects {counted(shared, 'image')}", advice)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from ..durations import spoken
 from .logins import HUB_KEY, HUB_NAMES, CredentialsError, Login, helper_login
 
 HELPER_SECONDS: Final = 10.0
@@ -41,7 +42,7 @@ class Helpers:
                 out, _ = process.communicate(key.encode(), timeout=HELPER_SECONDS)
             except subprocess.TimeoutExpired:
                 raise CredentialsError(
-                    f"{program} gave no answer for {host} within {HELPER_SECONDS:g} s; "
+                    f"{program} gave no answer for {host} within {spoken(HELPER_SECONDS)}; "
                     f"try: echo {key} | {program} get"
                 ) from None
         if process.returncode != 0:

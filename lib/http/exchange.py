@@ -17,6 +17,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from ..clean import clean
+from ..durations import spoken
 from ..outcomes import ErrorClass
 from ..processes.limits import PORTS, question
 from .proxies import Proxy, ProxyError, usable_proxy_for
@@ -352,7 +353,7 @@ def _reason_of(error: aiohttp.ClientConnectorError) -> str:
 def _timeout(error: Exception, url: URL) -> TransientError:
     host = host_of(url)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        message = f"{host} does not answer within {CONNECT_SECONDS:g} s: check the address and firewalls"
+        message = f"{host} does not answer within {spoken(CONNECT_SECONDS)}: check the address and firewalls"
         return _transient(message, ErrorClass.TIMEOUT, unreachable=True)
     return _transient(
         f"{host} takes connections but is too slow to answer: check the server", ErrorClass.TIMEOUT

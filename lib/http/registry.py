@@ -14,6 +14,7 @@ from tenacity.wait import wait_random_exponential
 from yarl import URL
 
 from ..clean import clean
+from ..durations import spoken
 from ..outcomes import ErrorClass
 from .authorization import Authorizer
 from .credentials import Credentials
@@ -106,7 +107,7 @@ class Registry:
             return (await asyncio.wait_for(call, timeout)).status
         except asyncio.TimeoutError:
             raise RegistryError(
-                f"{self.host} does not answer within {timeout:g} s: check the address and the server",
+                f"{self.host} does not answer within {spoken(timeout)}: check the address and the server",
                 error_class=ErrorClass.TIMEOUT,
             ) from None
         except TransientError as fault:
@@ -263,7 +264,7 @@ class Registry:
         self._logged = monotonic()
         final = _transient(state).final
         reason = f"{self.host} answers {_named(final.status)}" if isinstance(final, Answer) else str(final)
-        self._log(f"{reason} (trying again in {state.upcoming_sleep:.1f} s)")
+        self._log(f"{reason} (trying again in {spoken(round(state.upcoming_sleep, 1))})")
 
 
 def _transient(state: RetryCallState) -> TransientError:

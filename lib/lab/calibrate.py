@@ -18,8 +18,9 @@ import click
 from ..cli import carry_out
 from ..clients.find import find_client
 from ..counted import counted
+from ..durations import spoken
 from ..errors import RunError, UsageError
-from ..options.types import Size
+from ..options.types import Seconds, Size
 from ..processes.cpu import cores, seconds_of
 from ..processes.scratch import Scratch
 from ..results.summary import Step, Summary
@@ -127,8 +128,8 @@ load test of your server reaches nearly the same rate, this machine may be the l
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 3600),
-    default=10.0,
+    type=Seconds(least=1, most=3600),
+    default="10s",
     show_default=True,
     metavar="S",
     help="Length of the ramp for each batch size.",
@@ -171,7 +172,9 @@ def calibrate(
     try:
         with Scratch() as scratch, memory_registry(_IMAGES, layers, layer_size) as server:
             for batch in sizes:
-                click.echo(f"--batch {batch}: {seconds:g} s with up to {counted(peak, 'worker')} …", err=True)
+                click.echo(
+                    f"--batch {batch}: {spoken(seconds)} with up to {counted(peak, 'worker')} …", err=True
+                )
                 summary = scratch.path / "summary.json"
                 before = seconds_of(server.pid)
                 status = carry_out(_run(server, client, batch, peak, seconds / (2 * peak), summary))

@@ -214,6 +214,11 @@ in the lab instead, and then ends."""
 @click.option(
     "--allow-delete", is_flag=True, help="Embedded cache: allow OCI deletes, so that clients can prune."
 )
+@click.option(
+    "--no-coalescing",
+    is_flag=True,
+    help="Embedded cache: fetch a missing image once for each client that waits for it, not once for all.",
+)
 @_population_options
 @click.argument("driver_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- LOAD-TEST-OPTIONS]")
 def lab(
@@ -246,7 +251,7 @@ def _cache_options(kind: str, options: dict[str, Any]) -> list[str]:
         *(word for name in ("latency", "bandwidth", "max_concurrent") if options[name] is not None
           for word in (f"--{name.replace('_', '-')}", f"{options[name]:g}")),
         *(word for fault in options["fault"] for word in ("--fault", fault)),
-        *(["--allow-delete"] if options["allow_delete"] else []),
+        *(f"--{name.replace('_', '-')}" for name in ("allow_delete", "no_coalescing") if options[name]),
     ]  # fmt: skip
     for fault in options["fault"]:
         try:

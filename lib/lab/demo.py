@@ -24,6 +24,7 @@ import click
 
 from ..counted import counted
 from ..latency import GROUPS, SHOWN_PERCENTILES, Latency, shown
+from ..options.types import Seconds
 from ..results.summary import Summary
 from ..results.summary_file import read_summary
 from .populate import Population, populate
@@ -50,10 +51,10 @@ _HELP = """Run a load test of a cache on this machine. The files of the run go t
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, help=_HELP)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"))
 @click.option(
-    "--iteration-seconds", type=float, default=5.0, show_default=True, help="Length of a step in seconds."
+    "--iteration-seconds", type=Seconds(), default="5s", show_default=True, help="Length of a step."
 )
 @click.option(
-    "--tally-seconds", type=float, default=3.0, show_default=True, help="Seconds between two metrics lines."
+    "--tally-seconds", type=Seconds(), default="3s", show_default=True, help="Time between two metrics lines."
 )
 def main(folder: Path, iteration_seconds: float, tally_seconds: float) -> None:
     """Runs the demonstration."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from ..choices import SKIP
+from ..choices import ALL, SKIP
 from ..counted import counted
 from ..errors import RunError, UsageError
 from ..http.connections import Connections
@@ -25,6 +25,8 @@ from ..images import (
     choose_tags,
     compile_regex,
     deal,
+    deal_all,
+    distinct,
     overlaps,
 )
 from ..options.settings import Settings
@@ -92,7 +94,7 @@ class Selection:
     @property
     def images(self) -> list[Image]:
         """All images without duplicates, in the listing's order within each set."""
-        return list(dict.fromkeys(image for each in self.image_sets for image in each.images))
+        return list(distinct(self.image_sets))
 
     @property
     def first(self) -> Image:
@@ -149,7 +151,7 @@ def list_upstream(settings: Settings, connections: Connections) -> Catalog:
 def select(settings: Settings, listing: Listing, connections: Connections) -> Selection:
     """Returns the images of this listing that pass the filter, one ImageSet per worker.
 
-    Raises RunError if the test or a worker has no image to pull. Warns about images that workers share.
+    Raises RunError if the test or a worker has no image to pull. Warns about images that patterns share.
     """
     heed = connections.network.stop.heed
     accept = compile_regex("--filter", settings.filter) if settings.filter is not None else None
@@ -171,7 +173,8 @@ def select(settings: Settings, listing: Listing, connections: Connections) -> Se
         hint = swapped_if_empty(settings.under_test, connections) if empty else ""
         raise RunError(f"{_nothing_left(settings, listed, passed_over.tags, foreign)}{hint}")
     selection = Selection(listed, tuple(_deal(settings, images, heed)), foreign)
-    _warn_of_overlaps(selection.image_sets, connections, heed)
+    if settings.deal != ALL:  # else the user wants the workers to share images
+        _warn_of_overlaps(selection.image_sets, connections, heed)
     return selection
 
 
@@ -198,6 +201,8 @@ def _nothing_left(settings: Settings, listed: int, passed_over: int, foreign: in
 
 
 def _deal(settings: Settings, images: list[Image], heed: Heed) -> list[ImageSet]:
+    if settings.workers is not None and settings.deal == ALL:
+        return deal_all(images, settings.workers, apart=not settings.herd)
     if settings.workers is not None:
         return deal(images, settings.workers)
     return by_patterns(images, settings.patterns, searched_in(settings), heed)

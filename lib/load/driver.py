@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ..counted import counted
+from ..durations import spoken
 from ..outcomes import FAILED
 from ..processes.cpu import own_seconds
 from ..processes.machine import MachineMeter
@@ -41,6 +42,14 @@ class _Boundary:
 
     at: float
     step: Step | None
+
+
+@dataclass(slots=True)
+class _Span:
+    """The time in which a worker ran, in seconds since the load began. `end` is infinite while it runs."""
+
+    start: float
+    end: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +112,10 @@ class Driver:
         self._queue: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._held: list[Event] = []
         self._workers: Sequence[Worker] = ()
-        self._started: dict[int, float] = {}
-        self._ended: dict[int, float] = {}
+        # when workers ran; a stage may stop a worker and start it again
+        self._spans: list[_Span] = []
+        self._open: dict[int, _Span] = {}
+        self._ends = 0
         self._planned_end = WITH_THE_LAST_WORKER if plan.end is None else plan.end
         self._step_index = -1
         self._wanted = 0
@@ -119,8 +130,8 @@ class Driver:
     @property
     def running(self) -> int:
         """The number of workers running now. Any thread may read it."""
-        ended = len(self._ended)
-        return len(self._started) - ended
+        ends = self._ends
+        return len(self._spans) - ends
 
     @property
     def client_cpu_seconds(self) -> float:
@@ -147,9 +158,7 @@ class Driver:
         Call it after `drive`.
         """
         end = self._planned_end
-        running = sum(
-            max(0.0, min(self._ended.get(index, end), end) - begun) for index, begun in self._started.items()
-        )
+        running = sum(max(0.0, min(span.end, end) - span.start) for span in self._spans)
         pruning = sum(
             max(0.0, min(until - self.began, end) - (since - self.began))
             for worker in self._workers
@@ -201,7 +210,7 @@ class Driver:
                 self._follow_the_plan(workers)
             self._heed_stops(workers)
             self._close_what_is_due()
-            if self._stopping_since is not None and len(self._ended) == len(self._started):
+            if self._stopping_since is not None and not self._open:
                 return
             self._take(self._until_next())
 
@@ -221,18 +230,21 @@ class Driver:
             self._stop_all(workers, hurry=False)
         elif self._work_is_done():
             # the load ends exactly when the last worker did, so the last interval still counts that worker as running
-            self._stopping_since = self._planned_end = max(self._ended.values())
+            self._stopping_since = self._planned_end = max(span.end for span in self._spans)
             self._log("all workers have finished their passes")
 
     def _work_is_done(self) -> bool:
-        return (
-            self._plan.passes is not None
-            and self._step_index + 1 == len(self._steps)
-            and len(self._ended) == len(self._started)
-        )
+        return self._plan.passes is not None and self._step_index + 1 == len(self._steps) and not self._open
 
     def _start(self, worker: Worker) -> None:
+        """Starts a worker, again if it ran before. One that has not finished its last pull just goes on."""
         chosen, now = worker.image_set, self._now()
+        if worker.index in self._open:
+            if worker.resume():
+                self._log(f"worker {worker.index} goes on")
+                return
+            worker.join()
+            self._take(0.0)
         self._log(
             f"start worker {worker.index} with pattern {chosen.pattern}, {counted(len(chosen.images), 'image')}"
         )
@@ -243,7 +255,8 @@ class Driver:
                 f"cannot start worker {worker.index}: {error}; raise the limit on processes (ulimit -u)"
             )
         else:
-            self._started[worker.index] = now
+            self._open[worker.index] = span = _Span(now)
+            self._spans.append(span)
 
     def _retire(self, worker: Worker) -> None:
         self._log(f"stop worker {worker.index}")
@@ -269,7 +282,7 @@ class Driver:
             return
         if self._kill_at is None and self._stop.count:
             self._caution(
-                f"stopping: clients have {self._rules.grace:g} s to finish; a second signal ends them at once"
+                f"stopping: clients have {spoken(self._rules.grace)} to finish; a second signal ends them at once"
             )
         self._stop_all(workers, hurry=True)
         self._kill_at = since + self._rules.grace
@@ -312,7 +325,8 @@ class Driver:
         self._count_or_hold([self._events.popleft() for _ in range(len(self._events))])
 
     def _note_end(self, worker: Worker) -> None:
-        self._ended[worker.index] = self._now()
+        self._open.pop(worker.index).end = self._now()
+        self._ends += 1
         if worker.error is not None and self.hopeless is None:
             self.hopeless = f"worker {worker.index} ended with {worker.error!r}"
 
@@ -380,19 +394,17 @@ class Driver:
 
     def _running_at(self, at: float) -> int:
         """Returns how many workers ran just before `at`."""
-        started = sum(1 for when in self._started.values() if when < at)
-        return started - sum(1 for when in self._ended.values() if when < at)
+        return sum(span.start < at <= span.end for span in self._spans)
 
     def _end(self, workers: Sequence[Worker]) -> None:
         """Stops all workers, joins their threads and counts their last Events, also after an exception."""
         self._stop_all(workers, hurry=False)
-        while len(self._ended) < len(self._started):
+        while self._open:
             self._heed_stops(workers)
             self._close_what_is_due()
             self._take(self._until_next())
         for worker in workers:
-            if worker.index in self._started:
-                worker.join()
+            worker.join()
         self.elapsed = self._now()
         self._count_arrived()
 

@@ -11,6 +11,17 @@ PULL = "pull"
 PRUNE = "prune"
 
 
+class HerdPull(NamedTuple):
+    """The place of one pull in its herd: the number of the herd, from 1, and the number of its pulls.
+
+    `started` is the start of the client (monotonic). The prune before a herd has the same number, and no start.
+    """
+
+    number: int
+    size: int
+    started: float | None = None
+
+
 class Event(NamedTuple):
     """One pull or prune of one image.
 
@@ -20,6 +31,7 @@ class Event(NamedTuple):
     batch, one image is `timed` (its `seconds` count as the latency), and the first has the retries and CPU seconds.
     `repulled`: pulled alone after its batch had failed. `late`: why the pull started late (see `pace`), or None.
     `began`: start of the launch (monotonic). `image_set`: index of the image set that the image was taken from.
+    `herd` is set if workers pull in herds.
     """
 
     op: str
@@ -39,3 +51,4 @@ class Event(NamedTuple):
     late: str | None = None
     began: float | None = None
     image_set: int | None = None
+    herd: HerdPull | None = None

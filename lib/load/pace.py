@@ -7,19 +7,16 @@ have started meanwhile (coordinated omission). A schedule keeps them, and their 
 from __future__ import annotations
 
 import math
-import re
 import threading
-from dataclasses import dataclass
 from time import monotonic
 
-from ..errors import UsageError
+from .arrivals import Arrivals, Even
+from .curve import Curve
 
 # A pull is late if it starts more than this many seconds after it was due.
 LATE_SECONDS = 0.05
 # Why a pull was late: all workers were busy, or this machine was slow to start it.
 NO_WORKER, MACHINE = "no-worker", "machine"
-MOST_PULLS_PER_SECOND = 100_000.0
-_RATE = re.compile(r"(?P<first>\d+(\.\d*)?|\.\d+)(:(?P<last>\d+(\.\d*)?|\.\d+))?", re.ASCII)
 
 
 def why_late(due: float, asked: float, started: float) -> str | None:
@@ -33,73 +30,35 @@ def why_late(due: float, asked: float, started: float) -> str | None:
     return NO_WORKER if asked - due >= delay / 2 else MACHINE
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Pulls per second of all workers together: `first` at the beginning of the ramp, `last` at its end."""
-
-    first: float
-    last: float
-
-    def __str__(self) -> str:
-        return f"{self.first:g}" if self.first == self.last else f"{self.first:g}:{self.last:g}"
-
-
-def parse_rate(option: str, text: str) -> Rate:
-    """Parses `50` or `10:200`. Raises UsageError for anything else."""
-    match = _RATE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(
-            f"{option}: '{text}' is not a valid rate; give pulls per second, such as 50, or 10:200 to go from 10 to 200"
-        )
-    first = float(match["first"])
-    rate = Rate(first, float(match["last"]) if match["last"] else first)
-    if not 0 < max(rate.first, rate.last) <= MOST_PULLS_PER_SECOND:
-        raise UsageError(
-            f"{option}: '{text}' is out of range; give a rate above 0 and at most "
-            f"{MOST_PULLS_PER_SECOND:g} pulls per second"
-        )
-    return rate
-
-
 class Schedule:
-    """The open model: during a ramp of `seconds`, pulls are due at `rate`, and any free worker takes the next one.
+    """The open model: pulls are due at the rate of `curve`, and any free worker takes the next one.
 
-    The number of pulls due by second t is the integral of the rate: first·t + (last - first)·t²/(2·seconds).
+    `arrivals` says where the pulls lie: evenly, unless it is given.
     """
 
-    def __init__(self, rate: Rate, seconds: float) -> None:
-        self.rate = rate
-        self.seconds = seconds
+    def __init__(self, curve: Curve, arrivals: Arrivals | None = None) -> None:
+        self.curve = curve
         self.taken = 0
+        self._arrivals = arrivals or Even()
         # the margin absorbs rounding errors: a whole number of pulls stays that number, the last due before the end
-        self._total = math.ceil(self.due_by(seconds) * (1 - 1e-12))
+        self._end = curve.total * (1 - 1e-12)
         self._began = 0.0
         self._lock = threading.Lock()
 
     def begin(self, at: float) -> None:
-        """Sets the beginning of the ramp (monotonic)."""
+        """Sets the beginning of the load (monotonic)."""
         self._began = at
 
-    def due_by(self, second: float) -> float:
-        """Returns how many pulls are due by this second of the ramp, as a real number (see the class)."""
-        t = min(max(second, 0.0), self.seconds)
-        return self.rate.first * t + (self.rate.last - self.rate.first) * t * t / (2 * self.seconds)
-
     def second_of(self, pull: int) -> float:
-        """Returns the second of the ramp at which a pull is due; infinity if the ramp has no such pull.
+        """Returns the second of the load at which a pull is due; infinity if the schedule has no such pull.
 
         Pulls are numbered from 0.
         """
-        slope = (self.rate.last - self.rate.first) / self.seconds
-        under_root = self.rate.first**2 + 2 * slope * pull
-        if under_root < 0 or pull >= self._total:
-            return math.inf
-        root = self.rate.first + math.sqrt(under_root)
-        # this form of the solution of the quadratic equation also holds for a slope of 0
-        return 2 * pull / root if root else 0.0
+        position = self._arrivals.position(pull)
+        return self.curve.second_of(position) if position < self._end else math.inf
 
     def due(self) -> float | None:
-        """Returns when the next pull is due (monotonic); None if the ramp has no more pulls."""
+        """Returns when the next pull is due (monotonic); None if the schedule has no more pulls."""
         second = self.second_of(self.taken)
         return None if second == math.inf else self._began + second
 
@@ -119,9 +78,10 @@ class Schedule:
         return not (stopping.wait(wait) if wait > 0 else stopping.is_set())
 
     def due_pulls(self, second: float) -> int:
-        """Returns the whole number of pulls due by this second: the first is due at 0, the last before the end."""
-        return min(math.floor(self.due_by(second)) + 1, self._total)
+        """Returns the whole number of pulls due by this second. The last is due before the end."""
+        # the last position before the end: what is due at the end itself is no more part of the load
+        return self._arrivals.count_by(min(self.curve.due_by(second), math.nextafter(self._end, 0.0)))
 
     def unstarted(self, second: float) -> int:
-        """Returns how many pulls were due by this second of the ramp and have not started."""
+        """Returns how many pulls were due by this second of the load and have not started."""
         return max(0, self.due_pulls(second) - self.taken)

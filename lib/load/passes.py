@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..counted import counted
-from .plan import WITH_THE_LAST_WORKER, Plan, Step
+from ..durations import spoken
+from .plan import HOLD, UP, WITH_THE_LAST_WORKER, Plan, Step
 
 
 def plan_passes(images: Sequence[int], passes: int, seconds: float | None) -> Plan:
@@ -16,11 +17,11 @@ def plan_passes(images: Sequence[int], passes: int, seconds: float | None) -> Pl
     """
     workers, apart = len(images), seconds or 0.0
     starting = range(1, workers) if seconds else ()
-    up = [Step(n, "up", (n - 1) * apart, n * apart) for n in starting]
-    hold = Step(workers, "hold", len(up) * apart, WITH_THE_LAST_WORKER)
+    up = [Step(n, UP, (n - 1) * apart, n * apart) for n in starting]
+    hold = Step(workers, HOLD, len(up) * apart, WITH_THE_LAST_WORKER)
     pulls = passes * sum(images)
     about = (
         f"fixed work: {counted(workers, 'worker')}, {counted(passes, 'pass', 'passes')} each, "
-        f"{counted(pulls, 'pull')} in all, workers start {f'{seconds:g} s apart' if seconds else 'together'}"
+        f"{counted(pulls, 'pull')} in all, workers start {f'{spoken(seconds)} apart' if seconds else 'together'}"
     )
     return Plan((*up, hold), about, passes=passes, pulls=pulls)

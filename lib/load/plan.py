@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
-from .pace import Rate
+from .curve import Curve
 
 # The end of a step that lasts until the last worker has ended.
 WITH_THE_LAST_WORKER = inf
+# The directions of steps.
+UP: Final = "up"
+HOLD: Final = "hold"
+DOWN: Final = "down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +27,33 @@ class Step:
     end: float
 
 
+def steps_of(spans: Sequence[tuple[int, str, float]]) -> tuple[Step, ...]:
+    """Returns steps that follow one another. A span is (workers, direction, seconds).
+
+    Equal lengths in a row are multiplied, not added, so that rounding errors do not add up.
+    """
+    steps: list[Step] = []
+    start, same, begun = 0.0, 0, 0.0
+    for place, (workers, direction, seconds) in enumerate(spans):
+        same = same + 1 if place and seconds == spans[place - 1][2] else 1
+        begun = start if same == 1 else begun
+        end = begun + same * seconds
+        steps.append(Step(workers, direction, start, end))
+        start = end
+    return tuple(steps)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Steps that follow one another without a gap; `about` describes them in words, for the log.
 
-    `rate` is set if pulls start by a schedule. `passes` (per worker) and `pulls` (attempts of all workers together) are
-    set for fixed work.
+    `curve` is set if pulls start by a schedule. `passes` (per worker) and `pulls` (attempts of all workers together)
+    are set for fixed work.
     """
 
     steps: tuple[Step, ...]
     about: str
-    rate: Rate | None = None
+    curve: Curve | None = None
     passes: int | None = None
     pulls: int | None = None
 
@@ -40,6 +62,12 @@ class Plan:
         """The planned end in seconds since the load began; None if the load ends with its last worker."""
         end = self.steps[-1].end
         return None if end == WITH_THE_LAST_WORKER else end
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the load is the same all the time: one step, with one rate if there is a schedule."""
+        rates = self.curve.rates if self.curve is not None else ()
+        return len(self.steps) == 1 and all(rate.first == rate.last for rate, _ in rates)
 
     def workers_at(self, at: float) -> int:
         """Returns how many workers the plan has running at this second; at a boundary, those of the step that ends."""

@@ -305,20 +305,21 @@ class DryPuller:
         ]
 
 
-def batches(images: Sequence[Image], size: int) -> Iterator[list[Image]]:
+def batches(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
     """Yields the images in order, in batches of at most `size`.
 
-    A batch never holds two digests of one repository: crane would give both the same name in its tarball and pull one.
+    A batch never holds an image twice. It never holds two digests of one repository, either: crane would give both the
+    same name in its tarball and pull one.
     """
     batch: list[Image] = []
-    by_digest: set[str] = set()
+    held: set[Image | str] = set()
     for image in images:
-        if len(batch) == size or (image.is_digest and image.path in by_digest):
+        name = image.path if image.is_digest else image
+        if len(batch) == size or name in held:
             yield batch
-            batch, by_digest = [], set()
+            batch, held = [], set()
         batch.append(image)
-        if image.is_digest:
-            by_digest.add(image.path)
+        held.add(name)
     if batch:
         yield batch
 

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from ..counted import counted
-from .pace import Rate
-from .plan import Plan, Step
+from ..durations import spoken
+from .curve import Curve, Rate
+from .plan import DOWN, HOLD, UP, Plan, Step, steps_of
 
 
-def plan_ramp(workers: int, seconds: float) -> Plan:
-    """Returns 2·N steps of `seconds` each: 1, 2, … N workers up, then N, … 2, 1 down. So the peak lasts two steps."""
-    counts = [(n, "up") for n in range(1, workers + 1)] + [(n, "down") for n in range(workers, 0, -1)]
-    steps = tuple(
-        Step(n, direction, k * seconds, (k + 1) * seconds) for k, (n, direction) in enumerate(counts)
-    )
-    return Plan(steps, f"{_described(steps, seconds)}, up to {counted(workers, 'worker')}")
+def plan_ramp(workers: int, seconds: float, hold: float | None = None) -> Plan:
+    """Returns the ramp: 1, 2, … N workers up, then N, … 2, 1 down, each number for one step of `seconds`.
+
+    So the peak lasts two steps, 2·N in all. With `hold`, it is one step of so many seconds.
+    """
+    up = [(n, UP, seconds) for n in range(1, workers + (hold is None))]
+    peak = [] if hold is None else [(workers, HOLD, hold)]
+    down = [(n, DOWN, seconds) for n in range(workers - (hold is not None), 0, -1)]
+    steps = steps_of([*up, *peak, *down])
+    return Plan(steps, f"{_described(steps, seconds, hold)}, up to {counted(workers, 'worker')}")
 
 
-def plan_schedule(workers: int, seconds: float, rate: Rate) -> Plan:
+def plan_schedule(workers: int, seconds: float, rate: Rate, hold: float | None = None) -> Plan:
     """Returns as many steps as a ramp of these workers, each with all workers running."""
-    direction = "down" if rate.last < rate.first else "up"
-    steps = tuple(Step(workers, direction, k * seconds, (k + 1) * seconds) for k in range(2 * workers))
-    about = (
-        f"{_described(steps, seconds)}, {rate} pulls/s by schedule, {counted(workers, 'worker')} throughout"
+    direction = DOWN if rate.last < rate.first else UP
+    steps = tuple(
+        Step(workers, HOLD if step.direction == HOLD else direction, step.start, step.end)
+        for step in plan_ramp(workers, seconds, hold).steps
     )
-    return Plan(steps, about, rate)
+    about = (
+        f"{_described(steps, seconds, hold)}, {rate} pulls/s by schedule, "
+        f"{counted(workers, 'worker')} throughout"
+    )
+    return Plan(steps, about, Curve(((rate, steps[-1].end),)))
 
 
-def _described(steps: tuple[Step, ...], seconds: float) -> str:
-    return f"ramp of {len(steps)} steps of {seconds:g} s, {steps[-1].end:g} s in all"
+def _described(steps: tuple[Step, ...], seconds: float, hold: float | None) -> str:
+    whole = spoken(steps[-1].end)
+    if hold is None:
+        return f"ramp of {len(steps)} steps of {spoken(seconds)}, {whole} in all"
+    return f"ramp with a step every {spoken(seconds)}, a peak of {spoken(hold)}, {whole} in all"

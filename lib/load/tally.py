@@ -15,6 +15,7 @@ from ..outcomes import FAILED, INTERRUPTED, OK
 from ..processes.machine import MachineUse
 from ..processes.pauses import Pauses
 from .event import PRUNE, Event
+from .herd_tally import HerdTally
 from .latency import COARSE, Buckets, Latencies
 from .pace import MACHINE as MACHINE_WAS_SLOW
 from .pace import NO_WORKER, Schedule
@@ -184,6 +185,7 @@ class Tally:
         self.late_machine = 0
         self.schedule = schedule
         self.pauses = pauses or Pauses()
+        self.herds = HerdTally()
         self.retried: int | None = 0 if retries_known else None
         self.errors: Counter[str] = Counter()
         self.prune_errors: Counter[str] = Counter()
@@ -262,6 +264,8 @@ class Tally:
         if event.late is not None:
             self.late_no_worker += event.late == NO_WORKER
             self.late_machine += event.late == MACHINE_WAS_SLOW
+        if event.herd is not None:
+            self.herds.add(event, event.herd)
         if event.op == PRUNE:
             self._add_prune(event)
         elif event.outcome == OK:
@@ -420,12 +424,7 @@ class Tally:
 
     def _offered(self, start: float, end: float) -> float | None:
         """Returns the pulls per second that the schedule offered in this span; None without a schedule."""
-        if self.schedule is None:
-            return None
-        end = min(end, self.schedule.seconds)
-        if end <= start:
-            return None
-        return (self.schedule.due_by(end) - self.schedule.due_by(start)) / (end - start)
+        return None if self.schedule is None else self.schedule.curve.offered(start, end)
 
     @property
     def paused_seconds(self) -> float:

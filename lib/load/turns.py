@@ -12,11 +12,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapreplace
-from random import Random
 from time import monotonic
 from typing import NamedTuple, Protocol
 
 from ..images import Image, ImageSet
+from .event import HerdPull
+from .order import Order
 from .pace import Schedule
 from .pull import batches
 
@@ -26,6 +27,9 @@ class Turn(NamedTuple):
 
     `due` is the monotonic time at which the launch is due; `asked` is when a worker was free for it. `group` is the
     number of the group of launches whose images are pruned together.
+
+    In herds, `herd` is the herd of the launch, and `first` says whether its pulls are first pulls. `is_prune`: the
+    worker is to prune the images, not to pull them. `pruning`: when the worker waited for another's prune (monotonic).
     """
 
     images: Sequence[Image]
@@ -34,12 +38,28 @@ class Turn(NamedTuple):
     due: float
     asked: float
     group: int = 0
+    herd: HerdPull | None = None
+    first: bool | None = None
+    is_prune: bool = False
+    pruning: tuple[float, float] | None = None
 
 
 class Turns(Protocol):
     """Where workers get their launches. `scheduled`: latencies count from the time that a launch is due."""
 
     scheduled: bool
+
+    def begin(self) -> None:
+        """Records that a worker begins."""
+        ...
+
+    def stop(self) -> None:
+        """Records that a worker is stopped. If it waits for its next launch, it gets none. May be called again."""
+        ...
+
+    def end(self) -> None:
+        """Records that a worker has ended, for whatever reason."""
+        ...
 
     def next(self, stopping: threading.Event) -> Turn | None:
         """Waits until a launch is due and returns it; None if the worker has nothing more to do."""
@@ -58,30 +78,38 @@ class Turns(Protocol):
         ...
 
 
+class Independent:
+    """Turns of workers that do not wait for each other."""
+
+    def begin(self) -> None:
+        """Nobody waits for the worker."""
+
+    def stop(self) -> None:
+        """Nobody waits for the worker."""
+
+    def end(self) -> None:
+        """Nobody waits for the worker."""
+
+
 class _Passes:
-    """Goes through an image set again and again, in batches; shuffles it between passes if `random` is given.
+    """Goes through the images of an order pass by pass, in batches.
 
     It makes batch by batch: a set may have a million images, and the first pull must not wait for them. `taken` is the
     number of images taken in this pass.
     """
 
-    def __init__(self, image_set: ImageSet, batch: int, random: Random | None) -> None:
+    def __init__(self, order: Order, batch: int) -> None:
         self.number = 0
         self.taken = 0
-        self._images: Sequence[Image] = image_set.images
+        self._order = order
         self._batch = batch
-        self._random = random
         self._batches: Iterator[list[Image]] = iter(())
         self._ahead: list[Image] | None = None
 
     def next(self) -> Sequence[Image]:
         """Returns the next batch, of the next pass if this one is over."""
         if self.is_over:
-            if self.number and self._random is not None:
-                shuffled = list(self._images)
-                self._random.shuffle(shuffled)
-                self._images = shuffled
-            self._batches = batches(self._images, self._batch)
+            self._batches = batches(self._order.next_pass(), self._batch)
             self.number += 1
             self.taken = 0
         batch = self._ahead if self._ahead is not None else next(self._batches)
@@ -97,35 +125,40 @@ class _Passes:
         return self._ahead is None
 
 
-class OwnTurns:
-    """The turns of one worker of the closed model: it makes passes over its own images, `passes` of them or endless."""
+class OwnTurns(Independent):
+    """The turns of one worker of the closed model: it makes passes over its own images, `passes` of them or endless.
+
+    `order` gives the images of its set. What a pass pulled more than once is to be pruned once.
+    """
 
     scheduled = False
 
-    def __init__(
-        self, index: int, image_set: ImageSet, *, batch: int, random: Random | None, passes: int | None
-    ) -> None:
+    def __init__(self, index: int, order: Order, *, batch: int, passes: int | None) -> None:
         self._index = index
         self._wanted = passes
         self._done = 0
-        self._order = _Passes(image_set, batch, random)
-        self._pulled: list[Image] = []
+        self._order = _Passes(order, batch)
+        self._pulled: dict[Image, None] = {}
+        self._returned: Turn | None = None
 
     def next(self, stopping: threading.Event) -> Turn | None:
         if stopping.is_set() or self._done == self._wanted:
             return None
+        if self._returned is not None:
+            turn, self._returned = self._returned, None
+            return turn
         images, now = self._order.next(), monotonic()
         return Turn(images=images, image_set=self._index, pass_number=self._order.number, due=now, asked=now)
 
     def give_back(self, turn: Turn) -> None:
-        """The worker ends, so nobody takes the launch again."""
+        self._returned = turn
 
     def ended(self, turn: Turn, pulled: Sequence[Image]) -> Sequence[Image]:
-        self._pulled += pulled
+        self._pulled.update(dict.fromkeys(pulled))
         if not self._order.is_over:
             return ()
         self._done += 1
-        done, self._pulled = self._pulled, []
+        done, self._pulled = list(self._pulled), {}
         return done
 
     def passes(self, image_set: int) -> int:
@@ -139,10 +172,10 @@ class _Group:
     running: int = 0
     whole: bool = False
     last_of_pass: bool = False
-    pulled: list[Image] = field(default_factory=list)
+    pulled: dict[Image, None] = field(default_factory=dict)
 
 
-class SharedTurns:
+class SharedTurns(Independent):
     """The turns of all workers of the open model: a launch takes the next images of the set with the fewest pulls yet.
 
     The images of a set are pruned in two groups, each a half of a pass. So there is half a pass of time to prune an
@@ -157,12 +190,10 @@ class SharedTurns:
         image_sets: Sequence[ImageSet],
         *,
         batch: int,
-        randoms: Sequence[Random | None],
+        orders: Sequence[Order],
     ) -> None:
         self._schedule = schedule
-        self._orders = [
-            _Passes(image_set, batch, random) for image_set, random in zip(image_sets, randoms, strict=True)
-        ]
+        self._orders = [_Passes(order, batch) for order in orders]
         self._half = [-(-len(each.images) // 2) for each in image_sets]
         self._finished = [0] * len(image_sets)
         self._groups: dict[tuple[int, int], _Group] = {}
@@ -208,12 +239,12 @@ class SharedTurns:
         with self._lock:
             group = self._groups[turn.image_set, turn.group]
             group.running -= 1
-            group.pulled += pulled
+            group.pulled.update(dict.fromkeys(pulled))
             if group.running or not group.whole:
                 return ()
             del self._groups[turn.image_set, turn.group]
             self._finished[turn.image_set] += group.last_of_pass
-            return group.pulled
+            return list(group.pulled)
 
     def passes(self, image_set: int) -> int:
         return self._finished[image_set]

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from ..images import Image, ImageSet
 from ..outcomes import INTERRUPTED, OK
 from ..processes.cpu_priority import use_batch_scheduling
-from ..servers.prune import Pruned, Pruner
+from ..servers.prune import Pruned, Pruner, absent_is_pruned
 from .event import PRUNE, PULL, Event
 from .pace import why_late
 from .pull import Pulled, Puller
@@ -43,7 +43,7 @@ class Warm:
     def __init__(self) -> None:
         self._pulled: set[Image] = set()
 
-    def __contains__(self, image: Image) -> bool:
+    def __contains__(self, image: object) -> bool:
         return image in self._pulled
 
     def pulled(self, image: Image) -> None:
@@ -57,12 +57,14 @@ class Warm:
 class Work:
     """What the workers of a run share.
 
-    `pruner` is None unless images are pruned after every pass.
+    `pruner` is None unless images are pruned during the load. `shared`: workers have the same images, so another worker
+    may have pruned an image already.
     `lean`: worker threads and clients run under SCHED_BATCH (see `cpu_priority`).
     """
 
     puller: Puller
     pruner: Pruner | None
+    shared: bool = False
     warm: Warm = field(default_factory=Warm)
     lean: bool = True
 
@@ -107,7 +109,10 @@ class Worker:
         self._scratch = scratch
         self._stopping = threading.Event()
         self._hurrying = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"worker {index}", daemon=True)
+        self._lock = threading.Lock()
+        self._ended = False
+        self._resumed = False
+        self._thread: threading.Thread | None = None
 
     @property
     def passes(self) -> int:
@@ -115,33 +120,67 @@ class Worker:
         return self._turns.passes(self.index)
 
     def start(self) -> None:
-        """Starts the thread. Raises RuntimeError if this machine cannot start one."""
-        self._thread.start()
+        """Starts a thread, also after an earlier one has ended. Raises RuntimeError if this machine cannot."""
+        self._stopping.clear()
+        self._ended = self._resumed = False
+        thread = threading.Thread(target=self._run, name=f"worker {self.index}", daemon=True)
+        self._turns.begin()
+        thread.start()
+        self._thread = thread
 
     def stop(self, *, hurry: bool = False) -> None:
         """Ends the worker after its current pull. If that pull finishes a pass, the prune follows unless `hurry`."""
         if hurry:
             self._hurrying.set()
         self._stopping.set()
+        self._turns.stop()
+
+    def resume(self) -> bool:
+        """Takes back a stop. Returns False if the worker has ended already."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._stopping.clear()
+            self._resumed = True
+            self._turns.begin()
+            return True
 
     def join(self) -> None:
-        """Waits for the end of the thread."""
-        self._thread.join()
+        """Waits for the end of the thread, if there is one."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         if self._work.lean:
             use_batch_scheduling()
         try:
-            self._launches()
+            while True:
+                self._launches()
+                if self._is_over():
+                    break
         except BaseException as error:
             self.error = error  # a fault in the driver must end the run, not vanish with the thread
         finally:
+            self._turns.end()
             self.doing = Doing(STOPPED, self.doing.number)
             self._overseer.worker_ended(self)
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            resumed, self._resumed = self._resumed, False
+            self._ended = not resumed
+            return self._ended
 
     def _launches(self) -> None:
         number, pass_number = 0, 0
         while (turn := self._turns.next(self._stopping)) is not None:
+            if turn.pruning is not None:
+                self.pruning.append(turn.pruning)
+            if turn.is_prune:
+                self.doing = Doing(PRUNING, number)
+                self._prune(turn, turn.images)
+                self.doing = Doing(WAITING, number)
+                continue
             number = number + len(turn.images) if turn.pass_number == pass_number else len(turn.images)
             pass_number = turn.pass_number
             self.doing = Doing(PULLING, number, turn.images[0])
@@ -152,14 +191,14 @@ class Worker:
             to_prune = self._turns.ended(turn, pulled)
             if to_prune and self._work.pruner is not None:
                 self.doing = Doing(PRUNING, number)
-                self._prune(self._work.pruner, turn, to_prune)
+                self._prune(turn, to_prune)
 
     def _pull(self, turn: Turn) -> list[Image] | None:
         """Returns the images that were pulled; None if a stop interrupted the launch or prevented its start.
 
         Each launch gives one latency. It counts as a first pull if any image of the batch is pulled for the first time.
         """
-        first = {image for image in turn.images if image not in self._warm}
+        first = {image for image in turn.images if self._is_first(turn, image)}
         timed = next(image for image in turn.images if image in first) if first else turn.images[0]
         done, cut_short, started = [], False, False
         for pulled in self._puller.pull(turn.images, self._scratch, self._stopping.is_set):
@@ -174,6 +213,9 @@ class Worker:
         if not started:
             self._turns.give_back(turn)
         return done if started and not cut_short else None
+
+    def _is_first(self, turn: Turn, image: Image) -> bool:
+        return image not in self._warm if turn.first is None else turn.first
 
     def _pull_event(self, turn: Turn, pulled: Pulled, *, first: bool, timed: bool) -> Event:
         scheduled = self._turns.scheduled
@@ -200,15 +242,20 @@ class Worker:
             else None,
             began=min(ended, ended - pulled.seconds),
             image_set=turn.image_set,
+            herd=turn.herd._replace(started=pulled.started) if turn.herd is not None else None,
         )
 
-    def _prune(self, pruner: Pruner, turn: Turn, images: Sequence[Image]) -> None:
-        began = monotonic()
+    def _prune(self, turn: Turn, images: Sequence[Image]) -> None:
+        pruner, began = self._work.pruner, monotonic()
+        if pruner is None:
+            return
         try:
-            for pruned in pruner.prune(list(images), self._scratch, self._hurrying.is_set):
+            for each in pruner.prune(list(images), self._scratch, self._hurrying.is_set):
+                pruned = absent_is_pruned(each) if self._work.shared else each
                 if pruned.outcome == OK:
                     self._warm.pruned(pruned.image)
-                self._overseer.emit(prune_event(self.index, turn.pass_number, pruned, turn.image_set))
+                event = prune_event(self.index, turn.pass_number, pruned, turn.image_set)
+                self._overseer.emit(event._replace(herd=turn.herd))
         finally:
             self.pruning.append((began, monotonic()))
 

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import click
 
-from ..choices import ANNOTATIONS, AUTO, FOREIGN, METRICS_FORMATS, PROGRESS, PRUNE_VIA, REFUSE, TSV
+from ..choices import (
+    ANNOTATIONS,
+    ARRIVALS,
+    AUTO,
+    DEAL,
+    EVEN,
+    FOREIGN,
+    METRICS_FORMATS,
+    PROGRESS,
+    PRUNE_VIA,
+    REFUSE,
+    TSV,
+)
 from ..clients.table import NAMES
+from ..durations import spoken
 from ..fault import show_tracebacks
 from ..streams import STDOUT
 from .files import Reads, Writes
@@ -31,7 +44,7 @@ def _switch(names: list[str], section: str, text: str) -> Section:
     )
 
 
-SERVERS, TLS, RAMP, IMAGES, CLIENT = "Servers", "TLS", "Ramp", "What is pulled", "Client"
+SERVERS, TLS, LOAD, IMAGES, CLIENT = "Servers", "TLS", "Load", "What is pulled", "Client"
 PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
 
 
@@ -98,7 +111,7 @@ OPTIONS: list[click.Parameter] = [
     *TLS_OPTIONS,
     Section(
         ["--patterns"],
-        section=RAMP,
+        section=LOAD,
         multiple=True,
         metavar="RE2,…",
         help="One worker for each regex. A worker pulls each image whose full name "
@@ -106,22 +119,36 @@ OPTIONS: list[click.Parameter] = [
     ),
     Section(
         ["--workers"],
-        section=RAMP,
+        section=LOAD,
         type=click.IntRange(1),
         metavar="N",
         help="Instead of --patterns: distribute the images evenly among N workers.",
     ),
     Section(
+        ["--deal"],
+        section=LOAD,
+        type=click.Choice(DEAL),
+        help="With --workers: split the images among the workers, or give all of them to every worker. Each worker "
+        "then begins at a different place in the list, as nodes that run the same images do.  [default: split]",
+    ),
+    Section(
+        ["--herd"],
+        section=LOAD,
+        is_flag=True,
+        help="With --workers: all workers pull the same image at the same moment, then the next one, as nodes do in a "
+        "rollout. With --prune, each image is pruned before its herd.",
+    ),
+    Section(
         ["--iteration-seconds"],
-        section=RAMP,
+        section=LOAD,
         type=Seconds(),
         metavar="S",
         help="Start a worker every S seconds, and later stop one every S seconds. A run with N workers takes 2·N·S "
-        f"seconds.  [default: {ITERATION_SECONDS:g}]",
+        f"seconds.  [default: {spoken(ITERATION_SECONDS)}]",
     ),
     Section(
         ["--passes"],
-        section=RAMP,
+        section=LOAD,
         type=click.IntRange(1),
         metavar="N",
         help="Fixed work instead of the ramp: each worker makes N passes over its images and ends. Workers start "
@@ -129,16 +156,55 @@ OPTIONS: list[click.Parameter] = [
         "--rate.",
     ),
     Section(
+        ["--hold"],
+        section=LOAD,
+        type=Seconds(),
+        metavar="S",
+        help="Keep all workers running for S seconds at the peak of the ramp.  [default: 2 steps]",
+    ),
+    Section(
+        ["--duration"],
+        section=LOAD,
+        type=Seconds(),
+        metavar="S",
+        help="Constant load instead of the ramp: all workers run from the first moment on, for S seconds. With "
+        "--rate R, the rate is R all the time.",
+    ),
+    Section(
+        ["--stage"],
+        section=LOAD,
+        multiple=True,
+        metavar="S:N|S:R/s",
+        help="Stages instead of the ramp: in S seconds, go to N workers, one at a time. With R/s, go to R pulls per "
+        "second by a schedule, for example 5m:200/s. Repeatable.",
+    ),
+    Section(
         ["--rate"],
-        section=RAMP,
+        section=LOAD,
         metavar="R|R:R",
         help="Start R pulls per second by a schedule, even if the server is slow. R:R changes the rate during the "
         "run, for example from 10 to 200 (10:200). Latencies then count from the scheduled time.  [default: no "
         "schedule; each worker starts its next pull when the last one has ended]",
     ),
     Section(
+        ["--arrivals"],
+        section=LOAD,
+        type=click.Choice(ARRIVALS),
+        default=EVEN,
+        show_default=True,
+        help="How the pulls of a schedule follow one another: with even gaps, or with random ones, as the pulls of "
+        "many independent clients do (poisson). --seed makes them repeatable.",
+    ),
+    Section(
+        ["--warm-up"],
+        section=LOAD,
+        is_flag=True,
+        help="Before the load, pull each selected image once, as many at a time as there are workers. These pulls do "
+        "not count. Not with --prune or --prune-first.",
+    ),
+    Section(
         ["--start-at"],
-        section=RAMP,
+        section=LOAD,
         metavar="TIME",
         help="Begin the load at this time, for example 22:30. Use it to begin at the same time on several machines.",
     ),
@@ -172,7 +238,18 @@ OPTIONS: list[click.Parameter] = [
     ),
     _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its images between passes."),
     Section(
-        ["--seed"], section=IMAGES, type=int, metavar="N", help="Make the order of --shuffle repeatable."
+        ["--draw"],
+        section=IMAGES,
+        metavar="zipf:S|uniform",
+        help="Draw images at random with replacement: by Zipf's law with the exponent S, in the order of the list, or "
+        "all equally often. A pass is as many draws as the worker has images.",
+    ),
+    Section(
+        ["--seed"],
+        section=IMAGES,
+        type=int,
+        metavar="N",
+        help="Make --shuffle, --draw and --arrivals poisson repeatable.  [default: a random one, which the log names]",
     ),
     _switch(
         ["--dry-run"],
@@ -204,7 +281,7 @@ OPTIONS: list[click.Parameter] = [
         ["--pull-timeout"],
         section=CLIENT,
         type=Seconds(),
-        default=300,
+        default="5m",
         show_default=True,
         metavar="S",
         help="Kill a client that runs longer than S seconds. Its pull counts as failed.",
@@ -253,7 +330,7 @@ OPTIONS: list[click.Parameter] = [
         ["--tally-seconds"],
         section=OUTPUT,
         type=Seconds(least=_LEAST_TALLY),
-        default=15,
+        default="15s",
         show_default=True,
         metavar="S",
         help="Write a metrics line every S seconds.",
@@ -345,7 +422,7 @@ OPTIONS: list[click.Parameter] = [
         ["--grace"],
         section=VERDICT,
         type=Seconds(least=0),
-        default=10,
+        default="10s",
         show_default=True,
         metavar="S",
         help="After a signal, wait up to S seconds for running clients, then kill them.",

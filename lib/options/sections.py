@@ -1,4 +1,4 @@
-"""Help under headings: an option with a heading, and a command whose help lists its options by heading."""
+"""The main command's form: options under headings in the help, and advice about the options of other tools."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .other_tools import advice_for
 from .subcommands import SUBCOMMANDS
 
 
@@ -18,7 +19,22 @@ class Section(click.Option):
 
 
 class SectionedCommand(click.Command):
-    """A command whose help lists its options under headings, in the order of their definition."""
+    """A command whose help lists its options under headings, in the order of their definition.
+
+    For an unknown option that other load tools have, its error names the option to use instead.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            advice = advice_for(error.option_name, words)
+            if advice is None:
+                raise
+            raise click.NoSuchOption(
+                error.option_name, f"there is no option {error.option_name}; {advice}", ctx=ctx
+            ) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ..choices import AUTO
+from ..choices import ALL, AUTO, EVEN, POISSON, SPLIT
 from ..clients.client import parse_platform, this_platform
 from ..clients.table import NAMES
 from ..errors import UsageError
 from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
-from ..load.pace import Rate, parse_rate
+from ..load.curve import Rate, parse_rate
+from ..load.order import Draw, parse_draw
+from ..load.stages import Stage, most_workers, parse_stages
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
 from .thresholds import Threshold, parse_threshold
@@ -23,11 +26,25 @@ from .thresholds import Threshold, parse_threshold
 ITERATION_SECONDS = 60.0
 
 
+# Options that a summary names only if they are given.
+_LATER: Final[Mapping[str, Any]] = {
+    "warm_up": False,
+    "hold": None,
+    "duration": None,
+    "stages": (),
+    "arrivals": EVEN,
+    "draw": None,
+    "deal": SPLIT,
+    "herd": False,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The main command's options. Times are in seconds. `patterns` is empty if `workers` is given.
 
-    `iteration_seconds` is None if workers with `passes` start together.
+    `iteration_seconds` is None if workers do not start one after the other. One of `passes`, `duration` and `stages` at
+    most replaces the ramp; `hold` is the length of its peak. With `herd`, `deal` is `all`.
     """
 
     pullthrough: Endpoint
@@ -35,8 +52,14 @@ class Settings:
     tls: Tls
     patterns: tuple[str, ...]
     workers: int | None
+    deal: str
+    herd: bool
     iteration_seconds: float | None
     passes: int | None
+    warm_up: bool
+    hold: float | None
+    duration: float | None
+    stages: tuple[Stage, ...]
     tally_seconds: float
     metrics_file: str
     metrics_format: str
@@ -48,6 +71,7 @@ class Settings:
     prune_first: bool
     prune_via: str
     shuffle: bool
+    draw: Draw | None
     seed: int | None
     client: str
     containerd_socket: str | None
@@ -60,6 +84,7 @@ class Settings:
     pull_timeout: float
     batch: int
     rate: Rate | None
+    arrivals: str
     lean: bool
     thresholds: tuple[Threshold, ...]
     grace: float
@@ -89,8 +114,12 @@ class Settings:
                 shown[field.name] = value.name
             elif field.name == "thresholds":
                 shown["threshold"] = [threshold.expression for threshold in self.thresholds]
+            elif field.name in _LATER and value == _LATER[field.name]:
+                continue
+            elif field.name == "stages":
+                shown["stage"] = [str(stage) for stage in self.stages]
             else:
-                shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate)) else value
+                shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate, Draw)) else value
         return shown
 
 
@@ -100,14 +129,17 @@ def check_together(settings: Settings) -> None:
         raise UsageError(
             "give either --patterns (one worker for each) or --workers N (which share the images evenly)"
         )
-    if settings.passes is not None and settings.rate is not None:
-        raise UsageError(
-            "--passes and --rate cannot be combined, because a schedule needs a fixed end; leave one of them out"
-        )
+    _check_shape(settings)
+    _check_deal(settings)
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
             compile_regex(option, regex)
     pruning = settings.prune or settings.prune_first
+    if pruning and settings.warm_up:
+        raise UsageError(
+            f"--warm-up and {'--prune' if settings.prune else '--prune-first'} cannot be combined: one makes the pulls "
+            "of the load warm, the other cold; leave one of them out"
+        )
     if pruning and settings.layout.is_upstream:
         raise UsageError(
             "--prune with --layout direct would delete the upstream's own images; leave one of them out"
@@ -124,6 +156,69 @@ def check_together(settings: Settings) -> None:
         )
 
 
+def _check_shape(settings: Settings) -> None:
+    """Raises `UsageError` if the options describe no load, or two."""
+    shapes = {
+        "--hold": settings.hold,
+        "--duration": settings.duration,
+        "--stage": settings.stages or None,
+        "--passes": settings.passes,
+    }
+    given = [option for option, value in shapes.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} are two shapes of the load; leave one of them out")
+    if settings.passes is not None and settings.rate is not None:
+        raise UsageError(
+            "--passes and --rate cannot be combined, because a schedule needs a fixed end; leave one of them out"
+        )
+    scheduled = settings.rate is not None
+    if settings.stages:
+        if scheduled:
+            raise UsageError(
+                "--stage and --rate cannot be combined; give the rates as stages, such as 5m:200/s"
+            )
+        scheduled = settings.stages[0].workers is None
+        most, workers = most_workers(settings.stages), settings.workers or len(settings.patterns)
+        if most > workers:
+            raise UsageError(
+                f"--stage goes up to {most} workers, but there are {workers}; give --workers {most}, or more patterns"
+            )
+    if settings.draw is not None and settings.shuffle:
+        raise UsageError("--draw and --shuffle are two orders of the images; leave one of them out")
+    if settings.arrivals == POISSON and not scheduled:
+        raise UsageError("--arrivals poisson needs a schedule; add --rate, or --stage with rates")
+
+
+def _check_deal(settings: Settings) -> None:
+    """Raises `UsageError` if the options do not say which worker pulls what, or if no herd can do it."""
+    if settings.patterns and settings.herd:
+        raise UsageError(
+            "--herd and --patterns cannot be combined; give --workers N in place of the patterns"
+        )
+    if settings.patterns and settings.deal == ALL:
+        raise UsageError(
+            "--deal all and --patterns cannot be combined; give --workers N, and choose the images with --filter"
+        )
+    if not settings.herd:
+        return
+    if settings.rate is not None:
+        raise UsageError(
+            "--herd and --rate cannot be combined, because herds have no schedule; leave one of them out"
+        )
+    if settings.stages and settings.stages[0].workers is None:
+        raise UsageError("--herd and --stage with rates cannot be combined; give stages such as 20s:4")
+    if settings.batch > 1:
+        raise UsageError(
+            "--herd and --batch cannot be combined, because a herd pulls one image; leave one of them out"
+        )
+
+
+def _deal(given: str | None, *, herd: bool) -> str:
+    if herd and given == SPLIT:
+        raise UsageError("--herd gives every worker all images; leave out --deal split")
+    return ALL if herd else given or SPLIT
+
+
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """Returns the checked settings. Raises `UsageError` that names the wrong option."""
     registry = parse_endpoint("--registry-url", options["registry_url"], below=True)
@@ -133,8 +228,14 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         tls=parse_tls(options),
         patterns=_patterns(options["patterns"]),
         workers=options["workers"],
+        deal=_deal(options["deal"], herd=options["herd"]),
+        herd=options["herd"],
         iteration_seconds=_iteration_seconds(options),
         passes=options["passes"],
+        warm_up=options["warm_up"],
+        hold=options["hold"],
+        duration=options["duration"],
+        stages=parse_stages("--stage", options["stage"]),
         tally_seconds=options["tally_seconds"],
         metrics_file=options["metrics_file"],
         metrics_format=options["metrics_format"],
@@ -146,7 +247,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         prune_first=options["prune_first"],
         prune_via=options["prune_via"],
         shuffle=options["shuffle"],
-        seed=options["seed"],
+        draw=parse_draw("--draw", options["draw"]) if options["draw"] is not None else None,
+        seed=_seed(options),
         client=_client(options["client"]),
         containerd_socket=_socket(options["containerd_socket"]),
         layout=parse_layout(options["layout"]),
@@ -158,6 +260,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         pull_timeout=options["pull_timeout"],
         batch=options["batch"],
         rate=_rate(options["rate"]),
+        arrivals=options["arrivals"],
         lean=options["lean"],
         thresholds=tuple(parse_threshold(text) for text in options["threshold"]),
         grace=options["grace"],
@@ -175,7 +278,19 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
 
 def _iteration_seconds(options: Mapping[str, Any]) -> float | None:
     given: float | None = options["iteration_seconds"]
+    for option, value in (("--duration", options["duration"]), ("--stage", options["stage"] or None)):
+        if value is not None and given is not None:
+            raise UsageError(f"{option} has no --iteration-seconds; leave one of them out")
+        if value is not None:
+            return None
     return ITERATION_SECONDS if given is None and options["passes"] is None else given
+
+
+def _seed(options: Mapping[str, Any]) -> int | None:
+    """Returns the seed; if it is left out, one for what has to be repeatable from the summary."""
+    given: int | None = options["seed"]
+    needed = options["draw"] is not None or options["arrivals"] == POISSON
+    return secrets.randbelow(1 << 32) if given is None and needed else given
 
 
 def _patterns(given: Sequence[str]) -> tuple[str, ...]:

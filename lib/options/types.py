@@ -7,27 +7,31 @@ from typing import Any
 
 import click
 
+from ..durations import parse_duration, spoken
+
 _YEAR = 366 * 86400
 
 
 class Seconds(click.ParamType[float]):
-    """A number of seconds, with or without a fraction: at least `least` (None: more than zero), at most a year."""
+    """A time: seconds, or units as in 5m. At least `least` seconds (None: more than zero), at most `most`."""
 
     name = "seconds"
 
-    def __init__(self, least: float | None = None) -> None:
+    def __init__(self, least: float | None = None, most: float = _YEAR) -> None:
         self._least = least
+        self._most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            seconds = float(value)
-        except ValueError:
-            self.fail(f"'{value}' is not a number of seconds", param, ctx)
-        wanted = "more than zero" if self._least is None else f"{self._least:g} or more"
+            seconds = value if isinstance(value, float) else parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        wanted = "more than zero seconds" if self._least is None else f"{spoken(self._least)} or more"
         if not (seconds > 0 if self._least is None else seconds >= self._least):
-            self.fail(f"'{value}' is out of range; give {wanted} seconds", param, ctx)
-        if not seconds <= _YEAR:
-            self.fail(f"'{value}' seconds are more than a year; give a shorter time", param, ctx)
+            self.fail(f"'{value}' is out of range; give {wanted}", param, ctx)
+        if not seconds <= self._most:
+            most = "a year" if self._most == _YEAR else spoken(self._most)
+            self.fail(f"'{value}' is more than {most}; give a shorter time", param, ctx)
         return seconds
 
 

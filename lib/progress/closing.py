@@ -1,61 +1,123 @@
-"""Makes the text that replaces the live view at the end: a table of the steps, and the totals."""
+"""Makes the text that replaces the live view at the end: a table and the totals.
+
+The table has a row for each step. A load of one step, such as a constant load, has a row for each tally interval and
+a row for the whole instead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from io import StringIO
+from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..latency import SHOWN_PERCENTILES, cells
-from ..load.tally import StepTally
+from ..latency import SHOWN_PERCENTILES, Latency, cells
+from ..load.plan import DOWN, HOLD, UP, Plan
+from ..load.tally import Sample, StepTally, Tally
+from ..results.herds import in_words as herds_in_words
 from ..results.precision import in_words
 from ..results.run_state import Run
 from ..results.summarize import peak_caution, precision_of
+from .plain import duration
+
+T = TypeVar("T")
 
 # With the table's head, the note, the totals and the shell's prompt, they fill a terminal of 24 lines.
-_MOST_STEPS = 20
+_MOST_ROWS = 20
 # More columns than the table needs. A narrow terminal shows its first columns.
 _TABLE_WIDTH = 200
-_ARROWS = {"up": "↑", "hold": "→", "down": "↓"}
+_ARROWS = {UP: "↑", HOLD: "→", DOWN: "↓"}
 
 
-def closing_lines(run: Run, width: int) -> list[Text]:
-    """Returns a table of the steps and the totals. If there are many steps, the table has only some of them."""
-    steps = run.tally.steps
-    shown = thinned(steps)
+class _Row(NamedTuple):
+    """A row of the table. `offered` is None without a schedule."""
+
+    what: str
+    pulled: int
+    failed: int
+    offered: float | None
+    rate: float
+    latency: Latency | None
+
+
+def closing_lines(run: Run, plan: Plan, width: int) -> list[Text]:
+    """Returns a table and the totals. Of many steps or intervals, the table has only some."""
+    first, rows, left_out = _intervals(run.tally) if len(plan.steps) == 1 else _steps(run.tally)
     console = Console(file=StringIO(), width=_TABLE_WIDTH, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(_table(shown))
-    header, *rows = capture.get().splitlines()
-    lines = [Text(header, style="bold"), *map(Text, rows)]
-    if len(shown) < len(steps):
-        lines.append(Text(f"{len(shown)} of {len(steps)} steps; the log has all of them", style="dim"))
+        console.print(_table(first, rows))
+    header, *shown = capture.get().splitlines()
+    lines = [Text(header, style="bold"), *map(Text, shown)]
+    if left_out:
+        lines.append(Text(left_out, style="dim"))
     return [*lines, *_totals(run).wrap(console, max(width - 1, 1))]
 
 
+def _steps(tally: Tally) -> tuple[str, list[_Row], str]:
+    """Returns the name of the first column, the rows, and a note if some are left out."""
+    shown = thinned(tally.steps)
+    rows = [_step(f"{_ARROWS[each.step.direction]} {each.step.workers}", each) for each in shown]
+    of = len(tally.steps)
+    return "workers", rows, f"{len(shown)} of {of} steps; the log has all of them" if len(shown) < of else ""
+
+
+def _intervals(tally: Tally) -> tuple[str, list[_Row], str]:
+    """The same for a load of one step: its intervals over time, and then the whole."""
+    shown = _spaced(tally.samples, _MOST_ROWS - 1)
+    whole = [_step("all", each)._replace(rate=tally.rate) for each in tally.steps]
+    rows = [_interval(each, tally) for each in shown]
+    of = len(tally.samples)
+    note = f"{len(shown)} of {of} intervals; the metrics have all of them" if len(shown) < of else ""
+    return "until", [*rows, *whole], note
+
+
+def _interval(sample: Sample, tally: Tally) -> _Row:
+    schedule = tally.schedule
+    offered = schedule.curve.offered(sample.at - sample.seconds, sample.at) if schedule else None
+    return _Row(
+        what=duration(sample.at),
+        pulled=sample.pulled,
+        failed=sample.failed,
+        offered=offered,
+        rate=sample.rate,
+        latency=sample.latency,
+    )
+
+
+def _step(what: str, each: StepTally) -> _Row:
+    return _Row(
+        what=what,
+        pulled=each.pulled,
+        failed=each.failed,
+        offered=each.offered,
+        rate=each.rate,
+        latency=each.latency,
+    )
+
+
 def thinned(steps: Sequence[StepTally]) -> list[StepTally]:
-    """Returns at most `_MOST_STEPS` steps, evenly spaced on each side of the peak: with the first, peak and last."""
-    if len(steps) <= _MOST_STEPS:
+    """Returns at most `_MOST_ROWS` steps, evenly spaced on each side of the peak: with the first, peak and last."""
+    if len(steps) <= _MOST_ROWS:
         return list(steps)
     peak = max(range(len(steps)), key=lambda k: steps[k].step.workers)
-    return [*_spaced(steps[: peak + 1], _MOST_STEPS // 2), *_spaced(steps[peak + 1 :], _MOST_STEPS // 2)]
+    return [*_spaced(steps[: peak + 1], _MOST_ROWS // 2), *_spaced(steps[peak + 1 :], _MOST_ROWS // 2)]
 
 
-def _spaced(steps: Sequence[StepTally], most: int) -> list[StepTally]:
-    if len(steps) <= most:
-        return list(steps)
-    return [steps[round(k * (len(steps) - 1) / (most - 1))] for k in range(most)]
+def _spaced(items: Sequence[T], most: int) -> list[T]:
+    if len(items) <= most:
+        return list(items)
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
-def _table(steps: Sequence[StepTally]) -> Table:
+def _table(first: str, rows: Sequence[_Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    by_schedule = any(each.offered is not None for each in steps)
+    by_schedule = any(each.offered is not None for each in rows)
     offered = ("offered",) if by_schedule else ()
     for name in (
-        "workers",
+        first,
         "pulled",
         "failed",
         *offered,
@@ -63,15 +125,14 @@ def _table(steps: Sequence[StepTally]) -> Table:
         *(f"{name} ms" for name in SHOWN_PERCENTILES),
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    for each in steps:
+    for each in rows:
         table.add_row(*_cells(each, by_schedule=by_schedule))
     return table
 
 
-def _cells(each: StepTally, *, by_schedule: bool) -> list[str]:
-    offered = [f"{each.offered:.2f}" if each.offered is not None else "-"] if by_schedule else []
-    counts = [f"{_ARROWS[each.step.direction]} {each.step.workers}", str(each.pulled), str(each.failed)]
-    return [*counts, *offered, f"{each.rate:.2f}", *cells(each.latency)]
+def _cells(row: _Row, *, by_schedule: bool) -> list[str]:
+    offered = [f"{row.offered:.2f}" if row.offered is not None else "-"] if by_schedule else []
+    return [row.what, str(row.pulled), str(row.failed), *offered, f"{row.rate:.2f}", *cells(row.latency)]
 
 
 def _totals(run: Run) -> Text:
@@ -84,5 +145,6 @@ def _totals(run: Run) -> Text:
     text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
     found = precision_of(tally)
     text.append(f" ({in_words(found)})") if found else None
+    text.append(f"; {herds_in_words(tally.herds)}") if tally.herds.count else None
     no_peak = peak_caution(run)
     return text.append(f"; {no_peak}", style="yellow") if no_peak else text

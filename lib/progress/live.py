@@ -14,10 +14,8 @@ from time import monotonic, thread_time
 
 from .. import streams
 from ..results.output import Outputs
-from .closing import closing_lines
 from .painter import Painter
-from .snapshot import Watch
-from .view import view_lines, worker_rows
+from .picture import Picture
 
 _STDERR = 2
 # The least and the most seconds between two drawings, and the share of one core that drawing may use.
@@ -30,10 +28,10 @@ _MOST_PENDING = 20_000
 
 
 class LiveView:
-    """Draws Snapshots from its own thread, with the lines above them that other parts write to this terminal."""
+    """Draws a picture from its own thread, with the lines above it that other parts write to this terminal."""
 
-    def __init__(self, watch: Watch, outputs: Outputs) -> None:
-        self._watch = watch
+    def __init__(self, picture: Picture, outputs: Outputs) -> None:
+        self._picture = picture
         self._outputs = outputs
         self._painter = Painter(_STDERR)
         # each line with the function that writes it if this view cannot
@@ -49,10 +47,10 @@ class LiveView:
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._fault = error  # too many threads; the ramp will report that
+            self._fault = error  # too many threads; the run will report that
 
     def end(self) -> None:
-        """Replaces the view by the table of the steps. Waits at most `_TERMINAL_SECONDS` for a paused terminal."""
+        """Replaces the view by its closing lines. Waits at most `_TERMINAL_SECONDS` for a paused terminal."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join(_TERMINAL_SECONDS)
@@ -94,23 +92,20 @@ class LiveView:
                 wanted = (thread_time() - before) / _MOST_SHARE
                 pause = min(max(wanted, _LEAST_PAUSE), _MOST_PAUSE)
             if self._painter.ready(_TERMINAL_SECONDS / 2):
-                self._painter.paint(
-                    self._lines(), closing_lines(self._watch.run, self._painter.size()[0]), ()
-                )
+                self._painter.paint(self._lines(), self._picture.closing(self._painter.size()[0]), ())
         except Exception as error:
             self._fault = error  # a fault in the view must not end the test
 
     def _look_for_a_stop(self) -> None:
         """After a stop (Ctrl-Z), the shell has written below the view."""
-        continued = self._watch.run.tally.pauses.continued
+        continued = self._picture.continued
         if continued != self._continued:
             self._continued = continued
             self._painter.forget()
 
     def _draw(self) -> None:
-        width, height = self._painter.size()
-        snapshot = self._watch.snapshot(rows=worker_rows(len(self._watch.run.workers), height))
-        self._painter.paint(self._lines(), (), view_lines(snapshot, width, height))
+        shown = self._picture.lines(*self._painter.size())
+        self._painter.paint(self._lines(), (), shown)
 
     def _lines(self) -> list[str]:
         """Takes all pending lines."""

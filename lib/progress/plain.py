@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..counted import counted
+from ..durations import spoken
 from ..latency import shown
 from ..load.plan import Plan
 from ..load.tally import Sample
+from ..load.warm_up import WarmUp
 from ..results.line_file import LineFile
 from ..results.output import Outputs
 from ..results.run_state import Run
@@ -51,6 +53,18 @@ def to_do(plan: Plan, at: float, attempts: int) -> str:
     return (
         f"{attempts} of {counted(plan.pulls or 0, 'pull')} done" if left is None else f"{duration(left)} left"
     )
+
+
+def share_done(plan: Plan, at: float, attempts: int) -> float:
+    """Returns the share of the load that is done: of its planned time or, for fixed work, of its pulls."""
+    return attempts / max(plan.pulls or 0, 1) if plan.end is None else min(at / plan.end, 1.0)
+
+
+def warmed_up(warm_up: WarmUp) -> str:
+    """Returns the result in one line."""
+    failed = f", {warm_up.failed} failed" if warm_up.failed else ""
+    images = f"{warm_up.pulled} of {counted(warm_up.total, 'image')}"
+    return f"warm-up: {images} pulled{failed} in {spoken(round(warm_up.seconds, 1))}"
 
 
 def duration(seconds: float) -> str:

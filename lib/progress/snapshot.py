@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
+from ..clean import clean
 from ..latency import Latency
 from ..load.pace import MACHINE, NO_WORKER
 from ..load.plan import Plan
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run
-from .plain import to_do
+from .about import about
+from .plain import share_done, to_do
 from .worker_rows import SLOW_SECONDS, Doings, WorkerRow
 
 # The current rate and CPU use are averages over this many seconds.
@@ -29,12 +31,15 @@ _LATENCY_SECONDS = 1.0
 class Snapshot:
     """The state of a run at one moment. Rates are in pulls per second, CPU use is in cores.
 
+    `about` says what the run is. `done` is the share of the load that is done, by time or by pulls.
     `to_do` is the work that is left, or None when the workers end. `offered` is the rate that the schedule wants now.
     `late` counts the late pulls of a schedule by reason; None without a schedule. `limited_by` belongs to the last
     interval.
     `bars` are recent rates, the oldest first. `rows` are some of the workers. `rest` counts the others by what they do.
     """
 
+    about: str
+    done: float
     to_do: str | None
     running: int
     planned: int
@@ -70,6 +75,7 @@ class Watch:
     def __init__(self, run: Run, plan: Plan) -> None:
         self.run = run
         self._plan = plan
+        self._about = clean(about(run, plan))
         self._cores = cores()
         self._readings: deque[_Reading] = deque([self._reading()])
         self._bars: deque[float] = deque(maxlen=_MOST_BARS)
@@ -91,6 +97,8 @@ class Watch:
         running, planned = (driver.running, driver.planned) if driver else (0, 0)
         shown, rest = self._doings.rows(tally.workers, now.at, rows, slow)
         return Snapshot(
+            about=self._about,
+            done=share_done(self._plan, self._second(now.at), tally.attempts),
             to_do=None
             if running and not planned
             else to_do(self._plan, self._second(now.at), tally.attempts),
@@ -131,9 +139,7 @@ class Watch:
 
     def _offered(self, before: float, now: float) -> float | None:
         schedule, start, end = self.run.tally.schedule, self._second(before), self._second(now)
-        if schedule is None or end <= start:
-            return None
-        return (schedule.due_by(end) - schedule.due_by(start)) / (end - max(start, 0.0))
+        return None if schedule is None else schedule.curve.offered(max(start, 0.0), end)
 
     def _late(self) -> tuple[tuple[str, int], ...] | None:
         tally = self.run.tally

@@ -12,13 +12,16 @@ from ..counted import counted
 from ..latency import SHOWN_PERCENTILES
 from ..load.tally import CLIENT, CLIENT_LIMITED, MACHINE
 from ..load.worker import PRUNING, PULLING, STOPPED
+from .bar import bar
 from .plain import duration
 from .snapshot import Snapshot
 from .worker_rows import WorkerRow, rows_that_fit
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 # Lines that are not for workers: those of the whole run, and the table's head.
-_HEAD_LINES = 6
+_HEAD_LINES = 7
+# The width of the progress bar: this many cells, or a quarter of a narrow terminal.
+_BAR = 30
 _DOING_STYLES = {PULLING: "", PRUNING: "yellow", STOPPED: "dim"}
 
 
@@ -51,6 +54,7 @@ def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
             (snapshot.to_do, "bold"),
             f"  workers {snapshot.running} of {snapshot.planned} planned, peak {snapshot.peak}",
         )
+    yield bar(snapshot.done, min(_BAR, width // 4)).append(f"  {snapshot.about}", style="dim")
     failed = (f"{snapshot.failed} failed", "red" if snapshot.failed else "")
     yield Text.assemble(f"{snapshot.pulled} pulled  ", failed, *_latency(snapshot))
     due = f" of {snapshot.offered:.1f}" if snapshot.offered is not None else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..pages.chart import Chart
 from .distribution import distribution
 from .failed_pulls import failed_pulls
+from .herds import herds
 from .latency import latency
 from .rate import rate
 from .run_data import Findings
@@ -14,11 +15,14 @@ from .timeline import merged
 
 def charts(findings: Findings) -> list[Chart]:
     """Returns all charts. A chart with nothing to draw has a note that says why."""
-    samples = merged(findings.summary.samples)
-    return [
+    summary = findings.summary
+    samples = merged(summary.samples)
+    drawn = [
         rate(findings, samples),
         latency(findings, samples),
         distribution(findings),
+        *([herds(findings)] if findings.summary.in_herds is not None else []),
         failed_pulls(findings, samples),
-        scalability(findings.summary),
     ]
+    # one step says nothing about other numbers of workers
+    return drawn if summary.has_one_step else [*drawn, scalability(summary)]

@@ -6,15 +6,19 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import TextIO
+
+from msgspec import UNSET
 
 from ..errors import UsageError
 from ..load.event import PRUNE, PULL
 from ..outcomes import FAILED, INTERRUPTED, OK
 from ..results.event_line import EventLine, known, read_event
 from ..user_files import reason
+from .herd_series import HerdSeries
 from .ramp_time import Span
 
 # The latency histogram: its bins per decade, its lower end in seconds, and the decades that it covers.
@@ -86,6 +90,7 @@ class EventSeries:
         self.errors: dict[str, list[int]] = {}
         self.images: dict[str, ImageTally] = {}
         self.images_dropped = False
+        self.herds = HerdSeries()
         self._floor = 0.0
         self.bin_seconds = max(span.seconds / TIME_BINS, 0.1)
         self.bins = max(1, math.ceil(span.seconds / self.bin_seconds))
@@ -100,6 +105,8 @@ class EventSeries:
             return
         if event.op != PULL or outcome not in (OK, FAILED, INTERRUPTED):
             raise ValueError(f"{event.op} {outcome}")
+        if event.herd is not UNSET and event.started is not UNSET:
+            self.herds.add(event.herd, datetime.fromisoformat(event.started).timestamp())
         if outcome == OK:
             if event.timed is not False:  # one image of a launch stands for its latency
                 (self.first if known(event.first) else self.repeat).add(at, seconds)

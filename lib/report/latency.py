@@ -24,7 +24,7 @@ def latency(findings: Findings, samples: Sequence[Sample]) -> Chart:
         return Chart("latency", title, "No pull succeeded, so there is no latency.")
     data = [*_single_pulls(findings), *_percentiles(samples)]
     values = [value for trace in data for value in trace["y"] if value is not None]
-    since = "its scheduled start" if findings.summary.settings.get("rate") else "the client's launch"
+    since = "its scheduled start" if findings.summary.is_scheduled else "the client's launch"
     note = (
         f"Percentiles of each tally interval. A pull's latency is the time from {since} to the client's exit. "
         "Only successful pulls count."

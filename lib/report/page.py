@@ -11,7 +11,7 @@ from ..pages.chart import Chart
 from ..pages.command_line import REBUILT, command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import safe, tiles
-from ..results.summary import Summary
+from ..results.summary import Herds, Summary
 from ..results.whole_file import write_whole
 from . import tables
 from .charts import charts
@@ -53,13 +53,17 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
         yield '<p class="nothing">The run ended before its first tally interval, so there is nothing to draw.</p>'
     if summary.latency_ms:
         yield section("Latency", tables.latencies(summary), _first(summary))
+    if summary.in_herds is not None:
+        yield section("Herds", tables.herds(summary.in_herds), _herds(summary.in_herds))
     if summary.thresholds:
         yield section("Thresholds", tables.thresholds(summary))
     if summary.errors:
         yield section("Failed pulls by class", tables.errors(summary.errors))
     if summary.prune_errors:
         yield section("Failed prunes by class", tables.errors(summary.prune_errors))
-    if summary.steps:
+    if summary.has_one_step:
+        yield section("The whole run, and its intervals", tables.intervals(summary), _drained(summary))
+    elif summary.steps:
         yield section("Steps", tables.steps(summary), _drained(summary))
     if summary.workers:
         yield section("Workers", tables.workers(summary))
@@ -139,6 +143,11 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
         yield remark
 
 
+def _herds(herds: Herds) -> str:
+    late = f"{counted(herds.late, 'pull')} started more than 50 ms after the first of their herd."
+    return f"{counted(herds.count, 'herd')}. The spread is the time from the first start of a herd to the last. {late}"
+
+
 def _drained(summary: Summary) -> str:
     if summary.drain is None:
         return ""
@@ -152,7 +161,10 @@ def _drained(summary: Summary) -> str:
 def _first(summary: Summary) -> str:
     """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
     if summary.first_pulls == "cold" or summary.settings.get("prune_first"):
-        return "First pulls were cold, because the images were pruned before the load."
+        when = "their herds" if summary.in_herds is not None else "the load"
+        return f"First pulls were cold, because the images were pruned before {when}."
+    if summary.first_pulls == "warm":
+        return "First pulls were warm, because a warm-up had pulled each image before the load."
     if summary.settings.get("prune"):
         return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
     return (

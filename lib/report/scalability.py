@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..counted import counted
-from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, RED, Chart, Trace, whole_numbers
+from ..load.plan import DOWN, HOLD, UP
+from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, PURPLE, RED, Chart, Trace, whole_numbers
 from ..results.precision import why_no_peak
 from ..results.scalability import known_steps, law, steps_of, unknown_set
 from ..results.summary import LEAST_DIFFERENT, Step, Summary
@@ -18,11 +19,11 @@ _CURVE_POINTS = 120
 def scalability(summary: Summary) -> Chart:
     """Draws the throughput of each step against its workers, with the fitted law."""
     name, title = "scalability", "Throughput against workers"
-    if summary.settings.get("rate"):
+    if summary.is_scheduled:
         return Chart(
             name,
             title,
-            "With a schedule (--rate), all workers run all the time. Run without --rate to see this chart.",
+            "With a schedule (--rate), all workers run all the time. Run without a schedule to see this chart.",
         )
     if summary.settings.get("passes"):
         return Chart(
@@ -53,7 +54,11 @@ def scalability(summary: Summary) -> Chart:
 
 
 def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
-    for direction, symbol, colour in (("up", "circle", BLUE), ("down", "diamond-open", ORANGE)):
+    for direction, symbol, colour in (
+        (UP, "circle", BLUE),
+        (HOLD, "square", PURPLE),
+        (DOWN, "diamond-open", ORANGE),
+    ):
         shown = [step for step in steps if step.direction == direction]
         if shown:
             yield {

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
+
+from msgspec.structs import replace
 
 from ..latency import LATENCIES, SHOWN_PERCENTILES, Latency
+from ..options.times import shown_setting
 from ..pages.command_line import option
 from ..pages.tables import Mark, Number, table
-from ..results.summary import Summary
+from ..results.sample import Sample
+from ..results.summary import Herds, Step, Summary
 from .events import EventSeries
+from .timeline import merged
+
+# The table of intervals has at most this many; the intervals of a longer run are merged.
+_MOST_INTERVALS = 60
 
 
 def _latency(latency: Latency | None, name: str) -> Number:
@@ -20,7 +29,7 @@ def steps(summary: Summary) -> str:
 
     A run with a schedule also has the offered rate.
     """
-    scheduled = bool(summary.settings.get("rate"))
+    scheduled = summary.is_scheduled
     heads = (
         "step",
         "direction",
@@ -51,6 +60,36 @@ def steps(summary: Summary) -> str:
             for place, each in enumerate(summary.steps, 1)
         ),
     )
+
+
+def intervals(summary: Summary) -> str:
+    """Returns the table of a run with one step: the whole step, then its tally intervals over time."""
+    samples = merged(summary.samples, _MOST_INTERVALS)
+    ends = accumulate(each.seconds for each in samples)
+    heads = ("interval", "until s", "seconds", "pulled", "failed", "pulls/s", "low", "high")
+    whole = [
+        _interval("all", each.seconds, replace(each, rate=summary.rate), each.low, each.high)
+        for each in summary.steps
+    ]
+    parts = [
+        _interval(str(place), end, each)
+        for place, (end, each) in enumerate(zip(ends, samples, strict=True), 1)
+    ]
+    return table((*heads, *(f"{name} ms" for name in SHOWN_PERCENTILES)), (*whole, *parts))
+
+
+def _interval(
+    name: str, end: float, each: Step | Sample, low: float | None = None, high: float | None = None
+) -> list[object]:
+    return [
+        name,
+        Number(end, ",.1f"),
+        Number(each.seconds, ",.1f"),
+        Number(each.pulled),
+        Number(each.failed),
+        *(Number(value, ",.2f") for value in (each.rate, low, high)),
+        *(_latency(each.latency_ms, percentile) for percentile in SHOWN_PERCENTILES),
+    ]
 
 
 def workers(summary: Summary) -> str:
@@ -87,6 +126,18 @@ def latencies(summary: Summary) -> str:
         ("all pulls", summary.latency_ms),
         ("first pulls", summary.first_latency_ms),
         ("repeat pulls", summary.repeat_latency_ms),
+    )
+    return table(
+        ("ms", *LATENCIES),
+        ((kind, *(_latency(latency, name) for name in LATENCIES)) for kind, latency in kinds),
+    )
+
+
+def herds(found: Herds) -> str:
+    """Returns the table of the herds, in milliseconds."""
+    kinds = (
+        ("spread of the starts", found.spread_ms),
+        ("until every worker had the image", found.latency_ms),
     )
     return table(
         ("ms", *LATENCIES),
@@ -134,7 +185,8 @@ def slowest(events: EventSeries) -> str:
 def settings(summary: Summary) -> str:
     """Returns the table of the run's options."""
     return table(
-        ("setting", "value"), ((option(name), _shown(value)) for name, value in summary.settings.items())
+        ("setting", "value"),
+        ((option(name), _shown(shown_setting(name, value))) for name, value in summary.settings.items()),
     )
 
 

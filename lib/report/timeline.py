@@ -12,9 +12,9 @@ from ..results.sample import Sample
 from .ramp_time import Span
 
 
-def merged(samples: Sequence[Sample]) -> list[Sample]:
-    """Merges neighbouring samples into at most MOST_POINTS: counts are summed, percentiles averaged by pulls."""
-    size = -(-len(samples) // MOST_POINTS)
+def merged(samples: Sequence[Sample], most: int = MOST_POINTS) -> list[Sample]:
+    """Merges neighbouring samples into at most `most`: counts are summed, percentiles averaged by pulls."""
+    size = -(-len(samples) // most)
     if size <= 1:
         return list(samples)
     return [_together(samples[start : start + size]) for start in range(0, len(samples), size)]

@@ -9,6 +9,7 @@ for a command, or so that Markdown and HTML show it unchanged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from ..counted import counted
 from ..latency import SHOWN_PERCENTILES, Latency, cells, shown
 from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
+from .sample import Sample
 from .summary import Step, Summary
 
 # A message for each (op, error class).
@@ -107,7 +109,9 @@ def markdown(summary: Summary, examples: Examples) -> str:
         parts.append(list(_thresholds(summary)))
     if _errors(summary):
         parts.append(list(_error_table(summary, examples)))
-    if summary.steps:
+    if summary.has_one_step:
+        parts.append(list(_intervals(summary.samples)))
+    elif summary.steps:
         parts.append(list(_steps(summary.steps)))
     return "\n\n".join("\n".join(part) for part in parts) + "\n\n"
 
@@ -174,6 +178,20 @@ def _steps(steps: Sequence[Step]) -> Iterator[str]:
         load = (str(each.workers), each.direction, f"{each.seconds:.1f}")
         yield _row(*load, *counts, *cells(each.latency_ms))
     left = len(steps) - _STEPS_SHOWN
+    if left > 0:
+        yield _row(f"and {left} more", *[""] * (len(heads) - 1))
+
+
+def _intervals(samples: Sequence[Sample]) -> Iterator[str]:
+    """Yields the table of a run with one step, whose totals are above."""
+    heads = ("until s", "pulled", "failed", "pulls/s", *(f"{name} ms" for name in SHOWN_PERCENTILES))
+    yield from _head(*heads)
+    ends = accumulate(each.seconds for each in samples)
+    for end, each in zip(ends, samples[:_STEPS_SHOWN], strict=False):
+        yield _row(
+            f"{end:.1f}", str(each.pulled), str(each.failed), f"{each.rate:.2f}", *cells(each.latency_ms)
+        )
+    left = len(samples) - _STEPS_SHOWN
     if left > 0:
         yield _row(f"and {left} more", *[""] * (len(heads) - 1))
 

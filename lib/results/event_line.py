@@ -20,6 +20,8 @@ _CLASSES: Final = [each.value for each in ErrorClass]
 
 # Only runs with `--batch` write these fields.
 BATCH_FIELDS: Final = ("launch", "timed", "repulled")
+# Only runs with `--herd` write these fields. A prune has no `started`.
+HERD_FIELDS: Final = ("herd", "started")
 
 
 # A reader accepts lines without the fields that have a default, and uses `known` for those that it needs. The time is
@@ -80,6 +82,19 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     repulled: Annotated[
         bool | UnsetType, about("Whether the image was pulled again alone after its batch had failed.")
     ] = UNSET
+    herd: Annotated[
+        Count | UnsetType,
+        about(
+            "Number of the herd, from 1; a prune has the number of the herd after it; 0 for `--prune-first`."
+        ),
+    ] = UNSET
+    started: Annotated[
+        str | UnsetType,
+        Meta(
+            description="When the client was started: ISO 8601 with a zone.",
+            extra_json_schema={"format": "date-time"},
+        ),
+    ] = UNSET
 
     @property
     def moment(self) -> datetime:
@@ -96,12 +111,13 @@ def _decoder() -> msgspec.json.Decoder[EventLine]:
     return msgspec.json.Decoder(EventLine)
 
 
-def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
-    """Returns the line of an event. `batched` adds the `BATCH_FIELDS` to a pull."""
-    failure = event.failure
+def event_line(event: Event, clock: Clock, *, batched: bool = False, herded: bool = False) -> str:
+    """Returns the line of an event. `batched` adds the `BATCH_FIELDS` to a pull, `herded` adds the `HERD_FIELDS`."""
+    failure, herd = event.failure, event.herd
     shared = batched and event.op == PULL
+    started = herd.started if herded and herd is not None else None
     line = EventLine(
-        time=clock.wall(event.ended).isoformat(timespec="microseconds"),
+        time=_wall(clock, event.ended),
         op=event.op,
         worker=event.worker,
         pass_number=event.pass_number,
@@ -115,8 +131,14 @@ def event_line(event: Event, clock: Clock, *, batched: bool = False) -> str:
         launch=event.launch if shared else UNSET,
         timed=event.timed if shared else UNSET,
         repulled=event.repulled if shared else UNSET,
+        herd=UNSET if not herded else herd.number if herd is not None else 0,
+        started=UNSET if started is None else _wall(clock, started),
     )
     return write_event(line)
+
+
+def _wall(clock: Clock, at: float) -> str:
+    return clock.wall(at).isoformat(timespec="microseconds")
 
 
 def write_event(line: EventLine) -> str:

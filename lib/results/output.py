@@ -34,6 +34,7 @@ class Outputs:
         self._unlogged: Counter[str] = Counter()
         self._logged = 0
         self._batched = settings.batch > 1
+        self._herded = settings.herd
         self._as_json = settings.metrics_format == JSONL
         self.began = 0.0
         self.watcher: Callable[[Sample], None] | None = None
@@ -72,7 +73,7 @@ class Outputs:
     def on_event(self, event: Event) -> None:
         """Writes an event, and logs a failure."""
         if self.events is not None:
-            self.events.write(event_line(event, self._clock, batched=self._batched))
+            self.events.write(event_line(event, self._clock, batched=self._batched, herded=self._herded))
         if event.outcome == FAILED and event.failure is not None:
             self._log_failure(event)
 
@@ -94,7 +95,7 @@ class Outputs:
         return [f"{file.name}: {file.failed}" for file in self._files if file.failed]
 
     def caution(self, message: str) -> None:
-        """Logs a warning. Also shows it on a terminal that does not show the log."""
+        """Logs a message that the user should see. Also shows it on a terminal that does not show the log."""
         self.log(message)
         if os.isatty(2) and not self.logs.is_on(2):
             say(message)

@@ -11,11 +11,13 @@ from ..images import ImageSet
 from ..listing.selection import Selection
 from ..load.driver import Driver
 from ..load.tally import Tally
+from ..load.warm_up import WarmUp
 from ..load.worker import Worker
 from ..options.settings import Settings
 
-# What is known about the first pulls of the images: that they were pruned before, or nothing.
+# What is known about the first pulls of the images: that they were pruned before, or pulled before, or nothing.
 COLD: Final = "cold"
+WARM: Final = "warm"
 UNKNOWN: Final = "unknown"
 
 
@@ -23,7 +25,7 @@ UNKNOWN: Final = "unknown"
 class Run:
     """The state of a run so far. `begin` is the monotonic time at which the load began, or None before it.
 
-    `first_pulls` says whether the first pulls were proved `COLD`.
+    `first_pulls` says whether the first pulls were proved `COLD` or `WARM`. `warm_up` is None without a warm-up.
     """
 
     settings: Settings
@@ -42,7 +44,8 @@ class Run:
     command: tuple[str, ...] = ()
     driver_cpu_seconds: float = 0.0
     unstarted: int = 0
-    first_pulls: Literal["cold", "unknown"] = UNKNOWN
+    first_pulls: Literal["cold", "warm", "unknown"] = UNKNOWN
+    warm_up: WarmUp | None = None
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""

@@ -20,7 +20,7 @@ def law(summary: Summary) -> Fit | None:
 
     A schedule and fixed work have no steps in which a known number of workers pulled as fast as they could.
     """
-    if summary.settings.get("rate") or summary.settings.get("passes"):
+    if summary.is_scheduled or summary.settings.get("passes"):
         return None
     steps, sets = known_steps(summary), summary.image_sets
     if not sets:  # a summary of an earlier version

@@ -13,18 +13,29 @@ from typing import Any, Final
 
 import msgspec
 
-from .event_line import BATCH_FIELDS, EventLine
+from .event_line import BATCH_FIELDS, HERD_FIELDS, EventLine
 from .summary import Summary
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def summary_schema() -> dict[str, Any]:
-    return _schema(Summary, "Summary of an ocidriver run (--summary-file), schema 1", optional=())
+    return _schema(
+        Summary, "Summary of an ocidriver run (--summary-file), schema 1", optional=_left_out(Summary)
+    )
 
 
 def event_schema() -> dict[str, Any]:
-    return _schema(EventLine, "One line of an ocidriver events file (--events-file)", optional=BATCH_FIELDS)
+    return _schema(
+        EventLine,
+        "One line of an ocidriver events file (--events-file)",
+        optional=(*BATCH_FIELDS, *HERD_FIELDS),
+    )
+
+
+def _left_out(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Returns the fields that are absent unless their option is given."""
+    return tuple(each.encode_name for each in msgspec.structs.fields(kind) if each.default is msgspec.UNSET)
 
 
 def _schema(kind: type[msgspec.Struct], title: str, *, optional: tuple[str, ...]) -> dict[str, Any]:

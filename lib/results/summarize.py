@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET
 
 from ..clock import Clock
-from ..images import ImageSet
+from ..images import ImageSet, distinct
 from ..latency import Latency
 from ..load import tally
+from ..load.herd_tally import HerdTally
+from ..load.warm_up import WarmUp
 from ..processes import machine
 from .precision import peak, precision, why_no_peak
 from .quantity import judge
@@ -19,11 +22,13 @@ from .summary import (
     LEAST_DIFFERENT,
     ClientInfo,
     Drain,
+    Herds,
     ImageSetCounts,
     Knee,
     Precision,
     Step,
     Summary,
+    WarmUpCounts,
     WorkerCounts,
 )
 from .times import as_written
@@ -43,7 +48,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
         listed=run.listed,
         foreign=run.foreign,
-        images=len({image for each in run.image_sets for image in each.images}),
+        images=len(distinct(run.image_sets)),
         pulled=counts.pulled,
         failed=counts.failed,
         interrupted_pulls=counts.interrupted,
@@ -66,7 +71,9 @@ def summarize(run: Run, clock: Clock) -> Summary:
         repeat_latency_ms=_rounded(counts.repeat.result()),
         workers=_workers(run),
         image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
+        herds=_herds(counts.herds) if run.settings.herd else UNSET,
         first_pulls=run.first_pulls,
+        warm_up=_warm_up(run.warm_up),
         steps=steps,
         samples=tuple(sample_of(each, clock.wall((run.begin or 0.0) + each.at)) for each in counts.samples),
         drain=_drain(counts.drain),
@@ -161,6 +168,21 @@ def _step(each: tally.StepTally) -> Step:
         high=interval.high if interval else None,
         latency_ms=_rounded(each.latency),
         offered=each.offered,
+    )
+
+
+def _warm_up(warm_up: WarmUp | None) -> WarmUpCounts | msgspec.UnsetType:
+    if warm_up is None:
+        return msgspec.UNSET
+    return WarmUpCounts(pulled=warm_up.pulled, failed=warm_up.failed, seconds=round(warm_up.seconds, 6))
+
+
+def _herds(counts: HerdTally) -> Herds:
+    return Herds(
+        count=counts.count,
+        spread_ms=_rounded(counts.spread.result()),
+        latency_ms=_rounded(counts.latencies.result()),
+        late=counts.late,
     )
 
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..latency import LEAST, Latency
+from ..load.plan import HOLD
 from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
@@ -49,6 +51,14 @@ class ImageSetCounts(msgspec.Struct, frozen=True, kw_only=True):
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
     latency_ms: Annotated[Latency | None, about("Latency of the successful pulls; null without one.")]
+
+
+class WarmUpCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The pulls before the load that `--warm-up` asks for. They count nowhere else."""
+
+    pulled: Annotated[Count, about("Images that were pulled.")]
+    failed: Annotated[Count, about("Images whose pull failed. One ends the run.")]
+    seconds: Annotated[Seconds, about("Length of the warm-up, in seconds.")]
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +159,28 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.expression} (it was {self.value_shown})"
 
 
+class Herds(msgspec.Struct, frozen=True, kw_only=True):
+    """The herds of a run with `--herd`. A herd that a stop cut short is not in these figures."""
+
+    count: Annotated[Count, about("Herds of which all pulls ended.")]
+    spread_ms: Annotated[
+        Latency | None,
+        about("Time from the first start of a client of a herd to the last start; null without a herd."),
+    ]
+    latency_ms: Annotated[
+        Latency | None,
+        about(
+            "Time from the first start of a herd until every worker has the image; null without a herd of which all "
+            "pulls succeeded."
+        ),
+    ]
+    late: Annotated[Count, about("Pulls that started more than 50 ms after the first one of their herd.")]
+    upstream_fetches_per_herd: Annotated[
+        Rate | None,
+        about("Fetches from the upstream for each herd; null unless the metrics of a server show them."),
+    ] = None
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a run, also of one that failed or was interrupted."""
 
@@ -228,10 +260,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     image_sets: Annotated[
         tuple[ImageSetCounts, ...], about("The image sets, in the order of their patterns.")
     ] = ()
+    herds: Annotated[Herds | UnsetType, about("The herds. Only a run with `--herd` has this field.")] = UNSET
     first_pulls: Annotated[
         Literal["cold", "warm", "unknown"],
         about("`cold` if the driver pruned the images before, `warm` if it warmed them up, else `unknown`."),
     ] = "unknown"
+    warm_up: Annotated[
+        WarmUpCounts | msgspec.UnsetType, about("The pulls before the load. Absent without `--warm-up`.")
+    ] = msgspec.UNSET
     steps: Annotated[
         tuple[Step, ...],
         about("The steps of the load, in order: of the ramp, of a schedule or of fixed work."),
@@ -261,9 +297,30 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: Annotated[tuple[ThresholdResult, ...], about("The result of each `--threshold`.")]
 
     @property
+    def in_herds(self) -> Herds | None:
+        """The herds; None if workers did not pull in herds."""
+        return None if self.herds is UNSET else self.herds
+
+    @property
     def ended(self) -> int:
         """Pulls that succeeded or failed."""
         return self.pulled + self.failed
+
+    @property
+    def has_one_step(self) -> bool:
+        """Whether the run is shown as one total and its intervals: there are no steps to compare with one another."""
+        return len(self.steps) == 1
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the load was the same all the time."""
+        changes = ":" in str(self.settings.get("rate") or "")
+        return self.has_one_step and self.steps[0].direction == HOLD and not changes
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether pulls started by a schedule."""
+        return bool(self.settings.get("rate")) or any(step.offered is not None for step in self.steps)
 
     @property
     def missed(self) -> list[ThresholdResult]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from ..counted import counted
+from ..durations import spoken
 from ..http.network import Network
 from ..http.registry import MIB, Registry, RegistryError
 from ..images import Image
@@ -96,7 +97,7 @@ class PlatformImages:
                         self._ask(image), max(0.0, until - loop.time())
                     )
                 except asyncio.TimeoutError:
-                    failed.append((image, f"no answer within {_ASKING_SECONDS:g} s"))
+                    failed.append((image, f"no answer within {spoken(_ASKING_SECONDS)}"))
                 except RegistryError as error:
                     failed.append((image, str(error)))
 

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
@@ -45,6 +45,13 @@ class Pruned:
     seconds: float
     failure: Failure | None = None
     cpu_seconds: float = 0.0
+
+
+def absent_is_pruned(pruned: Pruned) -> Pruned:
+    """Returns the result with success in place of the failure that the server does not have the image."""
+    if pruned.failure is None or pruned.failure.error_class != ErrorClass.NOT_FOUND.value:
+        return pruned
+    return replace(pruned, outcome=OK, failure=None)
 
 
 class Pruner(Protocol):

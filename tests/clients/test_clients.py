@@ -143,7 +143,7 @@ def test_a_header_more() -> None:
             "cannot start; is a limit too low (ulimit -u, pids.max)?",
         ),
         (Outcome(127, "cannot start", 0, 0, error=OSError(5, "no")), "other", "cannot start"),
-        (Outcome(-9, "", 0, 2.5, timed_out=True), "timeout", "killed after 2.5 s (--pull-timeout)"),
+        (Outcome(-9, "", 0, 2.5, timed_out=True), "timeout", "killed after 2.5s (--pull-timeout)"),
         (Outcome(-11, "", 0, 1), "killed", None),
     ],
 )

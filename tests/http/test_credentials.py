@@ -285,7 +285,7 @@ def test_a_helper_that_hangs_is_ended_with_its_children(
     monkeypatch.setattr(credential_helper, "HELPER_SECONDS", 0.3)
     env = helper(tmp_path, "slow", f"(sleep 1; touch {tmp_path}/alive) & sleep 600")
     started = time.monotonic()
-    with pytest.raises(CredentialsError, match=r"gave no answer for reg within 0\.3 s"):
+    with pytest.raises(CredentialsError, match=r"gave no answer for reg within 0\.3s"):
         configured(tmp_path, {"credsStore": "slow"}, **env).lookup("reg")
     assert time.monotonic() - started < SECONDS  # not the 600 it would take
     time.sleep(1.0)

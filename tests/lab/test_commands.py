@@ -173,6 +173,7 @@ def test_a_lab_whose_server_has_gone_ends(name: str, crane: str, temporary: dict
         (["--fault=nonsense"], "--fault: 'nonsense' is not a fault; use "),
         (["--latency=0"], "--latency"),
         (["--max-concurrent=x"], "--max-concurrent"),
+        (["--no-coalescing", "--cache=distribution"], "--no-coalescing works only with the embedded cache"),
         (["--", "--bogus"], "No such option '--bogus'"),
         (["--", "--patterns=a", "--workers=2"], "give either --patterns "),
         (["--", "--patterns=("], "--patterns"),

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import UsageError
-from lib.load.pace import MACHINE, NO_WORKER, Rate, Schedule, parse_rate, why_late
+from lib.load.curve import Curve, Rate, parse_rate
+from lib.load.pace import MACHINE, NO_WORKER, Schedule, why_late
 
 RATES = st.floats(0.01, 1000)
 
@@ -35,28 +36,28 @@ def test_no_rates(text: str) -> None:
 
 @given(RATES, RATES, st.floats(0.1, 100))
 def test_each_pull_is_due_when_so_many_are_due(first: float, last: float, seconds: float) -> None:
-    schedule = Schedule(Rate(first, last), seconds)
-    total = math.ceil(schedule.due_by(seconds))
+    schedule = Schedule(Curve(((Rate(first, last), seconds),)))
+    total = math.ceil(schedule.curve.due_by(seconds))
     assert total == math.ceil((first + last) / 2 * seconds) or math.isclose(
         total, (first + last) / 2 * seconds
     )
     for pull in {0, total // 2, total - 1}:
         second = schedule.second_of(pull)
         assert 0 <= second <= seconds
-        assert schedule.due_by(second) == pytest.approx(pull, abs=1e-6 * total)
+        assert schedule.curve.due_by(second) == pytest.approx(pull, abs=1e-6 * total)
     assert schedule.second_of(total) == math.inf
 
 
 def test_a_rate_is_even_and_a_rising_one_begins_slowly() -> None:
-    even = Schedule(Rate(20, 20), 5.0)
+    even = Schedule(Curve(((Rate(20, 20), 5.0),)))
     assert [even.second_of(pull) for pull in range(3)] == pytest.approx([0.0, 0.05, 0.1])
-    rising = Schedule(Rate(0, 20), 10.0)
-    assert rising.due_by(5.0) == 25
+    rising = Schedule(Curve(((Rate(0, 20), 10.0),)))
+    assert rising.curve.due_by(5.0) == 25
     assert rising.second_of(25) == pytest.approx(5.0)
 
 
 def test_what_is_taken_is_no_longer_unstarted() -> None:
-    schedule = Schedule(Rate(0.5, 0.5), 10.0)
+    schedule = Schedule(Curve(((Rate(0.5, 0.5), 10.0),)))
     schedule.begin(100.0)
     assert schedule.due() == 100.0
     schedule.take(1)
@@ -99,7 +100,7 @@ def test_a_late_pull_has_a_reason(asked: float, started: float, reason: str | No
 )
 def test_a_whole_number_of_pulls_is_not_one_more_by_rounding(rate: float, seconds: float, pulls: int) -> None:
     workers = 3
-    schedule = Schedule(Rate(rate, rate), 2 * workers * (seconds / (2 * workers)))
+    schedule = Schedule(Curve(((Rate(rate, rate), 2 * workers * (seconds / (2 * workers))),)))
     assert schedule.unstarted(seconds) == pulls
     assert schedule.second_of(pulls) == math.inf
     assert schedule.second_of(pulls - 1) < seconds

@@ -19,14 +19,14 @@ END = WITH_THE_LAST_WORKER
     [
         ([4, 4, 4], 3, None, [Step(3, "hold", 0, END)], 36, "3 workers, 3 passes each, 36 pulls in all"),
         ([7], 1, None, [Step(1, "hold", 0, END)], 7, "1 worker, 1 pass each, 7 pulls in all"),
-        ([7], 2, 5.0, [Step(1, "hold", 0, END)], 14, "workers start 5 s apart"),
+        ([7], 2, 5.0, [Step(1, "hold", 0, END)], 14, "workers start 5s apart"),
         (
             [3, 2, 2],
             2,
             0.5,
             [Step(1, "up", 0, 0.5), Step(2, "up", 0.5, 1), Step(3, "hold", 1, END)],
             14,
-            "workers start 0.5 s apart",
+            "workers start 0.5s apart",
         ),
     ],
 )
@@ -35,7 +35,7 @@ def test_the_plan(
 ) -> None:
     plan = plan_passes(images, passes, seconds)
     assert list(plan.steps) == steps
-    assert (plan.passes, plan.pulls, plan.end, plan.rate) == (passes, pulls, None, None)
+    assert (plan.passes, plan.pulls, plan.end, plan.curve) == (passes, pulls, None, None)
     assert about in plan.about
     assert plan.left(3.0) is None
     assert plan.workers_at(1e9) == len(images)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from lib.load.pace import Rate
+from lib.load.curve import Rate
 from lib.load.ramp import plan_ramp, plan_schedule
 
 
@@ -31,7 +31,7 @@ def test_the_workers_and_the_time_left_at_any_second_of_a_plan() -> None:
     plan = plan_ramp(2, 10.0)
     assert [plan.workers_at(at) for at in (0, 10, 10.1, 30, 35, 41)] == [1, 1, 2, 2, 1, 0]
     assert [plan.left(at) for at in (0, 30, 41)] == [40, 10, 0]
-    assert plan.about == "ramp of 4 steps of 10 s, 40 s in all, up to 2 workers"
+    assert plan.about == "ramp of 4 steps of 10s, 40s in all, up to 2 workers"
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,5 @@ def test_the_workers_and_the_time_left_at_any_second_of_a_plan() -> None:
 def test_by_a_schedule_all_workers_run_in_every_step(rate: Rate, direction: str) -> None:
     plan = plan_schedule(3, 2.0, rate)
     assert [(step.workers, step.direction) for step in plan.steps] == [(3, direction)] * 6
-    assert (plan.end, plan.rate, plan.passes) == (12, rate, None)
+    assert plan.curve is not None
+    assert (plan.end, plan.curve.rates, plan.passes) == (12, ((rate, 12),), None)

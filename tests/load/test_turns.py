@@ -9,7 +9,9 @@ from random import Random
 import pytest
 
 from lib.images import Image, ImageSet
-from lib.load.pace import Rate, Schedule
+from lib.load.curve import Curve, Rate
+from lib.load.order import AsListed
+from lib.load.pace import Schedule
 from lib.load.turns import OwnTurns, SharedTurns, Turn
 
 NEVER = threading.Event()
@@ -21,14 +23,14 @@ def image_set(name: str, count: int) -> ImageSet:
 
 def due_already(pulls: int) -> Schedule:
     """A schedule of which so many pulls are due and no more will be."""
-    schedule = Schedule(Rate(float(pulls), float(pulls)), 1.0)
+    schedule = Schedule(Curve(((Rate(float(pulls), float(pulls)), 1.0),)))
     schedule.begin(-1e9)
     return schedule
 
 
 def shared(pulls: int, *sets: ImageSet, batch: int = 1, shuffled: bool = False) -> SharedTurns:
-    randoms = [Random(k) if shuffled else None for k in range(len(sets))]
-    return SharedTurns(due_already(pulls), sets, batch=batch, randoms=randoms)
+    orders = [AsListed(each, Random(k) if shuffled else None) for k, each in enumerate(sets)]
+    return SharedTurns(due_already(pulls), sets, batch=batch, orders=orders)
 
 
 def take(turns: SharedTurns, count: int) -> list[Turn]:
@@ -107,23 +109,25 @@ def test_after_the_last_pull_a_worker_waits_for_the_end() -> None:
 
 
 def test_who_is_stopped_while_waiting_gives_the_pull_back() -> None:
-    schedule, stopping = Schedule(Rate(0.5, 0.5), 10.0), threading.Event()
+    schedule, stopping = Schedule(Curve(((Rate(0.5, 0.5), 10.0),))), threading.Event()
     schedule.begin(1e9)
-    turns = SharedTurns(schedule, [image_set("a", 1)], batch=1, randoms=[None])
+    one = image_set("a", 1)
+    turns = SharedTurns(schedule, [one], batch=1, orders=[AsListed(one)])
     stopping.set()
     assert turns.next(stopping) is None
     assert schedule.taken == 0
 
 
 def test_a_batch_takes_the_time_of_as_many_pulls() -> None:
-    schedule = Schedule(Rate(1000, 1000), 5.0)
+    schedule = Schedule(Curve(((Rate(1000, 1000), 5.0),)))
     schedule.begin(-1e9)
-    turns = SharedTurns(schedule, [image_set("a", 60)], batch=20, randoms=[None])
+    many = image_set("a", 60)
+    turns = SharedTurns(schedule, [many], batch=20, orders=[AsListed(many)])
     assert [turn.due + 1e9 for turn in take(turns, 3)] == pytest.approx([0.0, 0.02, 0.04])
 
 
 def test_a_worker_of_the_closed_model_passes_over_its_own_images() -> None:
-    turns = OwnTurns(3, image_set("a", 3), batch=2, random=None, passes=2)
+    turns = OwnTurns(3, AsListed(image_set("a", 3)), batch=2, passes=2)
     taken = []
     pruned = []
     while (turn := turns.next(NEVER)) is not None:
@@ -138,4 +142,4 @@ def test_a_worker_of_the_closed_model_passes_over_its_own_images() -> None:
 def test_a_stopped_worker_gets_no_launch() -> None:
     stopping = threading.Event()
     stopping.set()
-    assert OwnTurns(0, image_set("a", 1), batch=1, random=None, passes=None).next(stopping) is None
+    assert OwnTurns(0, AsListed(image_set("a", 1)), batch=1, passes=None).next(stopping) is None

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.images import Image, ImageSet
+from lib.load.curve import Curve, Rate
 from lib.load.event import Event
-from lib.load.pace import MACHINE, Rate, Schedule
+from lib.load.order import AsListed
+from lib.load.pace import MACHINE, Schedule
 from lib.load.pull import Pulled, Puller
 from lib.load.turns import OwnTurns, SharedTurns, Turns
 from lib.load.worker import Work, Worker
@@ -74,9 +76,9 @@ class Running:
         self.events: list[Event] = []
         self.pruner = Recorder()
         image_set = ImageSet("p", images)
-        turns: Turns = OwnTurns(0, image_set, batch=2, random=None, passes=None)
+        turns: Turns = OwnTurns(0, AsListed(image_set), batch=2, passes=None)
         if schedule is not None:
-            turns = SharedTurns(schedule, [image_set], batch=2, randoms=[None])
+            turns = SharedTurns(schedule, [image_set], batch=2, orders=[AsListed(image_set)])
         work = Work(puller=puller, pruner=self.pruner)
         self.worker = Worker(0, image_set, work, self, scratch=Path(), turns=turns)
         self.worker.start()
@@ -127,7 +129,7 @@ def test_the_first_pull_does_not_wait_for_a_million_images() -> None:
 
 
 def begun_schedule() -> Schedule:
-    schedule = Schedule(Rate(2.0, 2.0), 1.0)
+    schedule = Schedule(Curve(((Rate(2.0, 2.0), 1.0),)))
     schedule.begin(time.monotonic())
     return schedule
 
@@ -150,7 +152,7 @@ def test_by_a_schedule_the_wait_for_a_turn_to_start_counts_too() -> None:
 
 def test_an_image_that_is_pulled_again_alone_is_not_late() -> None:
     """A worker was free for the launch before it was due, and it started at once."""
-    schedule = Schedule(Rate(1.0, 1.0), 1.0)
+    schedule = Schedule(Curve(((Rate(1.0, 1.0), 1.0),)))
     schedule.begin(time.monotonic() + 0.1)
     running = Running(Repulling(), schedule)
     running.worker.join()

@@ -21,7 +21,7 @@ from typing import cast
 import pytest
 
 from lib.progress.live import LiveView
-from lib.progress.snapshot import Watch
+from lib.progress.picture import Picture
 from lib.results.output import Outputs
 from tests.doubles.fake_crane import install, open_gate
 from tests.support.driving import between_nobody, command, drive, files, read, wait_for_log
@@ -51,7 +51,7 @@ def test_a_fault_of_the_view_ends_the_view_alone(monkeypatch: pytest.MonkeyPatch
         def shown_on(self, terminal: int) -> list[object]:
             return []
 
-    view = LiveView(cast(Watch, None), cast(Outputs, Files()))
+    view = LiveView(cast(Picture, None), cast(Outputs, Files()))
     take = view._taker(kept.append)
     wait_until(lambda: not take("a line"))
     assert not take("another")
@@ -196,10 +196,10 @@ def check_the_end(screen: Screen, last_word: str) -> None:
     logged = [line for line in screen.lines if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\t", line)]
     for message in ("test begins", "fixed work: ", "start worker 0", last_word, "test ends: "):
         assert len([line for line in logged if line[20:].startswith(message)]) == 1, message
-    header = next(k for k, line in enumerate(screen.lines) if line.startswith("workers  pulled"))
-    table = screen.lines[header + 1 :]
-    assert table[0].split()[:2] == ["→", "2"]
-    assert re.match(r"\d+ pulled, \d+ failed", table[1])
+    header = next(k for k, line in enumerate(screen.lines) if line.split()[:2] == ["until", "pulled"])
+    whole = next(k for k, line in enumerate(screen.lines) if k > header and line.split()[:1] == ["all"])
+    table = screen.lines[whole + 1 :]
+    assert re.match(r"\d+ pulled, \d+ failed|19 of \d+ intervals; the metrics have all", table[0])
 
 
 def test_on_a_terminal_lines_stand_above_the_view(
@@ -216,6 +216,31 @@ def test_on_a_terminal_lines_stand_above_the_view(
     check_the_end(screen, "all workers have finished their passes")
     intervals = len(json.loads(summary.read_text())["samples"])
     assert len([line for line in screen.lines if re.match(r".{19}\t\d+\.\d{6}\t", line)]) == intervals
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_warm_up_has_a_bar_that_goes_when_it_ends(
+    client: Path, on_terminal: Callable[..., OnTerminal], tmp_path: Path, hidden: bool
+) -> None:
+    """Its result stays, once: in the log, or where the log is elsewhere, as a line of its own."""
+    images = ["gate/app-0:v1", "ok/app-1:v1"]
+    words = [
+        *options(client, *images, work=["--passes=1"]),
+        "--warm-up",
+        *(files(tmp_path) if hidden else []),
+    ]
+    running = on_terminal(*words)
+    running.wait_for(" 50 %  warm-up: 1 of 2 images pulled")
+    open_gate(client)
+    running.wait_for("crane 0.0.1, cached by a warm-up: fixed work: ")
+    status, screen = running.end()
+    assert status == 0
+    told = [line for line in screen.lines if "warm-up: " in line and "fixed work" not in line]
+    assert len(told) == 1
+    assert re.search(r"warm-up: 2 of 2 images pulled in \d[\dms.]*$", told[0])
+    assert told[0].startswith("ocidriver: ") == hidden
+    if not hidden:
+        check_the_end(screen, "all workers have finished their passes")
 
 
 @pytest.mark.parametrize(("stop", "status"), [("ctrl-c", 130), (signal.SIGTERM, 143)])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from lib.http.address import parse_endpoint
 from lib.images import Image, ImageSet
 from lib.latency import Latency
+from lib.load.curve import Curve, Rate
 from lib.load.driver import Driver
 from lib.load.event import PULL, Event
-from lib.load.pace import Rate, Schedule
+from lib.load.pace import Schedule
 from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp
 from lib.load.tally import Sample, Tally, WorkerTally
@@ -75,7 +78,10 @@ def standing(*doing: Doing) -> tuple[Worker, ...]:
 
 def run_of(*doing: Doing, schedule: Schedule | None = None) -> Run:
     tally = Tally(len(doing), retries_known=True, on_sample=lambda _: None, schedule=schedule)
-    run = Run(cast(Settings, None), datetime.now(), tally)
+    settings = SimpleNamespace(
+        pullthrough=parse_endpoint("--pullthrough-url", "cache:8080"), dry_run=False, prune=False
+    )
+    run = Run(cast(Settings, settings), datetime.now(), tally)
     run.workers = standing(*doing)
     run.driver = cast(Driver, Driving(1, 1))
     run.begin = START
@@ -100,6 +106,8 @@ def test_a_snapshot_reads_the_counters_and_cleans_names(clock: Clock) -> None:
     assert (seen.pulled, seen.failed, seen.errors) == (30, 1, (("not-found", 1),))
     assert (seen.running, seen.planned, seen.peak, seen.rest) == (1, 1, 3, ())
     assert seen.to_do == "0:58 left"
+    assert seen.done == pytest.approx(2 / 60)
+    assert seen.about == "http://cache:8080, dry run: ramp of 6 steps of 10s, 1m in all, up to 3 workers"
     assert seen.rate == 15
     assert seen.offered is None
     assert seen.client_cpu == pytest.approx(15.5 / 2)
@@ -115,19 +123,20 @@ def test_a_snapshot_reads_the_counters_and_cleans_names(clock: Clock) -> None:
 def test_workers_that_are_to_end_have_nothing_left_to_do(clock: Clock) -> None:
     run = run_of(Doing(PULLING, 1, IMAGE))
     run.tally.add(event(0, 0.010))
-    for plan, to_do in (
-        (plan_ramp(1, 10.0), "0:20 left"),
-        (plan_passes([12], 3, None), "1 of 36 pulls done"),
+    for plan, to_do, done in (
+        (plan_ramp(1, 10.0), "0:20 left", 0.0),
+        (plan_passes([12], 3, None), "1 of 36 pulls done", 1 / 36),
     ):
         watch = Watch(run, plan)
         run.driver = cast(Driver, Driving(running=1, planned=0))
         assert watch.snapshot(rows=1).to_do is None
         run.driver = cast(Driver, Driving(running=0, planned=0))
         assert watch.snapshot(rows=1).to_do == to_do
+        assert watch.snapshot(rows=1).done == pytest.approx(done)
 
 
 def test_a_schedules_rate_is_told(clock: Clock) -> None:
-    schedule = Schedule(Rate(40.0, 40.0), 10.0)
+    schedule = Schedule(Curve(((Rate(40.0, 40.0), 10.0),)))
     run = run_of(Doing(WAITING), schedule=schedule)
     watch = Watch(run, plan_ramp(1, 5.0))
     clock.now += 3.0

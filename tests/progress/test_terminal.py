@@ -22,6 +22,7 @@ from tests.support.terminal import Tmux
 HEAD = [
     r"((\d+:\d\d left|\d+ of \d+ pulls done)  workers \d+ of \d+ planned, peak \d+|"
     r"ending  waiting for the current pull or prune of \d+ workers?)",
+    r"━+[╸╺]?━*[╸╺]? +\d+ %(  (h.*)?)?",
     r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 (\d+(\.\d)?|-) p99 (\d+(\.\d)?|-) ms)?",
     r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
     r"no errors",
@@ -47,7 +48,7 @@ def view(terminal: Tmux) -> list[str] | None:
     if len(tops) != 1 or cursor != len(screen):
         return None
     lines = screen[tops[0] :]
-    wanted = [*HEAD, TABLE, *[ROW] * (len(lines) - 7), f"{ROW}|{REST}"][: len(lines)]
+    wanted = [*HEAD, TABLE, *[ROW] * (len(lines) - 8), f"{ROW}|{REST}"][: len(lines)]
     return lines if all(map(re.fullmatch, wanted, lines)) else None
 
 
@@ -94,9 +95,9 @@ def test_a_run_leaves_the_terminal_as_it_was(
     height = 24 if width == 60 else 50
     with Tmux(tmp_path, width, height) as terminal:
         terminal.begin(a_run(tmp_path, "slow", workers, long))
-        lines = wait_for_view(terminal, lambda seen: len(seen) in (9, height - 2))
+        lines = wait_for_view(terminal, lambda seen: len(seen) in (10, height - 2))
         assert lines[0].endswith(f" peak {workers}")
-        assert (workers == 3) == (len(lines) == 9)
+        assert (workers == 3) == (len(lines) == 10)
         terminal.press("C-c")
         assert terminal.end() == 130
         check_what_remains(terminal, workers=workers, whole=False)
@@ -113,13 +114,13 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     with Tmux(tmp_path, 60, 15) as terminal:
         terminal.begin(run)
         lines = wait_for_view(terminal, lambda seen: seen[-1].startswith("… ") and len(seen) == 13)
-        assert [line.split()[0] for line in lines[6:-1]] == [str(k) for k in range(6)]
+        assert [line.split()[0] for line in lines[7:-1]] == [str(k) for k in range(5)]
         terminal.press("C-c")
         wait_for_view(terminal, lambda seen: seen[0].startswith("ending  "))
         terminal.press("C-c")
         assert terminal.end() == 130
         lines = terminal.everything()
-    assert lines[0] == "ocidriver: stopping: clients have 1000 s to finish; a second signal ends them at once"
+    assert lines[0] == "ocidriver: stopping: clients have 16m40s to finish; a second signal ends them at once"
     assert lines[1].startswith("workers  pulled")
     assert re.match(r"0 pulled, 0 failed, \d+ interrupted in ", lines[-3])
     assert lines[-2:] == ["status 130", "$"]

@@ -17,15 +17,20 @@ from rich.console import Console
 from rich.text import Text
 
 from lib.finish import log_result
+from lib.images import Image
 from lib.latency import Latency
-from lib.load.pace import Rate
+from lib.load.constant import plan_constant
+from lib.load.curve import Rate
+from lib.load.event import PULL, Event, HerdPull
 from lib.load.passes import plan_passes
 from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.shares import Shares
+from lib.load.stages import parse_stages, plan_stages
 from lib.load.tally import Sample, StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
+from lib.outcomes import OK
 from lib.progress.closing import closing_lines, thinned
 from lib.progress.painter import Painter, styled
 from lib.progress.snapshot import Snapshot
@@ -34,6 +39,7 @@ from lib.progress.worker_rows import WorkerRow
 from lib.results.run_state import Run
 from tests.support.terminal import resize
 
+RAMP = plan_ramp(1, 10.0)
 LATENCY = Latency(count=200, min=1.0, mean=2.0, p50=3.04, p90=4.0, p95=50.06, p99=1234.5, max=9999.0)
 
 
@@ -45,6 +51,7 @@ def snapshot(workers: int, height: int) -> Snapshot:
     shown = worker_rows(workers, height)
     rest = ((PULLING, workers - shown),) if shown < workers else ()
     return Snapshot(
+        about="http://cache:8080, crane 0.22.1: ramp", done=0.425,
         to_do="1:02:05 left", running=workers, planned=workers, peak=workers, pulled=5000, failed=7, rate=89.55,
         offered=None, bars=tuple(float(k) for k in range(100)), latency=LATENCY,
         errors=(("not-found", 5), ("timeout", 2)), late=None, limited_by=None,
@@ -71,20 +78,22 @@ def test_the_view_fits_and_tells_all(width: int, workers: int) -> None:
     assert len(lines) < height
     text = shown(lines, width)
     assert text[0] == f"1:02:05 left  workers {workers} of {workers} planned, peak {workers}"
-    assert text[1] == "5000 pulled  7 failed  p50 3.0 p95 50.1 p99 1234 ms"
-    assert re.fullmatch(r"89.5 pulls/s [▁▂▃▄▅▆▇]+█+", text[2])
-    assert len(text[2]) == min(width - 1, 113)
-    assert text[3] == "errors 5 not-found, 2 timeout"
-    assert text[4] == "CPU: driver 8%, clients 130% of 200%"
-    rows = [line.split() for line in text[6:]]
+    assert re.fullmatch(r"━+[╸╺]?━+  42 %  http://cache:8080, crane 0.22.1: ramp", text[1])
+    assert text[1].index(" ") == (30 if width == 160 else 14)
+    assert text[2] == "5000 pulled  7 failed  p50 3.0 p95 50.1 p99 1234 ms"
+    assert re.fullmatch(r"89.5 pulls/s [▁▂▃▄▅▆▇█]+█+", text[3])
+    assert len(text[3]) == min(width - 1, 113)
+    assert text[4] == "errors 5 not-found, 2 timeout"
+    assert text[5] == "CPU: driver 8%, clients 130% of 200%"
+    rows = [line.split() for line in text[7:]]
     assert rows[0][:6] == ["0", "-0001", "12", "3/10", "1234", "0"]
     assert rows[0][6] == "pulling"
     assert rows[0][7].endswith("app-0001:v1")
     if workers == 3:
         assert [line[0] for line in rows] == ["0", "1", "2"]
     else:
-        assert len(rows) == 16
-        assert text[-1] == "… 85 more: 85 pulling"
+        assert len(rows) == 15
+        assert text[-1] == "… 86 more: 86 pulling"
 
 
 @pytest.mark.parametrize("height", [1, 2, 5, 8, 9, 10, 24, 200])
@@ -101,7 +110,7 @@ def test_a_tiny_terminal_breaks_nothing(width: int, height: int) -> None:
 
 def test_without_workers_to_tell_of_there_is_no_table() -> None:
     idle = replace(snapshot(0, 24), rows=(), rest=((WAITING, 60), (STOPPED, 40)))
-    assert [line.plain for line in view_lines(idle, 60, 24)][5:] == ["workers: 60 waiting, 40 stopped"]
+    assert [line.plain for line in view_lines(idle, 60, 24)][6:] == ["workers: 60 waiting, 40 stopped"]
 
 
 def test_a_launch_that_takes_long_is_marked() -> None:
@@ -116,23 +125,23 @@ def test_the_end_and_a_schedule_are_told() -> None:
     ending = view_lines(replace(snapshot(3, 24), to_do=None, running=2), 80, 24)
     assert ending[0].plain == "ending  waiting for the current pull or prune of 2 workers"
     scheduled = view_lines(replace(snapshot(3, 24), offered=100.0), 80, 24)
-    assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[2].plain)
+    assert re.match(r"89\.5 of 100\.0 pulls/s [▁▂▃▄▅▆▇█]+$", scheduled[3].plain)
 
 
 def test_late_pulls_are_shown_by_their_reason() -> None:
     scheduled = replace(snapshot(3, 24), errors=(), late=(("no-worker", 0), ("machine", 0)))
-    assert view_lines(scheduled, 80, 24)[3].plain == "no errors"
+    assert view_lines(scheduled, 80, 24)[4].plain == "no errors"
     late = replace(scheduled, late=(("no-worker", 12), ("machine", 3)))
-    assert view_lines(late, 80, 24)[3].plain == "no errors  late 12 no-worker, 3 machine"
+    assert view_lines(late, 80, 24)[4].plain == "no errors  late 12 no-worker, 3 machine"
 
 
 def test_other_programs_on_this_machine_are_told() -> None:
-    busy = view_lines(replace(snapshot(3, 24), limited_by="machine"), 80, 24)[4]
+    busy = view_lines(replace(snapshot(3, 24), limited_by="machine"), 80, 24)[5]
     assert busy.plain.endswith(" of 200%: other programs use this machine")
 
 
 def test_a_machine_that_is_the_limit_is_told() -> None:
-    limited = view_lines(replace(snapshot(3, 24), client_cpu=1.8), 80, 24)[4]
+    limited = view_lines(replace(snapshot(3, 24), client_cpu=1.8), 80, 24)[5]
     assert limited.plain == "CPU: driver 8%, clients 180% of 200%: this machine is the limit, try --batch"
     assert limited.style == "yellow"
 
@@ -186,17 +195,17 @@ def test_the_end_shows_steps_and_totals() -> None:
     tally.pulled, tally.failed, tally.pruned = 1, 1, 4
     tally.errors["not-found"] += 1
     tally.samples.append(Sample(at=20.0, seconds=20.0, workers=1, pulled=1, failed=1, latency=None))
-    text = [line.plain.split() for line in closing_lines(ended_run(tally), 100)]
+    text = [line.plain.split() for line in closing_lines(ended_run(tally), RAMP, 100)]
     assert text[0] == "workers pulled failed pulls/s p50 ms p95 ms p99 ms".split()
     assert text[1] == ["↑", "1", "1", "0", "0.10", "3.0", "50.1", "1234.5"]
     assert text[2] == ["↓", "1", "0", "1", "0.00", "-", "-", "-"]
     assert " ".join(text[3]) == "1 pulled, 1 failed (1 not-found), 4 pruned in 20.0 s, 0.05 pulls/s"
-    narrow = [line.plain for line in closing_lines(ended_run(tally), 60)]
+    narrow = [line.plain for line in closing_lines(ended_run(tally), RAMP, 60)]
     assert len(narrow) == 5
     assert "".join(narrow[3:]).replace(" ", "") == "".join(text[3])
     assert all(len(line) < 60 for line in narrow)
     assert (
-        closing_lines(ended_run(tally), 20)[1].plain
+        closing_lines(ended_run(tally), RAMP, 20)[1].plain
         == "    ↑ 1       1       0     0.10     3.0    50.1  1234.5"
     )
 
@@ -208,12 +217,13 @@ def test_the_end_says_how_precise_the_rate_is() -> None:
         shares.add(pull + 0.2 * (pull % 3), pull + 1.0)
     shares.close(100.0)
     tally.steps.append(StepTally(hold, 100.0, 100, 0, LATENCY, None, shares))
-    last = closing_lines(ended_run(tally), 200)[-1].plain
+    last = closing_lines(ended_run(tally), plan_passes([12], 3, None), 200)[-1].plain
     assert re.search(r" pulls/s \(±\d[\d.]* %( now; ±2 % needs about \d+ seconds)?\)$", last)
 
 
 def test_the_end_says_that_the_steps_are_too_short_to_tell_the_peak() -> None:
-    tally, (up, down) = a_tally(), plan_ramp(1, 100.0).steps
+    plan = plan_ramp(1, 100.0)
+    tally, (up, down) = a_tally(), plan.steps
     for step, seconds, pulls in ((up, 100.0, 100), (down, 2.0, 6)):
         shares = Shares(0.0)
         for pull in range(pulls):
@@ -222,25 +232,88 @@ def test_the_end_says_that_the_steps_are_too_short_to_tell_the_peak() -> None:
         tally.steps.append(StepTally(step, seconds, pulls, 0, LATENCY, None, shares))
     run, logged = ended_run(tally), list[str]()
     told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
-    assert closing_lines(run, 200)[-1].plain.endswith(f"; {told}")
-    run.settings = cast(Settings, SimpleNamespace(dry_run=False, prune=False, prune_first=False))
+    assert closing_lines(run, plan, 200)[-1].plain.endswith(f"; {told}")
+    run.settings = cast(Settings, SimpleNamespace(dry_run=False, prune=False, prune_first=False, herd=False))
     log_result(logged.append, run)
     assert f"warning: {told}" in logged
     run.interrupted = True
-    assert told not in closing_lines(run, 200)[-1].plain
+    assert told not in closing_lines(run, plan, 200)[-1].plain
 
 
-def test_fixed_work_has_one_step_at_the_end() -> None:
+def test_the_end_says_how_the_herds_went() -> None:
     tally = a_tally()
-    tally.steps += [step_tally(step, 4.0, 36, 0, None, None) for step in plan_passes([12], 3, None).steps]
-    lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
-    assert lines[1][:5] == ["→", "1", "36", "0", "9.00"]
+    for worker, started in enumerate((10.0, 10.025)):
+        event = Event(PULL, 0, 1, Image("a", "v1"), OK, started + 1.0, 1.0)
+        tally.herds.add(event, HerdPull(1, 2, started))
+        last = closing_lines(ended_run(tally), plan_ramp(1, 5.0), 200)[-1].plain
+        assert ("herd" in last) == bool(worker)
+    assert last.endswith(
+        "; 1 herd: starts within 25.0 ms (median), at most 25.0 ms; "
+        "every worker had the image after 1025.0 ms (median), at most 1025.0 ms"
+    )
+
+
+def intervals(count: int) -> list[Sample]:
+    return [
+        Sample(at=15.0 * (k + 1), seconds=15.0, workers=4, pulled=30 + k, failed=k % 2, latency=LATENCY)
+        for k in range(count)
+    ]
+
+
+def test_a_constant_load_is_one_total_and_its_intervals() -> None:
+    plan = plan_constant(4, 45.0, None)
+    tally = a_tally()
+    tally.steps += [step_tally(step, 45.0, 93, 1, LATENCY, None) for step in plan.steps]
+    tally.samples += intervals(3)
+    lines = [line.plain.split() for line in closing_lines(ended_run(tally), plan, 100)]
+    assert lines[0] == "until pulled failed pulls/s p50 ms p95 ms p99 ms".split()
+    assert [line[:4] for line in lines[1:4]] == [
+        ["0:15", "30", "0", "2.00"],
+        ["0:30", "31", "1", "2.07"],
+        ["0:45", "32", "0", "2.13"],
+    ]
+    assert lines[4] == ["all", "93", "1", "2.07", "3.0", "50.1", "1234.5"]
+    assert len(lines) == 6
+
+
+def test_of_many_intervals_some_are_shown() -> None:
+    plan = plan_constant(4, 600.0, Rate(2.0, 2.0))
+    tally = a_tally()
+    tally.steps += [step_tally(step, 600.0, 1200, 0, LATENCY, 2.0) for step in plan.steps]
+    tally.samples += intervals(40)
+    lines = [line.plain for line in closing_lines(ended_run(tally), plan, 100)]
+    assert lines[0].split()[3] == "offered"
+    assert [line.split()[0] for line in (lines[1], lines[19], lines[20])] == ["0:15", "10:00", "all"]
+    assert lines[21] == "19 of 40 intervals; the metrics have all of them"
+
+
+def test_fixed_work_from_one_start_is_constant_load() -> None:
+    plan = plan_passes([12], 3, None)
+    tally = a_tally()
+    tally.steps += [step_tally(step, 4.0, 36, 0, None, None) for step in plan.steps]
+    tally.samples.append(Sample(at=4.0, seconds=4.0, workers=1, pulled=36, failed=0, latency=None))
+    lines = [line.plain.split() for line in closing_lines(ended_run(tally), plan, 80)]
+    assert lines[2][:4] == ["all", "36", "0", "9.00"]
+
+
+def test_a_held_peak_and_stages_have_their_own_arrows() -> None:
+    for plan, arrows in (
+        (plan_ramp(2, 5.0, 20.0), ["↑ 1", "→ 2", "↓ 1"]),
+        (
+            plan_stages(parse_stages("--stage", ["10s:2", "5s:2", "5s:0"]), 2),
+            ["↑ 0", "↑ 1", "→ 2", "↓ 2", "↓ 1"],
+        ),
+    ):
+        tally = a_tally()
+        tally.steps += [step_tally(step, step.end - step.start, 1, 0, None, None) for step in plan.steps]
+        lines = [line.plain for line in closing_lines(ended_run(tally), plan, 80)]
+        assert [" ".join(line.split()[:2]) for line in lines[1:-1]] == arrows
 
 
 def test_a_schedules_steps_have_the_rate_that_was_wanted() -> None:
     tally, (first, second) = a_tally(), plan_schedule(1, 10.0, Rate(5, 5)).steps
     tally.steps += [step_tally(first, 10.0, 50, 0, None, 7.5), step_tally(second, 10.0, 50, 0, None, None)]
-    lines = [line.plain.split() for line in closing_lines(ended_run(tally), 80)]
+    lines = [line.plain.split() for line in closing_lines(ended_run(tally), RAMP, 80)]
     assert lines[0][3:5] == ["offered", "pulls/s"]
     assert [line[4:6] for line in lines[1:3]] == [["7.50", "5.00"], ["-", "5.00"]]
 
@@ -262,7 +335,7 @@ def test_of_many_steps_some_are_shown(workers: int, ended: int, shown: str) -> N
     assert " ".join(f"{arrows[each.step.direction]}{each.step.workers}" for each in thinned(steps)) == shown
     tally = a_tally()
     tally.steps += steps
-    left_out = [line.plain for line in closing_lines(ended_run(tally), 60) if "steps" in line.plain]
+    left_out = [line.plain for line in closing_lines(ended_run(tally), RAMP, 60) if "steps" in line.plain]
     count = len(shown.split())
     assert left_out == ([f"{count} of {ended} steps; the log has all of them"] if count < ended else [])
 

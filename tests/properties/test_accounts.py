@@ -157,16 +157,18 @@ class Puller(Worker):
         self._driver = driver
         self._killed = killed
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def stop(self, *, hurry: bool = False) -> None:
         self._stopping.set()
 
     def join(self) -> None:
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:

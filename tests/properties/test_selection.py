@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import RunError
-from lib.images import Image, by_patterns, choose_tags, compile_regex, deal, overlaps
+from lib.images import Image, by_patterns, choose_tags, compile_regex, deal, deal_all, distinct, overlaps
 
 REPOSITORIES = st.from_regex(r"[a-c]{1,2}(/[a-c]{1,2})?(-000[1-3])?", fullmatch=True)
 TAGS = st.from_regex(r"v?[0-9]{1,2}", fullmatch=True)
@@ -56,6 +56,23 @@ def test_dealing_gives_each_image_to_one_worker(images: list[Image], data: st.Da
 def test_more_workers_than_images_is_an_error(images: list[Image], more: int) -> None:
     with pytest.raises(RunError, match=f"give at most {len(images)}"):
         deal(images, len(images) + more)
+
+
+@given(IMAGES, st.integers(1, 40), st.booleans())
+def test_every_worker_has_all_images_in_the_same_cycle(
+    images: list[Image], workers: int, apart: bool
+) -> None:
+    sets = deal_all(images, workers, apart=apart)
+    assert [each.pattern for each in sets] == [f"{k + 1}/{workers}" for k in range(workers)]
+    assert all(
+        each.images is sets[0].images for each in sets
+    )  # a million images for a hundred workers fit in memory
+    starts = [images.index(next(each.in_order())) for each in sets]
+    assert starts == sorted(starts)
+    assert len(set(starts)) == (min(workers, len(images)) if apart else 1)
+    for each, start in zip(sets, starts, strict=True):
+        assert list(each.in_order()) == [*images[start:], *images[:start]]
+    assert list(distinct(sets)) == images
 
 
 @given(IMAGES, st.lists(REGEXES, min_size=1, max_size=4))

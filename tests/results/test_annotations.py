@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from lib.results.annotations import Examples, annotate, commands, is_wanted, markdown, plain
+from lib.results.summary_file import summary_of
 from tests.doubles.fake_crane import install
 from tests.support.driving import between_nobody, drive
+from tests.support.held import held
 from tests.support.summaries import DOCUMENT, a_summary
 
 HOSTILE = "100%\r\n::error::x ##[add-mask]y | `a` <img src=x onerror=y> [l](http://evil) **b** &lt; \x1b[31m www.e.de"
@@ -173,3 +175,15 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
     lines = shown(step_summary.read_text())
     assert "### ocidriver: 1 of 1 threshold missed" in lines
     assert any(line.startswith(f"| refused | pulls | {failed} | ") for line in lines)
+
+
+def test_a_load_of_one_step_has_its_intervals() -> None:
+    lines = markdown(summary_of(held([30, 60])), {}).splitlines()
+    head = next(place for place, line in enumerate(lines) if line.startswith("| until s |"))
+    assert [line.split(" | ")[:4] for line in lines[head + 2 : head + 4]] == [
+        ["| 15.0", "30", "0", "2.00"],
+        ["| 30.0", "60", "0", "4.00"],
+    ]
+    assert not [line for line in lines if line.startswith("| workers |")]
+    long = markdown(summary_of(held([30] * 300)), {})
+    assert long.rstrip().splitlines()[-1].startswith("| and 100 more |")

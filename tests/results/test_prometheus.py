@@ -23,10 +23,11 @@ from lib.errors import RunError, UsageError
 from lib.http.address import Listen, parse_listen
 from lib.http.network import Network
 from lib.images import Image, ImageSet
+from lib.load.curve import Curve, Rate
 from lib.load.driver import Driver
 from lib.load.event import PRUNE, PULL, Event
 from lib.load.latency import BOUNDS
-from lib.load.pace import Rate, Schedule
+from lib.load.pace import Schedule
 from lib.load.tally import Tally
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
@@ -113,7 +114,7 @@ def test_images_that_were_pulled_again_are_counted() -> None:
 
 def test_what_a_schedule_is_late_with_is_told() -> None:
     run = a_run("x")
-    run.tally.schedule = Schedule(Rate(10.0, 10.0), 100.0)
+    run.tally.schedule = Schedule(Curve(((Rate(10.0, 10.0), 100.0),)))
     found = samples(shown(run))
     assert total(found, "ocidriver_late_pulls_total") == total(found, "ocidriver_unstarted_pulls") == 0
     run.tally.add(event(PULL, 0, OK)._replace(late="machine"))
@@ -351,7 +352,7 @@ def dashboard() -> dict[str, Any]:
 def test_the_dashboards_metrics_and_labels_are_the_exporters() -> None:
     labels: dict[str, set[str]] = {}
     run = a_run("x")
-    run.tally.schedule = Schedule(Rate(10.0, 10.0), 100.0)
+    run.tally.schedule = Schedule(Curve(((Rate(10.0, 10.0), 100.0),)))
     for name, has in samples(shown(run)):
         labels.setdefault(name, {"instance"}).update(key for key, _ in has)
     board = dashboard()

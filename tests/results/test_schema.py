@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from msgspec import UNSET
+from msgspec.structs import fields
 
-from lib.results.event_line import BATCH_FIELDS, EventLine, read_event, write_event
+from lib.lab.servers import lab_cache
+from lib.results.event_line import BATCH_FIELDS, HERD_FIELDS, EventLine, read_event, write_event
 from lib.results.schema import FILES, text_of
 from lib.results.summary import Summary
 from lib.results.summary_file import read_summary, summary_text
@@ -42,17 +45,20 @@ def validator(name: str) -> Draft202012Validator:
 
 @dataclass(frozen=True)
 class Ran:
-    """A run, with its text as it stands in the files."""
+    """A run, with its text as it stands in the files. `optional`: the fields that its options add to the summary."""
 
     ended: Ended
     summary: str
     events: list[str]
     metrics: list[str]
+    optional: tuple[str, ...] = ()
 
 
-def files_of(ended: Ended) -> Ran:
+def files_of(ended: Ended, *optional: str) -> Ran:
     text = {name: (ended.folder / name).read_text() for name in ("summary.json", "events", "metrics")}
-    return Ran(ended, text["summary.json"], text["events"].splitlines(), text["metrics"].splitlines())
+    return Ran(
+        ended, text["summary.json"], text["events"].splitlines(), text["metrics"].splitlines(), optional
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -123,6 +129,18 @@ def in_batches(tmp_path: Path) -> Ran:
 
 
 @pytest.fixture
+def in_herds(upstream: Upstream, crane: str, tmp_path: Path) -> Ran:
+    """Each image is pruned before the load, and before its herds."""
+    with lab_cache(upstream.address) as cache:
+        ended = drive(
+            tmp_path, f"--pullthrough-url={cache.address}", f"--registry-url={upstream.address}", f"--client={crane}",
+            "--workers=2", "--herd", "--prune", "--prune-first", "--passes=2", TALLY,
+        )  # fmt: skip
+    assert (ended.status, ended.summary["herds"]["count"]) == (0, 24)
+    return files_of(ended, "herds")
+
+
+@pytest.fixture
 def dry_run(tmp_path: Path) -> Ran:
     ended = drive(tmp_path, *dry(tmp_path))
     assert (ended.status, ended.summary["client"]) == (0, None)
@@ -147,10 +165,19 @@ def failed_before_the_load(tmp_path: Path) -> Ran:
     return files_of(ended)
 
 
+@pytest.fixture
+def warmed_up(tmp_path: Path) -> Ran:
+    ended = drive(tmp_path, *dry(tmp_path), "--warm-up")
+    assert ended.summary["warm_up"]["pulled"] == ended.summary["images"]
+    return files_of(ended, "warm_up")
+
+
 RUNS = (
+    "warmed_up",
     "crane_with_failures",
     "by_schedule",
     "in_batches",
+    "in_herds",
     "dry_run",
     "interrupted",
     "failed_before_the_load",
@@ -167,13 +194,21 @@ def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
     """Every field of a line and of the summary is described, and nothing that is described is left out."""
     document = json.loads(ran.summary)
     validator("summary.schema.json").validate(document)
-    assert list(document) == list(Summary.__struct_encode_fields__)
+    herd = bool(document["settings"].get("herd"))
+    assert list(document) == [
+        each.encode_name for each in fields(Summary) if each.default is not UNSET or each.name in ran.optional
+    ]
     lines = validator("events.schema.json")
     known = EventLine.__struct_encode_fields__
     for line in map(json.loads, ran.events):
         lines.validate(line)
-        alone = line["op"] == "prune" or ran.ended.summary["latency_unit"] == "pull"
-        assert list(line) == [name for name in known if not alone or name not in BATCH_FIELDS]
+        prune = line["op"] == "prune"
+        left_out = {
+            *(BATCH_FIELDS if prune or ran.ended.summary["latency_unit"] == "pull" else ()),
+            *(() if herd else HERD_FIELDS),
+            *(["started"] if prune else ()),
+        }
+        assert list(line) == [name for name in known if name not in left_out]
 
 
 def test_what_is_read_is_written_again_byte_for_byte(ran: Ran) -> None:

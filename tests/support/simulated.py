@@ -98,7 +98,12 @@ class SimulatedWorker(Worker):
         self._pulling = False
 
     def start(self) -> None:
+        self.stopping = False
         self._next()
+
+    def resume(self) -> bool:
+        self.stopping &= not self._pulling
+        return self._pulling
 
     def stop(self, *, hurry: bool = False) -> None:
         self.stopping = True

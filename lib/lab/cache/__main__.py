@@ -62,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         help="serve at most C requests at a time; others wait",
     )
     add(
+        "--no-coalescing",
+        action="store_true",
+        help="fetch a missing image once for each client that waits for it, not once for all",
+    )
+    add(
         "--access-log",
         metavar="FILE",
         type=Path,
@@ -101,6 +106,7 @@ def _behaviour(options: argparse.Namespace) -> Behaviour:
         bandwidth=options.bandwidth,
         faults=tuple(options.fault),
         max_concurrent=options.max_concurrent,
+        coalescing=not options.no_coalescing,
         seed=options.seed,
     )
 

@@ -1,4 +1,7 @@
-"""Pulls images through the cache. Fetches a missing image once from the upstream, for all waiting clients."""
+"""Pulls images through the cache. Fetches a missing image once from the upstream, for all waiting clients.
+
+Without coalescing, it fetches the image once for each waiting client.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,23 @@ from .wire import NO_LIMIT, Address
 
 
 class PullThrough:
-    """The images in the cache: fetches, serves and removes them. `names` are the accepted names of the upstream."""
+    """The images in the cache: fetches, serves and removes them. `names` are the accepted names of the upstream.
 
-    def __init__(self, url: str, names: Collection[str], folder: Path, counters: Counters) -> None:
+    `coalescing`: clients that wait for the same image or blob share one fetch.
+    """
+
+    def __init__(
+        self, url: str, names: Collection[str], folder: Path, counters: Counters, *, coalescing: bool = True
+    ) -> None:
         self._names = names
         self._folder = folder
         self._counters = counters
         self._upstream = Upstream(url, counters)
-        self._blobs = Blobs(folder, self._upstream.blob)
+        self._coalescing = coalescing
+        self._blobs = Blobs(folder, self._upstream.blob, coalescing=coalescing)
         self._manifests = Manifests()
         self._pulls: dict[str, asyncio.Task[Manifest]] = {}
+        self._unshared: set[asyncio.Task[Manifest]] = set()
 
     async def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +41,7 @@ class PullThrough:
 
     async def close(self) -> None:
         """Cancels the fetches and removes all stored images."""
-        await cancel_all(self._pulls.values())
+        await cancel_all([*self._pulls.values(), *self._unshared])
         await self._blobs.close()
         await self._upstream.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -59,7 +69,16 @@ class PullThrough:
         return await asyncio.shield(self._pulling(address))
 
     def _pulling(self, address: Address) -> asyncio.Task[Manifest]:
-        """Returns the running pull of an image, which all callers share. It continues if its callers are cancelled."""
+        """Returns the running pull of an image, which all callers share. It continues if its callers are cancelled.
+
+        Without coalescing, each caller gets a pull of its own.
+        """
+        if not self._coalescing:
+            own = asyncio.create_task(self._pull(address))
+            self._unshared.add(own)
+            own.add_done_callback(self._unshared.discard)
+            own.add_done_callback(_seen)
+            return own
         task = self._pulls.get(address.url)
         if task is None:
             task = self._pulls[address.url] = asyncio.create_task(self._pull(address))
@@ -68,14 +87,18 @@ class PullThrough:
 
     def _pulled(self, url: str, task: asyncio.Task[Manifest]) -> None:
         del self._pulls[url]
-        if not task.cancelled():
-            task.exception()  # marks it as seen, as all callers may be cancelled
+        _seen(task)
 
     async def _pull(self, address: Address) -> Manifest:
         if address.upstream not in self._names or "." in address.repository:
             raise UpstreamError(f"no upstream for {address.url}")
         manifest = await self._upstream.manifest(address)
         await self._hold_all(manifest)
+        faster = None if self._coalescing else self.cached(address)
+        if faster is not None:
+            for blob in manifest.blobs:
+                self._blobs.release(blob)
+            return faster
         replaced = self._manifests.add(manifest)
         for blob in replaced.blobs if replaced else ():
             self._blobs.release(blob)
@@ -109,3 +132,9 @@ class PullThrough:
         for manifest in doomed:
             self.remove(manifest)
         return bool(doomed)
+
+
+def _seen(task: asyncio.Task[Manifest]) -> None:
+    """Marks the error of a pull as seen, as all its callers may be cancelled."""
+    if not task.cancelled():
+        task.exception()

@@ -54,6 +54,7 @@ class Behaviour:
     allow_delete: OCI deletes work, and what is unknown is 404 MANIFEST_UNKNOWN instead of a bare 500.
     latency: seconds before each answer under /v2/. bandwidth: bytes per second, for all clients together.
     max_concurrent: at most this many requests are worked on at a time; the others wait.
+    coalescing: clients that wait for the same missing image share one fetch from the upstream.
     """
 
     plain: bool = True
@@ -62,6 +63,7 @@ class Behaviour:
     bandwidth: float | None = None
     faults: tuple[Fault, ...] = ()
     max_concurrent: int | None = None
+    coalescing: bool = True
     seed: int = 0
 
 
@@ -96,7 +98,13 @@ class LabCache:
         self.behaviour = behaviour
         self.counters = Counters()
         self._name = URL(url).authority
-        self._images = PullThrough(url, {self._name, *names}, Path(data_dir) / "blobs", self.counters)
+        self._images = PullThrough(
+            url,
+            {self._name, *names},
+            Path(data_dir) / "blobs",
+            self.counters,
+            coalescing=behaviour.coalescing,
+        )
         self._faults = Faults(behaviour.faults, behaviour.seed)
         self._delivery = Delivery(behaviour.bandwidth)
         self._slots = asyncio.Semaphore(behaviour.max_concurrent or NO_LIMIT)

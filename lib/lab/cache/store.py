@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -164,11 +165,16 @@ class Blobs:
     """Stores blobs as files named by digest, and small ones also in memory. A blob is kept while an image refers to it.
 
     `hold` adds the reference before the fetch. So a prune in between cannot remove a blob that a new image needs.
+    `coalescing`: concurrent callers of `hold` share one fetch.
     """
 
-    def __init__(self, folder: Path, fetch: Callable[[Address, str, Path], Any]) -> None:
+    def __init__(
+        self, folder: Path, fetch: Callable[[Address, str, Path], Any], *, coalescing: bool = True
+    ) -> None:
         self._folder = folder
         self._fetch = fetch
+        self._coalescing = coalescing
+        self._parts = itertools.count(1)
         self._holders: Counter[str] = Counter()
         self._payloads: dict[str, Payload] = {}
         self._fetches: dict[str, asyncio.Task[None]] = {}
@@ -178,11 +184,14 @@ class Blobs:
         return self._payloads.get(digest)
 
     async def hold(self, address: Address, digest: str) -> None:
-        """Adds a reference to the blob, and fetches it if it is missing. Concurrent callers share one fetch."""
+        """Adds a reference to the blob, and fetches it if it is missing."""
         self._holders[digest] += 1
         try:
             if digest not in self._payloads:
-                await asyncio.shield(self._fetching(address, digest))
+                if self._coalescing:
+                    await asyncio.shield(self._fetching(address, digest))
+                else:
+                    await self._fetch_one(address, digest)
         except BaseException:
             self.release(digest)
             raise
@@ -216,7 +225,7 @@ class Blobs:
             task.exception()  # marks it as seen, as all callers may be cancelled
 
     async def _fetch_one(self, address: Address, digest: str) -> None:
-        part = self._path(digest).with_suffix(".part")
+        part = self._path(digest).with_suffix(f".part{next(self._parts)}")
         try:
             size = await self._fetch(address, digest, part)
             self._keep(digest, part, size)
@@ -224,6 +233,8 @@ class Blobs:
             part.unlink(missing_ok=True)
 
     def _keep(self, digest: str, part: Path, size: int) -> None:
+        if digest in self._payloads:
+            return  # another fetch of it was faster
         path = self._path(digest)
         part.replace(path)
         data = None

@@ -42,6 +42,32 @@ def test_100_clients_of_one_cold_image_make_one_fetch_a_blob(upstream: str, tmp_
     asyncio.run(main())
 
 
+def test_without_coalescing_each_waiting_client_causes_a_fetch_and_nothing_is_left_behind(
+    upstream: str, tmp_path: Path
+) -> None:
+    """Every second answer of the cache in between is slow, so it is fetched while others are served."""
+    image = push(upstream, "cold/apart", "v1", *(os.urandom(2048) for _ in range(3)))
+    path = f"/v2/{image.repository}/manifests"
+
+    async def main() -> None:
+        async with (
+            lab(upstream, tmp_path / "up", latency=0.1) as slow,
+            lab(slow.address, tmp_path / "own", coalescing=False, allow_delete=True) as running,
+        ):
+            asked = [running.ask("GET", f"{path}/{reference}") for reference in ("v1", image.digest) * 5]
+            assert {status for status, _ in await asyncio.gather(*asked)} == {200}
+            numbers = await running.numbers()
+            missed = numbers['lab_requests_total{kind="manifest",result="miss"}']
+            assert (await running.upstream_requests())[0] == missed
+            assert await running.pull(image) == [200] * 5
+            assert len(stored(tmp_path / "own")) == 4
+            assert (await running.ask("DELETE", f"{path}/{image.digest}"))[0] == 202
+            assert stored(tmp_path / "own") == []
+            assert await running.pull(image) == [200] * 5
+
+    asyncio.run(main())
+
+
 def test_cold_images_that_share_a_blob_fetch_it_once(upstream: str, tmp_path: Path) -> None:
     shared = os.urandom(2048)
     images = [push(upstream, f"shared/{n}", "v1", shared, os.urandom(100)) for n in range(3)]
