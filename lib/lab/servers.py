@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -55,7 +55,8 @@ class Server:
     pid: int
     log_path: Path
     data_dir: Path
-    is_alive: Callable[[], bool]
+    # not in its repr: that of a process waits for its end
+    is_alive: Callable[[], bool] = field(repr=False)
 
     @property
     def address(self) -> str:
