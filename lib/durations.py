@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# The longest time that an option takes, in seconds: a year.
+LONGEST: Final = 366 * 86400.0
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER: Final = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _TIME: Final = re.compile(

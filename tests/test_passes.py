@@ -25,8 +25,7 @@ def client(tmp_path: Path) -> Path:
 
 def options(client: Path, images: list[str], *more: str) -> list[str]:
     """Workers that start together."""
-    words = between_nobody(client, images, 60)
-    return [*(word for word in words if not word.startswith("--iteration-seconds")), *more]
+    return [*between_nobody(client, images, None), *more]
 
 
 def pulls(client: Path) -> list[str]:

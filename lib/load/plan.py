@@ -63,12 +63,6 @@ class Plan:
         end = self.steps[-1].end
         return None if end == WITH_THE_LAST_WORKER else end
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether the load is the same all the time: one step, with one rate if there is a schedule."""
-        rates = self.curve.rates if self.curve is not None else ()
-        return len(self.steps) == 1 and all(rate.first == rate.last for rate, _ in rates)
-
     def workers_at(self, at: float) -> int:
         """Returns how many workers the plan has running at this second; at a boundary, those of the step that ends."""
         return next((step.workers for step in self.steps if at <= step.end), 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..counted import counted
-from ..durations import parse_duration, spoken
+from ..durations import LONGEST, parse_duration, spoken
 from ..errors import UsageError
 from .curve import MOST_PULLS_PER_SECOND, Curve, Rate
 from .plan import DOWN, HOLD, UP, Plan, steps_of
@@ -54,7 +54,7 @@ def _parse(option: str, text: str) -> Stage:
             f"{option}: '{text}' is not a stage; give a time and a number of workers, such as 20s:4, "
             "or a time and a rate, such as 5m:200/s"
         )
-    if not 0 < seconds <= 366 * 86400:
+    if not 0 < seconds <= LONGEST:
         raise UsageError(
             f"{option}: the time of '{text}' is out of range; give more than 0 and at most a year"
         )

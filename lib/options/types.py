@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from ..durations import parse_duration, spoken
-
-_YEAR = 366 * 86400
+from ..durations import LONGEST, parse_duration, spoken
 
 
 class Seconds(click.ParamType[float]):
@@ -17,7 +15,7 @@ class Seconds(click.ParamType[float]):
 
     name = "seconds"
 
-    def __init__(self, least: float | None = None, most: float = _YEAR) -> None:
+    def __init__(self, least: float | None = None, most: float = LONGEST) -> None:
         self._least = least
         self._most = most
 
@@ -30,7 +28,7 @@ class Seconds(click.ParamType[float]):
         if not (seconds > 0 if self._least is None else seconds >= self._least):
             self.fail(f"'{value}' is out of range; give {wanted}", param, ctx)
         if not seconds <= self._most:
-            most = "a year" if self._most == _YEAR else spoken(self._most)
+            most = "a year" if self._most == LONGEST else spoken(self._most)
             self.fail(f"'{value}' is more than {most}; give a shorter time", param, ctx)
         return seconds
 

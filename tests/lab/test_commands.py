@@ -100,15 +100,8 @@ def test_options_of_the_embedded_cache_only() -> None:
     assert "--latency works only with the embedded cache" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],
-)
-def test_whatever_ends_a_lab_nothing_is_left(
-    number: signal.Signals, status: int, crane: str, tmp_path: Path, temporary: dict[str, str]
-) -> None:
-    """A lab that was killed leaves its folders, locked by nobody, to the next start."""
-    del crane
+def running_lab(temporary: dict[str, str]) -> subprocess.Popen[str]:
+    """A lab that has said all that it says."""
     lab = subprocess.Popen(
         command("lab", *SMALL),
         stdout=subprocess.PIPE,
@@ -122,6 +115,19 @@ def test_whatever_ends_a_lab_nothing_is_left(
         line = lab.stdout.readline()
         assert line
         shown += line
+    return lab
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],
+)
+def test_whatever_ends_a_lab_nothing_is_left(
+    number: signal.Signals, status: int, crane: str, tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    """A lab that was killed leaves its folders, locked by nobody, to the next start."""
+    del crane
+    lab = running_lab(temporary)
     children = descendants(lab.pid)
     assert len(children) >= 2
     lab.send_signal(number)
@@ -146,16 +152,7 @@ def test_a_port_that_is_taken(option: str, crane: str, temporary: dict[str, str]
 @pytest.mark.parametrize("name", ["upstream", "cache"])
 def test_a_lab_whose_server_has_gone_ends(name: str, crane: str, temporary: dict[str, str]) -> None:
     del crane
-    lab = subprocess.Popen(
-        command("lab", *SMALL),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **temporary},
-    )
-    assert lab.stdout is not None
-    while "Ctrl-C" not in lab.stdout.readline():
-        assert lab.poll() is None
+    lab = running_lab(temporary)
     children = descendants(lab.pid)
     words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0") for pid in children}
     wanted = "lib.lab.cache" if name == "cache" else "registry"

@@ -89,11 +89,10 @@ def test_a_held_peak_is_one_step() -> None:
 
 def test_constant_load_is_one_step() -> None:
     plan = plan_constant(20, 600.0, None)
-    assert (table(plan), plan.curve, plan.is_constant) == ([(20, "hold", 0, 600)], None, True)
+    assert (table(plan), plan.curve) == ([(20, "hold", 0, 600)], None)
     assert plan.about == "constant load of 20 workers for 10m"
     plan = plan_constant(2, 30.0, Rate(5, 5))
-    assert (plan.curve, plan.is_constant) == (Curve(((Rate(5, 5), 30),)), True)
-    assert not plan_constant(2, 30.0, Rate(5, 50)).is_constant
+    assert plan.curve == Curve(((Rate(5, 5), 30),))
 
 
 # --- the driver carries them out

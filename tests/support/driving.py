@@ -72,11 +72,14 @@ NOBODY = (
 """Options of a run where nobody listens at either end."""
 
 
-def between_nobody(client: Path, images: Sequence[str], step: float, tally: float = 0.25) -> list[str]:
-    """Options of a run over these images with the fake crane, where nobody listens at either end."""
+def between_nobody(client: Path, images: Sequence[str], step: float | None, tally: float = 0.25) -> list[str]:
+    """Options of a run over these images with the fake crane, where nobody listens at either end.
+
+    `step`: the seconds between the starts of workers; None leaves the shape of the load to others.
+    """
     return [
         *NOBODY, f"--client={client}", f"--image-list={image_list(client, images)}",
-        f"--iteration-seconds={step}", f"--tally-seconds={tally}",
+        *([] if step is None else [f"--iteration-seconds={step}"]), f"--tally-seconds={tally}",
     ]  # fmt: skip
 
 
