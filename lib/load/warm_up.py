@@ -52,7 +52,7 @@ class WarmUp:
         self._orders = orders
         self._left = batches(orders.images, orders.batch)
         self._lock = threading.Lock()
-        self._over = False  # no Event: setting one in a signal handler may deadlock
+        self._over = False
         # each thread that has ended, with its fault or None
         self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
@@ -103,7 +103,7 @@ class WarmUp:
             threads.append(thread)
 
     def _end(self) -> None:
-        """Ends all running clients, and starts no more. A signal handler may call this."""
+        """Ends all running clients, and starts no more. Any thread may call this."""
         self._orders.kill()
         self._over = True
 

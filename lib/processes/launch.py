@@ -95,7 +95,7 @@ class Launcher:
         _keep_descriptors_to_ourselves()
 
     def kill_all(self) -> None:
-        """Ends all running clients. A signal handler may call this, and more than once."""
+        """Ends all running clients. Any thread may call this, and more than once."""
         os.write(self._killer, b"x")
 
     def running_cpu_seconds(self) -> float:
