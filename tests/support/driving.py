@@ -15,7 +15,7 @@ from typing import Any
 from lib.processes.guard import MARK
 from tests.doubles.fake_crane import image_list
 from tests.support.paths import SCRIPT
-from tests.support.processes import catches, pids, read_file
+from tests.support.processes import catches, children, pids, read_file
 from tests.support.waiting import SECONDS, wait_until
 
 
@@ -101,16 +101,15 @@ def drive(
     folder: Path, *options: object, environment: dict[str, str] | None = None, stdin: str = ""
 ) -> Ended:
     """Run it to its end with these options and files in the folder."""
-    done = subprocess.run(
+    running = subprocess.Popen(
         command(*files(folder), *options),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        input=stdin,
-        timeout=2 * SECONDS,
-        check=False,
-        env={**os.environ, **(environment or {})},
+        env=_environment(environment),
     )
-    return read(folder, done.returncode, done.stdout, done.stderr)
+    return _read_to_the_end(running, folder, 2 * SECONDS, stdin)
 
 
 def start(folder: Path, *words: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -120,9 +119,14 @@ def start(folder: Path, *words: object, environment: dict[str, str] | None = Non
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environment or {})},
+        env=_environment(environment),
         start_new_session=True,
     )
+
+
+def _environment(environment: dict[str, str] | None) -> dict[str, str]:
+    """With it, SIGABRT makes Python write where each thread is."""
+    return {**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})}
 
 
 def wait_for_the_script(running: subprocess.Popen[str], folder: Path) -> None:
@@ -145,7 +149,21 @@ def wait_for_log(folder: Path, words: str) -> str:
 
 def finish(running: subprocess.Popen[str], folder: Path) -> Ended:
     """Wait for its end."""
-    out, err = running.communicate(timeout=SECONDS)
+    return _read_to_the_end(running, folder, SECONDS)
+
+
+def _read_to_the_end(
+    running: subprocess.Popen[str], folder: Path, seconds: float, stdin: str | None = None
+) -> Ended:
+    """Fails after `seconds`, and says where each thread of the driver was and which child processes it had."""
+    try:
+        out, err = running.communicate(stdin, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        commands = [read_file(pid, "cmdline").replace(b"\0", b" ").decode() for pid in children(running.pid)]
+        running.send_signal(signal.SIGABRT)
+        out, err = running.communicate(timeout=SECONDS)
+        log = read(folder, 0, partial=True).log
+        raise AssertionError(f"the driver hangs; children: {commands}\n{err}\n{log}") from None
     return read(folder, running.returncode, out, err)
 
 
