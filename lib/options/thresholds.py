@@ -14,6 +14,7 @@ from functools import cache
 from typing import Final
 
 from ..errors import UsageError
+from ..figures import milliseconds, percent, rate, three
 from ..outcomes import ErrorClass
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -22,6 +23,13 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "==": operator.eq,
     "<": operator.lt,
     ">": operator.gt,
+}
+_WORDS: Final[Mapping[str, str]] = {
+    "<": "under",
+    "<=": "at most",
+    ">": "over",
+    ">=": "at least",
+    "==": "exactly",
 }
 _EXPRESSION: Final = re.compile(
     r"\s*(?P<quantity>[a-z_.\-]+[a-z0-9]*)\s*(?P<comparison><=|>=|==|<|>)"
@@ -54,6 +62,31 @@ class Threshold:
         """Returns whether a value, in the quantity's unit, meets the condition."""
         return _COMPARISONS[self.comparison](value, self.limit)
 
+    def told(self, value: float | None) -> str:
+        """Returns what was measured and what it must be: `p95 was 43.8 ms, must be under 1 ms`."""
+        name, show = _named(self.quantity)
+        must = f"must be {_WORDS[self.comparison]} {show(self.limit)}"
+        return f"{name} was not measured, {must}" if value is None else f"{name} was {show(value)}, {must}"
+
+
+def _named(quantity: str) -> tuple[str, Callable[[float], str]]:
+    """Returns a quantity's name in words, and how its values are shown."""
+    group, _, name = quantity.rpartition(".")
+    if f"{group}." in ERROR_GROUPS:
+        return f"the number of {name} {'prunes' if group.startswith('prune') else 'failures'}", _count
+    if quantity == "error_rate":
+        return "error rate", percent
+    if name == "rate":
+        return f"{group} rate".strip(), rate
+    if name in FIELDS or f"{group}." == KNEE or name == "workers":
+        return f"{group} {name}".strip().replace("_", " "), _count
+    group_words = {"first": " of first pulls", "repeat": " of repeat pulls", "peak": " at the peak"}
+    return f"{name}{group_words.get(group, '')}", milliseconds
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else three(value)
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -69,18 +102,18 @@ class Vocabulary:
     signed: bool = False
 
 
-def parse(text: str, allowed: Vocabulary) -> Threshold:
+def parse(text: str, allowed: Vocabulary, option: str = "--threshold") -> Threshold:
     """Parses a condition such as `p95<250ms`. Raises `UsageError`, which says what is allowed, if it is not valid."""
     match = _EXPRESSION.fullmatch(text)
     if match is None or not _fits(match, allowed):
-        raise UsageError(f"--threshold: cannot read '{text}'; write it like {allowed.examples}")
+        raise UsageError(f"{option}: cannot read '{text}'; write it like {allowed.examples}")
     quantity, unit = match["quantity"], match["unit"]
     if quantity not in allowed.units:
-        raise UsageError(f"--threshold: '{quantity}' is not a quantity; use {allowed.listed}")
+        raise UsageError(f"{option}: '{quantity}' is not a quantity; use {allowed.listed}")
     units = allowed.units[quantity]
     if unit not in units:
         wanted = " or ".join(f"'{each}'" if each else "no unit" for each in units)
-        raise UsageError(f"--threshold: '{text}' needs {wanted} after the number")
+        raise UsageError(f"{option}: '{text}' needs {wanted} after the number")
     return Threshold(text.strip(), quantity, match["comparison"], _in_own_unit(float(match["number"]), unit))
 
 
@@ -96,6 +129,14 @@ def _fits(match: re.Match[str], allowed: Vocabulary) -> bool:
 def parse_threshold(text: str) -> Threshold:
     """Parses a condition of a run. Raises `UsageError` if it is not valid."""
     return parse(text, _of_a_run())
+
+
+def parse_slo(text: str) -> Threshold:
+    """Parses an SLO of the capacity search. Raises `UsageError` if it is not valid, or if no trial can show it."""
+    slo = parse(text, _of_a_run(), "--slo")
+    if slo.quantity.startswith((PEAK, KNEE)) or slo.quantity.startswith(("prune", "interrupted")):
+        raise UsageError(f"--slo: a trial has no {slo.quantity}; use error_rate, p95, rate or errors.CLASS")
+    return slo
 
 
 @cache
