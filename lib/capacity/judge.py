@@ -85,8 +85,8 @@ def _finding(slo: Threshold, binned: Binned, observed: Sequence[Observed], *, ow
         chosen = [(where, _latency(pull, own=own)) for where, pull in _successful(binned, group)]
         waited = 0 if own else sum(_waiting(each, limit) for each in observed)
         ranked = sorted(latency for _, latency in chosen)
-        value = 1000 * ranked[rank(PERCENTILES[name], len(ranked)) - 1] if ranked else None
-        over = [(where, not slo.holds(1000 * latency)) for where, latency in chosen]
+        value = round(1000 * ranked[rank(PERCENTILES[name], len(ranked)) - 1], 3) if ranked else None
+        over = [(where, not slo.holds(round(1000 * latency, 3))) for where, latency in chosen]
         allowed = 1 - PERCENTILES[name] / 100
         return _of_share(slo, value, over, allowed, always=waited)
     if slo.quantity == "error_rate":
@@ -205,4 +205,4 @@ def _plain(quantity: str, binned: Binned, observed: Sequence[Observed], *, own: 
         "max": max,
         "mean": lambda values: sum(values) / len(values),
     }
-    return 1000 * summaries[name](latencies) if latencies and name in summaries else None
+    return round(1000 * summaries[name](latencies), 3) if latencies and name in summaries else None

@@ -92,7 +92,7 @@ class Trials:
         def on_sample(sample: Sample) -> None:
             self._outputs.began = driver.began
             self._outputs.on_sample(sample)
-            observed.lasted = sample.at
+            observed.lasted = min(sample.at, seconds)
             if sample.at < seconds and self._lost(observed):
                 driver.give_up(_LOST)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..durations import spoken
 from ..figures import milliseconds, percent, rate
 from ..latency import SHOWN_PERCENTILES
 from .judge import Verdict
 from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult
 
-_HELD, _FAILED, _UNCERTAIN = "held", "did not hold", "not certain yet"
+OUTCOMES: Final = {True: "held", False: "did not hold", None: "not certain"}
 _ADVICE = {
     CLIENT: "this machine's clients were the limit, not the server; pull more images per launch (--batch), "
     "or give more workers or cores",
@@ -22,7 +24,7 @@ def trial_line(number: int, trial: TrialResult) -> str:
 
 
 def _outcome(trial: TrialResult) -> str:
-    verdict = {True: _HELD, False: _FAILED, None: _UNCERTAIN}[trial.held]
+    verdict = OUTCOMES[trial.held]
     if trial.limited_by is not None and trial.held is False:
         verdict = f"no verdict on the server: {trial.limited_by} was the limit"
     return f"{verdict} ({trial.missed or figures(trial)})"
