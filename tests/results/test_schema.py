@@ -18,9 +18,9 @@ from msgspec.structs import fields
 
 from lib.lab.servers import lab_cache
 from lib.results.event_line import BATCH_FIELDS, HERD_FIELDS, EventLine, read_event, write_event
-from lib.results.schema import FILES, text_of
 from lib.results.summary import Summary
 from lib.results.summary_file import read_summary, summary_text
+from lib.schema import FILES, text_of
 from tests.doubles.fake_crane import install
 from tests.support.driving import Ended, between_nobody, drive, finish, start
 from tests.support.upstream import Upstream
@@ -63,7 +63,7 @@ def files_of(ended: Ended, *optional: str) -> Ran:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_schemas_are_those_of_the_code(name: str) -> None:
-    """Else write them again: python -m lib.results.schema."""
+    """Else write them again: python -m lib.schema."""
     assert (FOLDER / name).read_text(encoding="utf-8") == text_of(FILES[name]())
 
 

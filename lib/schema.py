@@ -1,6 +1,6 @@
-"""Makes the JSON Schemas of a run's files from the definitions that write them.
+"""Makes the JSON Schemas of the files that runs and capacity searches write from the definitions that write them.
 
-    python -m lib.results.schema
+    python -m lib.schema
 
 writes them to `docs/schema`. They describe what this version writes. Readers also accept files without newer fields.
 """
@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from .event_line import BATCH_FIELDS, HERD_FIELDS, EventLine
-from .summary import Summary
+from .capacity.result import Capacity
+from .results.event_line import BATCH_FIELDS, HERD_FIELDS, EventLine
+from .results.summary import Summary
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -30,6 +31,12 @@ def event_schema() -> dict[str, Any]:
         EventLine,
         "One line of an ocidriver events file (--events-file)",
         optional=(*BATCH_FIELDS, *HERD_FIELDS),
+    )
+
+
+def capacity_schema() -> dict[str, Any]:
+    return _schema(
+        Capacity, "Result of a capacity search (ocidriver capacity --summary-file), schema 1", optional=()
     )
 
 
@@ -49,7 +56,11 @@ def _schema(kind: type[msgspec.Struct], title: str, *, optional: tuple[str, ...]
     return {"$schema": _DIALECT, "title": title, **schema}
 
 
-FILES: Final = {"summary.schema.json": summary_schema, "events.schema.json": event_schema}
+FILES: Final = {
+    "summary.schema.json": summary_schema,
+    "events.schema.json": event_schema,
+    "capacity.schema.json": capacity_schema,
+}
 
 
 def text_of(schema: dict[str, Any]) -> str:
@@ -57,7 +68,7 @@ def text_of(schema: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    folder = Path(__file__).resolve().parents[2] / "docs" / "schema"
+    folder = Path(__file__).resolve().parents[1] / "docs" / "schema"
     folder.mkdir(exist_ok=True)
     for name, make in FILES.items():
         (folder / name).write_text(text_of(make()), encoding="utf-8")
