@@ -57,7 +57,7 @@ def opened(settings: Settings, command: tuple[str, ...]) -> Session:
     outputs = Outputs(settings, clock)
     state = Run(settings, clock.wall(began), Tally(0, retries_known=True, on_sample=outputs.on_sample))
     state.command = command
-    return Session(beginning, clock, Stop(), outputs, state, began)
+    return Session(beginning=beginning, clock=clock, stop=Stop(), outputs=outputs, state=state, began=began)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _Z: Final = 1.959964
 Binned = Sequence[tuple[int, Pull]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """What trials at one rate say about one SLO. `held` is None if that is not certain at 95 %.
 
@@ -95,7 +95,7 @@ def _finding(slo: Threshold, binned: Binned, observed: Sequence[Observed], *, ow
         return _of_share(slo, value, failed, slo.limit)
     value = _plain(slo.quantity, binned, observed, own=own)
     held = value is not None and slo.holds(value)
-    return Finding(slo, value, held, held)
+    return Finding(slo=slo, value=value, likely=held, held=held)
 
 
 def _of_share(
@@ -109,7 +109,7 @@ def _of_share(
     """Judges the share of bad pulls. `always` more are bad that belong to the last bin."""
     if slo.comparison not in _BELOW or value is None:
         held = value is not None and slo.holds(value)
-        return Finding(slo, value, held, held)
+        return Finding(slo=slo, value=value, likely=held, held=held)
     counts = bins_of(bad)
     if always:
         last = max(counts)
@@ -117,7 +117,8 @@ def _of_share(
     low, high = share_interval(list(counts.values()))
     certain = True if high < allowed else False if low > allowed else None
     some, of = (sum(each[place] for each in counts.values()) for place in (0, 1))
-    return Finding(slo, value, some <= allowed * of and slo.holds(value), certain, some / of, allowed)
+    likely = some <= allowed * of and slo.holds(value)
+    return Finding(slo=slo, value=value, likely=likely, held=certain, bad=some / of, allowed=allowed)
 
 
 def is_lost(observed: Observed, slos: Sequence[Threshold]) -> bool:

@@ -18,7 +18,7 @@ from ..results.whole_file import write_whole
 from .result import Capacity, TrialResult
 from .wording import OUTCOMES, answer
 
-_COLOURS: Final = {"p50": BLUE, "p95": ORANGE, "p99": PURPLE}
+_COLOURS: Final = dict(zip(SHOWN_PERCENTILES, (BLUE, ORANGE, PURPLE), strict=True))
 _HOLLOW: Final = {True: "circle", False: "x", None: "circle-open"}
 _SHOWN: Final = {True: GREEN, False: RED, None: GREY}
 

@@ -266,6 +266,8 @@ PLACES = {
     "clients/find.py: _ask": "found",
     "clients/find.py: _identify": "found",
     "clients/find.py: find_client": "found",
+    "first_pulls.py: prune_first": LATER,  # the doctor prunes one image
+    "first_pulls.py: warm_up": LATER,  # the doctor pulls one image
     "http/address.py: _check_host": SETTINGS,
     "http/address.py: parse_endpoint": SETTINGS,
     "http/address.py: parse_listen": SETTINGS,
@@ -300,6 +302,7 @@ PLACES = {
     "options/settings.py: check_together": SETTINGS,
     "options/start_at.py: parse_start": "start_at",
     "options/thresholds.py: parse": SETTINGS,
+    "options/thresholds.py: parse_slo": OTHERS,
     "prepare.py: files": "files",
     "prepare.py: ping": "ping",
     "prepare.py: ways": "ways",
@@ -311,8 +314,6 @@ PLACES = {
     "results/summary_file.py: read_summary": OTHERS,
     "results/whole_file.py: check_path": "files",
     "run.py: _drive": LATER,
-    "run.py: _prune_first": LATER,  # the doctor prunes one image
-    "run.py: _warm_up": LATER,  # the doctor pulls one image
     "servers/choose_prune.py: choose": "pruner",
     "servers/gateway.py: check_fit": "client_setup",
     "servers/layout.py: _check_sample": SETTINGS,
@@ -325,7 +326,7 @@ PLACES = {
     "servers/route.py: _template_route": "client_setup",
     "servers/route.py: plan_route": "client_setup",
 }
-NOT_OF_A_RUN = ("compare", "doctor", "lab", "pages", "report")
+NOT_OF_A_RUN = ("capacity", "compare", "doctor", "lab", "pages", "report")
 
 
 def refusing(tree: ast.AST, function: str = "") -> Iterator[str]:
