@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .clock import Clock
@@ -13,8 +13,11 @@ from .latency import shown
 from .load.tally import CLIENT, MACHINE, Tally
 from .options.settings import Settings
 from .processes.signals import Stop
+from .progress.choose import wants_live
 from .results.annotations import annotate, is_wanted
+from .results.ending import ending
 from .results.herds import in_words as herds_in_words
+from .results.line_file import LineFile
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
@@ -23,7 +26,7 @@ from .results.summary import Summary
 from .results.summary_file import summary_text
 from .results.whole_file import write_whole
 from .servers.route import hint
-from .streams import say
+from .streams import STDOUT, is_stdout, say
 
 # Seconds to wait at the end for the reader of stdout.
 READER_SECONDS = 2.0
@@ -48,10 +51,48 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
             unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
     if settings.report_file is not None:
         unwritten = _write_report(settings, settings.report_file, summary, state.interrupted) or unwritten
-    status = _status(state, stop, outputs, unwritten, [str(each) for each in summary.missed])
+    status = _status(state, stop, outputs, unwritten, [each.told for each in summary.missed])
+    _show(settings, summary)
     if is_wanted(settings.annotations, os.environ):
         annotate(summary, tally.examples, os.environ)
     return status
+
+
+def _show(settings: Settings, summary: Summary) -> None:
+    """Shows the result: on stdout, unless other output goes there; and below a live view that stdout does not show."""
+    if summary.steps:
+        lines = ending(summary, _written(settings))
+        if not any(map(is_stdout, _files(settings).values())):
+            _write(lines, 1)
+            if os.isatty(1):
+                return
+        if wants_live(settings.progress, os.isatty(2), os.environ.get):
+            _write(lines, 2)
+
+
+def _write(lines: Sequence[str], descriptor: int) -> None:
+    """Writes lines to stdout or stderr, and waits at most `READER_SECONDS` for a stalled reader."""
+    file = LineFile(STDOUT, "result", lambda _: None, descriptor=descriptor)
+    for line in lines:
+        file.write(line)
+    file.finish(READER_SECONDS)
+
+
+def _files(settings: Settings) -> dict[str, str]:
+    """Returns the files of a run, by what they hold."""
+    files = {
+        "summary": settings.summary_file,
+        "events": settings.events_file,
+        "report": settings.report_file,
+        "metrics": settings.metrics_file,
+        "log": settings.log_file,
+    }
+    return {what: str(path) for what, path in files.items() if path is not None}
+
+
+def _written(settings: Settings) -> dict[str, str]:
+    """Returns those that are files of their own."""
+    return {what: path for what, path in _files(settings).items() if Path(path).is_file()}
 
 
 def _write_report(settings: Settings, path: Path, summary: Summary, stopped: bool) -> str | None:

@@ -104,6 +104,7 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
     )
     state.driver = driver
     state.workers = crew(settings, prepared, prepared.schedule, driver)
+    state.load = plan.about
     outputs.log(plan.about)
     if settings.draw is not None or settings.arrivals == POISSON:
         outputs.log(

@@ -62,14 +62,18 @@ class Threshold:
         """Returns whether a value, in the quantity's unit, meets the condition."""
         return _COMPARISONS[self.comparison](value, self.limit)
 
+    def shown(self, value: float) -> str:
+        """Returns a value of the quantity with its unit."""
+        return named(self.quantity)[1](value)
+
     def told(self, value: float | None) -> str:
         """Returns what was measured and what it must be: `p95 was 43.8 ms, must be under 1 ms`."""
-        name, show = _named(self.quantity)
+        name, show = named(self.quantity)
         must = f"must be {_WORDS[self.comparison]} {show(self.limit)}"
         return f"{name} was not measured, {must}" if value is None else f"{name} was {show(value)}, {must}"
 
 
-def _named(quantity: str) -> tuple[str, Callable[[float], str]]:
+def named(quantity: str) -> tuple[str, Callable[[float], str]]:
     """Returns a quantity's name in words, and how its values are shown."""
     group, _, name = quantity.rpartition(".")
     if f"{group}." in ERROR_GROUPS:

@@ -1,4 +1,4 @@
-"""Makes the text that replaces the live view at the end: a table and the totals.
+"""Makes the table that replaces the live view at the end.
 
 The table has a row for each step. A load of one step, such as a constant load, has a row for each tally interval and
 a row for the whole instead.
@@ -17,16 +17,13 @@ from rich.text import Text
 from ..latency import SHOWN_PERCENTILES, Latency, cells
 from ..load.plan import DOWN, HOLD, UP, Plan
 from ..load.tally import Sample, StepTally, Tally
-from ..results.herds import in_words as herds_in_words
-from ..results.precision import in_words
 from ..results.run_state import Run
-from ..results.summarize import peak_caution, precision_of
 from .plain import duration
 
 T = TypeVar("T")
 
-# With the table's head, the note, the totals and the shell's prompt, they fill a terminal of 24 lines.
-_MOST_ROWS = 20
+# With the table's head, the note, the end of the run and the shell's prompt, they fill a terminal of 24 lines.
+_MOST_ROWS = 11
 # More columns than the table needs. A narrow terminal shows its first columns.
 _TABLE_WIDTH = 200
 _ARROWS = {UP: "↑", HOLD: "→", DOWN: "↓"}
@@ -43,8 +40,8 @@ class _Row(NamedTuple):
     latency: Latency | None
 
 
-def closing_lines(run: Run, plan: Plan, width: int) -> list[Text]:
-    """Returns a table and the totals. Of many steps or intervals, the table has only some."""
+def closing_lines(run: Run, plan: Plan) -> list[Text]:
+    """Returns the table. Of many steps or intervals, it has only some."""
     first, rows, left_out = _intervals(run.tally) if len(plan.steps) == 1 else _steps(run.tally)
     console = Console(file=StringIO(), width=_TABLE_WIDTH, color_system=None, legacy_windows=False)
     with console.capture() as capture:
@@ -53,7 +50,7 @@ def closing_lines(run: Run, plan: Plan, width: int) -> list[Text]:
     lines = [Text(header, style="bold"), *map(Text, shown)]
     if left_out:
         lines.append(Text(left_out, style="dim"))
-    return [*lines, *_totals(run).wrap(console, max(width - 1, 1))]
+    return lines
 
 
 def _steps(tally: Tally) -> tuple[str, list[_Row], str]:
@@ -133,18 +130,3 @@ def _table(first: str, rows: Sequence[_Row]) -> Table:
 def _cells(row: _Row, *, by_schedule: bool) -> list[str]:
     offered = [f"{row.offered:.2f}" if row.offered is not None else "-"] if by_schedule else []
     return [row.what, str(row.pulled), str(row.failed), *offered, f"{row.rate:.2f}", *cells(row.latency)]
-
-
-def _totals(run: Run) -> Text:
-    tally = run.tally
-    errors = ", ".join(f"{count} {name}" for name, count in tally.errors.most_common())
-    text = Text(f"{tally.pulled} pulled, ", style="bold")
-    text.append(f"{tally.failed} failed" + (f" ({errors})" if errors else ""), style="red" if errors else "")
-    text.append(f", {tally.interrupted} interrupted") if tally.interrupted else None
-    text.append(f", {tally.pruned} pruned") if tally.pruned else None
-    text.append(f" in {run.elapsed:.1f} s, {run.rate:.2f} pulls/s")
-    found = precision_of(tally)
-    text.append(f" ({in_words(found)})") if found else None
-    text.append(f"; {herds_in_words(tally.herds)}") if tally.herds.count else None
-    no_peak = peak_caution(run)
-    return text.append(f"; {no_peak}", style="yellow") if no_peak else text

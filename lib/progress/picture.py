@@ -48,4 +48,4 @@ class LoadPicture:
         return view_lines(snapshot, width, height)
 
     def closing(self, width: int) -> Sequence[Text]:
-        return closing_lines(self._run, self._plan, width)
+        return closing_lines(self._run, self._plan)

@@ -63,7 +63,7 @@ def commands(summary: Summary, examples: Examples) -> list[str]:
     if summary.reason:
         made.append(_command("error", "ocidriver", summary.reason))
     for miss in summary.missed:
-        made.append(_command("error", "ocidriver: threshold missed", str(miss)))
+        made.append(_command("error", "ocidriver: threshold missed", miss.told))
     for each in _errors(summary)[:_ERRORS_SHOWN]:
         example = examples.get((each.op, each.error_class))
         what = f"{counted(each.times, each.op)} failed with {each.error_class}"

@@ -23,7 +23,9 @@ UNKNOWN: Final = "unknown"
 
 @dataclass(slots=True)
 class Run:
-    """The state of a run so far. `begin` is the monotonic time at which the load began, or None before it.
+    """The state of a run so far.
+
+    `load` is the load in words. `begin` is the monotonic time at which the load began, or None before it.
 
     `first_pulls` says whether the first pulls were proved `COLD` or `WARM`. `warm_up` is None without a warm-up.
     """
@@ -31,6 +33,7 @@ class Run:
     settings: Settings
     started: datetime
     tally: Tally
+    load: str = ""
     client: Client | None = None
     listed: int = 0
     foreign: int = 0

@@ -45,6 +45,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         reason=run.reason,
         command=run.command,
         settings=run.settings.as_json(),
+        load=run.load,
         client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
         listed=run.listed,
         foreign=run.foreign,

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from ..latency import LEAST, Latency
 from ..load.plan import HOLD
+from ..options.thresholds import parse_threshold
 from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
@@ -148,15 +149,23 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def value_shown(self) -> str:
+        """What was measured, with its unit; or why nothing was."""
         if self.value is not None:
-            return f"{self.value:.6g}"
-        if self.why is not None:
-            return f"not measured, {self.why}"
-        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
-        return f"not measured{next(needs, '')}"
+            return parse_threshold(self.expression).shown(self.value)
+        return f"not measured{self._because}"
 
-    def __str__(self) -> str:
-        return f"{self.expression} (it was {self.value_shown})"
+    @property
+    def _because(self) -> str:
+        if self.why is not None:
+            return f", {self.why}"
+        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
+        return next(needs, "")
+
+    @property
+    def told(self) -> str:
+        """What was measured, and what it must be: `p95 was 43.8 ms, must be under 1 ms`."""
+        words = parse_threshold(self.expression).told(self.value)
+        return words if self.value is not None else f"{words}{self._because}"
 
 
 class Herds(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +208,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         Mapping[str, Any],
         about("Options of the run, by name with underscores in place of dashes. They hold no secrets."),
     ]
+    load: Annotated[str, about("The load in words, such as `constant load of 4 workers for 10m`.")] = ""
     client: Annotated[
         ClientInfo | None, about("Null in a dry run, and in a run that did not find its client.")
     ]

@@ -1,0 +1,34 @@
+"""The end of a run in six to ten lines, the same on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..clean import clean
+from ..streams import LINE_LENGTH
+from . import headline
+from .summary import Summary
+
+_WIDTH = 11
+
+
+def ending(summary: Summary, files: Mapping[str, str]) -> list[str]:
+    """Returns the lines. `files` are those that were written, by what they hold."""
+    return [f"{name:<{_WIDTH}}{clean(text, LINE_LENGTH)}" for name, text in _answers(summary, files)]
+
+
+def _answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    yield "tested", headline.tested(summary)
+    yield headline.peak_name(summary), headline.peak(summary)
+    knee = headline.knee(summary)
+    if knee is not None:
+        yield "knee", knee
+    yield "latency", headline.latency_at_peak(summary)
+    yield "failed", headline.failed(summary)
+    yield "limit", headline.limit(summary)
+    yield "average", headline.average(summary)
+    thresholds = headline.thresholds(summary)
+    if thresholds is not None:
+        yield "thresholds", thresholds
+    if files:
+        yield "files", ", ".join(f"{path} ({what})" for what, path in files.items())
