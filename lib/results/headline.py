@@ -94,7 +94,7 @@ def percentiles(latency: Latency) -> str:
 
 def failed(summary: Summary) -> str:
     """Returns the failed pulls by class, and the retried ones."""
-    words = [f"{summary.failed:,} of {counted(summary.ended, 'pull')}"]
+    words = [f"{summary.failed:,} of {summary.ended:,} pulls"]
     if summary.failed and summary.error_rate is not None:
         words[0] += f" ({percent(summary.error_rate)})"
         words.append(by_class(summary.errors.items()))
