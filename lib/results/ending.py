@@ -25,8 +25,13 @@ def _answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, 
         yield "knee", knee
     yield "latency", headline.latency_at_peak(summary)
     yield "failed", headline.failed(summary)
+    if summary.in_herds is not None:
+        yield "herds", headline.herds(summary.in_herds)
     yield "limit", headline.limit(summary)
-    yield "average", headline.average(summary)
+    if summary.has_one_step:
+        yield "precision", headline.precision(summary)
+    else:
+        yield "average", headline.average(summary)
     thresholds = headline.thresholds(summary)
     if thresholds is not None:
         yield "thresholds", thresholds

@@ -13,7 +13,7 @@ from ..figures import milliseconds, percent, rate, three
 from ..latency import SHOWN_PERCENTILES, Latency
 from .outage import outages
 from .precision import in_words, why_no_peak
-from .summary import LEAST_DIFFERENT, Peak, Summary
+from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
 TOO_SHORT = "too short to tell"
 
@@ -97,10 +97,14 @@ def failed(summary: Summary) -> str:
     words = [f"{summary.failed:,} of {summary.ended:,} pulls"]
     if summary.failed and summary.error_rate is not None:
         words[0] += f" ({percent(summary.error_rate)})"
-        words.append(by_class(summary.errors.items()))
+        words += [by_class(summary.errors.items())] if summary.errors else []
     words.append(retried(summary))
     if summary.interrupted_pulls:
         words.append(f"{summary.interrupted_pulls:,} interrupted")
+    if summary.pruned or summary.prune_failed:
+        words.append(f"{summary.pruned:,} pruned")
+    if summary.prune_failed:
+        words.append(f"{summary.prune_failed:,} prunes failed")
     return ", ".join(words)
 
 
@@ -112,6 +116,20 @@ def by_class(errors: Iterable[tuple[str, int]]) -> str:
 def retried(summary: Summary) -> str:
     """Returns how many retries the clients made."""
     return "retries unknown" if summary.retried is None else f"{summary.retried:,} retried"
+
+
+def herds(found: Herds) -> str:
+    """Returns how far the starts of herds lay apart, and how long it took until all workers had the image."""
+    words = f"{found.count:,}"
+    spread, whole = found.spread_ms, found.latency_ms
+    if spread is not None:
+        words += f", starts within {milliseconds(spread.p50)} (median), at most {milliseconds(spread.max)}"
+    if whole is not None:
+        words += (
+            f"; every worker had the image after {milliseconds(whole.p50)} (median), "
+            f"at most {milliseconds(whole.max)}"
+        )
+    return words
 
 
 def limit(summary: Summary) -> str:
@@ -144,6 +162,11 @@ def average(summary: Summary) -> str:
     """Returns the average rate over the whole run, and how sure it is."""
     sure = f", {in_words(summary.precision)}" if summary.precision else ""
     return f"{rate(summary.rate)} over the whole run{sure}"
+
+
+def precision(summary: Summary) -> str:
+    """Returns how sure the rate of a load of one step is."""
+    return TOO_SHORT if summary.precision is None else in_words(summary.precision)
 
 
 def thresholds(summary: Summary) -> str | None:
