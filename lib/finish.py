@@ -151,7 +151,7 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.late_no_worker or state.unstarted:
         yield (
             f"{counted(tally.late_no_worker, 'scheduled pull')} started late because all workers were busy, and "
-            f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
+            f"{state.unstarted} did not start; give more workers, or a lower rate if the server cannot "
             "sustain this one"
         )
     if tally.herds.late:
@@ -162,7 +162,7 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.late_machine:
         yield (
             f"this machine was too slow to start {counted(tally.late_machine, 'scheduled pull')} in time; give a lower "
-            "--rate, or use more machines (--start-at)"
+            "rate, or use more machines (--start-at)"
         )
 
 

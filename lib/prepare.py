@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from .choices import POISSON
+from .choices import ALL, POISSON
 from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
 from .clients.find import Found, find_client, missing_before
@@ -353,6 +353,13 @@ def asked(settings: Settings) -> tuple[Endpoint, ...]:
 
 def make_plan(settings: Settings, images: Sequence[int]) -> Plan:
     """Returns the plan that the settings ask for. `images` has the number of images of each worker."""
+    plan = _shape(settings, images)
+    if settings.herd:
+        return replace(plan, about=f"{plan.about}, all pull the same image at once")
+    return replace(plan, about=f"{plan.about}, each pulls all images") if settings.deal == ALL else plan
+
+
+def _shape(settings: Settings, images: Sequence[int]) -> Plan:
     workers = len(images)
     if settings.passes is not None:
         return plan_passes(images, settings.passes, settings.iteration_seconds)

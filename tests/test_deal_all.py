@@ -98,6 +98,7 @@ def test_every_worker_pulls_all_images_and_begins_at_a_different_place(
     assert [each["passes"] for each in summary["workers"]] == [2] * workers
     assert summary["settings"]["deal"] == "all"
     assert "share images" not in ended.log
+    assert "workers start together, each pulls all images\n" in ended.log
     assert not {"herds", "herd"} & {*summary, *summary["settings"], *ended.events[0]}
 
 
@@ -105,6 +106,7 @@ def test_a_run_that_splits_its_images_does_not_name_the_option(client: Path, tmp
     ended = drive(tmp_path, *options(client, IMAGES, "--workers=2", "--deal=split", "--passes=1"))
     assert ended.summary["pulled"] == len(IMAGES)
     assert not {"deal", "herd"} & set(ended.summary["settings"])
+    assert "workers start together\n" in ended.log
 
 
 def test_batches_and_shuffled_passes(client: Path, tmp_path: Path) -> None:
@@ -181,6 +183,7 @@ def test_all_workers_pull_the_same_image_then_the_next_one(
     pulled = [line.removeprefix("pull 127.0.0.1:1/") for line in launches(client) if line.startswith("pull")]
     assert pulled == [image for image in order(ended, 0) for _ in range(8)]
     assert "12 herds: starts within" in ended.log
+    assert "workers start together, all pull the same image at once\n" in ended.log
     assert ("started more than 50 ms after the first of their herd" in ended.log) == (
         summary["herds"]["late"] > 0
     )

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lib.lab.servers import Server, docker_registry_proxy
-from tests.support.driving import Ended, drive
+from tests.doubles.fake_crane import image_list
+from tests.support.driving import NOBODY, Ended, drive
 from tests.support.upstream import Upstream
 from tests.support.waiting import wait_until
 from tests.test_pull_through import served
@@ -74,6 +75,29 @@ def test_the_log_of_the_server_has_what_the_driver_counts(
         assert found == [(workers, direction) for workers, direction, _ in steps]
         lengths = [each["seconds"] for each in ended.summary["steps"]]
         assert lengths == pytest.approx([seconds for _, _, seconds in steps], abs=1e-6)
+
+
+def test_the_summary_of_a_plain_ramp_names_no_other_shape(tmp_path: Path) -> None:
+    """So the file of a plain ramp is that of a version without these options."""
+    ended = drive(
+        tmp_path, *NOBODY, f"--image-list={image_list(tmp_path / 'crane', ['ok/a:1'])}", "--dry-run", "--workers=1",
+        "--iteration-seconds=0.1",
+    )  # fmt: skip
+    assert ended.status == 0
+    later = {
+        "passes",
+        "hold",
+        "duration",
+        "stage",
+        "stages",
+        "arrivals",
+        "draw",
+        "deal",
+        "herd",
+        "herds",
+        "warm_up",
+    }
+    assert not later & {*ended.summary, *ended.summary["settings"], *ended.events[0]}
 
 
 def test_a_schedule_starts_as_many_pulls_as_are_due(

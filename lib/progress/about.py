@@ -20,6 +20,8 @@ def cache_state(settings: Settings, first_pulls: str) -> str:
         return ""
     if first_pulls == WARM:
         return "cached by a warm-up"
+    if settings.herd and settings.prune:
+        return "cold, pruned before each herd"
     if settings.prune:
         return "cold, pruned after each pass" if first_pulls == COLD else "cold after the first pass"
     return "first pulls cold" if first_pulls == COLD else ""

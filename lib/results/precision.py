@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..units import LONGEST_SECONDS
 from .summary import Peak, Precision, Step
 
 _GOAL_PERCENT = 2.0
+# What makes the steps longer: for the settings that replace the ramp, and for the ramp.
+_LONGER = {
+    "passes": "more --passes",
+    "duration": "a longer --duration",
+    "stage": "longer stages (--stage)",
+    "hold": "a longer --iteration-seconds and --hold",
+}
+_LONGER_STEPS = "a longer --iteration-seconds"
 # Units of a rough length of time, each from a little more than one of them on.
 _UNITS = ((1.5 * 86_400, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
 
@@ -28,16 +37,14 @@ def peak(steps: Sequence[Step]) -> Peak | None:
     )
 
 
-def why_no_peak(steps: Sequence[Step]) -> str | None:
+def why_no_peak(steps: Sequence[Step], settings: Mapping[str, Any]) -> str | None:
     """Returns why the steps do not tell the peak, and what helps; None if they do, or if nothing was pulled.
 
-    Only fixed work has steps that hold.
+    `settings` are those of the summary.
     """
     if peak(steps) is not None or not any(step.rate > 0 for step in steps):
         return None
-    longer = (
-        "more --passes" if any(step.direction == "hold" for step in steps) else "a longer --iteration-seconds"
-    )
+    longer = next((words for name, words in _LONGER.items() if settings.get(name)), _LONGER_STEPS)
     return f"the steps are too short to tell the peak; give {longer}"
 
 
@@ -61,8 +68,8 @@ def _rounded(percent: float) -> str:
 def precision(steps: Sequence[Step]) -> Precision | None:
     """Returns how precise the rate of all steps together is; None unless all of them have an interval.
 
-    The pulls of the steps are independent, so the squares of the half widths, weighted by time, add up. The half width
-    shrinks with the square root of the length of the run.
+    Steps in which nothing was to be pulled need none. The pulls of the steps are independent, so the squares of the
+    half widths, weighted by time, add up. The half width shrinks with the square root of the length of the run.
     """
     seconds = sum(step.seconds for step in steps)
     pulls = sum(step.rate * step.seconds for step in steps)
@@ -71,7 +78,7 @@ def precision(steps: Sequence[Step]) -> Precision | None:
         for step in steps
         if step.high is not None and step.low is not None
     ]
-    if not pulls or len(halves) < len(steps):
+    if not pulls or any(_has_load(step) and (step.low is None or step.high is None) for step in steps):
         return None
     percent = 100 * math.hypot(*halves) / pulls
     needed = seconds * (percent / _GOAL_PERCENT) ** 2
@@ -79,3 +86,8 @@ def precision(steps: Sequence[Step]) -> Precision | None:
         percent=round(percent, 3),
         seconds_for_2_percent=round(needed, 1) if needed <= LONGEST_SECONDS else None,
     )
+
+
+def _has_load(step: Step) -> bool:
+    """Returns whether anything was to be pulled. Stages begin and may end with no workers, or at a rate of 0."""
+    return bool(step.workers and (step.offered is None or step.offered > 0))

@@ -144,7 +144,7 @@ def test_the_peak_is_the_step_with_the_highest_rate() -> None:
     assert found is not None
     assert (found.rate, found.workers) == (30.0, 3)
     assert [found.low, found.high] == pytest.approx([29.4, 30.6])
-    assert why_no_peak(steps) is None
+    assert why_no_peak(steps, {}) is None
 
 
 def without_interval(step: Step, **changes: Any) -> Step:
@@ -158,19 +158,35 @@ def test_a_step_that_is_too_short_may_be_the_peak() -> None:
     steps = [one, *map(without_interval, others)]
     assert peak(steps) is None
     told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
-    assert why_no_peak(steps) == told
-    held = [msgspec.structs.replace(each, direction="hold") for each in steps]
-    assert why_no_peak(held) == "the steps are too short to tell the peak; give more --passes"
+    assert why_no_peak(steps, {"passes": None}) == told
     slower = [one, *(without_interval(each, rate=9.2) for each in others)]
     assert peak(slower) is not None
     assert peak([without_interval(each) for each in others]) is None
-    assert why_no_peak([without_interval(one, rate=0.0)]) is None
+    assert why_no_peak([without_interval(one, rate=0.0)], {}) is None
     run = msgspec.structs.replace(a_run(steps), peak=None)
     assert f"The highest rate is not known: {told}." in scalability(run).note
     for expression in ("peak.rate>1", "peak.workers>=1", "peak.p99<9s"):
         judged = judge(parse_threshold(expression), run)
         assert (judged.value, judged.passed) == (None, False)
         assert str(judged) == f"{expression} (it was not measured, {told})"
+
+
+@pytest.mark.parametrize(
+    ("settings", "longer"),
+    [
+        ({"passes": 3, "iteration_seconds": 2.0}, "more --passes"),
+        ({"duration": 60.0, "passes": None}, "a longer --duration"),
+        ({"stage": ["20s:4", "10s:0"]}, "longer stages (--stage)"),
+        ({"hold": 60.0, "iteration_seconds": 2.0}, "a longer --iteration-seconds and --hold"),
+        ({"iteration_seconds": 2.0}, "a longer --iteration-seconds"),
+    ],
+)
+def test_what_makes_the_steps_longer(settings: dict[str, Any], longer: str) -> None:
+    (step,) = ramp(1, lambda n: 9.0)[:1]
+    short = [without_interval(step, direction="hold")]
+    assert why_no_peak(short, settings) == f"the steps are too short to tell the peak; give {longer}"
+    run = msgspec.structs.replace(a_run(short), peak=None, settings=settings)
+    assert judge(parse_threshold("peak.rate>1"), run).why == why_no_peak(short, settings)
 
 
 def test_precision_shrinks_with_the_root_of_the_time() -> None:
@@ -180,6 +196,20 @@ def test_precision_shrinks_with_the_root_of_the_time() -> None:
     assert found.percent == pytest.approx(1.0)
     assert found.seconds_for_2_percent == pytest.approx(60.0)
     assert precision([*steps, msgspec.structs.replace(steps[0], low=None)]) is None
+
+
+def test_steps_without_load_need_no_interval() -> None:
+    """Stages begin with no workers, or with a schedule of no pulls."""
+    steps = ramp(2, lambda n: 100.0)
+    idle = without_interval(steps[0], rate=0.0, seconds=60.0)
+    for each in (msgspec.structs.replace(idle, workers=0), msgspec.structs.replace(idle, offered=0.0)):
+        found = precision([each, *steps])
+        assert found is not None
+        assert found.percent == pytest.approx(1.0)
+        assert found.seconds_for_2_percent == pytest.approx(75.0)
+    stalled = msgspec.structs.replace(idle, offered=5.0)
+    assert precision([*steps, idle]) is None
+    assert precision([*steps, stalled]) is None
 
 
 @pytest.mark.parametrize(
