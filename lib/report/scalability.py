@@ -164,7 +164,7 @@ def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iter
 
 
 def _cautions(summary: Summary) -> Iterator[str]:
-    no_peak = why_no_peak(summary.steps) if summary.peak is None else None
+    no_peak = why_no_peak(summary.steps, summary.settings) if summary.peak is None else None
     if no_peak is not None:
         yield f"The highest rate is not known: {no_peak}."
     if summary.limited_by:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..units import LONGEST_SECONDS
 from .summary import Peak, Precision, Step
@@ -28,17 +28,27 @@ def peak(steps: Sequence[Step]) -> Peak | None:
     )
 
 
-def why_no_peak(steps: Sequence[Step]) -> str | None:
+def why_no_peak(steps: Sequence[Step], settings: Mapping[str, object]) -> str | None:
     """Returns why the steps do not tell the peak, and what helps; None if they do, or if nothing was pulled.
 
-    Only fixed work has steps that hold.
+    `settings` are those of the summary.
     """
     if peak(steps) is not None or not any(step.rate > 0 for step in steps):
         return None
-    longer = (
-        "more --passes" if any(step.direction == "hold" for step in steps) else "a longer --iteration-seconds"
-    )
-    return f"the steps are too short to tell the peak; give {longer}"
+    return f"the steps are too short to tell the peak; give {_longer_steps(settings)}"
+
+
+def _longer_steps(settings: Mapping[str, object]) -> str:
+    """Returns which option makes the steps of this load longer."""
+    if settings.get("passes"):
+        return "more --passes"
+    if settings.get("duration"):
+        return "a longer --duration"
+    if settings.get("stage"):
+        return "longer stages (--stage)"
+    if settings.get("hold"):
+        return "a longer --iteration-seconds and --hold"
+    return "a longer --iteration-seconds"
 
 
 def in_words(found: Precision) -> str:

@@ -144,7 +144,7 @@ def test_the_peak_is_the_step_with_the_highest_rate() -> None:
     assert found is not None
     assert (found.rate, found.workers) == (30.0, 3)
     assert [found.low, found.high] == pytest.approx([29.4, 30.6])
-    assert why_no_peak(steps) is None
+    assert why_no_peak(steps, {}) is None
 
 
 def without_interval(step: Step, **changes: Any) -> Step:
@@ -158,19 +158,36 @@ def test_a_step_that_is_too_short_may_be_the_peak() -> None:
     steps = [one, *map(without_interval, others)]
     assert peak(steps) is None
     told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
-    assert why_no_peak(steps) == told
-    held = [msgspec.structs.replace(each, direction="hold") for each in steps]
-    assert why_no_peak(held) == "the steps are too short to tell the peak; give more --passes"
+    assert why_no_peak(steps, {}) == told
     slower = [one, *(without_interval(each, rate=9.2) for each in others)]
     assert peak(slower) is not None
     assert peak([without_interval(each) for each in others]) is None
-    assert why_no_peak([without_interval(one, rate=0.0)]) is None
+    assert why_no_peak([without_interval(one, rate=0.0)], {}) is None
     run = msgspec.structs.replace(a_run(steps), peak=None)
     assert f"The highest rate is not known: {told}." in scalability(run).note
     for expression in ("peak.rate>1", "peak.workers>=1", "peak.p99<9s"):
         judged = judge(parse_threshold(expression), run)
         assert (judged.value, judged.passed) == (None, False)
         assert str(judged) == f"{expression} (it was not measured, {told})"
+
+
+@pytest.mark.parametrize(
+    ("settings", "longer"),
+    [
+        ({"passes": 3, "iteration_seconds": 1.0}, "more --passes"),
+        ({"duration": 60.0}, "a longer --duration"),
+        ({"stage": ["10s:4"]}, "longer stages (--stage)"),
+        ({"stage": ["10s:40/s"]}, "longer stages (--stage)"),
+        ({"hold": 9.0, "iteration_seconds": 1.0}, "a longer --iteration-seconds and --hold"),
+        ({"rate": "5:20", "iteration_seconds": 1.0}, "a longer --iteration-seconds"),
+        ({"passes": None, "duration": None, "stage": [], "hold": None}, "a longer --iteration-seconds"),
+    ],
+)
+def test_steps_that_are_too_short_name_the_option_that_makes_them_longer(
+    settings: dict[str, Any], longer: str
+) -> None:
+    steps = [without_interval(step) for step in ramp(2, lambda n: 100.0)]
+    assert why_no_peak(steps, settings) == f"the steps are too short to tell the peak; give {longer}"
 
 
 def test_precision_shrinks_with_the_root_of_the_time() -> None:
