@@ -120,7 +120,9 @@ def read_image_list(settings: Settings, source: str) -> ImageList:
             return _parsed(bounded(stdin, _LONGEST_LIST), upstreams)
         return _parsed(open_bounded(source, _LONGEST_LIST), upstreams)
     except OSError as error:
-        raise UsageError(f"--image-list: cannot read {source}: {reason(error)}") from None
+        raise UsageError(
+            f"--image-list: cannot read {source}: {reason(error)}; give a list of images"
+        ) from None
     except (ImageListError, UnicodeError) as error:
         raise UsageError(f"--image-list: {source}: {error}") from None
 
