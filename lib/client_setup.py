@@ -68,7 +68,7 @@ def set_up_client(
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
     if found.kind.abilities.hides_artifacts:
         connections.log(
-            f"{found.kind.name} also pulls what is not an image, such as Helm charts, and counts it as pulled"
+            f"{found.kind.name} also pulls what is not an image, such as Helm charts; such pulls count as pulled"
         )
     if settings.layout.is_ociregistry:
         warn_of_unservable(heeding(images, heed), connections.caution)

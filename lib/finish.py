@@ -90,7 +90,8 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         )
         failed = f", {each.failed} failed" if each.failed else ""
         log(
-            f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
+            f"step {each.step.direction}, {counted(each.step.workers, 'worker')}: {each.rate:.2f} pulls/s"
+            f"{offered}{times}{failed}"
         )
     if state.settings.herd:
         log(herds_in_words(state.tally.herds))
@@ -156,8 +157,8 @@ def _cautions(state: Run) -> Iterator[str]:
         )
     if tally.herds.late:
         yield (
-            f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first of their herd, because this "
-            "machine was too slow to start them; give fewer workers, or use more machines (--start-at)"
+            f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first pull of the herd, because "
+            "this machine was too slow to start them; give fewer workers, or use more machines (--start-at)"
         )
     if tally.late_machine:
         yield (
@@ -175,7 +176,7 @@ def _nothing_pulled(tally: Tally, settings: Settings) -> str:
     (error_class, count), *_ = tally.errors.most_common(1)
     return (
         f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "
-        "see the log"
+        "see the log, or find the cause with ocidriver doctor"
     )
 
 
@@ -197,7 +198,7 @@ def _status(
     if unwritten is not None:
         return ExitStatus.FAILED
     if missed_thresholds:
-        message = f"missed: {', '.join(missed_thresholds)}"
+        message = f"threshold missed: {', '.join(missed_thresholds)}"
         outputs.log(message)
         say(message)
         return ExitStatus.THRESHOLD

@@ -184,7 +184,7 @@ def test_all_workers_pull_the_same_image_then_the_next_one(
     assert pulled == [image for image in order(ended, 0) for _ in range(8)]
     assert "12 herds: starts within" in ended.log
     assert "workers start together, all pull the same image at once\n" in ended.log
-    assert ("started more than 50 ms after the first of their herd" in ended.log) == (
+    assert ("started more than 50 ms after the first pull of the herd" in ended.log) == (
         summary["herds"]["late"] > 0
     )
     report = (tmp_path / "report.html").read_text()

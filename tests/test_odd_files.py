@@ -177,7 +177,7 @@ def test_an_image_list_without_an_end_on_stdin(tmp_path: Path) -> None:
             ["prlimit", f"--as={MEMORY}", *command(*DRY, "--image-list=-")],
             stdin=endless, capture_output=True, text=True, check=False, timeout=2 * SECONDS,
         )  # fmt: skip
-    told = "--image-list: cannot read -: line 1 is longer than 67,108,864 characters"
+    told = "--image-list: cannot read -: line 1 is longer than 67,108,864 characters; give a list of images"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ocidriver: {told}\n")
 
 

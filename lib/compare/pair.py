@@ -111,9 +111,9 @@ class Pair:
     def _drains(self) -> Iterator[str]:
         runs = self._a.run, self._b.run
         covers = (
-            "rate and mean latency do not cover them"
+            "rate and mean latency cover the planned time only"
             if self._whole
-            else "rate and latencies do not cover them"
+            else "rate and latencies cover the planned time only"
         )
         for run in runs:
             if run.drained:

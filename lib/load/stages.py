@@ -83,7 +83,7 @@ def plan_stages(stages: Sequence[Stage], workers: int) -> Plan:
         rates = tuple(
             (Rate(before, stage.target), stage.seconds) for stage, _, before in _with_directions(stages)
         )
-        about = f"stages {shown}, {whole} in all, by schedule, {counted(workers, 'worker')} throughout"
+        about = f"stages {shown}, {whole} in all, on a schedule, {counted(workers, 'worker')} throughout"
         return Plan(steps_of(steps), about, Curve(rates))
     changes: list[tuple[int, str, float]] = []
     for stage, direction, before in _with_directions(stages):

@@ -10,6 +10,12 @@ import click
 from ..durations import LONGEST, parse_duration, spoken
 
 
+class Whole(click.IntRange):
+    """A whole number within limits."""
+
+    name = "whole number"
+
+
 class Seconds(click.ParamType[float]):
     """A time: seconds, or units as in 5m. At least `least` seconds (None: more than zero), at most `most`."""
 

@@ -144,7 +144,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
 
 
 def _herds(herds: Herds) -> str:
-    late = f"{counted(herds.late, 'pull')} started more than 50 ms after the first of their herd."
+    late = f"{counted(herds.late, 'pull')} started more than 50 ms after the first pull of the herd."
     return f"{counted(herds.count, 'herd')}. The spread is the time from the first start of a herd to the last. {late}"
 
 

@@ -158,9 +158,9 @@ def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iter
             f"{fitted.plateau:.3g} pulls/s. More workers mostly wait."
         )
     if fitted.peak is None:
-        yield "No peak is sure: the rate does not clearly fall with more workers."
+        yield "The rate does not clearly fall with more workers."
     else:
-        yield f"Peak: the rate falls beyond {_shown(fitted.peak)} workers."
+        yield f"The rate falls beyond {_shown(fitted.peak)} workers."
 
 
 def _cautions(summary: Summary) -> Iterator[str]:

@@ -211,8 +211,8 @@ def test_a_hopeless_beginning_ends_the_run_with_the_reason(monkeypatch: pytest.M
     ramp = Simulation(monkeypatch, plan_ramp(2, 5), outcome=FAILED)
     ramp.drive()
     assert (
-        ramp.driver.hopeless
-        == "none of the first 10 pulls succeeded: refused: nobody there (to continue regardless, use --keep-going)"
+        ramp.driver.hopeless == "none of the first 10 pulls succeeded: refused: nobody there "
+        "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
     )
     assert 10 <= ramp.tally.failed <= 12
     assert ramp.driver.elapsed < 3

@@ -57,7 +57,8 @@ def test_stages_of_rates_keep_all_workers_and_go_in_straight_lines() -> None:
 def test_the_words_of_stages() -> None:
     assert stages("20s:4", "1h30m:4").about == "stages 20s:4, 1h30m:4, 1h30m20s in all"
     assert (
-        "stages 5m:200/s, 5m in all, by schedule, 2 workers throughout" in stages("5m:200/s", workers=2).about
+        "stages 5m:200/s, 5m in all, on a schedule, 2 workers throughout"
+        in stages("5m:200/s", workers=2).about
     )
 
 
