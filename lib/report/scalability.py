@@ -32,6 +32,13 @@ def scalability(summary: Summary) -> Chart:
             "With fixed work (--passes), workers end at different times, so there are no steps with a known number of "
             "workers. Run without --passes to see this chart.",
         )
+    if summary.in_herds is not None:
+        return Chart(
+            name,
+            title,
+            "In herds (--herd), workers wait for each other, so the rate levels off even if the server has no limit. "
+            "Run without --herd to see this chart.",
+        )
     steps = steps_of(summary)
     if not any(step.rate > 0 for step in steps):
         return Chart(name, title, "No step has a successful pull.")
@@ -164,7 +171,7 @@ def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iter
 
 
 def _cautions(summary: Summary) -> Iterator[str]:
-    no_peak = why_no_peak(summary.steps) if summary.peak is None else None
+    no_peak = why_no_peak(summary.steps, summary.settings) if summary.peak is None else None
     if no_peak is not None:
         yield f"The highest rate is not known: {no_peak}."
     if summary.limited_by:
