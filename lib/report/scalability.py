@@ -32,6 +32,13 @@ def scalability(summary: Summary) -> Chart:
             "With fixed work (--passes), workers end at different times, so there are no steps with a known number of "
             "workers. Run without --passes to see this chart.",
         )
+    if summary.in_herds is not None:
+        return Chart(
+            name,
+            title,
+            "In herds (--herd), workers wait for each other, so the rate levels off even if the server has no limit. "
+            "Run without --herd to see this chart.",
+        )
     steps = steps_of(summary)
     if not any(step.rate > 0 for step in steps):
         return Chart(name, title, "No step has a successful pull.")

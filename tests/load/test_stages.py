@@ -65,7 +65,8 @@ def test_the_words_of_stages() -> None:
 @pytest.mark.parametrize(
     "texts",
     [["20s"], ["4"], ["20s:"], [":4"], ["0s:4"], ["20s:4", "20s:4/s"], ["20s:-1"], ["x:4"], ["20s:4.5"], ["1s:0"],
-     ["400d:1"], ["1s:1000000"], ["1s:1e3/s"], ["1s:200001/s"]],
+     ["400d:1"], ["1s:1000000"], ["1s:1e3/s"], ["1s:200001/s"], [f"1s:{'9' * 5000}"], [f"1s:{'9' * 5000}/s"],
+     [f"{'9' * 5000}s:1"], ["9s:1"], ["5s:0", "9s:1"]],
 )  # fmt: skip
 def test_no_stages(texts: list[str]) -> None:
     with pytest.raises(UsageError, match="--stage"):
