@@ -33,7 +33,6 @@ from .load.plan import Plan
 from .load.ramp import plan_ramp, plan_schedule
 from .load.stages import plan_stages
 from .options.settings import ITERATION_SECONDS, Settings
-from .options.start_at import late_hint, parse_start
 from .processes.guard import Guard
 from .processes.limits import raise_descriptor_limit
 from .processes.scratch import Scratch
@@ -80,7 +79,11 @@ class Beginning(Staged):
     def start_at(self) -> datetime | None:
         """Returns the time when the load begins; None if it begins at once."""
         text = self.settings.start_at
-        return None if text is None else parse_start(text, datetime.now().astimezone())
+        if text is None:
+            return None
+        from .options.start_at import parse_start  # it takes fifteen milliseconds to import
+
+        return parse_start(text, datetime.now().astimezone())
 
     @stage
     def descriptors(self) -> None:
@@ -118,8 +121,11 @@ class Beginning(Staged):
     @property
     def hints(self) -> tuple[str, ...]:
         """What the user should know about these stages, for stderr and the log, although nothing is wrong."""
-        text, when, images = self.settings.start_at, self.start_at(), self.image_list()
-        late = late_hint(text, when, datetime.now().astimezone()) if text and when else None
+        text, when, images, late = self.settings.start_at, self.start_at(), self.image_list(), None
+        if text and when:
+            from .options.start_at import late_hint
+
+            late = late_hint(text, when, datetime.now().astimezone())
         return (*([late] if late else ()), *(images.hints if images else ()))
 
 
