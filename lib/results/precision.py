@@ -96,8 +96,3 @@ def precision(steps: Sequence[Step]) -> Precision | None:
         percent=round(percent, 3),
         seconds_for_2_percent=round(needed, 1) if needed <= LONGEST_SECONDS else None,
     )
-
-
-def _has_load(step: Step) -> bool:
-    """Returns whether anything was to be pulled. Stages begin and may end with no workers, or at a rate of 0."""
-    return bool(step.workers and (step.offered is None or step.offered > 0))
