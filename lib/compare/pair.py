@@ -10,7 +10,7 @@ import numpy as np
 from ..counted import counted
 from ..latency import GROUPS, LEAST
 from .bootstrap import LEAST_BINS, draws, likeness, spread, statistics
-from .pairing import Bins, cut, fill, same_ramp
+from .pairing import Bins, cut, fill, in_common, same_ramp
 from .proportions import difference
 from .pulls import Floats
 from .quantities import (
@@ -40,6 +40,7 @@ _NEEDS = "needs --events"
 _FEW = "too few intervals; give a shorter --tally-seconds, or --events"
 _NOT_LONG = "too few intervals; give runs with more time in common"
 _FEW_PULLS = "too few pulls"
+_NOTHING_ALIKE = "the loads differ; repeat one run with the load of the other"
 # Intervals whose neighbours are more alike than this tell less than their number promises.
 _ALIKE = 0.5
 
@@ -60,6 +61,7 @@ class Pair:
         self._a = Paired(a, fill(a, places[0], whole=whole))
         self._b = Paired(b, fill(b, places[1], whole=whole))
         self._whole, self._margins = whole, margins
+        self._common = in_common(a, b)
         self._events = a.pulls is not None and b.pulls is not None
         self._bins = len(self._a.bins.seconds)
         self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
@@ -78,6 +80,12 @@ class Pair:
     def notes(self) -> Iterator[str]:
         """Yields what the reader must know about the method before the figures."""
         yield TWO_RUNS
+        if not self._common:
+            yield (
+                "the loads have no step in common (the same number of workers in the same direction, or the same "
+                "schedule), so nothing has a verdict: repeat one run with the load of the other"
+            )
+            return
         if not self._whole:
             seconds = float(self._a.bins.seconds.sum())
             yield (
@@ -120,7 +128,7 @@ class Pair:
 
     @property
     def _few(self) -> str:
-        return _NOT_LONG if self._events else _FEW
+        return _NOTHING_ALIKE if not self._common else _NOT_LONG if self._events else _FEW
 
     def _likeness(self) -> float:
         one, other = (side.bins.pulled for side in (self._a, self._b))

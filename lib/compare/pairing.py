@@ -114,6 +114,11 @@ def cut(a: Recorded, b: Recorded) -> tuple[Cut, Cut]:
     return _bins([one for one, _ in cuts]), _bins([other for _, other in cuts])
 
 
+def in_common(a: Recorded, b: Recorded) -> bool:
+    """Returns whether both runs have time with the same load."""
+    return bool(_stretches(a, b))
+
+
 @dataclass(frozen=True, slots=True)
 class _Stretch:
     """A part of the load that both runs have: the edges of its steps, in seconds since the load of each run began."""

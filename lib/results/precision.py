@@ -11,6 +11,8 @@ from ..units import LONGEST_SECONDS
 from .summary import Peak, Precision, Step
 
 _GOAL_PERCENT = 2.0
+# The precision is known if at least this share of the pulls lies in steps with an interval.
+_NEARLY_ALL = 0.9
 # Units of a rough length of time, each from a little more than one of them on.
 _UNITS = ((1.5 * 86_400, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
 
@@ -71,23 +73,22 @@ def _rounded(percent: float) -> str:
 
 
 def precision(steps: Sequence[Step]) -> Precision | None:
-    """Returns how precise the rate of all steps together is; None unless all steps with a load have an interval.
+    """Returns how precise the rate of all steps together is; None unless steps with an interval have nearly all pulls.
 
-    A step without workers, or in which no pull was due, needs none. The pulls of the steps are independent, so the
-    squares of the half widths, weighted by time, add up. The half width shrinks with the square root of the length of
-    the run.
+    The others, such as the first steps of a ramp or a stage without workers, count as if they were as precise. The
+    pulls of the steps are independent, so the squares of the half widths, weighted by time, add up. The half width
+    shrinks with the square root of the length of the run.
     """
-    loaded = [step for step in steps if step.workers and step.offered != 0]
-    seconds = sum(step.seconds for step in steps)
-    pulls = sum(step.rate * step.seconds for step in steps)
-    halves = [
-        (step.high - step.low) / 2 * step.seconds
-        for step in loaded
+    known = [
+        (step.rate * step.seconds, (step.high - step.low) / 2 * step.seconds)
+        for step in steps
         if step.high is not None and step.low is not None
     ]
-    if not pulls or len(halves) < len(loaded):
+    seconds = sum(step.seconds for step in steps)
+    pulls = sum(count for count, _ in known)
+    if not pulls or pulls < _NEARLY_ALL * sum(step.rate * step.seconds for step in steps):
         return None
-    percent = 100 * math.hypot(*halves) / pulls
+    percent = 100 * math.hypot(*(half for _, half in known)) / pulls
     needed = seconds * (percent / _GOAL_PERCENT) ** 2
     return Precision(
         percent=round(percent, 3),

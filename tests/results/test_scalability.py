@@ -211,12 +211,13 @@ def test_precision_shrinks_with_the_root_of_the_time() -> None:
     assert found.seconds_for_2_percent == pytest.approx(60.0)
     assert precision([*steps, msgspec.structs.replace(steps[0], low=None)]) is None
     idle = without_interval(steps[0], workers=0, rate=0.0)
-    not_due = without_interval(steps[0], offered=0.0, rate=0.0)
-    for more in ([idle], [not_due], [idle, not_due]):
+    slow, fast = (without_interval(steps[0], rate=rate) for rate in (44.0, 45.0))
+    for more in ([idle], [slow], [idle, slow]):
         longer = precision([*more, *steps])
         assert longer is not None
         assert longer.percent == found.percent
-    assert precision([idle, not_due]) is None
+    for other in ([idle], [slow], [fast, *steps]):
+        assert precision(other) is None
 
 
 @pytest.mark.parametrize(
