@@ -148,7 +148,7 @@ def test_a_seed_is_chosen_and_can_be_given_again(
     [
         (["--hold=2", "--duration=3"], "--hold and --duration are two shapes of the load"),
         (["--duration=3", "--passes=3"], "--duration and --passes are two shapes of the load"),
-        (["--stage=2s:1", "--passes=3"], "--stage and --passes are two shapes of the load"),
+        (["--stage=2s:2", "--passes=3"], "--stage and --passes are two shapes of the load"),
         (["--stage=2s:4"], "--stage goes up to 4 workers, but there are 3"),
         (["--stage=2s:3", "--rate=5"], "--stage and --rate cannot be combined"),
         (["--stage=2s:3", "--iteration-seconds=5"], "--stage has no --iteration-seconds"),

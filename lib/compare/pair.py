@@ -82,8 +82,8 @@ class Pair:
         yield TWO_RUNS
         if not self._in_common:
             yield (
-                "the loads differ: no part of them has the same number of workers in the same direction, or the same "
-                "schedule, so rate and latencies cannot be compared: give runs of the same load"
+                "the loads have no step in common (the same number of workers in the same direction, or the same "
+                "schedule), so nothing has a verdict: repeat one run with the load of the other"
             )
             return
         if not self._whole:
