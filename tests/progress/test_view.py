@@ -170,7 +170,7 @@ def test_the_sparkline_shows_the_last_that_fit() -> None:
 
 
 def ended_run(tally: Tally) -> Run:
-    run = Run(cast(Settings, None), datetime.now(), tally)
+    run = Run(cast(Settings, SimpleNamespace(as_json=dict)), datetime.now(), tally)
     run.elapsed = 20.0
     return run
 
@@ -233,7 +233,9 @@ def test_the_end_says_that_the_steps_are_too_short_to_tell_the_peak() -> None:
     run, logged = ended_run(tally), list[str]()
     told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
     assert closing_lines(run, plan, 200)[-1].plain.endswith(f"; {told}")
-    run.settings = cast(Settings, SimpleNamespace(dry_run=False, prune=False, prune_first=False, herd=False))
+    run.settings = cast(
+        Settings, SimpleNamespace(as_json=dict, dry_run=False, prune=False, prune_first=False, herd=False)
+    )
     log_result(logged.append, run)
     assert f"warning: {told}" in logged
     run.interrupted = True
