@@ -28,8 +28,8 @@ _COMPLETE = "_OCIDRIVER_COMPLETE"
 ABOUT = """Load-test a pull-through OCI registry with the clients that engineers use.
 
 The driver lists the images of the upstream and distributes them among its workers. It starts one worker after the
-other, and stops them in reverse order. Each worker pulls its images through the server under test. The driver tallies
-pull rate and latency over time."""
+other, and stops them in reverse order. Each worker pulls its images through the server under test, again and again.
+Once through all of them is a pass. The driver measures rate and latency over time."""
 
 
 def load_test(**options: Any) -> int:
@@ -61,7 +61,10 @@ def _completion() -> click.Group:
 
 def _subcommand(name: str) -> click.Command:
     if name not in SUBCOMMANDS:
-        raise UsageError(f"unknown command '{name}'; use {', '.join(SUBCOMMANDS)} (see ocidriver --help)")
+        raise UsageError(
+            f"unknown command '{name}'; use {', '.join(SUBCOMMANDS)}, or for the load test only options "
+            "(see ocidriver --help)"
+        )
     return SUBCOMMANDS[name].load()
 
 

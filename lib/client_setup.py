@@ -23,7 +23,6 @@ from .processes.launch import Launcher
 from .processes.scratch import Scratch
 from .servers.ask_status import StatusAsker
 from .servers.choose_prune import Deleter
-from .servers.gateway import Gateway, check_fit
 from .servers.route import GATEWAY, Route, plan_route, warn_of_unservable
 
 
@@ -68,7 +67,7 @@ def set_up_client(
     connections.log(f"layout {settings.layout.name}, by {route.way}: {route.why}")
     if found.kind.abilities.hides_artifacts:
         connections.log(
-            f"{found.kind.name} also pulls what is not an image, such as Helm charts, and counts it as pulled"
+            f"{found.kind.name} also pulls what is not an image, such as Helm charts; such pulls count as pulled"
         )
     if settings.layout.is_ociregistry:
         warn_of_unservable(heeding(images, heed), connections.caution)
@@ -228,6 +227,9 @@ def _start_gateway(
     found: Found, route: Route, logins: Logins, settings: Settings, connections: Connections
 ) -> str:
     """Starts the gateway and returns its host:port. It runs until the resources are closed."""
+    # imported here, as a server takes thirty milliseconds to import
+    from .servers.gateway import Gateway, check_fit
+
     instead = names_of(lambda able: able.sends_header or able.asks_mirror)
     check_fit(found.kind.name, instead, route.endpoint, login=bool(logins), insecure=settings.tls.insecure)
     (upstream,) = route.upstreams

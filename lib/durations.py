@@ -32,7 +32,9 @@ def parse_duration(text: str) -> float:
 def spoken(seconds: float) -> str:
     """Returns a time as text that `parse_duration` reads: `2.5s`, `30s`, `5m`, `1h30m`."""
     if seconds < 60:
-        return f"{seconds:g}s"
+        number = f"{seconds:g}"
+        # units go with plain numbers only
+        return f"{number if 'e' not in number else f'{seconds:.12f}'.rstrip('0').rstrip('.')}s"
     whole, rest = divmod(round(seconds, 3), 60)
     hours, minutes = divmod(int(whole), 60)
     parts = ((hours, "h"), (minutes, "m"), (round(rest, 3), "s"))

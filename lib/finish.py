@@ -131,7 +131,8 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         )
         failed = f", {each.failed} failed" if each.failed else ""
         log(
-            f"{each.step.direction:4} workers {each.step.workers}: {each.rate:.2f} pulls/s{offered}{times}{failed}"
+            f"step {each.step.direction}, {counted(each.step.workers, 'worker')}: {each.rate:.2f} pulls/s"
+            f"{offered}{times}{failed}"
         )
     if state.settings.herd:
         log(herds_in_words(state.tally.herds))
@@ -192,18 +193,18 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.late_no_worker or state.unstarted:
         yield (
             f"{counted(tally.late_no_worker, 'scheduled pull')} started late because all workers were busy, and "
-            f"{state.unstarted} did not start; give more workers, or a lower --rate if the server cannot "
+            f"{state.unstarted} did not start; give more workers, or a lower rate if the server cannot "
             "sustain this one"
         )
     if tally.herds.late:
         yield (
-            f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first of their herd, because this "
-            "machine was too slow to start them; give fewer workers, or use more machines (--start-at)"
+            f"{counted(tally.herds.late, 'pull')} started more than 50 ms after the first pull of the herd, because "
+            "this machine was too slow to start them; give fewer workers, or use more machines (--start-at)"
         )
     if tally.late_machine:
         yield (
             f"this machine was too slow to start {counted(tally.late_machine, 'scheduled pull')} in time; give a lower "
-            "--rate, or use more machines (--start-at)"
+            "rate, or use more machines (--start-at)"
         )
 
 
@@ -216,7 +217,7 @@ def _nothing_pulled(tally: Tally, settings: Settings) -> str:
     (error_class, count), *_ = tally.errors.most_common(1)
     return (
         f"nothing was pulled: {counted(tally.failed, 'pull')} failed, {count} of them with {error_class}; "
-        "see the log"
+        "see the log, or find the cause with ocidriver doctor"
     )
 
 
@@ -238,7 +239,7 @@ def _status(
     if unwritten is not None:
         return ExitStatus.FAILED
     if missed_thresholds:
-        message = f"missed: {', '.join(missed_thresholds)}"
+        message = f"threshold missed: {', '.join(missed_thresholds)}"
         outputs.log(message)
         say(message)
         return ExitStatus.THRESHOLD

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from .choices import POISSON
+from .choices import ALL, POISSON
 from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
 from .clients.find import Found, find_client, missing_before
@@ -33,7 +33,6 @@ from .load.plan import Plan
 from .load.ramp import plan_ramp, plan_schedule
 from .load.stages import plan_stages
 from .options.settings import ITERATION_SECONDS, Settings
-from .options.start_at import late_hint, parse_start
 from .processes.guard import Guard
 from .processes.limits import raise_descriptor_limit
 from .processes.scratch import Scratch
@@ -80,7 +79,11 @@ class Beginning(Staged):
     def start_at(self) -> datetime | None:
         """Returns the time when the load begins; None if it begins at once."""
         text = self.settings.start_at
-        return None if text is None else parse_start(text, datetime.now().astimezone())
+        if text is None:
+            return None
+        from .options.start_at import parse_start  # it takes fifteen milliseconds to import
+
+        return parse_start(text, datetime.now().astimezone())
 
     @stage
     def descriptors(self) -> None:
@@ -118,8 +121,11 @@ class Beginning(Staged):
     @property
     def hints(self) -> tuple[str, ...]:
         """What the user should know about these stages, for stderr and the log, although nothing is wrong."""
-        text, when, images = self.settings.start_at, self.start_at(), self.image_list()
-        late = late_hint(text, when, datetime.now().astimezone()) if text and when else None
+        text, when, images, late = self.settings.start_at, self.start_at(), self.image_list(), None
+        if text and when:
+            from .options.start_at import late_hint
+
+            late = late_hint(text, when, datetime.now().astimezone())
         return (*([late] if late else ()), *(images.hints if images else ()))
 
 
@@ -353,6 +359,13 @@ def asked(settings: Settings) -> tuple[Endpoint, ...]:
 
 def make_plan(settings: Settings, images: Sequence[int]) -> Plan:
     """Returns the plan that the settings ask for. `images` has the number of images of each worker."""
+    plan = _shape(settings, images)
+    if settings.herd:
+        return replace(plan, about=f"{plan.about}, all pull the same image at once")
+    return replace(plan, about=f"{plan.about}, each pulls all images") if settings.deal == ALL else plan
+
+
+def _shape(settings: Settings, images: Sequence[int]) -> Plan:
     workers = len(images)
     if settings.passes is not None:
         return plan_passes(images, settings.passes, settings.iteration_seconds)

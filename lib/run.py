@@ -108,7 +108,9 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
     outputs.log(plan.about)
     if settings.draw is not None or settings.arrivals == POISSON:
         outputs.log(
-            f"random: draw {settings.draw or 'no'}, arrivals {settings.arrivals}, seed {settings.seed}"
+            "random: "
+            + (f"draw {settings.draw}, " if settings.draw is not None else "")
+            + f"arrivals {settings.arrivals}, seed {settings.seed}"
         )
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()

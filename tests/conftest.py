@@ -33,6 +33,11 @@ GRACE_SECONDS = 60.0
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Images of containers often set this. Each driver and each worker would then compile every module again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# As the workers keep all cores busy, threads of numpy would spend their time waiting for one another.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def pytest_configure() -> None:

@@ -30,21 +30,22 @@ from tests.doubles.unsteady import Unsteady
 from tests.support.driving import Ended, finish, left_running, start
 from tests.support.upstream import Upstream
 
-SECONDS = float(os.environ.get("OCIDRIVER_CHAOS_SECONDS", "10"))
+SECONDS = float(os.environ.get("OCIDRIVER_CHAOS_SECONDS", "7"))
 SEED = int(os.environ.get("OCIDRIVER_CHAOS_SEED", "1"))
 WORKERS = 8
-TROUBLE_SECONDS = 1.0
+TROUBLE_SECONDS = 0.7
 # A cache that was killed has lost its blobs: who had a manifest of it is told that they are not found.
 CLASSES = {"refused", "reset", "timeout", "server-error", "not-found"}
 AFTER_THE_MANIFEST = "saving tarball"
 
-# Writes down each launch, and each exit status.
+# Writes down each launch, and each exit status. A pause after a failure leaves the machine to the server, which starts.
 WITNESS = """#!/bin/sh
 case " $* " in *" pull "*|*" copy "*|*" sync "*) ;; *) exec "@CLIENT@" "$@" ;; esac
 echo "$@" >> "@FOLDER@/launched"
 "@CLIENT@" "$@"
 status=$?
 echo $status >> "@FOLDER@/exited"
+[ $status = 0 ] || sleep 0.2
 exit $status
 """
 

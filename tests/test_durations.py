@@ -30,7 +30,16 @@ def test_no_times(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.25, "0.25s"), (30, "30s"), (60, "1m"), (90.5, "1m30.5s"), (5400, "1h30m"), (3605, "1h5s")],
+    [
+        (0.25, "0.25s"),
+        (0.00001, "0.00001s"),
+        (1e-20, "0s"),
+        (30, "30s"),
+        (60, "1m"),
+        (90.5, "1m30.5s"),
+        (5400, "1h30m"),
+        (3605, "1h5s"),
+    ],
 )
 def test_a_time_as_text(seconds: float, text: str) -> None:
     assert spoken(seconds) == text

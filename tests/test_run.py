@@ -148,7 +148,7 @@ def test_thresholds(client: Path, tmp_path: Path, expression: str, status: int) 
     assert ended.status == status
     (threshold,) = ended.summary["thresholds"]
     assert (threshold["expression"], threshold["passed"]) == (expression, status == 0)
-    assert ended.stderr == "" if status == 0 else f"ocidriver: missed: {expression}" in ended.stderr
+    assert ended.stderr == "" if status == 0 else f"ocidriver: threshold missed: {expression}" in ended.stderr
 
 
 def test_exit_1_wins_over_3(client: Path, tmp_path: Path) -> None:

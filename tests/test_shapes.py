@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lib.lab.servers import Server, docker_registry_proxy
-from tests.support.driving import Ended, drive
+from tests.doubles.fake_crane import image_list
+from tests.support.driving import NOBODY, Ended, drive
 from tests.support.upstream import Upstream
 from tests.support.waiting import wait_until
 from tests.test_pull_through import served
@@ -76,6 +77,29 @@ def test_the_log_of_the_server_has_what_the_driver_counts(
         assert lengths == pytest.approx([seconds for _, _, seconds in steps], abs=1e-6)
 
 
+def test_the_summary_of_a_plain_ramp_names_no_other_shape(tmp_path: Path) -> None:
+    """So the file of a plain ramp is that of a version without these options."""
+    ended = drive(
+        tmp_path, *NOBODY, f"--image-list={image_list(tmp_path / 'crane', ['ok/a:1'])}", "--dry-run", "--workers=1",
+        "--iteration-seconds=0.1",
+    )  # fmt: skip
+    assert ended.status == 0
+    later = {
+        "passes",
+        "hold",
+        "duration",
+        "stage",
+        "stages",
+        "arrivals",
+        "draw",
+        "deal",
+        "herd",
+        "herds",
+        "warm_up",
+    }
+    assert not later & {*ended.summary, *ended.summary["settings"], *ended.events[0]}
+
+
 def test_a_schedule_starts_as_many_pulls_as_are_due(
     proxy: Server, upstream: Upstream, crane: str, tmp_path: Path
 ) -> None:
@@ -124,7 +148,7 @@ def test_a_seed_is_chosen_and_can_be_given_again(
     [
         (["--hold=2", "--duration=3"], "--hold and --duration are two shapes of the load"),
         (["--duration=3", "--passes=3"], "--duration and --passes are two shapes of the load"),
-        (["--stage=2s:1", "--passes=3"], "--stage and --passes are two shapes of the load"),
+        (["--stage=2s:2", "--passes=3"], "--stage and --passes are two shapes of the load"),
         (["--stage=2s:4"], "--stage goes up to 4 workers, but there are 3"),
         (["--stage=2s:3", "--rate=5"], "--stage and --rate cannot be combined"),
         (["--stage=2s:3", "--iteration-seconds=5"], "--stage has no --iteration-seconds"),

@@ -102,19 +102,22 @@ def statistics(weights: Floats, latencies: Latencies, shares: Mapping[str, float
         if latencies.histogram is None:
             return found
         used = np.flatnonzero(latencies.histogram.any(axis=0))
-        first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-        below = weights @ np.cumsum(latencies.histogram[:, first:last], axis=1)
-        return found | {name: _quantile(below, share, first) for name, share in shares.items()}
+        used = used if len(used) else np.zeros(1, dtype=np.intp)
+        below = weights @ np.cumsum(latencies.histogram[:, used], axis=1)
+        return found | {name: _quantile(below, share, used) for name, share in shares.items()}
 
 
-def _quantile(below: Floats, share: float, first: int) -> Floats:
-    """Returns the quantile of each row of cumulated pulls, interpolated in its bucket. Column 0 is bucket `first`."""
+def _quantile(below: Floats, share: float, used: Numbers) -> Floats:
+    """Returns the quantile of each row of cumulated pulls, interpolated in its bucket.
+
+    The columns are the buckets `used`; the others hold no pull of any draw.
+    """
     wanted = share * below[:, -1]
-    bucket = np.minimum((below < wanted[:, None]).sum(axis=1), below.shape[1] - 1)
+    column = np.minimum((below < wanted[:, None]).sum(axis=1), below.shape[1] - 1)
     rows = np.arange(len(below))
-    upper = below[rows, bucket]
-    lower = np.where(bucket > 0, below[rows, np.maximum(bucket - 1, 0)], 0.0)
-    value = milliseconds(first + bucket + (wanted - lower) / (upper - lower))
+    upper = below[rows, column]
+    lower = np.where(column > 0, below[rows, np.maximum(column - 1, 0)], 0.0)
+    value = milliseconds(used[column] + (wanted - lower) / (upper - lower))
     return np.where(below[:, -1] > 0, value, np.nan)
 
 

@@ -12,6 +12,7 @@ import click
 from ..counted import counted
 from ..errors import ExitStatus, RunError, UsageError
 from ..options.files import Reads, Writes
+from ..options.types import Whole
 from ..results.whole_file import check_path
 from ..streams import is_stdout, say
 from ..user_files import reason
@@ -141,7 +142,7 @@ def _one_by_one(words: Sequence[str], taking: set[str]) -> Iterator[str]:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=Whole(0),
     default=1,
     show_default=True,
     metavar="N",

@@ -10,7 +10,7 @@ import numpy as np
 from ..counted import counted
 from ..latency import GROUPS, LEAST
 from .bootstrap import LEAST_BINS, draws, likeness, spread, statistics
-from .pairing import Bins, cut, fill, same_ramp
+from .pairing import Bins, cut, fill, in_common, same_ramp
 from .proportions import difference
 from .pulls import Floats
 from .quantities import (
@@ -18,6 +18,7 @@ from .quantities import (
     ERRORS,
     LATENCIES,
     LEAST_PULLS,
+    OTHER_LOADS,
     QUANTILES,
     RATE,
     RETRY_RATE,
@@ -60,6 +61,7 @@ class Pair:
         self._a = Paired(a, fill(a, places[0], whole=whole))
         self._b = Paired(b, fill(b, places[1], whole=whole))
         self._whole, self._margins = whole, margins
+        self._in_common = whole or in_common(a, b)
         self._events = a.pulls is not None and b.pulls is not None
         self._bins = len(self._a.bins.seconds)
         self._weights = draws(self._bins, seed) if self._bins else np.ones((1, 0))
@@ -78,6 +80,12 @@ class Pair:
     def notes(self) -> Iterator[str]:
         """Yields what the reader must know about the method before the figures."""
         yield TWO_RUNS
+        if not self._in_common:
+            yield (
+                "the loads have no step in common (the same number of workers in the same direction, or the same "
+                "schedule), so nothing has a verdict: repeat one run with the load of the other"
+            )
+            return
         if not self._whole:
             seconds = float(self._a.bins.seconds.sum())
             yield (
@@ -103,9 +111,9 @@ class Pair:
     def _drains(self) -> Iterator[str]:
         runs = self._a.run, self._b.run
         covers = (
-            "rate and mean latency do not cover them"
+            "rate and mean latency cover the planned time only"
             if self._whole
-            else "rate and latencies do not cover them"
+            else "rate and latencies cover the planned time only"
         )
         for run in runs:
             if run.drained:
@@ -120,6 +128,8 @@ class Pair:
 
     @property
     def _few(self) -> str:
+        if not self._in_common:
+            return OTHER_LOADS
         return _NOT_LONG if self._events else _FEW
 
     def _likeness(self) -> float:

@@ -94,6 +94,11 @@ def _by_progress(a: Recorded, b: Recorded) -> bool:
     return all(each.is_fixed_work and not each.interrupted for each in (a, b))
 
 
+def in_common(a: Recorded, b: Recorded) -> bool:
+    """Returns whether a part of one load is also in the other."""
+    return bool(_stretches(a, b))
+
+
 def cut(a: Recorded, b: Recorded) -> tuple[Cut, Cut]:
     """Returns the bins of both runs, in the same order. There are none if the runs have no whole interval in common."""
     stretches = _stretches(a, b)

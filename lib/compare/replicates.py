@@ -70,7 +70,10 @@ class Replicates:
         for each in (*self._a, *self._b):
             if each.drained:
                 pulls = counted(each.drained, "pull")
-                yield f"{each.file}: {pulls} ended after the planned end, so rate and mean latency do not cover them"
+                yield (
+                    f"{each.file}: {pulls} ended after the planned end, so rate and mean latency cover the planned "
+                    "time only"
+                )
 
     def _latencies(self, group: str) -> Iterator[Quantity]:
         a, b = ([planned(each, group) for each in side] for side in (self._a, self._b))

@@ -146,7 +146,7 @@ def _read(option: str, path: Path) -> bytes:
     try:
         return read_whole(path, _LONGEST_FILE)
     except OSError as error:
-        raise UsageError(f"{option}: cannot read {path}: {reason(error)}") from None
+        raise UsageError(f"{option}: cannot read {path}: {reason(error)}; give a PEM file") from None
 
 
 def _check_file(option: str, path: str | Path) -> None:

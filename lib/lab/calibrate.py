@@ -20,7 +20,7 @@ from ..clients.find import find_client
 from ..counted import counted
 from ..durations import spoken
 from ..errors import RunError, UsageError
-from ..options.types import Seconds, Size
+from ..options.types import Seconds, Size, Whole
 from ..processes.cpu import cores, seconds_of
 from ..processes.scratch import Scratch
 from ..results.summary import Step, Summary
@@ -115,9 +115,9 @@ load test of your server reaches nearly the same rate, this machine may be the l
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 500),
+    type=Whole(1, 500),
     metavar="N",
-    help="Workers at the peak of the ramp.  [default: two per core]",
+    help="The ramp goes up to N workers.  [default: two per core]",
 )
 @click.option(
     "--batch",
@@ -136,7 +136,7 @@ load test of your server reaches nearly the same rate, this machine may be the l
 )
 @click.option(
     "--layers",
-    type=click.IntRange(1, 127),
+    type=Whole(1, 127),
     default=5,
     show_default=True,
     metavar="N",

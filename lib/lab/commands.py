@@ -25,7 +25,7 @@ from ..http.credentials import Credentials, CredentialsError
 from ..http.exchange import RegistryError, explain
 from ..http.tls import INSECURE, Tls, parse_tls
 from ..options.definitions import TLS_OPTIONS
-from ..options.types import Size
+from ..options.types import Size, Whole
 from ..options.usage import called
 from ..streams import warn
 from .cache.faults import REPERTOIRE
@@ -43,17 +43,17 @@ _LOOK_SECONDS = 0.5
 def _population_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that describe the images. Both commands have them."""
     options = [
-        click.option("--groups", type=click.IntRange(1, 9999), default=10, show_default=True, metavar="N",
+        click.option("--groups", type=Whole(1, 9999), default=10, show_default=True, metavar="N",
                      help="Groups of images. Their names contain -NNNN, so that --patterns=-0001,… selects groups."),
-        click.option("--images", type=click.IntRange(1), default=50, show_default=True, metavar="N",
+        click.option("--images", type=Whole(1), default=50, show_default=True, metavar="N",
                      help="Images in each group."),
-        click.option("--layers", type=click.IntRange(1, 127), default=5, show_default=True, metavar="N",
+        click.option("--layers", type=Whole(1, 127), default=5, show_default=True, metavar="N",
                      help="Layers in each image."),
         click.option("--layer-size", type=Size(), default="2KiB", show_default=True, metavar="SIZE",
                      help="Size of a layer, 1KiB to 1GiB."),
         click.option("--seed", type=int, default=1, show_default=True, metavar="N",
                      help="The same seed makes the same images."),
-        click.option("--tags", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+        click.option("--tags", type=Whole(1), default=1, show_default=True, metavar="N",
                      help="Tags in each repository. Each tag is a different image."),
         click.option("--shared-layers", type=click.FloatRange(0, 100), default=0.0, show_default=True, metavar="P",
                      help="Percentage of each image's layers that are identical in all images."),
@@ -127,13 +127,20 @@ def populate(registry_url: str, **options: Any) -> None:
     )
 
 
+def _advice(error: PushRefused, url: URL) -> str:
+    if error.status not in (401, 403):
+        return ""
+    who = "" if error.status == 401 else " as a user who may push"
+    return f": log in{who} (docker login {url.host if url.is_default_port() else url.authority.rpartition('@')[2]})"
+
+
 def _push(url: str, population: Population, tls: Tls) -> list[str]:
     """Pushes the images with a progress bar. Raises `RunError` if the registry does not accept them."""
     try:
         with _bar(population) as progress:
             return asyncio.run(push_images(url, population, progress=progress, tls=tls.context()))
     except PushRefused as error:
-        raise RunError(f"the registry refused the push: {error}") from None
+        raise RunError(f"the registry refused the push: {error}{_advice(error, URL(url))}") from None
     except RegistryError as error:
         raise RunError(f"cannot push: {error}") from None
     except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
@@ -176,14 +183,14 @@ in the lab instead, and then ends."""
 )
 @click.option(
     "--cache-port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=0,
     metavar="PORT",
     help="Port of the cache.  [default: a free one]",
 )
 @click.option(
     "--upstream-port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=0,
     metavar="PORT",
     help="Port of the upstream.  [default: a free one]",
@@ -199,7 +206,7 @@ in the lab instead, and then ends."""
 )
 @click.option(
     "--max-concurrent",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
     help="Embedded cache: serve at most N requests at a time. Others wait.",
 )
@@ -217,7 +224,8 @@ in the lab instead, and then ends."""
 @click.option(
     "--no-coalescing",
     is_flag=True,
-    help="Embedded cache: fetch a missing image once for each client that waits for it, not once for all.",
+    help="Embedded cache: fetch a missing image once for each client that waits for it, instead of once for all of "
+    "them.",
 )
 @_population_options
 @click.argument("driver_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- LOAD-TEST-OPTIONS]")
@@ -297,7 +305,7 @@ def _tell(scene: Scene, kind: str, population: Population) -> None:
     click.echo(f"Upstream  {scene.upstream}, {counted(count, 'image')}")
     click.echo(f"Cache     {scene.pullthrough}, {where}")
     if kind == EMBEDDED:
-        click.echo(f"          its counters: http://{scene.pullthrough}/metrics")
+        click.echo(f"          its metrics: http://{scene.pullthrough}/metrics")
     click.echo("\nIn another terminal:\n")
     click.echo(
         f"  {shlex.join([called(), *scene.arguments(group_patterns(population, 3)), '--iteration-seconds', '10'])}"

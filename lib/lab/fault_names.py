@@ -53,6 +53,8 @@ _NAME = re.compile(
     r"(?:-x(?P<times>\d+))?"
     r"(?::(?:(?P<first>\d+)x|(?P<rate>\d*\.?\d+)(?P<percent>%?)))?"
 )
+# Of the number of times that a fault happens.
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Repertoire:
         if rate > 1:
             raise ValueError(f"the rate in {text!r} is more than 1; use a share such as 0.1 or 10%")
         first = found["times"] or found["first"]
+        if first and len(first) > _DIGITS:
+            raise ValueError(f"the number in {text!r} is too large; use one of at most {_DIGITS} digits")
         return Fault(
             what=found["status"] or found["kind"],
             place=found["place"],

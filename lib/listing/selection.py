@@ -120,7 +120,9 @@ def read_image_list(settings: Settings, source: str) -> ImageList:
             return _parsed(bounded(stdin, _LONGEST_LIST), upstreams)
         return _parsed(open_bounded(source, _LONGEST_LIST), upstreams)
     except OSError as error:
-        raise UsageError(f"--image-list: cannot read {source}: {reason(error)}") from None
+        raise UsageError(
+            f"--image-list: cannot read {source}: {reason(error)}; give a list of images"
+        ) from None
     except (ImageListError, UnicodeError) as error:
         raise UsageError(f"--image-list: {source}: {error}") from None
 
@@ -159,13 +161,13 @@ def select(settings: Settings, listing: Listing, connections: Connections) -> Se
     images = list(listing.choose(accept, settings.all_tags, passed_over, heed))
     connections.log(
         f"images: {listed} listed in {counted(listing.repositories, 'repository', 'repositories')}, "
-        f"{len(images)} chosen for the test"
+        f"{len(images)} selected for the test"
     )
     if passed_over.example is not None:
         connections.log(
-            f"passed over {passed_over.tags} tags that are no image's but belong to a signature or the like, such as "
-            f"{passed_over.example.name}, and {passed_over.repositories} repositories with no other tag; "
-            "--all-tags takes them"
+            f"skipped {counted(passed_over.tags, 'tag')} of signatures and the like, such as "
+            f"{passed_over.example.name}, and {counted(passed_over.repositories, 'repository', 'repositories')} with "
+            "no other tag; --all-tags takes them"
         )
     foreign = listing.foreign if isinstance(listing, ImageList) else 0
     if not images:

@@ -9,10 +9,10 @@ from .plan import HOLD, Plan, Step
 
 
 def plan_constant(workers: int, seconds: float, rate: Rate | None) -> Plan:
-    """Returns one step of `seconds` with all workers; with `rate`, pulls start by a schedule."""
+    """Returns one step of `seconds` with all workers; with `rate`, pulls start on a schedule."""
     steps = (Step(workers, HOLD, 0.0, seconds),)
     many = counted(workers, "worker")
     if rate is None:
         return Plan(steps, f"constant load of {many} for {spoken(seconds)}")
-    about = f"{rate} pulls/s by schedule for {spoken(seconds)}, {many} throughout"
+    about = f"{rate} pulls/s on a schedule for {spoken(seconds)}, {many} throughout"
     return Plan(steps, about, Curve(((rate, seconds),)))

@@ -11,6 +11,8 @@ from typing import Final
 from ..errors import UsageError
 
 MOST_PULLS_PER_SECOND: Final = 100_000.0
+# Sums of lengths differ by less, in seconds.
+_ROUNDING: Final = 1e-6
 _RATE: Final = re.compile(r"(?P<first>\d+(\.\d*)?|\.\d+)(:(?P<last>\d+(\.\d*)?|\.\d+))?", re.ASCII)
 
 
@@ -79,6 +81,13 @@ class Curve:
         """Returns the mean rate between two seconds; None if no time of the curve lies between them."""
         end = min(end, self.seconds)
         return (self.due_by(end) - self.due_by(start)) / (end - start) if end > start else None
+
+    def is_sloped(self, start: float, end: float) -> bool:
+        """Returns whether the rate changes between two seconds."""
+        return any(
+            rate.first != rate.last and min(end, begun + seconds) - max(start, begun) > _ROUNDING
+            for rate, seconds, begun in self._placed()
+        )
 
     def points(self, end: float) -> list[tuple[float, float]]:
         """Returns (second, rate) at both ends of each straight part of the curve, up to a second."""

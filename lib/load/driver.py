@@ -360,7 +360,7 @@ class Driver:
         if failed >= HOPELESS_AFTER and not self._tally.pulled and failure is not None:
             self.hopeless = (
                 f"none of the first {failed} pulls succeeded: {failure.error_class}: {failure.message} "
-                "(to continue regardless, use --keep-going)"
+                "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
             )
 
     def _next_boundary(self) -> _Boundary | None:

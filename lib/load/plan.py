@@ -47,7 +47,7 @@ def steps_of(spans: Sequence[tuple[int, str, float]]) -> tuple[Step, ...]:
 class Plan:
     """Steps that follow one another without a gap; `about` describes them in words, for the log.
 
-    `curve` is set if pulls start by a schedule. `passes` (per worker) and `pulls` (attempts of all workers together)
+    `curve` is set if pulls start on a schedule. `passes` (per worker) and `pulls` (attempts of all workers together)
     are set for fixed work.
     """
 

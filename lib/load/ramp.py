@@ -28,7 +28,7 @@ def plan_schedule(workers: int, seconds: float, rate: Rate, hold: float | None =
         for step in plan_ramp(workers, seconds, hold).steps
     )
     about = (
-        f"{_described(steps, seconds, hold)}, {rate} pulls/s by schedule, "
+        f"{_described(steps, seconds, hold)}, {rate} pulls/s on a schedule, "
         f"{counted(workers, 'worker')} throughout"
     )
     return Plan(steps, about, Curve(((rate, steps[-1].end),)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ..student import reach
@@ -30,11 +31,15 @@ class RateInterval(NamedTuple):
 
 
 class Shares:
-    """The shares of pulls in one step. `start` and `end` are seconds since the load began; an open step has no end."""
+    """The shares of pulls in one step. `start` and `end` are seconds since the load began; an open step has no end.
+
+    `sloped`: the schedule changes its rate during the step.
+    """
 
     def __init__(self, start: float) -> None:
         self.start = start
         self.end = math.inf
+        self.sloped = False
         self._width = _FIRST_WIDTH
         self._bins = array("d")
         self._busy = 0.0
@@ -56,9 +61,10 @@ class Shares:
             inside = min(high, left + self._width) - max(low, left)
             self._bins[index] += max(0.0, inside) * density
 
-    def close(self, end: float) -> None:
+    def close(self, end: float, *, sloped: bool = False) -> None:
         """Ends the step. Later pulls may still add what they spent in it."""
         self.end = end
+        self.sloped = sloped
 
     @property
     def total(self) -> float:
@@ -70,6 +76,7 @@ class Shares:
 
         The method of batch means: the step is cut into batches of equal length; their rates spread around the mean as
         independent values do (Law and Kelton, "Simulation Modeling and Analysis", 1991, section 9.5.3).
+        In a sloped step they spread around a straight line, as the slope is the plan's and no chance.
         """
         seconds, total = self.end - self.start, self.total
         least, most = _BATCHES
@@ -80,8 +87,11 @@ class Shares:
             return None
         rates = [each * count / seconds for each in self._batches(count)]
         mean = total / seconds
-        variance = math.fsum((each - mean) ** 2 for each in rates) / (count - 1)
-        half = reach(count - 1) * math.sqrt(variance / count)
+        slope = _slope(rates) if self.sloped else 0.0
+        free = count - 2 if self.sloped else count - 1
+        middle = (count - 1) / 2
+        squares = ((each - mean - slope * (place - middle)) ** 2 for place, each in enumerate(rates))
+        half = reach(free) * math.sqrt(math.fsum(squares) / free / count)
         return RateInterval(max(0.0, mean - half), mean + half)
 
     def _batches(self, count: int) -> list[float]:
@@ -107,3 +117,10 @@ class Shares:
         missing = int((at - self.start) / self._width) + 1 - len(self._bins)
         if missing > 0:
             self._bins.extend([0.0] * missing)
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Returns the slope of the line of least squares through values at 0, 1, 2 and so on."""
+    middle = (len(values) - 1) / 2
+    squares = math.fsum((place - middle) ** 2 for place in range(len(values)))
+    return math.fsum((place - middle) * value for place, value in enumerate(values)) / squares

@@ -40,6 +40,11 @@ def parse_stages(option: str, texts: Sequence[str]) -> tuple[Stage, ...]:
         raise UsageError(f"{option}: give all stages as numbers of workers, or all as rates such as 200/s")
     if stages and not any(stage.target for stage in stages):
         raise UsageError(f"{option}: all stages go to 0, so there is no load; give one that goes higher")
+    if [stage.workers for stage in stages if stage.workers != 0] == [1] and stages[-1].workers:
+        raise UsageError(
+            f"{option}: the only worker starts when the last stage ends; add a stage in which it runs, "
+            f"such as {option} {stages[-1]}"
+        )
     return stages
 
 
@@ -58,11 +63,11 @@ def _parse(option: str, text: str) -> Stage:
         raise UsageError(
             f"{option}: the time of '{text}' is out of range; give more than 0 and at most a year"
         )
-    workers = int(match["workers"]) if match["workers"] is not None else None
-    rate = float(match["rate"]) if match["rate"] is not None else None
-    if (workers or 0) > _MOST_WORKERS or (rate or 0.0) > MOST_PULLS_PER_SECOND:
+    rate = match["workers"] is None
+    target = float(match["rate"] if rate else match["workers"])  # int() refuses thousands of digits
+    if target > (MOST_PULLS_PER_SECOND if rate else _MOST_WORKERS):
         raise UsageError(f"{option}: the target of '{text}' is out of range; give at most {_MOST_WORKERS}")
-    return Stage(seconds, workers, rate)
+    return Stage(seconds, None, target) if rate else Stage(seconds, int(target), None)
 
 
 def most_workers(stages: Sequence[Stage]) -> int:
@@ -83,7 +88,7 @@ def plan_stages(stages: Sequence[Stage], workers: int) -> Plan:
         rates = tuple(
             (Rate(before, stage.target), stage.seconds) for stage, _, before in _with_directions(stages)
         )
-        about = f"stages {shown}, {whole} in all, by schedule, {counted(workers, 'worker')} throughout"
+        about = f"stages {shown}, {whole} in all, on a schedule, {counted(workers, 'worker')} throughout"
         return Plan(steps_of(steps), about, Curve(rates))
     changes: list[tuple[int, str, float]] = []
     for stage, direction, before in _with_directions(stages):

@@ -418,13 +418,16 @@ class Tally:
                 shares=self._shares,
             )
         )
-        self._shares.close(at)
+        self._shares.close(at, sloped=self._is_sloped(open_.start, at))
         self._shares = Shares(at)
         self._step = open_.next(at)
 
     def _offered(self, start: float, end: float) -> float | None:
         """Returns the pulls per second that the schedule offered in this span; None without a schedule."""
         return None if self.schedule is None else self.schedule.curve.offered(start, end)
+
+    def _is_sloped(self, start: float, end: float) -> bool:
+        return self.schedule is not None and self.schedule.curve.is_sloped(start, end)
 
     @property
     def paused_seconds(self) -> float:

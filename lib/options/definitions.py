@@ -24,7 +24,7 @@ from ..streams import STDOUT
 from .files import Reads, Writes
 from .sections import Section
 from .settings import ITERATION_SECONDS
-from .types import Seconds
+from .types import Seconds, Whole
 
 # The shortest tally interval in seconds. A tally itself takes some time.
 _LEAST_TALLY = 0.01
@@ -120,7 +120,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--workers"],
         section=LOAD,
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
         help="Instead of --patterns: distribute the images evenly among N workers.",
     ),
@@ -128,8 +128,8 @@ OPTIONS: list[click.Parameter] = [
         ["--deal"],
         section=LOAD,
         type=click.Choice(DEAL),
-        help="With --workers: split the images among the workers, or give all of them to every worker. Each worker "
-        "then begins at a different place in the list, as nodes that run the same images do.  [default: split]",
+        help="With --workers. split: each worker pulls images of its own. all: every worker pulls all images, and "
+        "begins at a different place in the list, as nodes that run the same images do.  [default: split]",
     ),
     Section(
         ["--herd"],
@@ -149,7 +149,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--passes"],
         section=LOAD,
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
         help="Fixed work instead of the ramp: each worker makes N passes over its images and ends. Workers start "
         "together. If you give --iteration-seconds, they start that many seconds apart. Cannot be combined with "
@@ -160,7 +160,7 @@ OPTIONS: list[click.Parameter] = [
         section=LOAD,
         type=Seconds(),
         metavar="S",
-        help="Keep all workers running for S seconds at the peak of the ramp.  [default: 2 steps]",
+        help="Keep all workers running for S seconds at the top of the ramp.  [default: twice --iteration-seconds]",
     ),
     Section(
         ["--duration"],
@@ -176,15 +176,15 @@ OPTIONS: list[click.Parameter] = [
         multiple=True,
         metavar="S:N|S:R/s",
         help="Stages instead of the ramp: in S seconds, go to N workers, one at a time. With R/s, go to R pulls per "
-        "second by a schedule, for example 5m:200/s. Repeatable.",
+        "second on a schedule, for example 5m:200/s. Repeatable.",
     ),
     Section(
         ["--rate"],
         section=LOAD,
         metavar="R|R:R",
-        help="Start R pulls per second by a schedule, even if the server is slow. R:R changes the rate during the "
+        help="Start R pulls per second on a schedule, even if the server is slow. R:R changes the rate during the "
         "run, for example from 10 to 200 (10:200). Latencies then count from the scheduled time.  [default: no "
-        "schedule; each worker starts its next pull when the last one has ended]",
+        "schedule; each worker starts its next pull when its previous one has ended]",
     ),
     Section(
         ["--arrivals"],
@@ -192,15 +192,15 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(ARRIVALS),
         default=EVEN,
         show_default=True,
-        help="How the pulls of a schedule follow one another: with even gaps, or with random ones, as the pulls of "
-        "many independent clients do (poisson). --seed makes them repeatable.",
+        help="The gaps between the pulls of a schedule. even: all the same. poisson: random, as between the pulls of "
+        "many independent clients. --seed makes them repeatable.",
     ),
     Section(
         ["--warm-up"],
         section=LOAD,
         is_flag=True,
-        help="Before the load, pull each selected image once, as many at a time as there are workers. These pulls do "
-        "not count. Not with --prune or --prune-first.",
+        help="Before the load, pull each selected image once, N at a time with N workers. These pulls do not count. "
+        "Cannot be combined with --prune or --prune-first.",
     ),
     Section(
         ["--start-at"],
@@ -218,7 +218,7 @@ OPTIONS: list[click.Parameter] = [
         ["--all-tags"],
         section=IMAGES,
         is_flag=True,
-        help="Pull every tag of a repository, not only the first of an image that the upstream lists.",
+        help="Pull every tag of each repository.  [default: only the first listed tag that can be the tag of an image]",
     ),
     Section(
         ["--image-list"],
@@ -241,15 +241,16 @@ OPTIONS: list[click.Parameter] = [
         ["--draw"],
         section=IMAGES,
         metavar="zipf:S|uniform",
-        help="Draw images at random with replacement: by Zipf's law with the exponent S, in the order of the list, or "
-        "all equally often. A pass is as many draws as the worker has images.",
+        help="Draw each image at random, with replacement. zipf:S: by Zipf's law with the exponent S; the first image "
+        "of the list is the most popular. uniform: all equally often. A worker with N images draws N times in a pass.",
     ),
     Section(
         ["--seed"],
         section=IMAGES,
         type=int,
         metavar="N",
-        help="Make --shuffle, --draw and --arrivals poisson repeatable.  [default: a random one, which the log names]",
+        help="Make --shuffle, --draw and --arrivals poisson repeatable.  [default: random; with --draw or poisson, the "
+        "log names it]",
     ),
     _switch(
         ["--dry-run"],
@@ -289,7 +290,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--batch"],
         section=CLIENT,
-        type=click.IntRange(1, 1000),
+        type=Whole(1, 1000),
         default=1,
         show_default=True,
         metavar="N",

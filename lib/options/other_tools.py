@@ -15,6 +15,7 @@ _RISE: Final = (
 )
 _TIMEOUT: Final = "to end a pull that takes too long, give --pull-timeout S"
 _OUTPUT: Final = "to write the result to a file, give --summary-file FILE, or --report-file FILE for a page"
+_LOGIN: Final = "to log in, run docker login HOST before the run; ocidriver reads the same files"
 _SERVER: Final = "for the server under test, give --pullthrough-url URL"
 
 _FORMS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -31,6 +32,10 @@ _FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     f"{_WORKERS}; {_TIMEOUT}": ("-t",),
     _OUTPUT: ("-o", "--output", "--out", "--summary-export"),
     _SERVER: ("--url", "--host", "--target", "--targets"),
+    _LOGIN: (
+        "--user", "--username", "--password", "--password-stdin", "--creds", "--src-creds", "--token", "--auth",
+        "--authfile",
+    ),
     "to pull each image once before the load, give --warm-up": ("--warmup", "--warm"),
     "to accept any certificate, give --insecure": ("-k", "--insecure-skip-tls-verify"),
 }  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from .other_tools import advice_for
 from .subcommands import SUBCOMMANDS
+
+_PROGRAM: Final = "ocidriver"
 
 
 class Section(click.Option):
@@ -45,8 +47,9 @@ class SectionedCommand(click.Command):
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records, col_max=30)
-        with formatter.section("Commands, each with --help"):
-            formatter.write_dl([(name, command.about) for name, command in SUBCOMMANDS.items()])
+        if ctx.info_name == _PROGRAM:  # a subcommand with the same options has no commands of its own
+            with formatter.section("Commands, each with --help"):
+                formatter.write_dl([(name, command.about) for name, command in SUBCOMMANDS.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:

@@ -28,6 +28,7 @@ ITERATION_SECONDS = 60.0
 
 # Options that a summary names only if they are given.
 _LATER: Final[Mapping[str, Any]] = {
+    "passes": None,
     "warm_up": False,
     "hold": None,
     "duration": None,

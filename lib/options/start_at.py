@@ -24,7 +24,7 @@ def parse_start(text: str, now: datetime) -> datetime:
             timed = parser.parse(text, default=midnight.replace(hour=1, minute=1)).time() == when.time()
         if when <= now and not dated:
             when = _local((when + timedelta(days=1)).replace(tzinfo=when.tzinfo))
-    except (ValueError, OverflowError, parser.UnknownTimezoneWarning):
+    except (ValueError, ArithmeticError, parser.UnknownTimezoneWarning):
         raise UsageError(
             f"--start-at: cannot read '{text}'; write 22:30 or 2030-01-31 22:30, with a zone such as +01:00 if needed"
         ) from None

@@ -10,6 +10,12 @@ import click
 from ..durations import LONGEST, parse_duration, spoken
 
 
+class Whole(click.IntRange):
+    """A whole number within limits."""
+
+    name = "whole number"
+
+
 class Seconds(click.ParamType[float]):
     """A time: seconds, or units as in 5m. At least `least` seconds (None: more than zero), at most `most`."""
 
@@ -33,6 +39,8 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
+# More than any machine has. A size of hundreds of digits is infinite as a float, and counts as this many.
+_MOST_BYTES = 1e18
 _UNITS = {"": 1, "b": 1, "k": 1024, "kib": 1024, "kb": 1000, "m": 1 << 20, "mib": 1 << 20, "mb": 10**6,
           "g": 1 << 30, "gib": 1 << 30, "gb": 10**9}  # fmt: skip
 
@@ -49,4 +57,4 @@ class Size(click.ParamType[int]):
         unit = _UNITS.get(match[2].lower()) if match else None
         if match is None or unit is None:
             self.fail(f"'{value}' is not a size such as 2KiB, 1MiB or 500", param, ctx)
-        return round(float(match[1]) * unit)
+        return round(min(float(match[1]) * unit, _MOST_BYTES))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..load.plan import Plan
 from ..options.settings import Settings
-from ..results.run_state import COLD, WARM, Run
+from ..results.headline import in_cache
+from ..results.run_state import Run
 
 
 def about(run: Run, plan: Plan) -> str:
@@ -16,10 +17,4 @@ def about(run: Run, plan: Plan) -> str:
 
 def cache_state(settings: Settings, first_pulls: str) -> str:
     """Returns what is known about the images in the cache of the server under test; empty if nothing is."""
-    if settings.dry_run:
-        return ""
-    if first_pulls == WARM:
-        return "cached by a warm-up"
-    if settings.prune:
-        return "cold, pruned after each pass" if first_pulls == COLD else "cold after the first pass"
-    return "first pulls cold" if first_pulls == COLD else ""
+    return in_cache(first_pulls, dry_run=settings.dry_run, prune=settings.prune, herd=settings.herd)

@@ -123,11 +123,11 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     if summary.late_no_worker or summary.unstarted:
         yield (
             f"The run fell behind its schedule: {summary.late_no_worker:,} pulls started late because all workers were "
-            f"busy, and {summary.unstarted:,} never started. Use more workers or a lower --rate."
+            f"busy, and {summary.unstarted:,} never started. Use more workers or a lower rate."
         )
     if summary.late_machine:
         yield (
-            f"This machine was too slow to start {summary.late_machine:,} pulls in time. Use a lower --rate or more "
+            f"This machine was too slow to start {summary.late_machine:,} pulls in time. Use a lower rate or more "
             "machines."
         )
     if summary.latency_unit == "launch":
@@ -144,7 +144,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
 
 
 def _herds(herds: Herds) -> str:
-    late = f"{counted(herds.late, 'pull')} started more than 50 ms after the first of their herd."
+    late = f"{counted(herds.late, 'pull')} started more than 50 ms after the first pull of the herd."
     return f"{counted(herds.count, 'herd')}. The spread is the time from the first start of a herd to the last. {late}"
 
 

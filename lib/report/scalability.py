@@ -23,7 +23,7 @@ def scalability(summary: Summary) -> Chart:
         return Chart(
             name,
             title,
-            "With a schedule (--rate), all workers run all the time. Run without a schedule to see this chart.",
+            "With a schedule, all workers run all the time. Run without a schedule to see this chart.",
         )
     if summary.settings.get("passes"):
         return Chart(
@@ -31,6 +31,13 @@ def scalability(summary: Summary) -> Chart:
             title,
             "With fixed work (--passes), workers end at different times, so there are no steps with a known number of "
             "workers. Run without --passes to see this chart.",
+        )
+    if summary.in_herds is not None:
+        return Chart(
+            name,
+            title,
+            "In herds (--herd), workers wait for each other, so the rate levels off even if the server has no limit. "
+            "Run without --herd to see this chart.",
         )
     steps = steps_of(summary)
     if not any(step.rate > 0 for step in steps):
@@ -158,13 +165,13 @@ def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iter
             f"{fitted.plateau:.3g} pulls/s. More workers mostly wait."
         )
     if fitted.peak is None:
-        yield "No peak is sure: the rate does not clearly fall with more workers."
+        yield "The rate does not clearly fall with more workers."
     else:
-        yield f"Peak: the rate falls beyond {_shown(fitted.peak)} workers."
+        yield f"The rate falls beyond {_shown(fitted.peak)} workers."
 
 
 def _cautions(summary: Summary) -> Iterator[str]:
-    no_peak = why_no_peak(summary.steps) if summary.peak is None else None
+    no_peak = why_no_peak(summary.steps, summary.settings) if summary.peak is None else None
     if no_peak is not None:
         yield f"The highest rate is not known: {no_peak}."
     if summary.limited_by:

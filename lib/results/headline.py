@@ -32,14 +32,22 @@ def tested(summary: Summary) -> str:
 
 def cache_state(summary: Summary) -> str:
     """Returns what is known about the images in the cache of the server under test."""
-    settings, first = summary.settings, summary.first_pulls
-    if settings.get("dry_run"):
+    chosen = {name: bool(summary.settings.get(name)) for name in ("dry_run", "prune", "herd")}
+    known = in_cache(summary.first_pulls, **chosen)
+    return known or ("" if chosen["dry_run"] else "cached or not is unknown")
+
+
+def in_cache(first_pulls: str, *, dry_run: bool, prune: bool, herd: bool) -> str:
+    """Returns what is known about the images in the cache, from the settings; empty if nothing is."""
+    if dry_run:
         return ""
-    if first == "warm":
+    if first_pulls == "warm":
         return "cached by a warm-up"
-    if settings.get("prune"):
-        return "cold, pruned after each pass" if first == "cold" else "cold after the first pass"
-    return "first pulls cold" if first == "cold" else "cached or not is unknown"
+    if herd and prune:
+        return "cold, pruned before each herd"
+    if prune:
+        return "cold, pruned after each pass" if first_pulls == "cold" else "cold after the first pass"
+    return "first pulls cold" if first_pulls == "cold" else ""
 
 
 def peak_name(summary: Summary) -> str:
@@ -51,7 +59,7 @@ def peak(summary: Summary) -> str:
     """Returns the highest rate, with its interval and its number of workers."""
     best = summary.peak
     if best is None:
-        return why_no_peak(summary.steps) or TOO_SHORT
+        return why_no_peak(summary.steps, summary.settings) or TOO_SHORT
     return f"{rate(best.rate)} {_interval(best)}{_where(summary, best)}"
 
 

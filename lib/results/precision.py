@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from ..load.plan import HOLD
 from ..units import LONGEST_SECONDS
 from .summary import Peak, Precision, Step
 
@@ -15,7 +17,7 @@ _UNITS = ((1.5 * 86_400, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "min
 
 def peak(steps: Sequence[Step]) -> Peak | None:
     """Returns the step with the highest rate; None if it has no interval, so that nothing says how sure its rate is."""
-    best = max(steps, key=lambda step: (step.rate, step.low is not None), default=None)
+    best = _highest(steps)
     if best is None or best.low is None or best.high is None:
         return None
     return Peak(
@@ -28,17 +30,30 @@ def peak(steps: Sequence[Step]) -> Peak | None:
     )
 
 
-def why_no_peak(steps: Sequence[Step]) -> str | None:
+def _highest(steps: Sequence[Step]) -> Step | None:
+    return max(steps, key=lambda step: (step.rate, step.low is not None), default=None)
+
+
+def why_no_peak(steps: Sequence[Step], settings: Mapping[str, Any]) -> str | None:
     """Returns why the steps do not tell the peak, and what helps; None if they do, or if nothing was pulled.
 
-    Only fixed work has steps that hold.
+    `settings` are those of the run, by option name: they say what makes the steps longer.
     """
-    if peak(steps) is not None or not any(step.rate > 0 for step in steps):
+    best = _highest(steps)
+    if best is None or best.rate <= 0 or peak(steps) is not None:
         return None
-    longer = (
-        "more --passes" if any(step.direction == "hold" for step in steps) else "a longer --iteration-seconds"
-    )
-    return f"the steps are too short to tell the peak; give {longer}"
+    return f"the steps are too short to tell the peak; give {_longer(best, settings)}"
+
+
+def _longer(step: Step, settings: Mapping[str, Any]) -> str:
+    """Returns what makes this step longer."""
+    if settings.get("passes") is not None:
+        return "more --passes"
+    if settings.get("duration"):
+        return "a longer --duration"
+    if settings.get("stage"):
+        return "longer stages (--stage)"
+    return f"a longer --{'hold' if step.direction == HOLD else 'iteration-seconds'}"
 
 
 def in_words(found: Precision) -> str:
@@ -59,19 +74,21 @@ def _rounded(percent: float) -> str:
 
 
 def precision(steps: Sequence[Step]) -> Precision | None:
-    """Returns how precise the rate of all steps together is; None unless all of them have an interval.
+    """Returns how precise the rate of all steps together is; None unless all steps with a load have an interval.
 
-    The pulls of the steps are independent, so the squares of the half widths, weighted by time, add up. The half width
-    shrinks with the square root of the length of the run.
+    A step without workers, or in which no pull was due, needs none. The pulls of the steps are independent, so the
+    squares of the half widths, weighted by time, add up. The half width shrinks with the square root of the length of
+    the run.
     """
+    loaded = [step for step in steps if step.workers and step.offered != 0]
     seconds = sum(step.seconds for step in steps)
     pulls = sum(step.rate * step.seconds for step in steps)
     halves = [
         (step.high - step.low) / 2 * step.seconds
-        for step in steps
+        for step in loaded
         if step.high is not None and step.low is not None
     ]
-    if not pulls or len(halves) < len(steps):
+    if not pulls or len(halves) < len(loaded):
         return None
     percent = 100 * math.hypot(*halves) / pulls
     needed = seconds * (percent / _GOAL_PERCENT) ** 2

@@ -37,5 +37,5 @@ def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:
     passed = value is not None and threshold.holds(value)
     why = None
     if value is None and threshold.quantity.startswith(PEAK) and summary.peak is None:
-        why = why_no_peak(summary.steps)
+        why = why_no_peak(summary.steps, summary.settings)
     return ThresholdResult(expression=threshold.expression, value=value, passed=passed, why=why)

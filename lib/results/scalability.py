@@ -18,9 +18,10 @@ _ROUNDS: Final = 3
 def law(summary: Summary) -> Fit | None:
     """Returns the fitted law; None if the steps do not support one.
 
-    A schedule and fixed work have no steps in which a known number of workers pulled as fast as they could.
+    A schedule and fixed work have no steps in which a known number of workers pulled as fast as they could. In herds,
+    workers wait for each other: the rate would level off even if the server had no limit.
     """
-    if summary.is_scheduled or summary.settings.get("passes"):
+    if summary.is_scheduled or summary.settings.get("passes") or summary.in_herds is not None:
         return None
     steps, sets = known_steps(summary), summary.image_sets
     if not sets:  # a summary of an earlier version

@@ -100,7 +100,7 @@ def peak_caution(run: Run) -> str | None:
     steps = _whole(tuple(map(_step, run.tally.steps)), run)
     if all(step.low is None for step in steps):
         return None
-    return why_no_peak(steps)
+    return why_no_peak(steps, run.settings.as_json())
 
 
 def _whole(steps: tuple[Step, ...], run: Run) -> tuple[Step, ...]:

@@ -244,7 +244,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ]
     rate: Annotated[
         Rate,
-        about("Pulls that succeeded up to the planned end of the load (or its stop), divided by that time."),
+        about(
+            "Pulls that succeeded by the planned end of the load (or its stop), divided by the seconds until then."
+        ),
     ]
     pulling_rate: Annotated[
         Rate | None, about("The same without the time that workers spent on pruning; null without `--prune`.")
@@ -291,7 +293,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         about("The highest rate of a step; null if this step is too short to tell how sure it is."),
     ] = None
     knee: Annotated[
-        Knee | None, about("Where more workers begin to gain little; null if the steps do not show one.")
+        Knee | None,
+        about(
+            "The number of workers beyond which more workers gain little; null if the steps do not show one."
+        ),
     ] = None
     precision: Annotated[Precision | None, about("Null if the steps are too short to tell.")] = None
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
@@ -329,7 +334,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether pulls started by a schedule."""
+        """Whether pulls started on a schedule."""
         return bool(self.settings.get("rate")) or any(step.offered is not None for step in self.steps)
 
     @property

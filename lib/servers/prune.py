@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
@@ -196,6 +197,10 @@ class AdminPruner:
 
     Ociregistry stores the image of a platform under its own digest, beside the index that a tag names. Both have to be
     pruned.
+
+    Calls of several threads follow one another. Ociregistry first lists what to prune, and then removes it without a
+    further look. So two calls for one image both count its blobs down, and its cache then says 404 to these blobs until
+    the server restarts.
     """
 
     how = "Ociregistry's admin API (/cmd/prune)"
@@ -207,6 +212,7 @@ class AdminPruner:
         self._server = server
         self._upstream_name = upstream_name
         self._platform_images = platform_images
+        self._calling = threading.Lock()
 
     def prune(self, images: Sequence[Image], scratch: Path, stopped: Callable[[], bool]) -> Iterator[Pruned]:
         try:
@@ -215,11 +221,12 @@ class AdminPruner:
             yield from (Pruned(image, INTERRUPTED, 0.0) for image in images)
             return
         for batch, url in partition(images, parts, self._upstream_name, URL_LIMIT - len(self._server.url)):
-            if stopped():
-                return
-            started = monotonic()
-            outcome, failure = self._call(url)
-            seconds = monotonic() - started
+            with self._calling:
+                if stopped():
+                    return
+                started = monotonic()
+                outcome, failure = self._call(url)
+                seconds = monotonic() - started
             yield from (Pruned(image, outcome, seconds, failure) for image in batch)
 
     def _call(self, url: str) -> tuple[str, Failure | None]:

@@ -119,7 +119,7 @@ def _template_route(server: ServerUnderTest, upstreams: tuple[str, ...]) -> Rout
         )
     return Route(
         way=PATH,
-        why=f"layout {server.layout.name}",
+        why="this layout names images by path",
         endpoint=server.endpoint,
         host=server.endpoint.host,
         upstream=server.upstream_name,

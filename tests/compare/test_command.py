@@ -243,12 +243,14 @@ def test_no_step_in_common(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     a, b = Made(1), Made(2)
     for step in b.document["steps"]:
         step["workers"] += 10
-    status, told, _ = shown(capfd, a.write(tmp_path, "a"), b.write(tmp_path, "b"))
-    assert status == 0
-    assert "inconclusive (too few intervals)" in told
-    assert "only 0 intervals can be paired" in told
+    files = a.write(tmp_path, "a"), b.write(tmp_path, "b")
     events = ("--events", a.write_events(tmp_path, "a"), "--events", b.write_events(tmp_path, "b"))
-    assert shown(capfd, tmp_path / "a.json", tmp_path / "b.json", *events)[0] == 0
+    for more in ((), events):
+        status, told, _ = shown(capfd, *files, *more)
+        assert status == 0
+        assert "inconclusive (the loads differ)" in told
+        assert "the loads have no step in common" in told
+        assert "--tally-seconds" not in told
 
 
 def test_too_few_intervals_give_no_verdict(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -178,6 +178,23 @@ def test_fixed_work_that_was_interrupted_is_compared_as_far_as_it_went() -> None
     assert any("loads differ: rate and latencies cover only the 150 seconds" in note for note in found.notes)
 
 
+def test_loads_with_nothing_in_common_cannot_be_compared() -> None:
+    """A shorter interval would not help, so nothing asks for one."""
+    other = copy.deepcopy(STEADY)
+    for step in other["steps"]:
+        step["workers"] += 1
+    for found in (
+        compared(STEADY, other),
+        compare((run_with_events(STEADY),), (run_with_events(other),), Rules()),
+    ):
+        (told,) = [note for note in found.notes if "no step in common" in note]
+        assert "repeat one run with the load of the other" in told
+        assert not [note for note in found.notes if "interval" in note and "confidence" not in note]
+        assert (rows(found)["rate"].verdict, rows(found)["rate"].why) == ("inconclusive", "the loads differ")
+        assert rows(found)["rate"].a is None
+        assert rows(found)["error_rate"].why == "the loads differ"
+
+
 @pytest.mark.parametrize(("a", "b"), [("cold", "warm"), ("unknown", "cold"), ("warm", "unknown")])
 def test_first_pulls_of_different_kinds_have_no_verdict(a: str, b: str) -> None:
     found = compared({**STEADY, "first_pulls": a}, {**STEADY, "first_pulls": b})

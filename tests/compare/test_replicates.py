@@ -166,7 +166,7 @@ def test_pulls_that_hang_past_the_end_do_not_count() -> None:
     assert found["mean"].b == pytest.approx(418, abs=12)
     assert found["first.mean"].low is not None
     assert [note for note in told.notes if "ended after" in note] == [
-        f"{k}.json: 3 pulls ended after the planned end, so rate and mean latency do not cover them"
+        f"{k}.json: 3 pulls ended after the planned end, so rate and mean latency cover the planned time only"
         for k in (3, 4)
     ]
 

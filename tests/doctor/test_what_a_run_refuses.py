@@ -178,31 +178,41 @@ def ran(*words: str, environment: Mapping[str, str] | None = None) -> subprocess
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_run_refuses_the_doctor_finds(name: str, place: Place) -> None:
+def test_what_a_run_refuses_the_doctor_finds(
+    name: str, place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     case = REFUSED[name]
     words, told = words_of(case.options, place), placed(case.told, place)
-    environment = {key: placed(value, place) for key, value in case.environment.items()}
-    refused = ran(*words, environment=environment)
-    assert (refused.returncode in (1, 2), told in refused.stderr) == (True, True), refused.stderr
-    examined = ran("doctor", "--json", *words, environment=environment)
-    assert (examined.returncode, examined.stderr) == (1, "")
-    found = json.loads(examined.stdout)
-    assert any(each["status"] == "failure" and told in each["message"] for each in found["checks"])
+    for key, value in case.environment.items():
+        monkeypatch.setenv(key, placed(value, place))
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)  # other tests run in this process
+    status = cli.main(words)
+    out, err = capfd.readouterr()
+    assert (status in (1, 2), out, told in err) == (True, "", True), err
+    status, checks, recommended = examined(words, monkeypatch, capfd)
+    assert status == 1
+    assert any(each["status"] == "failure" and told in each["message"] for each in checks)
     if case.mended:
-        assert found["command"][1:] != words
+        assert recommended is not None
+        assert recommended != words
         (place.folder / "log").unlink(missing_ok=True)
-        assert ran(*found["command"][1:]).returncode == 0
-    elif found["command"] is not None:  # right once something else than the options has changed
-        assert found["command"][1:] == words
+        assert ran(*recommended).returncode == 0
+    elif recommended is not None:  # right once something else than the options has changed
+        assert recommended == words
 
 
 @pytest.mark.parametrize("option", WRONG)
-def test_what_is_wrong_usage_of_a_run_is_that_of_the_doctor(option: str, place: Place) -> None:
+def test_what_is_wrong_usage_of_a_run_is_that_of_the_doctor(
+    option: str, place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
     words = words_of({option: WRONG[option]}, place)
-    run, doctor = ran(*words), ran("doctor", *words)
-    assert (run.returncode, run.stdout) == (2, "")
-    said = doctor.stderr.replace("(see ocidriver doctor --help)", "(see ocidriver --help)")
-    assert (doctor.returncode, doctor.stdout, said) == (2, "", run.stderr)
+    status = cli.main(words)
+    of_run = capfd.readouterr()
+    assert (status, of_run.out) == (2, "")
+    status = cli.main(["doctor", *words])
+    of_doctor = capfd.readouterr()
+    said = of_doctor.err.replace("(see ocidriver doctor --help)", "(see ocidriver --help)")
+    assert (status, of_doctor.out, said) == (2, "", of_run.err)
 
 
 def test_a_good_command_is_recommended_as_it_is(place: Place) -> None:

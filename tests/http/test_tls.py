@@ -173,4 +173,7 @@ def test_wrong_usage_is_one_line(words: list[str], tmp_path: Path) -> None:
     servers = ["--pullthrough-url=c:1", "--registry-url=u:1", "--workers=1", f"--ca-file={tmp_path}/none"]
     done = subprocess.run(command(*words, *servers), capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"ocidriver: --ca-file: cannot read {tmp_path}/none: No such file or directory\n"
+    assert (
+        done.stderr
+        == f"ocidriver: --ca-file: cannot read {tmp_path}/none: No such file or directory; give a PEM file\n"
+    )

@@ -49,6 +49,7 @@ def test_populate_pushes_what_is_not_there_and_says_what_to_run(crane: str) -> N
         ([], 2, "--registry-url"),
         (["--registry-url=127.0.0.1:1", "--layer-size=1"], 2, "between 1KiB and 1GiB"),
         (["--registry-url=127.0.0.1:1", "--layer-size=big"], 2, "not a size"),
+        (["--registry-url=127.0.0.1:1", f"--layer-size={'9' * 400}"], 2, "between 1KiB and 1GiB"),
         (["--registry-url=127.0.0.1:1", "--platforms=amd64"], 2, "OS/ARCH"),
     ],
 )

@@ -49,6 +49,19 @@ def test_what_is_no_name_of_the_faulty_registry(name: str) -> None:
         faulty.REPERTOIRE.parse(name)
 
 
+def test_a_number_of_times_has_a_limit() -> None:
+    for digits in (9, 10, 5000):
+        for repertoire, name in (
+            (faulty.REPERTOIRE, f"manifest-503-x{'9' * digits}"),
+            (faults.REPERTOIRE, f"503:{'9' * digits}x"),
+        ):
+            if digits == 9:
+                assert repertoire.parse(name).first == 999_999_999
+                continue
+            with pytest.raises(ValueError, match="is too large; use one of at most 9 digits"):
+                repertoire.parse(name)
+
+
 @pytest.mark.parametrize(
     "name", ["manifest-503-x2", "manifest-503-after", "manifest-503-json", "ping-503", "close"]
 )

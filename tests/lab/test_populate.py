@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from lib.cli import main
 from lib.lab import populate as populating
 from lib.lab.image_words import ADJECTIVES, NOUNS
 from lib.lab.images import Layer, digest_of, layers_of
@@ -257,6 +258,17 @@ def test_credentials_in_the_url_are_used() -> None:
             push(server.url, SMALL)
         assert push(f"http://{TESTER.name}:{TESTER.password}@{server.address}", SMALL) == image_names(SMALL)
         assert pushes(server) == 6
+
+
+def test_a_push_without_a_login_names_docker_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with or_skip(docker_registry(htpasswd=TESTER.htpasswd)) as server:
+        assert main(["populate", "--registry-url", server.address, "--groups=1", "--images=1"]) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("ocidriver: the registry refused the push: ")
+    assert last.endswith(f"HTTP 401: log in (docker login {server.address})")
 
 
 def test_a_server_that_comes_back_in_time_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

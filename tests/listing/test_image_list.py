@@ -276,7 +276,7 @@ def test_a_list_in_the_encodings_of_windows(encoding: str, by: str, tmp_path: Pa
             capture_output=True, text=True, timeout=100, check=False, stdin=stdin,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 chosen for the test" in done.stdout
+    assert "2 selected for the test" in done.stdout
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n\n", "IMAGE\n<none>\n"])

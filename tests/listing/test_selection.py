@@ -44,11 +44,11 @@ def test_signatures_are_passed_over(
     )  # fmt: skip
     ended = drive(tmp_path, *words)
     assert (ended.status, [event["image"] for event in ended.events]) == (0, ["signed:v1"])
-    assert "passed over 5 tags that are no image's" in ended.log
-    assert "1 repositories with no other tag" in ended.log
+    assert "skipped 5 tags of signatures and the like" in ended.log
+    assert "1 repository with no other tag" in ended.log
     every = drive(tmp_path, *words, "--all-tags")
     assert (every.status, every.summary["pulled"]) == (0, 6)
-    assert "passed over" not in every.log
+    assert "skipped" not in every.log
     only = drive(tmp_path, *words, "--filter=^signatures:")
     assert only.status == 1
     assert "to pull these, use --all-tags" in only.stderr

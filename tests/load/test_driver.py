@@ -8,8 +8,11 @@ from signal import SIGTERM
 import pytest
 
 from lib.load.curve import Rate
+from lib.load.pace import Schedule
 from lib.load.passes import plan_passes
+from lib.load.plan import Plan
 from lib.load.ramp import plan_ramp, plan_schedule
+from lib.load.stages import parse_stages, plan_stages
 from lib.load.worker import Worker
 from lib.outcomes import FAILED
 from tests.support.simulated import Simulation
@@ -147,6 +150,27 @@ def test_by_a_schedule_all_workers_run_from_the_first_moment(monkeypatch: pytest
     assert [each.step.workers for each in ramp.tally.steps] == [2] * 4
 
 
+@pytest.mark.parametrize(
+    ("plan", "sloped"),
+    [
+        (
+            plan_stages(parse_stages("--stage", ["0.3:20/s", "0.7:20/s", "0.1:0/s", "0.2:0/s"]), 2),
+            [True, False, True, False],
+        ),
+        (plan_schedule(1, 0.3, Rate(20, 10)), [True, True]),
+        (plan_schedule(1, 0.3, Rate(20, 20)), [False, False]),
+        (plan_ramp(1, 0.3), [False, False]),
+    ],
+)
+def test_steps_know_whether_the_schedule_changes_in_them(
+    monkeypatch: pytest.MonkeyPatch, plan: Plan, sloped: list[bool]
+) -> None:
+    ramp = Simulation(monkeypatch, plan, tally=0.25)
+    ramp.tally.schedule = Schedule(plan.curve) if plan.curve else None
+    ramp.drive()
+    assert [each.shares.sloped for each in ramp.tally.steps] == sloped
+
+
 def test_a_tally_longer_than_the_test_gives_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = Simulation(monkeypatch, plan_ramp(1, 0.1), tally=60)
     ramp.drive()
@@ -187,8 +211,8 @@ def test_a_hopeless_beginning_ends_the_run_with_the_reason(monkeypatch: pytest.M
     ramp = Simulation(monkeypatch, plan_ramp(2, 5), outcome=FAILED)
     ramp.drive()
     assert (
-        ramp.driver.hopeless
-        == "none of the first 10 pulls succeeded: refused: nobody there (to continue regardless, use --keep-going)"
+        ramp.driver.hopeless == "none of the first 10 pulls succeeded: refused: nobody there "
+        "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
     )
     assert 10 <= ramp.tally.failed <= 12
     assert ramp.driver.elapsed < 3

@@ -79,3 +79,26 @@ def test_the_interval_covers_the_true_rate_as_often_as_it_says() -> None:
         widths.append(interval.high - interval.low)
     assert 0.9 <= covered / 200 <= 0.99
     assert statistics.median(widths) < 4.0
+
+
+@pytest.mark.parametrize("sloped", [True, False])
+def test_a_planned_slope_does_not_widen_the_interval(sloped: bool) -> None:
+    """Pulls arrive at random, at a rate that goes from 0 to 80 per second."""
+    chance = random.Random(11)
+    covered, halves = 0, []
+    for _ in range(200):
+        shares = Shares(0.0)
+        pulls = 0.0
+        while (pulls := pulls + chance.expovariate(1.0)) < 20 * 40:
+            at = 20 * (pulls / (20 * 40)) ** 0.5
+            shares.add(at, at + 0.01)
+        shares.close(20.0, sloped=sloped)
+        interval = shares.interval()
+        assert interval is not None
+        covered += interval.low <= 40.0 <= interval.high
+        halves.append((interval.high - interval.low) / 2)
+    if sloped:
+        assert 0.9 <= covered / 200 <= 0.99
+        assert statistics.median(halves) == pytest.approx(2.1 * (40 / 20) ** 0.5, rel=0.1)
+    else:
+        assert statistics.median(halves) > 10  # the slope itself

@@ -57,14 +57,16 @@ def test_stages_of_rates_keep_all_workers_and_go_in_straight_lines() -> None:
 def test_the_words_of_stages() -> None:
     assert stages("20s:4", "1h30m:4").about == "stages 20s:4, 1h30m:4, 1h30m20s in all"
     assert (
-        "stages 5m:200/s, 5m in all, by schedule, 2 workers throughout" in stages("5m:200/s", workers=2).about
+        "stages 5m:200/s, 5m in all, on a schedule, 2 workers throughout"
+        in stages("5m:200/s", workers=2).about
     )
 
 
 @pytest.mark.parametrize(
     "texts",
     [["20s"], ["4"], ["20s:"], [":4"], ["0s:4"], ["20s:4", "20s:4/s"], ["20s:-1"], ["x:4"], ["20s:4.5"], ["1s:0"],
-     ["400d:1"], ["1s:1000000"], ["1s:1e3/s"], ["1s:200001/s"]],
+     ["400d:1"], ["1s:1000000"], ["1s:1e3/s"], ["1s:200001/s"], [f"1s:{'9' * 5000}"], [f"1s:{'9' * 5000}/s"],
+     [f"{'9' * 5000}s:1"], ["9s:1"], ["5s:0", "9s:1"]],
 )  # fmt: skip
 def test_no_stages(texts: list[str]) -> None:
     with pytest.raises(UsageError, match="--stage"):

@@ -54,6 +54,21 @@ def test_one_line_names_our_option(
     assert line.endswith(f"(see {' '.join(['ocidriver', *doctor])} --help)")
 
 
+@pytest.mark.parametrize("doctor", [[], ["doctor"]])
+@pytest.mark.parametrize(
+    "words", [["--username", "bob"], ["--password=x"], ["--creds", "bob:x"], ["--user=bob:x"]]
+)
+def test_options_with_a_login_lead_to_docker_login(
+    words: list[str], doctor: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*doctor, *words]) == ExitStatus.USAGE
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(
+        f"ocidriver: there is no option {words[0].partition('=')[0]}; to log in, run docker login"
+    )
+    assert ":x" not in line
+
+
 @pytest.mark.parametrize("option", ["--bogus", "-Z"])
 def test_other_unknown_options_get_no_advice(option: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([option]) == ExitStatus.USAGE

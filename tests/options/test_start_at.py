@@ -71,6 +71,7 @@ def test_a_run_that_waits_for_tomorrow_says_so(tmp_path: Path) -> None:
         ("25:00", "cannot read"),
         ("22:30+99:00", "cannot read"),
         ("22:30 EST", "cannot read"),
+        (f"22:{'9' * 400}", "cannot read"),
         ("10", "no time of day"),
         ("Jan", "no time of day"),
         ("2029-01-01 10:00Z", "is in the past"),

@@ -79,7 +79,7 @@ def standing(*doing: Doing) -> tuple[Worker, ...]:
 def run_of(*doing: Doing, schedule: Schedule | None = None) -> Run:
     tally = Tally(len(doing), retries_known=True, on_sample=lambda _: None, schedule=schedule)
     settings = SimpleNamespace(
-        pullthrough=parse_endpoint("--pullthrough-url", "cache:8080"), dry_run=False, prune=False
+        pullthrough=parse_endpoint("--pullthrough-url", "cache:8080"), dry_run=False, prune=False, herd=False
     )
     run = Run(cast(Settings, settings), datetime.now(), tally)
     run.workers = standing(*doing)

@@ -72,7 +72,7 @@ def check_what_remains(terminal: Tmux, *, workers: int, whole: bool) -> None:
     started = [line for line in logged if line.startswith("start worker")]
     assert [line.split()[2] for line in started] == [str(k) for k in range(len(started))]
     assert not whole or len(started) == workers
-    steps = [line for line in logged if re.match(r"(up|down) +workers", line)]
+    steps = [line for line in logged if re.match(r"step (up|down), ", line)]
     assert not whole or len(steps) == 2 * workers
     for words in ("test begins", "ramp of ", "stop all workers", "test ends: "):
         assert len([line for line in logged if line.startswith(words)]) == 1, words

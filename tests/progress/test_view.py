@@ -28,12 +28,13 @@ from lib.load.stages import parse_stages, plan_stages
 from lib.load.tally import Sample, StepTally, Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
+from lib.progress.about import cache_state
 from lib.progress.closing import closing_lines, thinned
 from lib.progress.painter import Painter, styled
 from lib.progress.snapshot import Snapshot
 from lib.progress.view import sparkline, view_lines, worker_rows
 from lib.progress.worker_rows import WorkerRow
-from lib.results.run_state import Run
+from lib.results.run_state import COLD, UNKNOWN, WARM, Run
 from tests.support.terminal import resize
 
 RAMP = plan_ramp(1, 10.0)
@@ -167,7 +168,8 @@ def test_the_sparkline_shows_the_last_that_fit() -> None:
 
 
 def ended_run(tally: Tally) -> Run:
-    run = Run(cast(Settings, None), datetime.now(), tally)
+    settings = SimpleNamespace(dry_run=False, prune=False, prune_first=False, herd=False, as_json=dict)
+    run = Run(cast(Settings, settings), datetime.now(), tally)
     run.elapsed = 20.0
     return run
 
@@ -206,10 +208,27 @@ def test_the_log_says_that_the_steps_are_too_short_to_tell_the_peak() -> None:
         shares.close(seconds)
         tally.steps.append(StepTally(step, seconds, pulls, 0, LATENCY, None, shares))
     run, logged = ended_run(tally), list[str]()
-    run.settings = cast(Settings, SimpleNamespace(dry_run=False, prune=False, prune_first=False, herd=False))
     log_result(logged.append, run)
     told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
     assert f"warning: {told}" in logged
+
+
+@pytest.mark.parametrize(
+    ("options", "first_pulls", "told"),
+    [
+        ({}, UNKNOWN, ""),
+        ({}, COLD, "first pulls cold"),
+        ({}, WARM, "cached by a warm-up"),
+        ({"prune": True}, UNKNOWN, "cold after the first pass"),
+        ({"prune": True}, COLD, "cold, pruned after each pass"),
+        ({"prune": True, "herd": True}, UNKNOWN, "cold, pruned before each herd"),
+        ({"herd": True}, COLD, "first pulls cold"),
+        ({"prune": True, "herd": True, "dry_run": True}, UNKNOWN, ""),
+    ],
+)
+def test_what_is_known_of_the_cache(options: dict[str, bool], first_pulls: str, told: str) -> None:
+    settings = SimpleNamespace(**{"dry_run": False, "prune": False, "herd": False, **options})
+    assert cache_state(cast(Settings, settings), first_pulls) == told
 
 
 def intervals(count: int) -> list[Sample]:

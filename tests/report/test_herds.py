@@ -78,7 +78,7 @@ def test_the_page_of_a_run_in_herds(tmp_path: Path) -> None:
     assert "Spread of the starts of each herd" in text
     assert "until every worker had the image" in text
     assert "3 herds. " in text
-    assert "7 pulls started more than 50 ms after the first of their herd." in text
+    assert "7 pulls started more than 50 ms after the first pull of the herd." in text
     assert "because the images were pruned before their herds" in text
     draw(text, tmp_path, dark=False)
 

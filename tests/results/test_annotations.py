@@ -44,7 +44,7 @@ def test_a_good_run_has_no_annotation() -> None:
 
 def test_missed_thresholds_are_errors() -> None:
     assert commands(a_summary(thresholds=THRESHOLDS), {}) == [
-        "::error title=ocidriver%3A threshold missed::error_rate<1%25 (it was 0.5)",
+        "::error title=ocidriver%3A threshold missed::error_rate<1%25 (it was 50 %25)",
         "::error title=ocidriver%3A threshold missed::p95<1ms (it was not measured, p95 needs 20 pulls)",
     ]
 
@@ -88,7 +88,7 @@ def test_the_markdown_has_the_result_as_tables() -> None:
         "| prunes | 3, 1 failed |",
         "| latency | p50 2.0 ms, p95 4.0 ms, p99 5.0 ms |",
         "| first pulls | - |",
-        "| error_rate<1% | 0.5 | **missed** |",
+        "| error_rate<1% | 50 % | **missed** |",
         "| p95<1ms | not measured, p95 needs 20 pulls | **missed** |",
         "| rate>1 | 5 | passed |",
         "| timeout | pulls | 2 | too slow |",
@@ -162,7 +162,7 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
         environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(step_summary)},
     )  # fmt: skip
     assert (ended.status, ended.stdout) == (3, "")
-    assert ended.stderr.startswith("ocidriver: missed: errors.refused<=0")
+    assert ended.stderr.startswith("ocidriver: threshold missed: errors.refused<=0")
     told = [line for line in ended.stderr.splitlines() if line.startswith("::")]
     if choice == "none":
         assert (told, step_summary.exists()) == ([], False)

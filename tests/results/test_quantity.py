@@ -95,3 +95,18 @@ def test_every_quantity_that_can_be_named_has_a_value() -> None:
         *(group + each.value for group in ERROR_GROUPS for each in ErrorClass),
     )
     assert all(isinstance(quantity(summary, name), float) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("error_rate<1%", "error_rate<1% (it was 2 %)"),
+        ("error_rate<0.01", "error_rate<0.01 (it was 0.02)"),
+        ("p95<0.001s", "p95<0.001s (it was 5 ms)"),
+        ("repeat.p99<1ms ", "repeat.p99<1ms (it was 6 ms)"),
+        ("rate>51", "rate>51 (it was 50)"),
+        ("errors.timeout<1", "errors.timeout<1 (it was 2)"),
+    ],
+)
+def test_a_missed_threshold_shows_the_value_with_its_unit(expression: str, words: str) -> None:
+    assert str(judge(parse_threshold(expression), a_summary(**SUMMARY))) == words

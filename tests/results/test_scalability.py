@@ -14,7 +14,7 @@ from lib.report.scalability import scalability
 from lib.results.precision import in_words, peak, precision, why_no_peak
 from lib.results.quantity import judge
 from lib.results.scalability import known_steps, law
-from lib.results.summary import ImageSetCounts, Precision, Step, Summary
+from lib.results.summary import Herds, ImageSetCounts, Precision, Step, Summary
 from tests.support.summaries import a_summary
 
 
@@ -75,6 +75,16 @@ def test_contention_is_told_from_slow_images() -> None:
     found = law(a_run(steps, [mean_latency(k) for k in range(most)]))
     assert found is not None
     assert found.sigma.value == pytest.approx(0.2, abs=0.01)
+
+
+def test_herds_have_no_law() -> None:
+    """A server without a limit, whose latencies vary: each further worker adds to the wait for the slowest pull."""
+    harmonic = [sum(1 / k for k in range(1, n + 1)) for n in range(1, 11)]
+    run = a_run(ramp(10, lambda n: 10 * n / harmonic[n - 1]), [100.0] * 10)
+    assert law(run) is not None
+    in_herds = msgspec.structs.replace(run, herds=Herds(count=9, spread_ms=None, latency_ms=None, late=0))
+    assert law(in_herds) is None
+    assert "workers wait for each other" in scalability(in_herds).note
 
 
 @pytest.mark.parametrize("settings", [{"rate": "50"}, {"passes": 3}])
@@ -144,7 +154,7 @@ def test_the_peak_is_the_step_with_the_highest_rate() -> None:
     assert found is not None
     assert (found.rate, found.workers) == (30.0, 3)
     assert [found.low, found.high] == pytest.approx([29.4, 30.6])
-    assert why_no_peak(steps) is None
+    assert why_no_peak(steps, {}) is None
 
 
 def without_interval(step: Step, **changes: Any) -> Step:
@@ -158,19 +168,39 @@ def test_a_step_that_is_too_short_may_be_the_peak() -> None:
     steps = [one, *map(without_interval, others)]
     assert peak(steps) is None
     told = "the steps are too short to tell the peak; give a longer --iteration-seconds"
-    assert why_no_peak(steps) == told
-    held = [msgspec.structs.replace(each, direction="hold") for each in steps]
-    assert why_no_peak(held) == "the steps are too short to tell the peak; give more --passes"
+    assert why_no_peak(steps, {}) == told
     slower = [one, *(without_interval(each, rate=9.2) for each in others)]
     assert peak(slower) is not None
     assert peak([without_interval(each) for each in others]) is None
-    assert why_no_peak([without_interval(one, rate=0.0)]) is None
+    assert why_no_peak([without_interval(one, rate=0.0)], {}) is None
     run = msgspec.structs.replace(a_run(steps), peak=None)
     assert f"The highest rate is not known: {told}." in scalability(run).note
     for expression in ("peak.rate>1", "peak.workers>=1", "peak.p99<9s"):
         judged = judge(parse_threshold(expression), run)
         assert (judged.value, judged.passed) == (None, False)
         assert str(judged) == f"{expression} (it was not measured, {told})"
+
+
+@pytest.mark.parametrize(
+    ("settings", "direction", "longer"),
+    [
+        ({"iteration_seconds": 60.0}, "up", "a longer --iteration-seconds"),
+        ({"iteration_seconds": 60.0, "rate": "10:50"}, "up", "a longer --iteration-seconds"),
+        ({"iteration_seconds": 60.0, "hold": 5.0}, "hold", "a longer --hold"),
+        ({"iteration_seconds": 1.0, "hold": 5.0}, "down", "a longer --iteration-seconds"),
+        ({"iteration_seconds": None, "duration": 5.0}, "hold", "a longer --duration"),
+        ({"iteration_seconds": None, "stage": ["1s:4"]}, "up", "longer stages (--stage)"),
+        ({"iteration_seconds": None, "stage": ["1s:4", "1s:4"]}, "hold", "longer stages (--stage)"),
+        ({"iteration_seconds": 2.0, "passes": 2}, "up", "more --passes"),
+        ({"iteration_seconds": None, "passes": 2}, "hold", "more --passes"),
+    ],
+)
+def test_the_advice_for_a_peak_is_an_option_of_the_run(
+    settings: dict[str, Any], direction: str, longer: str
+) -> None:
+    one = without_interval(ramp(1, lambda n: 10.0 * n)[0], direction=direction)
+    told = f"the steps are too short to tell the peak; give {longer}"
+    assert why_no_peak([one], settings) == told
 
 
 def test_precision_shrinks_with_the_root_of_the_time() -> None:
@@ -180,6 +210,27 @@ def test_precision_shrinks_with_the_root_of_the_time() -> None:
     assert found.percent == pytest.approx(1.0)
     assert found.seconds_for_2_percent == pytest.approx(60.0)
     assert precision([*steps, msgspec.structs.replace(steps[0], low=None)]) is None
+    idle = without_interval(steps[0], workers=0, rate=0.0)
+    not_due = without_interval(steps[0], offered=0.0, rate=0.0)
+    for more in ([idle], [not_due], [idle, not_due]):
+        longer = precision([*more, *steps])
+        assert longer is not None
+        assert longer.percent == found.percent
+    assert precision([idle, not_due]) is None
+
+
+def test_steps_without_load_need_no_interval() -> None:
+    """Stages begin with no workers, or with a schedule of no pulls."""
+    steps = ramp(2, lambda n: 100.0)
+    idle = without_interval(steps[0], rate=0.0, seconds=60.0)
+    for each in (msgspec.structs.replace(idle, workers=0), msgspec.structs.replace(idle, offered=0.0)):
+        found = precision([each, *steps])
+        assert found is not None
+        assert found.percent == pytest.approx(1.0)
+        assert found.seconds_for_2_percent == pytest.approx(75.0)
+    stalled = msgspec.structs.replace(idle, offered=5.0)
+    assert precision([*steps, idle]) is None
+    assert precision([*steps, stalled]) is None
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,39 @@ def test_no_server_at_all(network: Network, tmp_path: Path) -> None:
     assert [each.failure and each.failure.error_class for each in by_both] == ["refused"] * 4
 
 
+def test_the_calls_of_several_workers_follow_one_another(network: Network, tmp_path: Path) -> None:
+    """Ociregistry damages its cache if two calls prune the same image at the same time.
+
+    Each call takes long enough for a second one to come. None comes before it is over.
+    """
+    running = most = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal running, most
+        if request.method == "DELETE":
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.3)
+            running -= 1
+        return web.Response()
+
+    outcomes: list[str] = []
+    with pruning(network, handle) as ways:
+        platforms = PlatformImages(network, ways.registry, ways.log.append)
+        pruner = AdminPruner(network, ways.registry, "up:5000", platforms)
+
+        def prune() -> None:
+            outcomes.extend(each.outcome for each in pruner.prune(IMAGES, tmp_path, no))
+
+        workers = [threading.Thread(target=prune) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert outcomes == ["ok"] * 6
+    assert most == 1
+
+
 @pytest.mark.parametrize("silent", ["GET", "HEAD", "DELETE"])
 def test_a_kill_ends_a_call_that_has_no_answer(network: Network, tmp_path: Path, silent: str) -> None:
     """Of the platforms (GET), of the digest (HEAD), of the prune itself (DELETE)."""

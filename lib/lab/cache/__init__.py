@@ -10,8 +10,9 @@ It answers as Ociregistry does:
 It adds `/metrics`, slow answers, faults and, with `allow_delete`, real OCI deletes. Nothing here is hardened, so it
 listens on loopback only.
 
-It leaves out three traits of Ociregistry: the refusal of manifests over 25 KiB, a prune that damages images of an
-upstream whose name has no dot, and the search for `docker.io` images under `library/` as well.
+It leaves out four traits of Ociregistry: the refusal of manifests over 25 KiB, a prune that damages images of an
+upstream whose name has no dot, the damage of two prunes of one image at the same time, and the search for `docker.io`
+images under `library/` as well.
 
     python -m lib.lab.cache --listen 127.0.0.1:0 --upstream 127.0.0.1:5000
 """
