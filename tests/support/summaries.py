@@ -31,6 +31,7 @@ DOCUMENT: dict[str, Any] = {
     "reason": None,
     "command": ["./ocidriver.py"],
     "settings": {"pullthrough_url": "http://cache:8080"},
+    "load": "a ramp",
     "client": {"name": "crane", "version": "0.20"},
     "listed": 3,
     "foreign": 0,
