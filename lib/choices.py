@@ -28,8 +28,9 @@ FOREIGN: Final = (REFUSE, SKIP)
 
 # --metrics-format
 TSV: Final = "tsv"
+CSV: Final = "csv"
 JSONL: Final = "jsonl"
-METRICS_FORMATS: Final = (TSV, JSONL)
+METRICS_FORMATS: Final = (TSV, CSV, JSONL)
 
 # --progress
 ALWAYS: Final = "always"

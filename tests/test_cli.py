@@ -144,7 +144,7 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--start-at", "whenever"], "--start-at"),
     ([*URLS, "--patterns", "a", "--metrics-listen", "host"], "--metrics-listen: 'host' is not a valid HOST:PORT"),
     ([*URLS, "--patterns", "a", "--metrics-listen", ":99999"], "--metrics-listen: ':99999' is not a valid HOST:PORT"),
-    ([*URLS, "--patterns", "a", "--metrics-format", "csv"], "--metrics-format"),
+    ([*URLS, "--patterns", "a", "--metrics-format", "xml"], "--metrics-format"),
     ([*URLS, "--patterns", "a", "--annotations", "gitlab"], "--annotations"),
     ([*URLS, "--patterns", "a", "--summary-file", "/tmp/x", "--events-file", "/tmp/x"], "is given twice"),
     ([*URLS, "--patterns", "a", "--log-file", "/tmp/x", "--events-file", "/tmp/x/y"], "/tmp/x/y is in a folder"),

@@ -94,7 +94,7 @@ def _result(
         held=verdict.held,
         pulled=len(ok),
         failed=len(judged) - len(ok),
-        retried=None if tally.retried is None else sum(pull.retries for pull in judged),
+        retried=None if tally.retried is None else sum(pull.retries or 0 for pull in judged),
         first=sum(pull.first for pull in ok),
         latency_ms=latency_of([pull.latency for pull in ok]),
         error_rate=(len(judged) - len(ok)) / len(judged) if judged else None,

@@ -192,14 +192,17 @@ def _plain(quantity: str, binned: Binned, observed: Sequence[Observed], *, own: 
         return float(sum(pull.error_class == name for pull in pulls))
     judged_seconds = sum(each.judged_seconds for each in observed) or 1.0
     pulled = sum(pull.outcome == OK for pull in pulls)
+    retries = [pull.retries for pull in pulls if pull.retries is not None]
     counts: dict[str, Callable[[], float]] = {
         "pulled": lambda: pulled,
         "failed": lambda: len(pulls) - pulled,
-        "retried": lambda: sum(pull.retries for pull in pulls),
         "rate": lambda: pulled / judged_seconds,
+        "retried": lambda: sum(retries),
+        "retry_rate": lambda: sum(retries) / len(retries),
     }
     if quantity in counts:
-        return float(counts[quantity]())
+        known = bool(retries) or not quantity.startswith("retr")
+        return float(counts[quantity]()) if known else None
     latencies = [_latency(pull, own=own) for _, pull in _successful(binned, group)]
     summaries: dict[str, Callable[[Sequence[float]], float]] = {
         "min": min,

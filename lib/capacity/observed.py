@@ -30,7 +30,7 @@ class Pull(NamedTuple):
     outcome: str
     error_class: str | None = None
     first: bool = False
-    retries: int = 0
+    retries: int | None = 0
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Observed:
                 outcome=event.outcome,
                 error_class=failure.error_class if failure else None,
                 first=event.first,
-                retries=event.retries or 0,
+                retries=event.retries,
             )
         )
 

@@ -350,7 +350,8 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(METRICS_FORMATS),
         default=TSV,
         show_default=True,
-        help="Write metrics lines as tab-separated columns (tsv) or as JSON objects (jsonl).",
+        help="Write metrics lines as columns separated by tabs (tsv), as columns separated by commas with a header "
+        "(csv), or as JSON objects (jsonl).",
     ),
     Section(
         ["--metrics-listen"],

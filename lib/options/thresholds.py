@@ -45,8 +45,12 @@ KNEE_FIELDS: Final = ("workers",)
 # Fields of the summary that are quantities under their own names.
 FIELDS: Final = (
     *("error_rate", "rate", "pulled", "failed", "interrupted_pulls"),
-    *("pruned", "prune_failed", "retried"),
+    *("pruned", "prune_failed", "retried", "retry_rate"),
 )
+
+
+# Those of them that are shares from 0 to 1.
+SHARES: Final = ("error_rate", "retry_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,8 @@ def named(quantity: str) -> tuple[str, Callable[[float], str]]:
     group, _, name = quantity.rpartition(".")
     if f"{group}." in ERROR_GROUPS:
         return f"the number of {name} {'prunes' if group.startswith('prune') else 'failures'}", _count
-    if quantity == "error_rate":
-        return "error rate", percent
+    if quantity in SHARES:
+        return quantity.replace("_", " "), percent
     if name == "rate":
         return f"{group} rate".strip(), rate
     if name in FIELDS or f"{group}." == KNEE or name == "workers":
@@ -151,7 +155,7 @@ def _of_a_run() -> Vocabulary:
     return Vocabulary(
         {
             **dict.fromkeys(FIELDS, ("",)),
-            "error_rate": ("%", ""),
+            **dict.fromkeys(SHARES, ("%", "")),
             **dict.fromkeys((group + name for group in (*GROUPS, PEAK) for name in LATENCIES), ("ms", "s")),
             **dict.fromkeys((PEAK + name for name in PEAK_FIELDS), ("",)),
             **dict.fromkeys((KNEE + name for name in KNEE_FIELDS), ("",)),

@@ -322,6 +322,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return self.pulled + self.failed
 
     @property
+    def retry_rate(self) -> float | None:
+        """Retries of the clients per pull that ended; None if the client does not report them, or if no pull ended."""
+        return None if self.retried is None or not self.ended else self.retried / self.ended
+
+    @property
     def has_one_step(self) -> bool:
         """Whether the run is shown as one total and its intervals: there are no steps to compare with one another."""
         return len(self.steps) == 1

@@ -48,6 +48,7 @@ def held(observed: Observed, *slos: str) -> bool | None:
         ("error_rate<0.5%", False), ("error_rate<2%", None), ("rate>17", True), ("rate>21", False),
         ("errors.timeout<=20", True), ("errors.timeout<=3", False), ("errors.dns<=0", True),
         ("mean<=200ms", True), ("max<100ms", False), ("failed<=100", True), ("retried<=0", True),
+        ("retry_rate<1%", True),
     ],
 )  # fmt: skip
 def test_each_kind_of_slo(slo: str, verdict: bool | None) -> None:
@@ -80,6 +81,11 @@ def test_first_and_repeat_pulls_apart(group: str, verdict: bool) -> None:
         for number, pull in enumerate(pulls(20, 0.1))
     ]
     assert held(trial(some), group) is verdict
+
+
+@pytest.mark.parametrize("slo", ["retried<=0", "retry_rate<1%"])
+def test_a_client_that_does_not_report_its_retries_meets_no_slo_on_them(slo: str) -> None:
+    assert held(trial([pull._replace(retries=None) for pull in pulls(20, 0.1)]), slo) is False
 
 
 def test_few_pulls_are_not_certain() -> None:
