@@ -78,7 +78,8 @@ class ConfigFile:
         self._legacy = legacy
         self._text: bytes | None = None
         self._mark: tuple[int, ...] | None = None
-        self._problem = ""
+        # the problems that were told since the file was good
+        self._told: set[str] = set()
         self.look()
 
     def is_stale(self) -> bool:
@@ -97,7 +98,7 @@ class ConfigFile:
             advice = "correct it or its permissions, or set DOCKER_CONFIG to another folder"
             return self._broken(f"cannot be read ({reason(error)})", advice)
         if text == self._text:
-            self._problem = ""
+            self._told.clear()
             return ""
         if not text.strip() and self.config:
             return self._kept("is empty")
@@ -107,7 +108,8 @@ class ConfigFile:
             return self._broken("is not valid JSON", "correct it or set DOCKER_CONFIG to another folder")
         if not isinstance(config, dict):
             return self._broken("is not a JSON object", "correct it or set DOCKER_CONFIG to another folder")
-        self._text, self._problem, self.error = text, "", None
+        self._text, self.error = text, None
+        self._told.clear()
         self.config = {"auths": config} if self._legacy else config
         return ""
 
@@ -128,9 +130,9 @@ class ConfigFile:
         return self._kept(problem)
 
     def _kept(self, problem: str) -> str:
-        if self._problem:
+        if problem in self._told:
             return ""
-        self._problem = problem
+        self._told.add(problem)
         return f"{self.path} {problem}; its last logins stay in use"
 
 

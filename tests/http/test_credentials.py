@@ -418,6 +418,8 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
         assert found.lookup("reg") == Login("bob", password)
     assert lines == [
         f"{path} is not valid JSON; its last logins stay in use",
+        f"{path} is empty; its last logins stay in use",
+        f"{path} is gone; its last logins stay in use",
         "there is no login for reg any more; the last one stays in use",
         f"{path} is not a JSON object; its last logins stay in use",
         f"the login for reg was renewed ({path})",
