@@ -34,9 +34,12 @@ READER_SECONDS = 2.0
 _EVENTS_READ_IN_A_STOP = 32 << 20
 
 
-def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
-    """Writes the summary and the report, and returns the exit status. One line on stderr says why the run failed."""
-    tally = state.tally
+def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool) -> int:
+    """Writes the summary and the report, and returns the exit status. One line on stderr says why the run failed.
+
+    `show`: the result is shown.
+    """
+    settings, tally = state.settings, state.tally
     if state.reason is None and tally.pulled == 0 and not state.interrupted:
         state.reason = _nothing_pulled(tally, settings)
     if state.reason is not None and tally.errors and not tally.pulled:
@@ -52,7 +55,8 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
     if settings.report_file is not None:
         unwritten = _write_report(settings, settings.report_file, summary, state.interrupted) or unwritten
     status = _status(state, stop, outputs, unwritten, [each.told for each in summary.missed])
-    _show(settings, summary)
+    if show:
+        _show(settings, summary)
     if is_wanted(settings.annotations, os.environ):
         annotate(summary, tally.examples, os.environ)
     return status

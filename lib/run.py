@@ -30,8 +30,10 @@ from .streams import say, warn
 _LONG_SECONDS = 3600.0
 
 
-def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
+def run(settings: Settings, command: tuple[str, ...] = (), *, show: bool = True) -> int:
     """Carries out the load test and returns the exit status. Writes the summary even if the run fails.
+
+    `show`: the result is shown at the end.
 
     Raises UsageError or RunError, before any traffic, if the first stages (`Beginning`) or the outputs fail.
     """
@@ -41,7 +43,7 @@ def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
             with recorded(session):
                 _carry_out(session, lasting)
         finally:
-            status = finish(settings, session.clock, session.stop, session.outputs, session.state)
+            status = finish(session.clock, session.stop, session.outputs, session.state, show=show)
             session.outputs.close()
     return status
 

@@ -177,7 +177,9 @@ def calibrate(
                 )
                 summary = scratch.path / "summary.json"
                 before = seconds_of(server.pid)
-                status = carry_out(_run(server, client, batch, peak, seconds / (2 * peak), summary))
+                status = carry_out(
+                    _run(server, client, batch, peak, seconds / (2 * peak), summary), show=False
+                )
                 if status:
                     return status
                 found = read_summary(summary)

@@ -99,7 +99,7 @@ def test_with_crane_up_to_the_highest_rate(tmp_path: Path, upstream: Upstream, c
     judged = sum(each["pulled"] + each["failed"] for each in found["trials"])
     assert 0 < judged <= len([event for event in events if event["op"] == "pull"])
     assert sum(int(float(line.split("\t")[1]) > 0) for line in files[3].read_text().splitlines()) > 0
-    assert "trial at 2 pulls/s by schedule" in files[4].read_text()
+    assert "trial at 2 pulls/s on a schedule" in files[4].read_text()
     check_that_it_asks_nobody(files[1].read_text())
     assert page(msgspec.convert(found, Capacity)) == files[1].read_text()
 

@@ -44,8 +44,8 @@ def test_a_good_run_has_no_annotation() -> None:
 
 def test_missed_thresholds_are_errors() -> None:
     assert commands(a_summary(thresholds=THRESHOLDS), {}) == [
-        "::error title=ocidriver%3A threshold missed::error_rate<1%25 (it was 50 %25)",
-        "::error title=ocidriver%3A threshold missed::p95<1ms (it was not measured, p95 needs 20 pulls)",
+        "::error title=ocidriver%3A threshold missed::error rate was 50 %25, must be under 1 %25",
+        "::error title=ocidriver%3A threshold missed::p95 was not measured, must be under 1 ms, p95 needs 20 pulls",
     ]
 
 
@@ -90,7 +90,7 @@ def test_the_markdown_has_the_result_as_tables() -> None:
         "| first pulls | - |",
         "| error_rate<1% | 50 % | **missed** |",
         "| p95<1ms | not measured, p95 needs 20 pulls | **missed** |",
-        "| rate>1 | 5 | passed |",
+        "| rate>1 | 5 pulls/s | passed |",
         "| timeout | pulls | 2 | too slow |",
         "| 1 | up | 1.0 | 5 | 1 | 5.00 | 2.0 | 4.0 | 5.0 |",
     ):
@@ -162,14 +162,14 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
         environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(step_summary)},
     )  # fmt: skip
     assert (ended.status, ended.stdout) == (3, "")
-    assert ended.stderr.startswith("ocidriver: threshold missed: errors.refused<=0")
+    assert ended.stderr.startswith("ocidriver: threshold missed: the number of refused failures was ")
     told = [line for line in ended.stderr.splitlines() if line.startswith("::")]
     if choice == "none":
         assert (told, step_summary.exists()) == ([], False)
         return
     failed = ended.summary["errors"]["refused"]
     assert failed == 2
-    assert told[0].startswith("::error title=ocidriver%3A threshold missed::errors.refused<=0 (it was ")
+    assert told[0].startswith("::error title=ocidriver%3A threshold missed::the number of refused failures was ")
     assert told[1].startswith(f"::warning title=ocidriver%3A refused::{failed} pull")
     assert "dial tcp 10.0.0.1:1: connect: connection refused" in told[1]
     lines = shown(step_summary.read_text())
