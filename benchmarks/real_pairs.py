@@ -1,9 +1,10 @@
 """Counts the verdicts of `compare` on pairs of equal runs against the lab's cache: there should be nearly none.
 
-    python -m benchmarks.real_pairs [--pairs N] [--seconds S]
+    python -m benchmarks.real_pairs [--pairs N] [--seconds S] [--latency MS]
 
 Each pair is two load tests of S seconds, one after the other, against the same cache with the same images. Runs on a
-busy machine differ, so use a quiet one.
+busy machine differ, so use a quiet one. The cache delays each answer by MS milliseconds, so that the server is the
+limit: without a delay, the clients use all of the machine, and the pairs show whatever else runs on it or beside it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,19 @@ SILENT = ("same", "inconclusive")
 @click.command()
 @click.option("--pairs", default=20, show_default=True, help="Pairs of equal runs.")
 @click.option("--seconds", default=20.0, show_default=True, help="Length of a run.")
+@click.option(
+    "--latency",
+    default=20.0,
+    show_default=True,
+    help="Milliseconds before each answer of the cache; 0: none.",
+)
 @click.option("--events/--no-events", default=True, show_default=True, help="Compare with events.")
-def main(pairs: int, seconds: float, events: bool) -> None:
+def main(pairs: int, seconds: float, latency: float, events: bool) -> None:
     """Print the rows of each pair that have a verdict, and how many pairs have any."""
     with upstream_server(CRANE) as upstream, tempfile.TemporaryDirectory() as folder:
         asyncio.run(populate(upstream.url, POPULATION))
-        with cache_of(upstream, EMBEDDED) as scene:
+        delay = [f"--latency={latency:g}"] if latency else []
+        with cache_of(upstream, EMBEDDED, options=delay) as scene:
             _run(scene, seconds, Path(folder) / "first")  # fills the cache
             told = [_pair(scene, seconds, Path(folder) / str(number), events) for number in range(pairs)]
     rows = Counter(row for each in told for row in each)

@@ -17,7 +17,7 @@ from ..clean import clean
 from ..durations import spoken
 from ..outcomes import ErrorClass
 from .authorization import Authorizer
-from .credentials import Credentials
+from .credentials import Credentials, names_of
 from .exchange import MIB, Answer, RegistryError, TransientError, exchange, host_of, open_session, printable
 from .headers import retry_after
 
@@ -147,7 +147,7 @@ class Registry:
 
     @property
     def _login_name(self) -> str:
-        return self._base.host or "" if self._base.is_default_port() else self.host
+        return names_of(self._base)[0]
 
     def _resolved(self, path_or_url: str) -> URL:
         """Resolves a URL or a path on the registry. Text of URL characters only is sent as it is, without re-encoding.

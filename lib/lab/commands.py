@@ -21,7 +21,7 @@ from ..cli import carry_out, check_load_test
 from ..counted import counted
 from ..errors import RunError
 from ..http.address import Endpoint, parse_endpoint
-from ..http.credentials import Credentials, CredentialsError
+from ..http.credentials import Credentials, CredentialsError, names_of
 from ..http.exchange import RegistryError, explain
 from ..http.tls import INSECURE, Tls, parse_tls
 from ..options.definitions import TLS_OPTIONS
@@ -131,7 +131,7 @@ def _advice(error: PushRefused, url: URL) -> str:
     if error.status not in (401, 403):
         return ""
     who = "" if error.status == 401 else " as a user who may push"
-    return f": log in{who} (docker login {url.host if url.is_default_port() else url.authority.rpartition('@')[2]})"
+    return f": log in{who} (docker login {names_of(url)[0]})"
 
 
 def _push(url: str, population: Population, tls: Tls) -> list[str]:

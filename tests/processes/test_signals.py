@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import threading
+import time
 
 import pytest
 
@@ -59,13 +60,13 @@ def test_a_signal_is_heeded_while_the_main_thread_cannot_call_its_handler(number
 
 
 def test_no_callback_runs_after_its_context() -> None:
-    stop, inside, ended = Stop(), threading.Event(), threading.Event()
+    stop, inside = Stop(), threading.Event()
     running = []
 
     def slow() -> None:
         running.append(True)
         inside.set()
-        ended.wait(0.2)
+        time.sleep(0.2)
         running.clear()
 
     with stop.calling(slow):
