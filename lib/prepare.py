@@ -57,7 +57,7 @@ _KEPT = (
     "selection",
 )
 # The packages that only the report needs.
-_REPORT_PACKAGES = ("numpy", "plotly")
+_REPORT_PACKAGES = ("numpy",)
 
 
 class Beginning(Staged):

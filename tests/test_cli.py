@@ -218,7 +218,6 @@ def test_the_help_needs_no_heavy_module() -> None:
         "tenacity",
         "dateutil",
         "numpy",
-        "plotly",
         "rich",
     ):
         assert f"'{heavy}" not in loaded

@@ -5,9 +5,8 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from typing import Any
-
-from plotly.offline import get_plotlyjs
 
 from .. import __version__
 from .assets import SCRIPT, STYLE
@@ -25,6 +24,11 @@ NO_SCRIPT = (
 )
 
 
+def library() -> str:
+    """Returns the charting library: the basic bundle of plotly.js, as its maker published it."""
+    return files(__package__).joinpath("plotly-basic.min.js").read_text(encoding="utf-8")
+
+
 def document(title: str, body: Iterable[str], charts: Sequence[Chart]) -> str:
     """Returns the whole page. `body` is HTML and contains the `place_of` each chart."""
     content = "\n".join(body)
@@ -36,7 +40,7 @@ def document(title: str, body: Iterable[str], charts: Sequence[Chart]) -> str:
         f"<title>{safe(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n{content}\n"
         f'<footer><p class="faint">Made by ocidriver {safe(__version__)}.</p></footer>\n'
         f'<script type="application/json" id="charts">{drawn}'
-        f"</script>\n{LIBRARY_BEGIN}{get_plotlyjs()}{LIBRARY_END}\n<script>{SCRIPT}</script>\n</body></html>\n"
+        f"</script>\n{LIBRARY_BEGIN}{library()}{LIBRARY_END}\n<script>{SCRIPT}</script>\n</body></html>\n"
     )
     return text.encode("utf-8", "replace").decode()
 

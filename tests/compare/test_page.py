@@ -20,7 +20,6 @@ from lib.compare.charts import charts
 from lib.compare.recorded_run import read_run
 from lib.compare.run_styles import Side
 from tests.support.browser import HOSTILE, charts_in, check_that_it_asks_nobody, draw, own
-from tests.support.driving import command
 from tests.support.made import Made
 
 SHARED = {"rate", "rate-by-workers", "latency-by-workers", "errors"}
@@ -324,21 +323,6 @@ def test_a_full_disk_costs_the_page_only(tmp_path: Path, capfd: pytest.CaptureFi
         "ocidriver: --report-file: cannot write /dev/full: No space left on device; name a file in a folder that you "
         "may write to\n"
     )
-
-
-def test_only_the_page_needs_the_charting_library(tmp_path: Path) -> None:
-    (tmp_path / "plotly.py").write_text("raise ModuleNotFoundError(name='plotly')")
-    paths, _ = written(tmp_path, {"a": Made(1), "b": Made(2)})
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        line = command("compare", *paths, *words)
-        return subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
-
-    assert (run().returncode, run().stderr) == (0, "")
-    done = run(f"--report-file={tmp_path}/page.html")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("ocidriver: the Python package plotly is missing; install")
 
 
 @pytest.mark.parametrize(("module", "other"), [("compare", "report"), ("report", "compare")])

@@ -480,11 +480,11 @@ def test_the_doctor_leaves_no_trace(tmp_path: Path) -> None:
 def test_a_report_needs_its_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(prepare, "find_spec", lambda name: None if name == "plotly" else object())
+    monkeypatch.setattr(prepare, "find_spec", lambda name: None if name == "numpy" else object())
     (tmp_path / "images").write_text("app:v1\n")
     words = [*DRY, f"--image-list={tmp_path}/images", "--workers=1", f"--report-file={tmp_path}/report"]
     status, checks, recommended = examined(words, monkeypatch, capfd)
-    told = "--report-file: missing Python packages (plotly); install the packages of requirements.txt"
+    told = "--report-file: missing Python packages (numpy); install the packages of requirements.txt"
     assert (status, recommended) == (1, words[:-1])
     assert next(each["message"] for each in checks if each["status"] == "failure").startswith(told)
     assert cli.main(words) == 1
