@@ -25,13 +25,17 @@ Trace = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart and its `note`, which explains it. If there is nothing to draw, `data` is empty and `note` says why."""
+    """A chart and its `note`, which explains it. If there is nothing to draw, `data` is empty and `note` says why.
+
+    `folded` is a longer explanation, such as formulas. The reader unfolds it.
+    """
 
     name: str
     title: str
     note: str
     data: list[Trace] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
+    folded: str = ""
 
 
 def label(text: object, longest: int = 60) -> str:

@@ -61,6 +61,16 @@ def section(title: str, content: str, note: str = "") -> str:
     return f'<section class="long"><h2>{safe(title)}</h2>{shown_note}{content}</section>'
 
 
+def fold(title: str, content: str) -> str:
+    """Returns content that the reader unfolds. `content` is HTML; `title` is text."""
+    return f"<details><summary>{safe(title)}</summary>{content}</details>"
+
+
+def alarm(text: str) -> str:
+    """Returns a paragraph in the colour for bad."""
+    return f'<p class="alarm">{safe(text)}</p>'
+
+
 def warning(text: str) -> str:
     """Returns a highlighted paragraph."""
     return f'<p class="warning">{safe(text)}</p>'
@@ -73,7 +83,8 @@ def place_of(chart: Chart) -> str:
     if not chart.data:
         return f'{heading}<p class="nothing" id="chart-{chart.name}">{note}</p></section>'
     title = html.escape(chart.title, quote=True)
+    folded = fold("How this is computed", f"<p>{html.escape(chart.folded)}</p>") if chart.folded else ""
     return (
         f'{heading}<p class="faint">{note}</p>'
-        f'<div class="chart" id="chart-{chart.name}" role="img" aria-label="{title}"></div></section>'
+        f'<div class="chart" id="chart-{chart.name}" role="img" aria-label="{title}"></div>{folded}</section>'
     )

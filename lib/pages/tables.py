@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..clean import clean
 
@@ -60,13 +61,22 @@ def _cell(value: object) -> str:
     return f'<td class="{classes}">{safe(text)}</td>' if classes else f"<td>{safe(text)}</td>"
 
 
-def tiles(shown: Iterable[tuple[object, str]]) -> str:
-    """Returns the headline figures, each (figure, label). A `Mark` is coloured."""
-    return f'<div class="tiles">{"".join(map(_tile, shown))}</div>'
+class Tile(NamedTuple):
+    """A headline figure: its label, and what more there is to say. A `Mark` as the figure is coloured."""
+
+    figure: object
+    label: str
+    more: str = ""
 
 
-def _tile(shown: tuple[object, str]) -> str:
-    figure, meaning = shown
+def tiles(shown: Iterable[tuple[object, str] | Tile]) -> str:
+    """Returns the headline figures, each (figure, label) or a `Tile`."""
+    return f'<div class="tiles">{"".join(_tile(Tile(*each)) for each in shown)}</div>'
+
+
+def _tile(shown: Tile) -> str:
+    figure = shown.figure
     mark = f" class={'good' if figure.good else 'bad'}" if isinstance(figure, Mark) else ""
     text = figure.text if isinstance(figure, Mark) else figure
-    return f"<div class=tile><b{mark}>{safe(text)}</b><span>{safe(meaning)}</span></div>"
+    more = f"<p>{safe(shown.more)}</p>" if shown.more else ""
+    return f"<div class=tile><b{mark}>{safe(text)}</b><span>{safe(shown.label)}</span>{more}</div>"

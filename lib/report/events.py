@@ -15,9 +15,11 @@ from msgspec import UNSET
 
 from ..errors import UsageError
 from ..load.event import PRUNE, PULL
+from ..load.latency import Latencies
 from ..outcomes import FAILED, INTERRUPTED, OK
 from ..results.event_line import EventLine, known, read_event
 from ..user_files import reason
+from .failing import Failing
 from .herd_series import HerdSeries
 from .ramp_time import Span
 
@@ -68,15 +70,17 @@ class Reservoir:
 
 @dataclass(slots=True)
 class Pulls:
-    """First or repeat pulls that succeeded: a histogram, and dots (seconds into the ramp, latency in seconds)."""
+    """First or repeat pulls that succeeded: histograms, and dots (seconds into the ramp, latency in seconds)."""
 
     histogram: list[int] = field(default_factory=lambda: [0] * (DECADES * BINS_PER_DECADE))
     dots: Reservoir = field(default_factory=lambda: Reservoir(DOTS))
+    latencies: Latencies = field(default_factory=Latencies)
 
     def add(self, at: float, seconds: float) -> None:
         place = int(math.log10(max(seconds, LEAST_SECONDS) / LEAST_SECONDS) * BINS_PER_DECADE)
         self.histogram[min(place, len(self.histogram) - 1)] += 1
         self.dots.add((at, seconds))
+        self.latencies.add(seconds)
 
 
 class EventSeries:
@@ -84,6 +88,7 @@ class EventSeries:
 
     def __init__(self, span: Span) -> None:
         self.first, self.repeat = Pulls(), Pulls()
+        self.failing = Failing()
         self.outcomes: Counter[str] = Counter()
         self.prunes = 0
         self.unreadable = 0
@@ -112,13 +117,27 @@ class EventSeries:
                 (self.first if known(event.first) else self.repeat).add(at, seconds)
             self._image(name, seconds)
         elif outcome == FAILED:
-            self._failed(str(known(event.error_class)), at)
+            self._failed(name, str(known(event.error_class)), at)
             self._image(name, None)
         self.outcomes[outcome] += 1
 
-    def _failed(self, error_class: str, at: float) -> None:
+    @property
+    def all(self) -> Latencies:
+        """The latencies of first and repeat pulls together."""
+        both = Latencies()
+        both.merge(self.first.latencies)
+        both.merge(self.repeat.latencies)
+        return both
+
+    @property
+    def failed_by_class(self) -> dict[str, int]:
+        """The number of failed pulls of each error class."""
+        return {name: sum(counts) for name, counts in self.errors.items()}
+
+    def _failed(self, image: str, error_class: str, at: float) -> None:
         if error_class not in self.errors and len(self.errors) >= _CLASSES_KEPT:
             error_class = _REST
+        self.failing.add(image, error_class)
         counts = self.errors.setdefault(error_class, [0] * self.bins)
         counts[min(max(int(at / self.bin_seconds), 0), self.bins - 1)] += 1
 

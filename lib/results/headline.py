@@ -7,15 +7,40 @@ summary. Without data, the answer is "too short to tell", and what would help.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from ..counted import counted
 from ..figures import milliseconds, percent, rate, three
 from ..latency import SHOWN_PERCENTILES, Latency
+from ..load.plan import DOWN, UP
+from ..outcomes import ErrorClass
 from .outage import outages
-from .precision import in_words, why_no_peak
+from .precision import highest, in_words, longer, why_no_peak
 from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
-TOO_SHORT = "too short to tell"
+TOO_SHORT: Final = "too short to tell"
+TOO_FEW: Final = "too few numbers of workers"
+# The percentile of a short answer: the first of these that was measured.
+_MAIN: Final = ("p95", "p50")
+# A verdict names at most this many outages.
+_MOST_OUTAGES: Final = 3
+
+
+class Answer(str):
+    """An answer as one line. `figure` is its short form, and `more` what else there is to say: they fit a tile."""
+
+    figure: str
+    more: str
+
+    def __new__(cls, figure: str, more: str, line: str) -> Answer:
+        """Returns the line with its parts."""
+        answer = super().__new__(cls, line)
+        answer.figure, answer.more = figure, more
+        return answer
+
+
+def _joined(figure: str, between: str, more: str) -> Answer:
+    return Answer(figure, more, f"{figure}{between}{more}")
 
 
 def target(summary: Summary) -> str:
@@ -55,65 +80,93 @@ def peak_name(summary: Summary) -> str:
     return "rate" if summary.has_one_step else "peak"
 
 
-def peak(summary: Summary) -> str:
+def peak(summary: Summary) -> Answer:
     """Returns the highest rate, with its interval and its number of workers."""
     best = summary.peak
-    if best is None:
-        return why_no_peak(summary.steps, summary.settings) or TOO_SHORT
-    return f"{rate(best.rate)} {_interval(best)}{_where(summary, best)}"
+    if best is not None:
+        interval, where = f"{three(best.low)} to {three(best.high)}", _where(best)
+        figure = rate(best.rate)
+        return Answer(figure, f"{interval} (95 % confidence), {where}", f"{figure} ({interval}) {where}")
+    if not summary.pulled:
+        return Answer("none", "no pull succeeded", "no pull succeeded")
+    highest_step = highest(summary.steps)
+    helps = f"give {longer(highest_step, summary.settings)}" if highest_step is not None else ""
+    return Answer(TOO_SHORT, helps, why_no_peak(summary.steps, summary.settings) or TOO_SHORT)
 
 
-def _interval(best: Peak) -> str:
-    return f"({three(best.low)} to {three(best.high)})"
-
-
-def _where(summary: Summary, best: Peak) -> str:
+def _where(best: Peak) -> str:
     if best.offered is not None:
-        return f" of {three(best.offered)} offered"
-    return f" at {counted(best.workers, 'worker')}"
+        return f"of {three(best.offered)} offered"
+    return f"at {counted(best.workers, 'worker')}"
 
 
-def knee(summary: Summary) -> str | None:
+def knee(summary: Summary) -> Answer | None:
     """Returns where more workers begin to gain little; None for a load that can have no knee."""
-    if summary.is_scheduled or summary.has_one_step:
+    if summary.is_scheduled or summary.has_one_step or summary.in_herds or summary.settings.get("passes"):
         return None
     found = summary.knee
     if found is not None:
-        return f"near {three(found.workers)} workers ({three(found.low)} to {three(found.high)})"
+        interval = f"{three(found.low)} to {three(found.high)}"
+        figure = f"near {three(found.workers)} workers"
+        return Answer(
+            figure, f"{interval} (95 % confidence); more workers gain little", f"{figure} ({interval})"
+        )
     different = len({step.workers for step in summary.steps})
     if different < LEAST_DIFFERENT:
-        return f"needs {LEAST_DIFFERENT} different numbers of workers, and the run had {different}"
-    return "none found: the rate still grew, or the steps are too short to tell"
+        why = f"needs {LEAST_DIFFERENT} different numbers of workers, and the run had {different}"
+        return Answer(TOO_FEW, why, why)
+    return _joined("none found", ": ", "the rate still grew, or the steps are too short to tell")
 
 
-def latency_at_peak(summary: Summary) -> str:
+def latency_name(summary: Summary) -> str:
+    """Returns of which pulls `latency_at_peak` is the latency."""
+    if summary.has_one_step:
+        return "latency"
+    return "latency at the peak" if _is_at_peak(summary) else "latency of all pulls"
+
+
+def _is_at_peak(summary: Summary) -> bool:
+    return summary.peak is not None and summary.peak.latency_ms is not None
+
+
+def latency_at_peak(summary: Summary) -> Answer:
     """Returns the percentiles at the peak, or of all pulls if there is no peak."""
+    found = summary.latency_ms
+    where = " of all pulls"
     if summary.peak is not None and summary.peak.latency_ms is not None:
+        found = summary.peak.latency_ms
         where = "" if summary.has_one_step else " at the peak"
-        return f"{percentiles(summary.peak.latency_ms)}{where}"
-    return f"{percentiles(summary.latency_ms)} of all pulls" if summary.latency_ms else "no pull succeeded"
+    if found is None:
+        return Answer("none", "no pull succeeded", "no pull succeeded")
+    main = next(name for name in _MAIN if found.value(name) is not None)
+    others = [name for name in SHOWN_PERCENTILES if name != main]
+    return Answer(percentiles(found, [main]), percentiles(found, others), f"{percentiles(found)}{where}")
 
 
-def percentiles(latency: Latency) -> str:
+def percentiles(latency: Latency, names: Iterable[str] = SHOWN_PERCENTILES) -> str:
     """Returns the percentiles that were measured: `p50 112 ms, p95 133 ms`."""
-    values = ((name, latency.value(name)) for name in SHOWN_PERCENTILES)
+    values = ((name, latency.value(name)) for name in names)
     return ", ".join(f"{name} {milliseconds(value)}" for name, value in values if value is not None)
 
 
-def failed(summary: Summary) -> str:
+def failed(summary: Summary) -> Answer:
     """Returns the failed pulls by class, and the retried ones."""
-    words = [f"{summary.failed:,} of {summary.ended:,} pulls"]
-    if summary.failed and summary.error_rate is not None:
-        words[0] += f" ({percent(summary.error_rate)})"
-        words += [by_class(summary.errors.items())] if summary.errors else []
-    words.append(retried(summary))
+    count, classes = f"{summary.failed:,} of {summary.ended:,} pulls", by_class(summary.errors.items())
+    share = percent(summary.error_rate) if summary.failed and summary.error_rate is not None else ""
+    others = []
     if summary.interrupted_pulls:
-        words.append(f"{summary.interrupted_pulls:,} interrupted")
+        others.append(f"{summary.interrupted_pulls:,} interrupted")
     if summary.pruned or summary.prune_failed:
-        words.append(f"{summary.pruned:,} pruned")
+        others.append(f"{summary.pruned:,} pruned")
     if summary.prune_failed:
-        words.append(f"{summary.prune_failed:,} prunes failed")
-    return ", ".join(words)
+        others.append(f"{summary.prune_failed:,} prunes failed")
+    known = [f"{share} of {summary.ended:,} pulls" if share else f"of {summary.ended:,} pulls"]
+    first = [f"{count} ({share})" if share else count, *([classes] if classes else []), retried(summary)]
+    return Answer(
+        f"{summary.failed:,} failed, {retried(summary)}",
+        ", ".join([": ".join([*known, *([classes] if classes else [])]), *others]),
+        ", ".join([*first, *others]),
+    )
 
 
 def by_class(errors: Iterable[tuple[str, int]]) -> str:
@@ -126,55 +179,133 @@ def retried(summary: Summary) -> str:
     return "retries unknown" if summary.retried is None else f"{summary.retried:,} retried"
 
 
-def herds(found: Herds) -> str:
+def herds(found: Herds) -> Answer:
     """Returns how far the starts of herds lay apart, and how long it took until all workers had the image."""
-    words = f"{found.count:,}"
     spread, whole = found.spread_ms, found.latency_ms
+    words = f"{found.count:,}"
     if spread is not None:
         words += f", starts within {milliseconds(spread.p50)} (median), at most {milliseconds(spread.max)}"
-    if whole is not None:
-        words += (
-            f"; every worker had the image after {milliseconds(whole.p50)} (median), "
-            f"at most {milliseconds(whole.max)}"
-        )
-    return words
+    if whole is None:
+        return Answer(counted(found.count, "herd"), "no herd of which all pulls succeeded", words)
+    told = f"{milliseconds(whole.p50)} (median), at most {milliseconds(whole.max)}"
+    return Answer(
+        milliseconds(whole.p50),
+        f"median of {counted(found.count, 'herd')}; at most {milliseconds(whole.max)}",
+        f"{words}; every worker had the image after {told}",
+    )
 
 
-def limit(summary: Summary) -> str:
+def limit(summary: Summary) -> Answer:
     """Returns what limited the rate, as far as the run can tell."""
     out = outages(summary.samples)
     if out:
         more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
-        return f"{out[0].told()}{more}"
+        span = f"{out[0].begin:%H:%M:%S} to {out[0].end:%H:%M:%S}"
+        return Answer("an outage", f"no pull succeeded from {span}{more}", f"{out[0].told()}{more}")
     if summary.limited_by == "client":
-        return "driver and clients used nearly all CPU of this machine; try --batch, or more machines"
+        return _joined(
+            "driver and clients", " ", "used nearly all CPU of this machine; try --batch, or more machines"
+        )
     if summary.limited_by == "machine":
-        return "other programs used nearly all CPU of this machine; run ocidriver on a machine of its own"
+        return _joined(
+            "other programs",
+            " ",
+            "used nearly all CPU of this machine; run ocidriver on a machine of its own",
+        )
+    refused = summary.errors.get(ErrorClass.RATE_LIMITED, 0)
+    if refused >= _MANY * max(summary.ended, 1):
+        return _joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
     if summary.late_no_worker or summary.unstarted:
-        return (
-            f"all workers were busy: {summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started; give "
-            "more --workers, or a lower rate"
+        return _joined(
+            "all workers were busy",
+            ": ",
+            f"{summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started, and {_not_this(summary)}; "
+            "give more --workers, or a lower rate",
         )
     if summary.late_machine:
-        return f"this machine was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate"
-    busy = _busiest(summary)
-    return "not this machine" + (f": its CPU was at most {percent(busy)} busy" if busy is not None else "")
+        return _joined(
+            "this machine",
+            " ",
+            f"was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate",
+        )
+    if summary.is_scheduled and summary.pulled and not summary.failed:
+        return _joined("the offered rate", ": ", f"all pulls started on time, and {_not_this(summary)}")
+    if summary.knee is not None:
+        return _joined(
+            "the server, or the network to it",
+            ": ",
+            f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}",
+        )
+    return _joined("not this machine", ": ", _busy(summary, "its"))
 
 
-def _busiest(summary: Summary) -> float | None:
-    used = [1 - each.machine.idle for each in summary.samples if each.machine is not None]
-    return max(used, default=None)
+# From this share of pulls on, failures of one kind are what limited the run.
+_MANY: Final = 0.01
 
 
-def average(summary: Summary) -> str:
+def _not_this(summary: Summary) -> str:
+    return _busy(summary, "this machine's")
+
+
+def _busy(summary: Summary, whose: str) -> str:
+    """Returns how busy the CPU was, or in how many intervals it was used up."""
+    samples = summary.samples
+    limited = sum(each.limited_by is not None for each in samples)
+    if limited:
+        return f"{whose} CPU was used up in {limited:,} of {counted(len(samples), 'interval')}"
+    used = [1 - each.machine.idle for each in samples if each.machine is not None]
+    return f"{whose} CPU was at most {percent(max(used))} busy" if used else f"{whose} CPU was not used up"
+
+
+def average_name(summary: Summary) -> str:
+    """Returns over what `average` is an average."""
+    directions = {step.direction for step in summary.steps}
+    return "average over the ramp" if {UP, DOWN} <= directions else "average over the whole run"
+
+
+def average(summary: Summary) -> Answer:
     """Returns the average rate over the whole run, and how sure it is."""
-    sure = f", {in_words(summary.precision)}" if summary.precision else ""
-    return f"{rate(summary.rate)} over the whole run{sure}"
+    sure = in_words(summary.precision) if summary.precision else ""
+    figure = rate(summary.rate)
+    return Answer(figure, sure, ", ".join([f"{figure} over the whole run", *([sure] if sure else [])]))
 
 
-def precision(summary: Summary) -> str:
+def precision(summary: Summary) -> Answer:
     """Returns how sure the rate of a load of one step is."""
-    return TOO_SHORT if summary.precision is None else in_words(summary.precision)
+    if summary.precision is None:
+        return Answer(TOO_SHORT, "", TOO_SHORT)
+    now, _, later = in_words(summary.precision).partition("; ")
+    return Answer(now.removesuffix(" now"), later, in_words(summary.precision))
+
+
+def verdict(summary: Summary) -> list[str]:
+    """Returns the answer in a few sentences: outages, how much the server held, what failed, what limited it."""
+    if summary.settings.get("dry_run"):
+        return ["This was a dry run. It pulled nothing, so these numbers do not describe a server."]
+    out = [f"{each.told()}." for each in outages(summary.samples)[:_MOST_OUTAGES]]
+    if not summary.ended:
+        return [*out, "No pull ended."]
+    limited = [] if out else [f"What limited it: {limit(summary).figure}."]
+    return [*out, _held(summary), _failures(summary), *(limited if summary.pulled else [])]
+
+
+def _held(summary: Summary) -> str:
+    best = summary.peak
+    if not summary.pulled:
+        return "No pull succeeded."
+    if best is None:
+        helps = peak(summary).more
+        return f"The run was {TOO_SHORT} how much the server holds{f'; {helps}' if helps else ''}."
+    least = "at least " if summary.limited_by else ""
+    return f"The server held {least}{peak(summary)}."
+
+
+def _failures(summary: Summary) -> str:
+    again = f"; clients retried {counted(summary.retried, 'time')}" if summary.retried else ""
+    if not summary.failed:
+        return f"No pull failed{again}."
+    share = percent(summary.error_rate) if summary.error_rate is not None else f"{summary.failed:,}"
+    return f"{share} of all pulls failed: {by_class(summary.errors.items())}{again}."
 
 
 def thresholds(summary: Summary) -> str | None:

@@ -6,11 +6,14 @@ Files of earlier versions may lack the fields that have a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..errors import UsageError
+from ..figures import three
 from ..latency import LEAST, Latency
 from ..load.plan import HOLD
 from ..options.thresholds import parse_threshold
@@ -151,7 +154,9 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
     def value_shown(self) -> str:
         """What was measured, with its unit; or why nothing was."""
         if self.value is not None:
-            return parse_threshold(self.expression).shown(self.value)
+            with suppress(UsageError):  # the summary is from a file, and its expression from elsewhere
+                return parse_threshold(self.expression).shown(self.value)
+            return three(self.value)
         return f"not measured{self._because}"
 
     @property
@@ -164,7 +169,10 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def told(self) -> str:
         """What was measured, and what it must be: `p95 was 43.8 ms, must be under 1 ms`."""
-        words = parse_threshold(self.expression).told(self.value)
+        try:
+            words = parse_threshold(self.expression).told(self.value)
+        except UsageError:  # the summary is from a file, and its expression from elsewhere
+            return f"{self.expression}: {'met' if self.passed else 'missed'}"
         return words if self.value is not None else f"{words}{self._because}"
 
 

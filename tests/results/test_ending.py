@@ -49,7 +49,8 @@ def test_all_lines_of_a_ramp() -> None:
         "knee": "near 4.2 workers (3.81 to 4.57)",
         "latency": "p50 2.04 ms, p95 4 ms, p99 5 ms at the peak",
         "failed": "73 of 2,745 pulls (2.66 %), 50 refused, 23 timeout, 36 retried",
-        "limit": "not this machine: its CPU was at most 50 % busy",
+        "limit": "the server, or the network to it: the rate levelled off near 4.2 workers, and this machine's CPU was "
+        "at most 50 % busy",
         "average": "24.3 pulls/s over the whole run, ±4 % now; ±2 % needs about 8 minutes",
         "thresholds": "p95 was 43.8 ms, must be under 1 ms; 1 met",
         "files": "s.json (summary), r.html (report)",
