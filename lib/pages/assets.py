@@ -22,12 +22,17 @@ details { margin: .3rem 0; } summary { cursor: pointer; color: var(--faint); }
 .verdict { font-size: 1.1rem; margin: .8rem 0; } .verdict b { display: block; font-size: 1.3rem; line-height: 1.35; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(10.5rem, 100%), 1fr)); gap: .6rem; margin: 1.1rem 0; }
 .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
-.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tile { display: flex; flex-direction: column; } .tile span { order: -1; }
+.tile b { font-size: 1.25rem; line-height: 1.3; font-variant-numeric: tabular-nums; } .tile p { margin: .3rem 0 0; }
 .tile b, .tile p { overflow-wrap: anywhere; } .tile p { font-size: .85rem; line-height: 1.35; }
 .tile span { color: var(--faint); font-size: .85rem; }
 .tile:has(b.bad) { border-color: var(--bad); background: var(--alarm); }
 .chart { height: 380px; margin-top: .3rem; } .nothing { background: var(--panel); padding: 1rem; border-radius: 8px; }
 .wide { overflow-x: auto; }
+.cards thead { display: none; } .cards tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr));
+  padding: .3rem 0; border-bottom: 1px solid var(--line); } .cards td { border: 0; text-align: left !important; padding: .15rem .3rem; }
+.cards td::before { content: attr(data-h); display: block; color: var(--faint); font-size: .72rem; line-height: 1.2; }
+.cards td.s, .cards td.n { white-space: normal; } .cards td:not(.n) { grid-column: span 2; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { unicode-bidi: isolate; overflow-wrap: anywhere; } th { color: var(--faint); font-weight: 600; }
@@ -83,7 +88,11 @@ SCRIPT = """
       all[name] = Object.assign({ gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: true }, all[name]);
     }
     // charts over time have equal margins, so that their time axes lie below one another
-    if (overTime(layout)) { for (const name of ["yaxis", "yaxis2"]) { if (all[name]) { all[name].automargin = false; } } }
+    if (overTime(layout)) {
+      all.xaxis.tickangle = 0;
+      if (root.clientWidth < 600) { all.xaxis.nticks = 3; }
+      for (const name of ["yaxis", "yaxis2"]) { if (all[name]) { all[name].automargin = false; } }
+    }
     return all;
   }
   function draw() {
@@ -98,6 +107,20 @@ SCRIPT = """
       });
     }));
   }
+  // a table that is wider than the page becomes a list of cards: each cell shows the head of its column
+  function fit() {
+    for (const wide of document.querySelectorAll(".wide")) {
+      const table = wide.firstElementChild;
+      table.classList.remove("cards");
+      if (wide.scrollWidth <= wide.clientWidth + 1) { continue; }
+      for (const row of table.tBodies[0].rows) {
+        Array.from(row.cells).forEach((cell, place) => { cell.dataset.h = table.tHead.rows[0].cells[place].textContent; });
+      }
+      table.classList.add("cards");
+    }
+  }
+  fit();
+  addEventListener("resize", fit);
   draw().then(() => { root.dataset.drawn = charts.length; });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   addEventListener("beforeprint", () => { root.classList.add("paper"); draw(); });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..pages.chart import Chart, label, whole_numbers
+from ..pages.chart import HEADROOM, Chart, label, whole_numbers
 from .failed_pulls import class_colours
 from .run_data import Findings
 
@@ -38,10 +38,17 @@ def failed_images(findings: Findings) -> Chart:
                     "x": counts,
                     "y": list(range(len(worst))),
                     "customdata": [label(image, 200) for image, _ in worst],
-                    "marker": {"color": colour},
+                    "marker": {"color": colour, "opacity": 0.5},
                     "hovertemplate": "%{customdata}: %{x} %{fullData.name}<extra></extra>",
                 }
             )
+    # the names lie on the bars: beside them, long names would leave no room for the bars
+    data.append(
+        {
+            "name": "image", "x": [0] * len(worst), "y": list(range(len(worst))), "text": shown, "mode": "text",
+            "textposition": "middle right", "hoverinfo": "skip", "showlegend": False,
+        }
+    )  # fmt: skip
     most = max(sum(classes.values()) for _, classes in worst)
     note = f"The {len(worst)} of {events.failing.known:,} failed images with the most failed pulls."
     if len(worst) == 1:
@@ -60,11 +67,8 @@ def failed_images(findings: Findings) -> Chart:
         layout={
             "barmode": "stack",
             "height": _AROUND + _BAR * len(worst),
-            "xaxis": {"title": {"text": "failed pulls"}, "rangemode": "tozero", **whole_numbers(most)},
-            "yaxis": {
-                "autorange": "reversed", "showgrid": False, "tickvals": list(range(len(worst))), "ticktext": shown,
-                "ticklabelposition": "inside",
-            },
+            "xaxis": {"title": {"text": "failed pulls"}, "range": [0, most * HEADROOM], **whole_numbers(most)},
+            "yaxis": {"autorange": "reversed", "showgrid": False, "showticklabels": False, "zeroline": False},
             "hovermode": "closest",
             "showlegend": True,
         },

@@ -15,6 +15,8 @@ from .timeline import ends, time_axis, when
 _LIMITS: Final = {"client": ("limit: driver and clients", ORANGE), "machine": ("limit: other programs", RED)}
 # Where these markers lie, and the top of the axis, in percent.
 _MARKERS, _TOP = 104, 108
+# A share that never reaches this many percent is left out.
+_LEAST_PERCENT = 1
 
 
 def machine(findings: Findings, samples: Sequence[Sample]) -> Chart:
@@ -32,7 +34,7 @@ def machine(findings: Findings, samples: Sequence[Sample]) -> Chart:
         "yaxis": {"title": {"text": "% of the CPU"}, "range": [0, _TOP], "tickvals": [0, 25, 50, 75, 100]},
         "yaxis2": {
             "title": {"text": "cores"}, "overlaying": "y", "side": "right", "showgrid": False,
-            "range": [0, HEADROOM * (max(cores) or 1.0)],
+            "range": [0, HEADROOM * (max(cores) or 1.0)], "tickmode": "auto", "nticks": 5,
         },
         "shapes": shapes,
         "hovermode": "x unified",
@@ -54,7 +56,7 @@ def _lines(findings: Findings, samples: Sequence[Sample], cores: Sequence[float]
     )
     for name, share, line in shares:
         values = [_percent(each.machine, share) for each in samples]
-        if name == "busy" or any(values):
+        if name == "busy" or max((each for each in values if each is not None), default=0) >= _LEAST_PERCENT:
             yield {
                 "name": name, "x": at, "y": [values[0], *values], "mode": "lines", "line": {"shape": "vh", **line},
                 "hovertemplate": "%{y} %", **({"fill": "tozeroy"} if name == "busy" else {}),

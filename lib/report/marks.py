@@ -15,7 +15,7 @@ from .timeline import ends, when
 
 # What the marks mean, for the note of a chart.
 OUTAGES: Final = "Red: no pull succeeded."
-LIMITED: Final = "Grey: driver and clients, or other programs, used nearly all CPU of this machine."
+LIMITED: Final = "Grey: this machine was the limit."
 
 
 def marks(findings: Findings, samples: Sequence[Sample]) -> tuple[list[dict[str, Any]], str]:

@@ -106,10 +106,9 @@ def _body(
 
 
 def _about(summary: Summary, file: str) -> str:
-    settings, workers = summary.settings, len(summary.workers)
+    settings = summary.settings
     words = [
         headline.tested(summary),
-        counted(workers, "worker"),
         f"upstream {settings.get('registry_url', 'unknown')}",
         f"layout {settings.get('layout', 'unknown')}",
         f"started {summary.started.isoformat()}, {summary.elapsed_seconds:,.0f} s",

@@ -58,8 +58,8 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
     note = "Successful pulls per second in each tally interval, and the planned number of workers."
     if findings.summary.is_constant:
         (whole,) = steps
-        data.append(_mean(findings.span, whole.seconds, findings.summary.rate))
-        note += f" Dash-dotted: the mean, {findings.summary.rate:.2f} pulls/s"
+        data.append(_mean(findings.span, whole.seconds, whole.rate))
+        note += f" Dash-dotted: the mean, {whole.rate:.2f} pulls/s"
         if whole.low is not None and whole.high is not None:
             layout["shapes"].append(_band(whole.low, whole.high))
             note += f". Coloured band: its 95 % confidence interval, {whole.low:.2f} to {whole.high:.2f}"

@@ -48,7 +48,7 @@ def answers(summary: Summary) -> Iterable[tuple[str, str, Answer]]:
     yield FAILED_TILE, "failed and retried", headline.failed(summary)
     knee = headline.knee(summary)
     if knee is not None:
-        yield KNEE_TILE, "knee: beyond it, more workers mostly wait", knee
+        yield KNEE_TILE, "knee", knee
     yield "limit", "what limited it", headline.limit(summary)
     if summary.has_one_step:
         yield "precision", "precision of the rate", headline.precision(summary)

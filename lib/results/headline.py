@@ -13,6 +13,7 @@ from ..counted import counted
 from ..figures import milliseconds, percent, rate, three
 from ..latency import SHOWN_PERCENTILES, Latency
 from ..load.plan import DOWN, UP
+from ..load.tally import CLIENT, MACHINE
 from ..outcomes import ErrorClass
 from .outage import outages
 from .precision import highest, in_words, longer, why_no_peak
@@ -202,16 +203,10 @@ def limit(summary: Summary) -> Answer:
         more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
         span = f"{out[0].begin:%H:%M:%S} to {out[0].end:%H:%M:%S}"
         return Answer("an outage", f"no pull succeeded from {span}{more}", f"{out[0].told()}{more}")
-    if summary.limited_by == "client":
-        return _joined(
-            "driver and clients", " ", "used nearly all CPU of this machine; try --batch, or more machines"
-        )
-    if summary.limited_by == "machine":
-        return _joined(
-            "other programs",
-            " ",
-            "used nearly all CPU of this machine; run ocidriver on a machine of its own",
-        )
+    if summary.limited_by is not None:
+        who, advice = _MACHINE_LIMITS.get(summary.limited_by, _MACHINE_LIMITS[MACHINE])
+        told = f"{who} used nearly all CPU"
+        return Answer("this machine", f"{told}; {advice}", f"{told} of this machine; {advice}")
     refused = summary.errors.get(ErrorClass.RATE_LIMITED, 0)
     if refused >= _MANY * max(summary.ended, 1):
         return _joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
@@ -239,6 +234,11 @@ def limit(summary: Summary) -> Answer:
     return _joined("not this machine", ": ", _busy(summary, "its"))
 
 
+# Who used the CPU of this machine, and what helps.
+_MACHINE_LIMITS: Final = {
+    CLIENT: ("driver and clients", "try --batch, or more machines"),
+    MACHINE: ("other programs", "run ocidriver on a machine of its own"),
+}
 # From this share of pulls on, failures of one kind are what limited the run.
 _MANY: Final = 0.01
 

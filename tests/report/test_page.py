@@ -140,9 +140,9 @@ def test_the_page_is_whole_and_asks_nobody(kind: str, tmp_path: Path) -> None:
     expected = {
         "no ramp": set(),
         "no pulls": {"rate"},
-        "one pull": {"rate", "latency", "distribution", "scalability"},
+        "one pull": {"rate", "latency", "distribution", "spectrum", "scalability", "latency-by-load"},
     }
-    everything = {"rate", "latency", "distribution", "errors", "scalability"}
+    everything = {*expected["one pull"], "errors", "failed-images"}
     assert set(charts_in(own(text))) == expected.get(kind, everything)
 
 
@@ -253,7 +253,8 @@ def test_missing_files_are_wrong_usage(tmp_path: Path) -> None:
 def test_too_few_points_are_told_and_an_interrupted_step_is_left_out() -> None:
     summary = summary_of(list(events_of(100, 60.0)), 60.0, workers=2)
     findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)
-    assert charts(findings)[4].note.startswith(
+    drawn = {chart.name: chart for chart in charts(findings)}
+    assert drawn["scalability"].note.startswith(
         "There are too few points for a fit: 2 different numbers of workers"
     )
     summary["interrupted"] = True
