@@ -131,7 +131,8 @@ SCRIPT = """
       const rising = cell.getAttribute("aria-sort") !== "ascending", place = cell.cellIndex;
       for (const other of cell.parentElement.cells) { other.removeAttribute("aria-sort"); }
       cell.setAttribute("aria-sort", rising ? "ascending" : "descending");
-      const value = (row) => row.cells[place].dataset.v ?? row.cells[place].textContent;
+      const plain = (text) => /^-?[0-9,]+(\\.[0-9]+)?$/.test(text) ? text.replaceAll(",", "") : text;
+      const value = (row) => row.cells[place].dataset.v ?? plain(row.cells[place].textContent);
       const order = (a, b) => {
         const x = value(a), y = value(b), number = x !== "" && y !== "" && !isNaN(x) && !isNaN(y);
         return (number ? x - y : String(x).localeCompare(String(y))) * (rising ? 1 : -1);

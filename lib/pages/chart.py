@@ -14,7 +14,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#4c8bd6", "#e0862f", "#35a37a", "#d953
 # The top of an axis, as a multiple of the highest value.
 HEADROOM = 1.08
 # A chart shows at most this many intervals. The intervals of a longer run are merged.
-MOST_POINTS = 800
+MOST_POINTS = 500
 # An axis is logarithmic if the highest value is more than this many times the lowest.
 _LOG_RATIO = 25
 # Up to this count, each whole number has a tick. Up to this many decades, each decade has three ticks.

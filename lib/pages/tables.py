@@ -56,6 +56,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, Number):
+        # the script sorts by the text if that is the number
+        if value.value is not None and not value.text:
+            return f"<td class=n>{safe(value)}</td>"
         sort = "" if value.value is None else f"{value.value:.12g}"
         return f'<td class=n data-v="{sort}">{safe(value)}</td>'
     text = value.text if isinstance(value, Mark) else str(value)

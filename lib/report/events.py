@@ -27,7 +27,7 @@ from .ramp_time import Span
 BINS_PER_DECADE = 20
 LEAST_SECONDS, DECADES = 1e-4, 9
 # At most this many first pulls, and as many repeat pulls, are drawn as dots. A random choice if there are more.
-DOTS = 1500
+DOTS = 1000
 TIME_BINS = 120
 SLOWEST = 20
 _IMAGES_KEPT = 50_000

@@ -102,14 +102,15 @@ def ends(samples: Sequence[Sample]) -> list[str]:
 
 def interval_bars(samples: Sequence[Sample], counts: Sequence[int], name: str, colour: str) -> Trace:
     """Returns a bar of each tally interval, as wide as the interval is long."""
-    widths = [1000 * sample.seconds for sample in samples]
+    widths = [round(1000 * sample.seconds, 3) for sample in samples]
+    same = len(set(widths)) == 1
     return {
         "type": "bar",
         "name": name,
         "x": ends(samples),
         "y": list(counts),
-        "width": widths,
-        "offset": [-width for width in widths],
+        "width": widths[0] if same else widths,
+        "offset": -widths[0] if same else [-width for width in widths],
         "marker": {"color": colour},
     }
 
