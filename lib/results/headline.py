@@ -231,6 +231,8 @@ def limit(summary: Summary) -> Answer:
             ": ",
             f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}",
         )
+    if not _tells_its_use(summary):
+        return _joined("not driver and clients", ": ", "they did not use up the CPU of this machine")
     return _joined("not this machine", ": ", _busy(summary, "its"))
 
 
@@ -243,7 +245,13 @@ _MACHINE_LIMITS: Final = {
 _MANY: Final = 0.01
 
 
+def _tells_its_use(summary: Summary) -> bool:
+    return any(each.machine is not None for each in summary.samples)
+
+
 def _not_this(summary: Summary) -> str:
+    if not _tells_its_use(summary):
+        return "driver and clients did not use up the CPU of this machine"
     return _busy(summary, "this machine's")
 
 
@@ -253,8 +261,8 @@ def _busy(summary: Summary, whose: str) -> str:
     limited = sum(each.limited_by is not None for each in samples)
     if limited:
         return f"{whose} CPU was used up in {limited:,} of {counted(len(samples), 'interval')}"
-    used = [1 - each.machine.idle for each in samples if each.machine is not None]
-    return f"{whose} CPU was at most {percent(max(used))} busy" if used else f"{whose} CPU was not used up"
+    most = max(1 - each.machine.idle for each in samples if each.machine is not None)
+    return f"{whose} CPU was at most {percent(most)} busy"
 
 
 def average_name(summary: Summary) -> str:

@@ -41,7 +41,11 @@ def a_page(folder: Path, **changes: Any) -> str:
             "limited_by": "client" if place == 3 else None,
         }  # fmt: skip
     document["samples"][5] |= {"pulled": 0, "failed": 40, "errors": {"refused": 40}}
-    document |= {"retried": 45, "thresholds": [{"expression": "p95<1ms", "value": 90.0, "passed": False}], **changes}
+    document |= {
+        "retried": 45,
+        "thresholds": [{"expression": "p95<1ms", "value": 90.0, "passed": False}],
+        **changes,
+    }
     paths = written(folder, document, events)
     return page(find(summary_of(document), paths[1]))
 
@@ -65,7 +69,9 @@ def test_charts_over_time_lie_below_one_another_and_zoom_together(width: int, tm
 def test_a_long_run_of_many_workers_stays_small(tmp_path: Path) -> None:
     document, events = run_of(20_000, failures=True)
     sample = {**DOCUMENT["samples"][0], "retried": 1}
-    document["samples"] = [{**sample, "time": each["time"]} for each in document["samples"] for _ in range(300)]
+    document["samples"] = [
+        {**sample, "time": each["time"]} for each in document["samples"] for _ in range(300)
+    ]
     step = {**document["steps"][0], "low": 1.234567, "high": 2.345678}
     document["steps"] = [{**step, "workers": min(n, 201 - n)} for n in range(1, 201)]
     document["workers"] *= 100
