@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..pages.chart import HEADROOM, Chart, label, whole_numbers
+from ..pages.chart import HEADROOM, Chart, Trace, label, whole_numbers
 from .failed_pulls import class_colours
 from .run_data import Findings
 
@@ -26,7 +26,7 @@ def failed_images(findings: Findings) -> Chart:
         )
     worst = events.failing.worst(_IMAGES)
     shown = [_short(image) for image, _ in worst]
-    data = []
+    data: list[Trace] = []
     for error_class, colour in class_colours(events.failed_by_class).items():
         counts = [classes.get(error_class, 0) for _, classes in worst]
         if any(counts):
