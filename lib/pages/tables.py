@@ -83,6 +83,6 @@ def tiles(shown: Iterable[tuple[object, str] | Tile]) -> str:
 def _tile(shown: Tile) -> str:
     figure = shown.figure
     mark = f" class={'good' if figure.good else 'bad'}" if isinstance(figure, Mark) else ""
-    text = _UNITS.sub("\u00a0", str(figure.text if isinstance(figure, Mark) else figure))
+    text = _UNITS.sub("\u00a0", safe(figure.text if isinstance(figure, Mark) else figure))
     more = f"<p>{safe(shown.more)}</p>" if shown.more else ""
-    return f"<div class=tile><b{mark}>{safe(text)}</b><span>{safe(shown.label)}</span>{more}</div>"
+    return f"<div class=tile><b{mark}>{text}</b><span>{safe(shown.label)}</span>{more}</div>"

@@ -97,7 +97,7 @@ def peak(summary: Summary) -> Answer:
 
 def _where(best: Peak) -> str:
     if best.offered is not None:
-        return f"of {three(best.offered)} offered"
+        return f"of {three(best.offered)} offered, with {counted(best.workers, 'worker')}"
     return f"at {counted(best.workers, 'worker')}"
 
 
@@ -127,16 +127,15 @@ def latency_name(summary: Summary) -> str:
 
 
 def _is_at_peak(summary: Summary) -> bool:
-    return summary.peak is not None and summary.peak.latency_ms is not None
+    has_peak = summary.peak is not None and summary.peak.latency_ms is not None
+    return has_peak and not summary.has_one_step
 
 
 def latency_at_peak(summary: Summary) -> Answer:
-    """Returns the percentiles at the peak, or of all pulls if there is no peak."""
-    found = summary.latency_ms
-    where = " of all pulls"
-    if summary.peak is not None and summary.peak.latency_ms is not None:
-        found = summary.peak.latency_ms
-        where = "" if summary.has_one_step else " at the peak"
+    """Returns the percentiles at the peak; of all pulls if there is no peak, or if the load has one step."""
+    found, where = summary.latency_ms, "" if summary.has_one_step else " of all pulls"
+    if summary.peak is not None and _is_at_peak(summary):
+        found, where = summary.peak.latency_ms, " at the peak"
     if found is None:
         return Answer("none", "no pull succeeded", "no pull succeeded")
     main = next(name for name in _MAIN if found.value(name) is not None)
@@ -154,7 +153,7 @@ def failed(summary: Summary) -> Answer:
     """Returns the failed pulls by class, and the retried ones."""
     count, classes = f"{summary.failed:,} of {summary.ended:,} pulls", by_class(summary.errors.items())
     share = percent(summary.error_rate) if summary.failed and summary.error_rate is not None else ""
-    others = []
+    others = [_unstarted(summary)] if summary.unstarted else []
     if summary.interrupted_pulls:
         others.append(f"{summary.interrupted_pulls:,} interrupted")
     if summary.pruned or summary.prune_failed:
@@ -168,6 +167,10 @@ def failed(summary: Summary) -> Answer:
         ", ".join([": ".join([*known, *([classes] if classes else [])]), *others]),
         ", ".join([*first, *others]),
     )
+
+
+def _unstarted(summary: Summary) -> str:
+    return f"{summary.unstarted:,} never started"
 
 
 def by_class(errors: Iterable[tuple[str, int]]) -> str:
@@ -310,6 +313,7 @@ def _held(summary: Summary) -> str:
 
 def _failures(summary: Summary) -> str:
     again = f"; clients retried {counted(summary.retried, 'time')}" if summary.retried else ""
+    again += f"; {_unstarted(summary)}" if summary.unstarted else ""
     if not summary.failed:
         return f"No pull failed{again}."
     share = percent(summary.error_rate) if summary.error_rate is not None else f"{summary.failed:,}"

@@ -250,6 +250,29 @@ def test_missing_files_are_wrong_usage(tmp_path: Path) -> None:
     assert "holds no events" in report(paths[0], tmp_path / "text").stderr
 
 
+def test_without_a_summary_the_error_says_which_file_to_give(tmp_path: Path) -> None:
+    done = report("-o", tmp_path / "r.html")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == "ocidriver: report: no summary file is given; give the file that --summary-file wrote\n"
+    )
+
+
+def test_pages_are_told_apart_by_folder_file_and_title(tmp_path: Path) -> None:
+    (tmp_path / "run-7").mkdir()
+    summary, events = written(tmp_path / "run-7", *run_of(20))
+    page_file = tmp_path / "r.html"
+    assert report(summary, events, "-o", page_file).returncode == 0
+    text = own(page_file.read_text(encoding="utf-8"))
+    assert "<title>Load test of cache:8080 – run-7/summary.json</title>" in text
+    assert "file run-7/summary.json" in text.partition("</header>")[0]
+    assert report(summary, events, "-o", page_file, "--title", "Cold <b>").returncode == 0
+    text = own(page_file.read_text(encoding="utf-8"))
+    assert "<title>Cold &lt;b&gt; – run-7/summary.json</title>" in text
+    assert "<h1>Cold &lt;b&gt;</h1>" in text
+
+
 def test_too_few_points_are_told_and_an_interrupted_step_is_left_out() -> None:
     summary = summary_of(list(events_of(100, 60.0)), 60.0, workers=2)
     findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)

@@ -131,6 +131,12 @@ def test_a_missed_threshold_colours_the_tile_that_it_concerns(expression: str, l
     assert [each.label for each in tiles if isinstance(each.figure, Mark)] == [label]
 
 
+def test_the_latency_of_a_constant_load_is_that_of_all_pulls_which_thresholds_judge() -> None:
+    run = a_ramp(steps=[{**STEP, "direction": "hold"}], latency_ms={**LATENCY, "p95": 87.0})
+    assert figures(shown_tiles(run))["latency"][0] == "p95 87 ms"
+    assert "p95 87 ms" in headline.latency_at_peak(run)
+
+
 def test_the_rate_of_a_constant_load_is_the_rate_that_a_threshold_concerns() -> None:
     (tile,) = (
         each
@@ -175,7 +181,8 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
           "No pull failed; clients retried 1 time.", "What limited it: this machine."]),
         (a_ramp(peak={**PEAK, "offered": 40.0}, steps=[{**STEP, "offered": 40.0}], errors={}, failed=0, retried=0,
                 late_no_worker=50, unstarted=300),
-         ["The server held 29.7 pulls/s (28.9 to 30.5) of 40 offered.", "No pull failed.",
+         ["The server held 29.7 pulls/s (28.9 to 30.5) of 40 offered, with 6 workers.",
+          "No pull failed; 300 never started.",
           "What limited it: all workers were busy."]),
         (a_ramp(errors={"rate-limited": 73}, retried=0),
          ["The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "2.66 % of all pulls failed: 73 rate-limited.",

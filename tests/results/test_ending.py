@@ -80,7 +80,7 @@ def test_a_constant_load_has_a_rate_and_no_peak_or_knee() -> None:
 
 def test_by_a_schedule_the_peak_has_what_was_offered() -> None:
     run = a_summary(steps=steps(4, 4, offered=40.0), peak={**PEAK, "offered": 40.0})
-    assert texts(run)["peak"] == "29.7 pulls/s (28.9 to 30.5) of 40 offered"
+    assert texts(run)["peak"] == "29.7 pulls/s (28.9 to 30.5) of 40 offered, with 6 workers"
 
 
 def sample(second: int, pulled: int, failed: int, **errors: int) -> dict[str, Any]:
