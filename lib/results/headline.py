@@ -214,12 +214,11 @@ def limit(summary: Summary) -> Answer:
     if refused >= _MANY * max(summary.ended, 1):
         return _joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
     if summary.late_no_worker or summary.unstarted:
-        return _joined(
-            "all workers were busy",
-            ": ",
-            f"{summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started, and {_not_this(summary)}; "
-            "give more --workers, or a lower rate",
+        told = (
+            f"all workers were busy: {summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started, and "
+            f"{_not_this(summary)}; give more --workers, or a lower rate"
         )
+        return Answer("the server, or too few workers", told, told)
     if summary.late_machine:
         return _joined(
             "this machine",
@@ -229,11 +228,8 @@ def limit(summary: Summary) -> Answer:
     if summary.is_scheduled and summary.pulled and not summary.failed:
         return _joined("the offered rate", ": ", f"all pulls started on time, and {_not_this(summary)}")
     if summary.knee is not None:
-        return _joined(
-            "the server, or the network to it",
-            ": ",
-            f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}",
-        )
+        told = f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}"
+        return Answer("the server or network", told, f"the server, or the network to it: {told}")
     if not _tells_its_use(summary):
         return _joined("not driver and clients", ": ", "they did not use up the CPU of this machine")
     return _joined("not this machine", ": ", _busy(summary, "its"))

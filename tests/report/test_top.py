@@ -70,7 +70,7 @@ def test_every_figure_of_the_tiles_is_the_summarys() -> None:
             f"{three(run.knee.low)} to {three(run.knee.high)} (95 % confidence); more workers gain little",
         ),
         "what limited it": (
-            "the server, or the network to it",
+            "the server or network",
             f"the rate levelled off near {three(run.knee.workers)} workers, and this machine's CPU was at most "
             f"{percent(1 - use.idle)} busy",
         ),
@@ -86,7 +86,7 @@ def test_the_page_shows_the_tiles_and_the_verdict_before_all_charts() -> None:
         assert html.escape(more) in before
     assert "The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers." in before
     assert "2.66 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times." in before
-    assert "What limited it: the server, or the network to it." in before
+    assert "What limited it: the server or network." in before
 
 
 ALWAYS = ["peak", "latency at the peak", "failed and retried"]
@@ -172,7 +172,7 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
     [
         (a_ramp(errors={}, failed=0, retried=0),
          ["The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "No pull failed.",
-          "What limited it: the server, or the network to it."]),
+          "What limited it: the server or network."]),
         (a_ramp(peak=None, errors={}, failed=0, retried=None, knee=None),
          ["The run was too short to tell how much the server holds; give a longer --iteration-seconds.",
           "No pull failed.", "What limited it: not this machine."]),
@@ -183,7 +183,7 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
                 late_no_worker=50, unstarted=300),
          ["The server held 29.7 pulls/s (28.9 to 30.5) of 40 offered, with 6 workers.",
           "No pull failed; 300 never started.",
-          "What limited it: all workers were busy."]),
+          "What limited it: the server, or too few workers."]),
         (a_ramp(errors={"rate-limited": 73}, retried=0),
          ["The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "2.66 % of all pulls failed: 73 rate-limited.",
           "What limited it: the server's rate limit."]),
