@@ -23,7 +23,7 @@ details { margin: .3rem 0; } summary { cursor: pointer; color: var(--faint); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(10.5rem, 100%), 1fr)); gap: .6rem; margin: 1.1rem 0; }
 .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
 .tile { display: flex; flex-direction: column; } .tile span { order: -1; }
-.tile b { font-size: 1.25rem; line-height: 1.3; font-variant-numeric: tabular-nums; } .tile p { margin: .3rem 0 0; }
+.tile b { font-size: 1.25rem; line-height: 1.3; font-variant-numeric: tabular-nums; } .tile p { margin: .3rem 0 0; } .tile i { font-style: normal; display: inline-block; }
 .tile b, .tile p { overflow-wrap: anywhere; } .tile p { font-size: .85rem; line-height: 1.35; }
 .tile span { color: var(--faint); font-size: .85rem; }
 .tile:has(b.bad) { border-color: var(--bad); background: var(--alarm); }

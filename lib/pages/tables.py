@@ -11,8 +11,8 @@ from typing import NamedTuple
 from ..clean import clean
 
 _LONGEST_TEXT = 500
-# The space between a number and its unit, where no line may break.
-_UNITS = re.compile(r"(?<=\d) (?=[a-z%])")
+# A number and its unit, which stay on one line if there is room.
+_WITH_UNIT = re.compile(r"[\d,.]+ [a-z/%]+")
 # A text of at most this many characters, such as a time, is not broken over lines.
 _SHORT = 26
 
@@ -83,6 +83,6 @@ def tiles(shown: Iterable[tuple[object, str] | Tile]) -> str:
 def _tile(shown: Tile) -> str:
     figure = shown.figure
     mark = f" class={'good' if figure.good else 'bad'}" if isinstance(figure, Mark) else ""
-    text = _UNITS.sub("\u00a0", safe(figure.text if isinstance(figure, Mark) else figure))
+    text = _WITH_UNIT.sub(r"<i>\g<0></i>", safe(figure.text if isinstance(figure, Mark) else figure))
     more = f"<p>{safe(shown.more)}</p>" if shown.more else ""
     return f"<div class=tile><b{mark}>{text}</b><span>{safe(shown.label)}</span>{more}</div>"

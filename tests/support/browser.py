@@ -50,7 +50,7 @@ class Elements(HTMLParser):
 
 ALLOWED = set(
     "html head meta title style body header h1 h2 p div b span section table thead tbody tr th td button pre "
-    "noscript script footer details summary".split()
+    "noscript script footer details summary i".split()
 )
 LOADING = {"src", "href", "action", "style", "onerror", "srcset", "data", "background"}
 
