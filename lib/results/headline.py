@@ -142,6 +142,8 @@ def herds(found: Herds) -> str:
 
 def limit(summary: Summary) -> str:
     """Returns what limited the rate, as far as the run can tell."""
+    if summary.failed and not summary.pulled:
+        return f"no pull succeeded: {by_class(summary.errors.items())}"
     out = outages(summary.samples)
     if out:
         more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
@@ -157,8 +159,20 @@ def limit(summary: Summary) -> str:
         )
     if summary.late_machine:
         return f"this machine was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate"
-    busy = _busiest(summary)
-    return "not this machine" + (f": its CPU was at most {percent(busy)} busy" if busy is not None else "")
+    busy, known = _busiest(summary), limit_of_machine(summary)
+    reasons = [f"its CPU was at most {percent(busy)} busy"] if busy is not None else []
+    reasons += [known] if known is not None else []
+    return ": ".join(["not this machine", *([", ".join(reasons)] if reasons else [])])
+
+
+def limit_of_machine(summary: Summary) -> str | None:
+    """Returns how near the run came to what calibrate found this machine able to drive; None if that is not known."""
+    known = summary.limit_of_machine
+    if known is None:
+        return None
+    images = f"{counted(known.layers, 'layer')} of {known.layer_bytes:,} bytes"
+    what = "peak" if summary.peak is not None and not summary.has_one_step else "rate"
+    return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached here ({images})"
 
 
 def _busiest(summary: Summary) -> float | None:
