@@ -23,6 +23,7 @@ from ..clients.find import find_client
 from ..counted import counted
 from ..durations import spoken
 from ..errors import RunError, UsageError
+from ..figures import rate, three
 from ..options.types import Seconds, Size, Whole
 from ..processes.cpu import cores, seconds_of
 from ..processes.scratch import Scratch
@@ -291,12 +292,10 @@ def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[s
         yield f"{each.batch:<6}{rates}   {each.client_ms:6.2f}  {each.driver_ms:6.2f}  {each.registry_ms:8.2f}"
     yield ""
     best, recommended = calibration.best, calibration.recommended
-    yield f"At most {best.best:.0f} pulls/s, with --batch {best.batch} and {counted(best.best_workers, 'worker')}"
-    yield f"({calibration.bound:.0f} if the registry were on another machine)."
+    yield f"At most {rate(best.best)}, with --batch {best.batch} and {counted(best.best_workers, 'worker')}"
+    yield f"({three(calibration.bound)} if the registry were on another machine)."
     workers = counted(recommended.best_workers, "worker")
-    recommendation = (
-        f"Recommended: --batch {recommended.batch} ({recommended.best:.0f} pulls/s with {workers})"
-    )
+    recommendation = f"Recommended: --batch {recommended.batch} ({rate(recommended.best)} with {workers})"
     if len(calibration.measured) == 1:
         yield f"{recommendation}."
     else:

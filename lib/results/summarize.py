@@ -74,7 +74,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         repeat_latency_ms=_rounded(counts.repeat.result()),
         workers=_workers(run),
         image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
-        herds=_herds(counts.herds) if run.settings.herd else UNSET,
+        herds=herds_of(counts.herds) if run.settings.herd else UNSET,
         first_pulls=run.first_pulls,
         warm_up=_warm_up(run.warm_up),
         steps=steps,
@@ -202,7 +202,8 @@ def _warm_up(warm_up: WarmUp | None) -> WarmUpCounts | msgspec.UnsetType:
     return WarmUpCounts(pulled=warm_up.pulled, failed=warm_up.failed, seconds=round(warm_up.seconds, 6))
 
 
-def _herds(counts: HerdTally) -> Herds:
+def herds_of(counts: HerdTally) -> Herds:
+    """Returns the herds that were counted so far, as the summary has them."""
     return Herds(
         count=counts.count,
         spread_ms=_rounded(counts.spread.result()),
