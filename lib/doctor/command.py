@@ -33,8 +33,8 @@ from .next_steps import next_steps, without
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
 # What the commands of `next_steps` show.
 _NEXT = {
-    "a first look": "A first look, in half a minute",
-    "cached": "Cached pulls: how many per second, and where the knee is",
+    "a first look": "A first look",
+    "cached": "Cached pulls: the warm-up puts each image into the cache",
     "cold": "Cold pulls: the cache fetches each image from the upstream again",
     "capacity": "The highest rate that meets SLOs",
 }
