@@ -9,19 +9,19 @@ from pathlib import Path
 from .clock import Clock
 from .counted import counted
 from .errors import ExitStatus, UsageError
-from .latency import shown
+from .figures import rate, three
 from .load.tally import CLIENT, MACHINE, Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .progress.choose import wants_live
 from .results.annotations import annotate, is_wanted
 from .results.ending import ending
-from .results.herds import in_words as herds_in_words
+from .results.headline import herds, percentiles
 from .results.line_file import LineFile
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
-from .results.summarize import peak_caution, precision_of, summarize
+from .results.summarize import herds_of, peak_caution, precision_of, summarize
 from .results.summary import Summary
 from .results.summary_file import summary_text
 from .results.whole_file import write_whole
@@ -132,19 +132,15 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     """Logs one line per step, warnings about the measurement, and the totals."""
     for each in state.tally.steps:
         latency = each.latency
-        offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
-        times = (
-            f", p50 {shown(latency, 'p50', unit=' ms')}, p95 {shown(latency, 'p95', unit=' ms')}"
-            if latency
-            else ""
-        )
+        offered = f" of {three(each.offered)} offered" if each.offered is not None else ""
+        times = f", {percentiles(latency)}" if latency else ""
         failed = f", {each.failed} failed" if each.failed else ""
         log(
-            f"step {each.step.direction}, {counted(each.step.workers, 'worker')}: {each.rate:.2f} pulls/s"
+            f"step {each.step.direction}, {counted(each.step.workers, 'worker')}: {rate(each.rate)}"
             f"{offered}{times}{failed}"
         )
     if state.settings.herd:
-        log(herds_in_words(state.tally.herds))
+        log(f"herds: {herds(herds_of(state.tally.herds))}")
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
@@ -162,7 +158,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     )
     log(
         f"{ended}: {tally.pulled} {pulled}, {tally.failed} failed, {tally.interrupted} interrupted "
-        f"in {state.elapsed:.1f} s, {state.rate:.2f} pulls/s on average{pruned}{repulled}"
+        f"in {state.elapsed:.1f} s, {rate(state.rate)} on average{pruned}{repulled}"
     )
 
 
@@ -172,8 +168,9 @@ def pause_caution(tally: Tally) -> str | None:
     if not paused:
         return None
     return (
-        f"the driver itself was stopped for {tally.paused_seconds:.1f} s in {paused} of {len(tally.samples)} intervals "
-        "(paused_seconds), so their rates and latencies are not those of the server; repeat the run"
+        f"the driver itself was stopped for {three(tally.paused_seconds)} s in {paused} of "
+        f"{counted(len(tally.samples), 'interval')} (paused_seconds), so their rates and "
+        "latencies are not those of the server; repeat the run"
     )
 
 

@@ -23,8 +23,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The Settings of each command line that came through."""
     seen: list[Settings] = []
 
-    def run(settings: Settings, command: tuple[str, ...]) -> int:
-        del command
+    def run(settings: Settings, command: tuple[str, ...], *, show: bool) -> int:
+        assert (command[1:], show) != ((), False)
         seen.append(settings)
         return 0
 

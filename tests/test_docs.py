@@ -18,7 +18,16 @@ from lib.options.subcommands import SUBCOMMANDS
 from lib.outcomes import ErrorClass
 from lib.results.event_line import HERD_FIELDS
 from lib.results.sample import MachineUse
-from lib.results.summary import Drain, Herds, ImageSetCounts, Knee, Peak, Precision, WarmUpCounts
+from lib.results.summary import (
+    Drain,
+    Herds,
+    ImageSetCounts,
+    Knee,
+    MachineLimit,
+    Peak,
+    Precision,
+    WarmUpCounts,
+)
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -325,6 +334,7 @@ def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) ->
         "Herds": Herds,
         "Drain": Drain,
         "Machine": MachineUse,
+        "Machine limit": MachineLimit,
         "Warm-up": WarmUpCounts,
     }
     for heading, part in parts.items():

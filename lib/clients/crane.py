@@ -73,7 +73,7 @@ class Crane:
             **without(orders.environment, NOT_PASSED_ON),
             "DOCKER_CONFIG": str(folder),
             **authorities_environment(orders.tls, orders.folder),
-            **lean_environment(lean=orders.lean),
+            **lean_environment(lean=orders.lean, tries_tls_in_vain=orders.server_url.startswith("http://")),
         }
         return cls(executable, orders.platform, orders.insecure, environment, orders.header)
 

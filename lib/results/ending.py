@@ -14,10 +14,11 @@ _WIDTH = 11
 
 def ending(summary: Summary, files: Mapping[str, str]) -> list[str]:
     """Returns the lines. `files` are those that were written, by what they hold."""
-    return [f"{name:<{_WIDTH}}{clean(text, LINE_LENGTH)}" for name, text in _answers(summary, files)]
+    return [f"{name:<{_WIDTH}}{clean(text, LINE_LENGTH)}" for name, text in answers(summary, files)]
 
 
-def _answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yields each answer of a run, with what it is about. `files` are those that were written, by what they hold."""
     yield "tested", headline.tested(summary)
     yield headline.peak_name(summary), headline.peak(summary)
     knee = headline.knee(summary)

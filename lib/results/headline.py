@@ -201,6 +201,8 @@ def herds(found: Herds) -> Answer:
 
 def limit(summary: Summary) -> Answer:
     """Returns what limited the rate, as far as the run can tell."""
+    if summary.failed and not summary.pulled:
+        return _joined("no pull succeeded", ": ", by_class(summary.errors.items()))
     out = outages(summary.samples)
     if out:
         more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
@@ -230,9 +232,18 @@ def limit(summary: Summary) -> Answer:
     if summary.knee is not None:
         told = f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}"
         return Answer("the server or network", told, f"the server, or the network to it: {told}")
-    if not _tells_its_use(summary):
-        return _joined("not driver and clients", ": ", "they did not use up the CPU of this machine")
-    return _joined("not this machine", ": ", _busy(summary, "its"))
+    figure = "not this machine" if _tells_its_use(summary) else "not driver and clients"
+    return _joined(figure, ": ", _not_this(summary, "its"))
+
+
+def limit_of_machine(summary: Summary) -> str | None:
+    """Returns how near the run came to what calibrate found this machine able to drive; None if that is not known."""
+    known = summary.limit_of_machine
+    if known is None:
+        return None
+    images = f"{counted(known.layers, 'layer')} of {known.layer_bytes:,} bytes"
+    what = "peak" if summary.peak is not None and not summary.has_one_step else "rate"
+    return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached here ({images})"
 
 
 # Who used the CPU of this machine, and what helps.
@@ -248,14 +259,16 @@ def _tells_its_use(summary: Summary) -> bool:
     return any(each.machine is not None for each in summary.samples)
 
 
-def _not_this(summary: Summary) -> str:
-    if not _tells_its_use(summary):
-        return "driver and clients did not use up the CPU of this machine"
-    return _busy(summary, "this machine's")
+def _not_this(summary: Summary, whose: str = "this machine's") -> str:
+    """Returns why this machine was not the limit: how much of its CPU was used, and of what calibrate found."""
+    known = limit_of_machine(summary)
+    return ", ".join([_busy(summary, whose), *([known] if known is not None else [])])
 
 
 def _busy(summary: Summary, whose: str) -> str:
     """Returns how busy the CPU was, or in how many intervals it was used up."""
+    if not _tells_its_use(summary):
+        return "driver and clients did not use up the CPU of this machine"
     samples = summary.samples
     limited = sum(each.limited_by is not None for each in samples)
     if limited:
@@ -289,17 +302,17 @@ def verdict(summary: Summary) -> list[str]:
     """Returns the answer in a few sentences: outages, how much the server held, what failed, what limited it."""
     if summary.settings.get("dry_run"):
         return ["This was a dry run. It pulled nothing, so these numbers do not describe a server."]
-    out = [f"{each.told()}." for each in outages(summary.samples)[:_MOST_OUTAGES]]
     if not summary.ended:
-        return [*out, "No pull ended."]
+        return ["No pull ended."]
+    if not summary.pulled:
+        return ["No pull succeeded.", _failures(summary)]
+    out = [f"{each.told()}." for each in outages(summary.samples)[:_MOST_OUTAGES]]
     limited = [] if out else [f"What limited it: {limit(summary).figure}."]
-    return [*out, _held(summary), _failures(summary), *(limited if summary.pulled else [])]
+    return [*out, _held(summary), _failures(summary), *limited]
 
 
 def _held(summary: Summary) -> str:
     best = summary.peak
-    if not summary.pulled:
-        return "No pull succeeded."
     if best is None:
         helps = peak(summary).more
         return f"The run was {TOO_SHORT} how much the server holds{f'; {helps}' if helps else ''}."

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET
 
+from ..calibrated import recall
 from ..clock import Clock
 from ..images import ImageSet, distinct
 from ..latency import Latency
@@ -25,6 +26,7 @@ from .summary import (
     Herds,
     ImageSetCounts,
     Knee,
+    MachineLimit,
     Precision,
     Step,
     Summary,
@@ -72,7 +74,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         repeat_latency_ms=_rounded(counts.repeat.result()),
         workers=_workers(run),
         image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
-        herds=_herds(counts.herds) if run.settings.herd else UNSET,
+        herds=herds_of(counts.herds) if run.settings.herd else UNSET,
         first_pulls=run.first_pulls,
         warm_up=_warm_up(run.warm_up),
         steps=steps,
@@ -85,7 +87,9 @@ def summarize(run: Run, clock: Clock) -> Summary:
         limited_by=counts.limited_by,
         thresholds=(),
     )
-    summary = msgspec.structs.replace(summary, knee=_knee(summary))
+    summary = msgspec.structs.replace(
+        summary, knee=_knee(summary), machine_limit=_machine_limit(run, summary)
+    )
     judged = tuple(judge(threshold, summary) for threshold in run.settings.thresholds)
     return msgspec.structs.replace(summary, thresholds=judged)
 
@@ -125,6 +129,26 @@ def _knee(summary: Summary) -> Knee | None:
         return None
     workers, low, high = (round(each, 3) for each in fitted.knee)
     return Knee(workers=workers, low=low, high=high)
+
+
+def _machine_limit(run: Run, summary: Summary) -> MachineLimit | msgspec.UnsetType:
+    """Returns what calibrate found this machine able to drive with at most the run's batch size."""
+    if summary.client is None:
+        return UNSET
+    known = recall(summary.client.name, summary.client.version)
+    best = known.with_batch(run.settings.batch) if known is not None else None
+    if known is None or best is None or not best.rate:
+        return UNSET
+    rate = summary.peak.rate if summary.peak is not None else summary.rate
+    return MachineLimit(
+        rate=best.rate,
+        batch=best.batch,
+        workers=best.workers,
+        layers=known.layers,
+        layer_bytes=known.layer_bytes,
+        measured=known.measured,
+        share=round(rate / best.rate, 4),
+    )
 
 
 def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
@@ -178,7 +202,8 @@ def _warm_up(warm_up: WarmUp | None) -> WarmUpCounts | msgspec.UnsetType:
     return WarmUpCounts(pulled=warm_up.pulled, failed=warm_up.failed, seconds=round(warm_up.seconds, 6))
 
 
-def _herds(counts: HerdTally) -> Herds:
+def herds_of(counts: HerdTally) -> Herds:
+    """Returns the herds that were counted so far, as the summary has them."""
     return Herds(
         count=counts.count,
         spread_ms=_rounded(counts.spread.result()),

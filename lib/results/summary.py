@@ -198,6 +198,20 @@ class Herds(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class MachineLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ocidriver calibrate` found this machine able to drive with this client, and how near the run came to it."""
+
+    rate: Annotated[
+        Rate, about("Highest rate that calibrate reached with batches of at most the run's size, in pulls/s.")
+    ]
+    batch: Annotated[Count, about("Images per launch of that rate.")]
+    workers: Annotated[Count, about("Workers of that rate.")]
+    layers: Annotated[Count, about("Layers of each image that calibrate pulled.")]
+    layer_bytes: Annotated[Count, about("Size of each of these layers, in bytes.")]
+    measured: Annotated[str, about("Date of the measurement.")]
+    share: Annotated[float, about("Rate of the peak (without one, `rate`) divided by this rate.")]
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a run, also of one that failed or was interrupted."""
 
@@ -309,6 +323,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     precision: Annotated[Precision | None, about("Null if the steps are too short to tell.")] = None
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of all clients, in seconds.")] = 0.0
+    machine_limit: Annotated[
+        MachineLimit | UnsetType,
+        about(
+            "What this machine can drive. Absent if calibrate has not measured this client on this machine."
+        ),
+    ] = UNSET
     limited_by: Annotated[
         str | None,
         about(
@@ -323,6 +343,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def in_herds(self) -> Herds | None:
         """The herds; None if workers did not pull in herds."""
         return None if self.herds is UNSET else self.herds
+
+    @property
+    def limit_of_machine(self) -> MachineLimit | None:
+        """What this machine can drive; None if that is not known."""
+        return None if self.machine_limit is UNSET else self.machine_limit
 
     @property
     def ended(self) -> int:

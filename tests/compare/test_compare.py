@@ -34,6 +34,7 @@ def test_equal_runs_have_no_verdict(tmp_path: Path, events: bool) -> None:
         assert sum(pair[name].verdict in ("same", "inconclusive") for pair in pairs) >= 9, name
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("events", [False, True])
 def test_a_fifth_slower_is_slower_and_the_other_way_round_faster(tmp_path: Path, events: bool) -> None:
     pairs = [compared(tmp_path, Made(n), Made(n + 100, ms=480.0), events=events) for n in range(10)]
@@ -43,6 +44,7 @@ def test_a_fifth_slower_is_slower_and_the_other_way_round_faster(tmp_path: Path,
         assert sum(pair[name].verdict == "faster" for pair in back) >= 9, name
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("events", [False, True])
 def test_the_intervals_cover_the_true_change(tmp_path: Path, events: bool) -> None:
     pairs = [compared(tmp_path, Made(n), Made(n + 500, ms=440.0), events=events) for n in range(30)]
@@ -109,6 +111,7 @@ def test_an_interrupted_run_is_compared_as_far_as_it_went(tmp_path: Path) -> Non
     assert slow["mean"].verdict == "slower"
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize(
     "other", [{"step": 30.0}, {"workers": 3}, {"tally": 3.0}, {"step": 30.0, "tally": 7.0}]
 )
@@ -210,6 +213,7 @@ def test_differences_of_settings(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.statistics
 def test_longer_runs_have_narrower_intervals() -> None:
     """Rates that vary by 10 %. With blocks of whole intervals, seven intervals gave 64 % more width than six."""
     predicted = [width(bins) for bins in range(6, 121)]

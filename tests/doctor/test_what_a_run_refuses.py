@@ -302,6 +302,7 @@ PLACES = {
     "options/files.py: _check_outputs": SETTINGS,
     "options/files.py: _check_streams": SETTINGS,
     "options/files.py: check_apart": SETTINGS,
+    "options/settings.py: _batch": SETTINGS,
     "options/settings.py: _check_deal": SETTINGS,
     "options/settings.py: _check_shape": SETTINGS,
     "options/settings.py: _iteration_seconds": SETTINGS,

@@ -204,7 +204,7 @@ def test_the_verdict(run: Summary, sentences: list[str]) -> None:
 def test_without_the_use_of_the_machine_nothing_is_said_about_it() -> None:
     (sample,) = OF_ONE["samples"]
     limit = headline.limit(a_ramp(knee=None, samples=[{**sample, "machine": None}]))
-    assert limit == "not driver and clients: they did not use up the CPU of this machine"
+    assert limit == "not driver and clients: driver and clients did not use up the CPU of this machine"
 
 
 def test_a_dry_run_says_that_it_tested_no_server() -> None:

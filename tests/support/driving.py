@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,12 +41,11 @@ class Ended:
 
     def check_end(self) -> None:
         """The end of the run tells what its files say."""
-        names = {"summary": "summary.json", "events": "events", "metrics": "metrics", "log": "log"}
-        wanted = ending(
-            read_summary(self.folder / "summary.json"),
-            {what: str(self.folder / name) for what, name in names.items()},
-        )
-        assert list(self.end) == wanted
+        files = {what: path for path, what in re.findall(r"(\S+) \((\w+)\)", self.end[-1])}
+        assert {"summary", "events", "metrics", "log"} <= set(files)
+        assert all(Path(path).is_file() for path in files.values())
+        wanted = ending(read_summary(self.folder / "summary.json"), files)
+        assert list(self.end) == wanted, (self.end, wanted)
 
     def outcomes(self) -> list[str]:
         """Of the pulls, in order."""
