@@ -146,18 +146,30 @@ def limit(summary: Summary) -> str:
     if out:
         more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
         return f"{out[0].told()}{more}"
-    if summary.limited_by == "client":
+    return limited(
+        summary.limited_by,
+        late_no_worker=summary.late_no_worker,
+        unstarted=summary.unstarted,
+        late_machine=summary.late_machine,
+        busy=_busiest(summary),
+    )
+
+
+def limited(
+    limited_by: str | None, *, late_no_worker: int, unstarted: int, late_machine: int, busy: float | None
+) -> str:
+    """Returns what limited the rate, from figures of a run or of a part of it. `busy` is a share of this machine's CPU."""
+    if limited_by == "client":
         return "driver and clients used nearly all CPU of this machine; try --batch, or more machines"
-    if summary.limited_by == "machine":
+    if limited_by == "machine":
         return "other programs used nearly all CPU of this machine; run ocidriver on a machine of its own"
-    if summary.late_no_worker or summary.unstarted:
+    if late_no_worker or unstarted:
         return (
-            f"all workers were busy: {summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started; give "
+            f"all workers were busy: {late_no_worker:,} pulls late, {unstarted:,} never started; give "
             "more --workers, or a lower rate"
         )
-    if summary.late_machine:
-        return f"this machine was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate"
-    busy = _busiest(summary)
+    if late_machine:
+        return f"this machine was slow to start {counted(late_machine, 'pull')}; give a lower rate"
     return "not this machine" + (f": its CPU was at most {percent(busy)} busy" if busy is not None else "")
 
 
