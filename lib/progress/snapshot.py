@@ -207,7 +207,12 @@ class Watch:
         tally, driver = self.run.tally, self.run.driver
         used = driver.client_cpu_seconds if driver else tally.client_cpu_seconds
         return _Reading(
-            monotonic(), tally.pulled, own_seconds(), used, tally.late_no_worker, tally.late_machine
+            at=monotonic(),
+            pulled=tally.pulled,
+            driver_cpu=own_seconds(),
+            client_cpu=used,
+            late_no_worker=tally.late_no_worker,
+            late_machine=tally.late_machine,
         )
 
     def _reading_before(self, now: _Reading) -> _Reading:

@@ -68,7 +68,7 @@ def view_lines(snapshot: Snapshot, width: int, height: int) -> list[Text]:
 def _cut(line: Text, width: int) -> Text:
     """Returns a line of at most this many cells; if it is longer, it ends with an ellipsis."""
     if line.cell_len > width:
-        line.truncate(max(width, 0), overflow="ellipsis")
+        line.truncate(width, overflow="ellipsis" if width else "crop")
     return line
 
 
@@ -100,7 +100,7 @@ def _labelled(label: str, what: str | tuple[str, str], width: int) -> Text:
 
 def _time(snapshot: Snapshot, width: int) -> Text:
     if snapshot.to_do is None:
-        what = f"ending: waiting for the current pull or prune of {counted(snapshot.running, 'worker')}"
+        what = f"ending: the last pull or prune of {counted(snapshot.running, 'worker')}"
         return _labelled("time", (what, "bold"), width)
     line = _labelled("time", (f"{duration(snapshot.elapsed)} elapsed, {snapshot.to_do}", "bold"), width)
     room = min(_BAR, width - line.cell_len - 2 - _PERCENT)

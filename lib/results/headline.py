@@ -106,7 +106,7 @@ def failed(summary: Summary) -> str:
     if summary.failed and summary.error_rate is not None:
         words[0] += f" ({percent(summary.error_rate)})"
         words += [by_class(summary.errors.items())] if summary.errors else []
-    words.append(retried(summary))
+    words.append(retries(summary.retried))
     if summary.interrupted_pulls:
         words.append(f"{summary.interrupted_pulls:,} interrupted")
     if summary.pruned or summary.prune_failed:
@@ -121,9 +121,9 @@ def by_class(errors: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in errors)
 
 
-def retried(summary: Summary) -> str:
-    """Returns how many retries the clients made."""
-    return "retries unknown" if summary.retried is None else f"{summary.retried:,} retried"
+def retries(count: int | None) -> str:
+    """Returns how many retries the clients made; None is not known."""
+    return "retries unknown" if count is None else f"{count:,} retried"
 
 
 def herds(found: Herds) -> str:
@@ -158,14 +158,15 @@ def limit(summary: Summary) -> str:
 def limited(
     limited_by: str | None, *, late_no_worker: int, unstarted: int, late_machine: int, busy: float | None
 ) -> str:
-    """Returns what limited the rate, from figures of a run or of a part of it. `busy` is a share of this machine's CPU."""
+    """Returns what limited the rate. `busy` is the share of this machine's CPU that was used at most."""
     if limited_by == "client":
         return "driver and clients used nearly all CPU of this machine; try --batch, or more machines"
     if limited_by == "machine":
         return "other programs used nearly all CPU of this machine; run ocidriver on a machine of its own"
     if late_no_worker or unstarted:
         return (
-            f"all workers were busy: {late_no_worker:,} pulls late, {unstarted:,} never started; give "
+            f"all workers were busy: {late_no_worker:,} {'pull' if late_no_worker == 1 else 'pulls'} late, "
+            f"{unstarted:,} never started; give "
             "more --workers, or a lower rate"
         )
     if late_machine:
