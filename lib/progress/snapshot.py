@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from time import monotonic
 from typing import NamedTuple
 
@@ -13,11 +12,9 @@ from ..load.pace import MACHINE, NO_WORKER
 from ..load.plan import Plan
 from ..load.tally import CLIENT, CLIENT_LIMITED, Sample
 from ..processes.cpu import cores, own_seconds
-from ..results.headline import limited
-from ..results.outage import Outage, outages
 from ..results.run_state import Run
-from ..results.summarize import sample_of
 from .about import about
+from .limit import limit_now, outage_now
 from .plain import share_done, to_do
 from .rows import Row, interval_row, recent, step_row
 from .worker_rows import SLOW_SECONDS, Doings, WorkerRow
@@ -121,8 +118,9 @@ class Watch:
         last = tally.samples[-1] if tally.samples else None
         cpu = [max(0.0, now[k] - before[k]) / seconds for k in (2, 3)]
         limited_by = self._limited_by(last, sum(cpu))
-        outage = self._outage(now.at)
-        limit = outage.told_so_far() if outage else self._limit(last, limited_by, before, now)
+        outage = outage_now(tally.samples, now.pulled, self._second(now.at))
+        late = now.late_no_worker - before.late_no_worker, now.late_machine - before.late_machine
+        limit = outage.told_so_far() if outage else self._limit(last, limited_by, late)
         return Snapshot(
             target=self._target,
             load=self._load,
@@ -146,7 +144,7 @@ class Watch:
             errors=tuple(tally.errors.most_common()),
             late=self._late(),
             limit=limit,
-            limited=outage is not None or limited_by is not None or now[4:] != before[4:],
+            limited=outage is not None or limited_by is not None or any(late),
             driver_cpu=cpu[0],
             client_cpu=cpu[1],
             cores=self._cores,
@@ -177,31 +175,9 @@ class Watch:
             return CLIENT
         return last.limited_by if last else None
 
-    def _limit(
-        self, last: Sample | None, limited_by: str | None, before: _Reading, now: _Reading
-    ) -> str | None:
-        late = now.late_no_worker - before.late_no_worker, now.late_machine - before.late_machine
-        if last is None and limited_by is None and not any(late):
-            return None
-        return limited(
-            limited_by,
-            late_no_worker=late[0],
-            unstarted=0,
-            late_machine=late[1],
-            busy=1 - last.machine.idle if last and last.machine else None,
-        )
-
-    def _outage(self, now: float) -> Outage | None:
-        """Returns the outage that the last intervals are, if they are one. It is over with the first good pull."""
-        samples = self.run.tally.samples
-        begun = len(samples)
-        while begun and not samples[begun - 1].pulled:
-            begun -= 1
-        if begun == len(samples) or self.run.tally.pulled > sum(each.pulled for each in samples):
-            return None
-        began = datetime.now() - timedelta(seconds=self._second(now))
-        last = [sample_of(each, began + timedelta(seconds=each.at)) for each in samples[begun:]]
-        return next(iter(outages(last)), None)
+    def _limit(self, last: Sample | None, limited_by: str | None, late: tuple[int, int]) -> str | None:
+        """Returns what limits the rate now; None before the first interval ends, as nothing is known."""
+        return limit_now(self.run, last, limited_by, late) if last else None
 
     def _reading(self) -> _Reading:
         tally, driver = self.run.tally, self.run.driver

@@ -106,7 +106,7 @@ def failed(summary: Summary) -> str:
     if summary.failed and summary.error_rate is not None:
         words[0] += f" ({percent(summary.error_rate)})"
         words += [by_class(summary.errors.items())] if summary.errors else []
-    words.append(retries(summary.retried))
+    words.append(retried(summary))
     if summary.interrupted_pulls:
         words.append(f"{summary.interrupted_pulls:,} interrupted")
     if summary.pruned or summary.prune_failed:
@@ -121,8 +121,13 @@ def by_class(errors: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in errors)
 
 
+def retried(summary: Summary) -> str:
+    """Returns how many retries the clients made."""
+    return retries(summary.retried)
+
+
 def retries(count: int | None) -> str:
-    """Returns how many retries the clients made; None is not known."""
+    """Returns a number of retries; None if the client does not report them."""
     return "retries unknown" if count is None else f"{count:,} retried"
 
 
@@ -146,31 +151,18 @@ def limit(summary: Summary) -> str:
     if out:
         more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
         return f"{out[0].told()}{more}"
-    return limited(
-        summary.limited_by,
-        late_no_worker=summary.late_no_worker,
-        unstarted=summary.unstarted,
-        late_machine=summary.late_machine,
-        busy=_busiest(summary),
-    )
-
-
-def limited(
-    limited_by: str | None, *, late_no_worker: int, unstarted: int, late_machine: int, busy: float | None
-) -> str:
-    """Returns what limited the rate. `busy` is the share of this machine's CPU that was used at most."""
-    if limited_by == "client":
+    if summary.limited_by == "client":
         return "driver and clients used nearly all CPU of this machine; try --batch, or more machines"
-    if limited_by == "machine":
+    if summary.limited_by == "machine":
         return "other programs used nearly all CPU of this machine; run ocidriver on a machine of its own"
-    if late_no_worker or unstarted:
+    if summary.late_no_worker or summary.unstarted:
         return (
-            f"all workers were busy: {late_no_worker:,} {'pull' if late_no_worker == 1 else 'pulls'} late, "
-            f"{unstarted:,} never started; give "
+            f"all workers were busy: {summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started; give "
             "more --workers, or a lower rate"
         )
-    if late_machine:
-        return f"this machine was slow to start {counted(late_machine, 'pull')}; give a lower rate"
+    if summary.late_machine:
+        return f"this machine was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate"
+    busy = _busiest(summary)
     return "not this machine" + (f": its CPU was at most {percent(busy)} busy" if busy is not None else "")
 
 

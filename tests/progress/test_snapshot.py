@@ -81,7 +81,7 @@ def run_of(*doing: Doing, schedule: Schedule | None = None) -> Run:
     tally = Tally(len(doing), retries_known=True, on_sample=lambda _: None, schedule=schedule)
     settings = SimpleNamespace(
         pullthrough=parse_endpoint("--pullthrough-url", "cache:8080"), dry_run=False, prune=False, herd=False,
-        tally_seconds=15.0,
+        tally_seconds=15.0, rate=None,
     )  # fmt: skip
     run = Run(cast(Settings, settings), datetime.now(), tally)
     run.workers = standing(*doing)
@@ -249,13 +249,14 @@ def test_what_limits_now_is_of_now(clock: Clock) -> None:
     schedule = Schedule(Curve(((Rate(40.0, 40.0), 60.0),)))
     run = run_of(Doing(WAITING), schedule=schedule)
     watch = Watch(run, plan_ramp(1, 60.0))
+    assert watch.snapshot(rows=1, steps=1).limit is None  # no interval is over
     run.tally.add(event(0, 0.010)._replace(late="no-worker"))
+    run.tally.close_sample(2.0, 1)
     clock.now += 2.0
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
-    assert seen.limit.startswith("all workers were busy: 1 pull late")
+    assert seen.limit.startswith("all workers were busy: 1 pulls late")
     assert seen.limited
-    run.tally.close_sample(2.0, 1)
     for _ in range(4):
         clock.now += 3.0
         seen = watch.snapshot(rows=1, steps=1)
