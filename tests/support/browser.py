@@ -48,7 +48,7 @@ class Elements(HTMLParser):
 
 ALLOWED = set(
     "html head meta title style body header h1 h2 p div b span section table thead tbody tr th td button pre "
-    "noscript script footer".split()
+    "noscript script footer details summary".split()
 )
 LOADING = {"src", "href", "action", "style", "onerror", "srcset", "data", "background"}
 
