@@ -94,7 +94,13 @@ def _read(files: Sequence[Path], events: Sequence[Path]) -> Runs:
 def _told(a: Runs, b: Runs, rules: Rules, *, grouped: bool = False) -> Told:
     comparison = compare(a, b, rules)
     judgements = tuple(judge(each, comparison.quantities, lenient=rules.lenient) for each in rules.limits)
-    return Told(comparison, differences(a[0], b[0]), judgements, grouped, rules.margins)
+    return Told(
+        comparison=comparison,
+        differences=differences(a[0], b[0]),
+        judgements=judgements,
+        grouped=grouped,
+        margins=rules.margins,
+    )
 
 
 def compare(a: Runs, b: Runs, rules: Rules) -> Comparison:
