@@ -176,7 +176,8 @@ def _value(option: str, value: Any) -> str:
 
 
 def _tiles(pair: Told) -> Iterator[tuple[object, str]]:
-    for quantity in (each for each in pair.measured if each.name in _TILES):
+    known = (each for each in pair.measured if each.a is not None or each.b is not None)
+    for quantity in (each for each in known if each.name in _TILES):
         values = " → ".join(_dashed(wording.figure(quantity, value)) for value in (quantity.a, quantity.b))
         meaning = f"{quantity.name}, {quantity.verdict}; {values} {wording.unit(quantity)}"
         yield _judged(quantity, _dashed(wording.change(quantity, quantity.change))), meaning
