@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import expm1, inf, log, log1p, nextafter, sqrt
+from math import copysign, expm1, inf, log, log1p, nextafter, sqrt
 from typing import Final
 
 from ..latency import LEAST, PERCENTILES
@@ -17,6 +17,7 @@ TOO_FEW: Final = "too few pulls"
 NOTHING: Final = "a run pulled nothing before its planned end"
 OTHER_LOADS: Final = "the loads differ"
 OTHER_KINDS: Final = "first pulls of different kinds"
+NOT_REPORTED: Final = "not reported; a client does not report its retries"
 HUNG: Final = "pulls that hung past the planned end are in it"
 GOOD: Final = (FASTER, FEWER)
 BAD: Final = (SLOWER, MORE)
@@ -105,6 +106,19 @@ class Quantity:
     def on_its_scale(self, change: float) -> float:
         """Returns a change on the scale on which the interval is about symmetric: logarithmic for rate and latency."""
         return change if self.is_share else log1p(change)
+
+    def longer_to_tell(self, margins: Margins) -> float | None:
+        """Returns how many times as much data it takes for a verdict, infinite if none; None if that is not known.
+
+        The interval must lie beyond the margin, or within it if the change does.
+        """
+        if self.change is None or self.low is None or self.high is None:
+            return None
+        margin = margins.share if self.is_share else margins.relative
+        beyond = abs(self.change) > margin
+        limits = (copysign(margin, self.change),) if beyond else (-margin, margin)
+        times = [self.longer(limit) for limit in limits if self.low <= limit <= self.high]
+        return max(times, default=None)
 
     def without_interval(self, why: str) -> Quantity:
         return replace(self, low=None, high=None, verdict=INCONCLUSIVE, ends=None, why=why)

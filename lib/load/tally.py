@@ -83,6 +83,7 @@ class StepTally:
     """The counts of one step of the load, which took `seconds`. `shares` has the shares of the pulls that lie in it.
 
     With a schedule, `offered` is the rate of due pulls in the step, in pulls per second.
+    `retried` is None if the client does not report its retries.
     """
 
     step: Step
@@ -92,6 +93,7 @@ class StepTally:
     latency: Latency | None
     offered: float | None
     shares: Shares
+    retried: int | None = None
 
     @property
     def rate(self) -> float:
@@ -278,6 +280,7 @@ class Tally:
         if self.retried is not None and event.retries:
             self.retried += event.retries
             self._sample.retried += event.retries
+            self._step.retried += event.retries
 
     def _add_prune(self, event: Event) -> None:
         worker = self.workers[event.worker]
@@ -416,6 +419,7 @@ class Tally:
                 latency=latency,
                 offered=self._offered(open_.start, at),
                 shares=self._shares,
+                retried=None if self.retried is None else open_.retried,
             )
         )
         self._shares.close(at, sloped=self._is_sloped(open_.start, at))

@@ -1,18 +1,23 @@
-"""Says in one line what a run is: the server under test, the client, what is known of the cache, and the load."""
+"""Says what a run tests: the server under test, the client, what is known of the cache, and the load."""
 
 from __future__ import annotations
 
+from ..clean import clean
 from ..load.plan import Plan
 from ..options.settings import Settings
 from ..results.headline import in_cache
 from ..results.run_state import Run
 
 
-def about(run: Run, plan: Plan) -> str:
-    """Returns the line: `http://cache:8080, crane 0.22.1, first pulls cold: constant load of 4 workers for 10m`."""
+def about(run: Run, plan: Plan) -> tuple[str, str]:
+    """Returns what is tested, and the load.
+
+    `cache:8080 with crane 0.22.1, first pulls cold` and `constant load of 4 workers for 10m`.
+    """
     client = "dry run" if run.client is None else f"{run.client.name} {run.client.executable.version}"
-    known = (run.settings.pullthrough.url, client, cache_state(run.settings, run.first_pulls))
-    return f"{', '.join(word for word in known if word)}: {plan.about}"
+    address = run.settings.pullthrough.url.partition("://")[2]
+    known = (f"{address} with {client}", cache_state(run.settings, run.first_pulls))
+    return clean(", ".join(word for word in known if word)), clean(plan.about)
 
 
 def cache_state(settings: Settings, first_pulls: str) -> str:

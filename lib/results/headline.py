@@ -180,7 +180,12 @@ def by_class(errors: Iterable[tuple[str, int]]) -> str:
 
 def retried(summary: Summary) -> str:
     """Returns how many retries the clients made."""
-    return "retries unknown" if summary.retried is None else f"{summary.retried:,} retried"
+    return retries(summary.retried)
+
+
+def retries(count: int | None) -> str:
+    """Returns a number of retries; None if the client does not report them."""
+    return "retries unknown" if count is None else f"{count:,} retried"
 
 
 def herds(found: Herds) -> Answer:

@@ -29,11 +29,17 @@ class Outage:
 
     def told(self) -> str:
         """Returns the outage in words: from when to when, what failed, and how long until all was well."""
-        errors = ", ".join(f"{name} ({count:,})" for name, count in self.errors.items())
-        span = f"From {self.begin:%H:%M:%S} to {self.end:%H:%M:%S} no pull succeeded: {errors}"
+        span = f"From {self.begin:%H:%M:%S} to {self.end:%H:%M:%S} no pull succeeded: {self._by_class()}"
         if self.well is None:
             return f"{span}; until the end, not all was well again"
         return f"{span}; all was well {(self.well - self.end).total_seconds():.0f} s later"
+
+    def told_so_far(self) -> str:
+        """Returns an outage that is not over in words: since when, and what failed."""
+        return f"since {self.begin:%H:%M:%S}, no pull has succeeded: {self._by_class()}"
+
+    def _by_class(self) -> str:
+        return ", ".join(f"{name} ({count:,})" for name, count in self.errors.items())
 
 
 def outages(samples: Sequence[Sample]) -> tuple[Outage, ...]:
