@@ -131,6 +131,7 @@ class Trials:
             on_sample=on_sample,
             schedule=schedule,
             cores=cores(),
+            sized=self._prepared.has_sizes,
         )
 
     def _rules(self, settings: Settings, seconds: float) -> Rules:

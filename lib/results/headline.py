@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import UnsetType
+
 from ..counted import counted
-from ..figures import milliseconds, percent, rate, three
+from ..figures import data_rate, milliseconds, percent, rate, three
 from ..latency import SHOWN_PERCENTILES, Latency
 from .outage import outages
 from .precision import in_words, why_no_peak
@@ -56,11 +58,16 @@ def peak_name(summary: Summary) -> str:
 
 
 def peak(summary: Summary) -> str:
-    """Returns the highest rate, with its interval and its number of workers."""
+    """Returns the highest rate, with its interval, its number of workers, and its data per second if known."""
     best = summary.peak
     if best is None:
         return why_no_peak(summary.steps, summary.settings) or TOO_SHORT
-    return f"{rate(best.rate)} {_interval(best)}{_where(summary, best)}"
+    return f"{rate(best.rate)} {_interval(best)}{_where(summary, best)}{_data(best.bytes_per_second)}"
+
+
+def _data(bytes_per_second: float | UnsetType | None) -> str:
+    """Returns how much data per second that was; nothing if it is not known."""
+    return f", {data_rate(bytes_per_second)}" if isinstance(bytes_per_second, float) else ""
 
 
 def _interval(best: Peak) -> str:
@@ -167,9 +174,9 @@ def _busiest(summary: Summary) -> float | None:
 
 
 def average(summary: Summary) -> str:
-    """Returns the average rate over the whole run, and how sure it is."""
+    """Returns the average rate over the whole run, its data per second if known, and how sure it is."""
     sure = f", {in_words(summary.precision)}" if summary.precision else ""
-    return f"{rate(summary.rate)} over the whole run{sure}"
+    return f"{rate(summary.rate)} over the whole run{_data(summary.bytes_per_second)}{sure}"
 
 
 def precision(summary: Summary) -> str:
