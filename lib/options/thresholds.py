@@ -67,7 +67,7 @@ SHARES: Final = ("error_rate", "retry_rate")
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One condition. `limit` is in the quantity's unit: a fraction, milliseconds, pulls or bytes per second, a count."""
+    """One condition. `limit` is in the quantity's unit: a fraction, milliseconds, a rate, bytes or a count."""
 
     expression: str
     quantity: str

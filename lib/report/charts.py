@@ -7,6 +7,7 @@ from .distribution import distribution
 from .failed_pulls import failed_pulls
 from .herds import herds
 from .latency import latency
+from .latency_by_size import latency_by_size
 from .rate import rate
 from .run_data import Findings
 from .scalability import scalability
@@ -22,6 +23,7 @@ def charts(findings: Findings) -> list[Chart]:
         latency(findings, samples),
         distribution(findings),
         *([herds(findings)] if findings.summary.in_herds is not None else []),
+        *latency_by_size(findings),
         failed_pulls(findings, samples),
     ]
     # one step says nothing about other numbers of workers
