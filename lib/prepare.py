@@ -14,7 +14,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from .choices import ALL, ALWAYS, AUTO, NEVER, POISSON
+from .choices import ALL, ALWAYS, AUTO, POISSON
 from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
 from .clients.find import Found, find_client, missing_before
@@ -371,7 +371,10 @@ class Preparation(Staged):
         The upstream is asked, and never the server under test: that could make its first pulls warm.
         """
         settings, found, connections = self.settings, self.found(), self.connections()
-        if found is None or not _reads_sizes(settings):
+        if found is None or not _wants_sizes(settings):
+            return None
+        if _is_one_server(settings):
+            connections.log("the sizes of images are not read, because the upstream is the server under test")
             return None
         able, images, network = found.kind.abilities, self.selection().images, connections.network
         upstream = cache(lambda name: connections.registry(url_of(name) if name else _upstream_url(settings)))
@@ -385,16 +388,16 @@ class Preparation(Staged):
         return Sizes(sizes, shares_layers=able.shares_layers)
 
 
-def _reads_sizes(settings: Settings) -> bool:
-    """Returns whether the sizes of images are to be read, and can be without asking the server under test."""
-    if settings.sizes == NEVER or (settings.sizes == AUTO and settings.image_list is not None):
-        return False
+def _wants_sizes(settings: Settings) -> bool:
+    """Returns whether the sizes of images are to be read: of a list, only if the user says so."""
+    return settings.sizes == ALWAYS or (settings.sizes == AUTO and settings.image_list is None)
+
+
+def _is_one_server(settings: Settings) -> bool:
+    """Returns whether asking the upstream would warm the server under test."""
     # below a path, one server may have the upstream and its cache apart
-    return (
-        settings.layout.is_upstream
-        or bool(settings.registry.path)
-        or not surely_same(settings.pullthrough, settings.registry)
-    )
+    apart = settings.layout.is_upstream or settings.registry.path
+    return not apart and surely_same(settings.pullthrough, settings.registry)
 
 
 def _upstream_url(settings: Settings) -> str:

@@ -27,8 +27,9 @@ from .manifests import Manifest, read_manifest
 WHOLE_SECONDS: Final = 60.0
 IMAGE_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 5.0
-# Seconds after which the speed so far says whether `WHOLE_SECONDS` will do.
+# Seconds after which the speed so far says whether `WHOLE_SECONDS` will do. Speeds vary, so that has to be clear.
 _JUDGED_AFTER: Final = 5.0
+_CLEARLY: Final = 1.5
 # Sizes that are read at the same time.
 _CONCURRENCY: Final = 32
 # After this many images that the upstream refused, or did not answer for, it is asked for no more.
@@ -179,7 +180,7 @@ class _Reading:
     total: int
     log: Callable[[str], None]
     found: dict[Image, ImageSize] = field(default_factory=dict)
-    missed: int = 0
+    done: int = 0
     refused: int = 0
     example: str | None = None
     gave_up: str | None = None
@@ -187,8 +188,7 @@ class _Reading:
     logged: float = field(default_factory=monotonic)
 
     def miss(self, image: Image, reason: str, *, refused: bool) -> None:
-        """Counts an image whose size is unknown."""
-        self.missed += 1
+        """Notes an image whose size is unknown."""
         self.refused += refused
         self.example = self.example or f"{image.name}: {reason}"
         if self.refused >= MOST_REFUSED:
@@ -200,9 +200,11 @@ class _Reading:
 
     def ended(self) -> None:
         """Notes that one more image has ended. Gives up if the others would take too long."""
-        done, now = len(self.found) + self.missed, monotonic()
+        self.done += 1
+        done, now = self.done, monotonic()
         needed = (now - self.began) / done * self.total
-        if done >= _CONCURRENCY and now - self.began > _JUDGED_AFTER and needed > WHOLE_SECONDS:
+        judged = done >= _CONCURRENCY and now - self.began > _JUDGED_AFTER
+        if judged and needed > _CLEARLY * WHOLE_SECONDS:
             self.give_up(f"all of them would take about {spoken(round(needed))}")
         if now > self.logged + _PROGRESS_SECONDS:
             self.logged = now

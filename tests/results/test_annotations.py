@@ -169,7 +169,9 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
         return
     failed = ended.summary["errors"]["refused"]
     assert failed == 2
-    assert told[0].startswith("::error title=ocidriver%3A threshold missed::the number of refused failures was ")
+    assert told[0].startswith(
+        "::error title=ocidriver%3A threshold missed::the number of refused failures was "
+    )
     assert told[1].startswith(f"::warning title=ocidriver%3A refused::{failed} pull")
     assert "dial tcp 10.0.0.1:1: connect: connection refused" in told[1]
     lines = shown(step_summary.read_text())
