@@ -389,8 +389,13 @@ class Preparation(Staged):
 
 
 def _wants_sizes(settings: Settings) -> bool:
-    """Returns whether the sizes of images are to be read: of a list, only if the user says so."""
-    return settings.sizes == ALWAYS or (settings.sizes == AUTO and settings.image_list is None)
+    """Returns whether the sizes of images are to be read.
+
+    The user has to say so for a list, and if the upstream is the server under test by intention.
+    """
+    if settings.sizes == AUTO:
+        return settings.image_list is None and not settings.layout.is_upstream
+    return settings.sizes == ALWAYS
 
 
 def _is_one_server(settings: Settings) -> bool:

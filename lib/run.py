@@ -58,8 +58,8 @@ def _carry_out(session: Session, lasting: ExitStack) -> None:
             on_sample=outputs.on_sample,
             schedule=ready.schedule,
             cores=cores(),
-            sized=ready.has_sizes,
         )
+        state.tally.sized = ready.has_sizes
         _announce_length(ready.plan, outputs)
         if state.settings.prune_first and ready.pruner is not None:
             folder = ready.scratch.folder("prune-first")

@@ -254,7 +254,8 @@ def test_an_unknown_size_of_an_image_that_is_not_pulled_harms_nobody(client: Pat
         (["--image-list=LIST", "--sizes=always"], True),
         (["--pullthrough-url=UPSTREAM"], False),
         (["--pullthrough-url=UPSTREAM", "--sizes=always"], False),
-        (["--pullthrough-url=UPSTREAM", "--layout=direct"], True),
+        (["--pullthrough-url=UPSTREAM", "--layout=direct"], False),
+        (["--pullthrough-url=UPSTREAM", "--layout=direct", "--sizes=always"], True),
     ],
 )
 def test_when_sizes_are_read(more: list[str], sizes: bool, client: Path, tmp_path: Path) -> None:

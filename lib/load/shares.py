@@ -34,12 +34,12 @@ class Shares:
     """The shares of pulls in one step. `start` and `end` are seconds since the load began; an open step has no end.
 
     `sloped`: the schedule changes its rate during the step. `bytes` are the shares of what the pulls fetched. They are
-    complete if the step is still `sized`: no pull of unknown size has a share in it.
+    complete if the step is `sized`: no pull of unknown size has a share in it.
     """
 
-    def __init__(self, start: float, *, sized: bool = False) -> None:
+    def __init__(self, start: float) -> None:
         self.start = start
-        self.sized = sized
+        self.sized = True
         self.bytes = 0.0
         self.end = math.inf
         self.sloped = False

@@ -85,7 +85,7 @@ class StepTally:
     """The counts of one step of the load, which took `seconds`. `shares` has the shares of the pulls that lie in it.
 
     With a schedule, `offered` is the rate of due pulls in the step, in pulls per second. `bytes` is what the pulls
-    fetched that ended in the step; None if unknown.
+    fetched that ended in the step; None if unknown. `sized`: sizes of images are known.
     """
 
     step: Step
@@ -96,6 +96,7 @@ class StepTally:
     offered: float | None
     shares: Shares
     bytes: int | None = None
+    sized: bool = False
 
     @property
     def rate(self) -> float:
@@ -105,7 +106,7 @@ class StepTally:
     @property
     def bytes_per_second(self) -> float | None:
         """Bytes per second, of each pull by the share of its time that lies in the step; None if unknown."""
-        if not self.shares.sized:
+        if not (self.sized and self.shares.sized):
             return None
         return self.shares.bytes / self.seconds if self.seconds > 0 else 0.0
 
@@ -174,7 +175,7 @@ class Tally:
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
-    `pauses` tells when the driver itself was stopped. `sized`: the sizes of images are known, or of some.
+    `pauses` tells when the driver itself was stopped. Set `sized` before the load if sizes of images are known.
     `examples` holds the first message for each (op, error class).
     `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
     """
@@ -188,9 +189,8 @@ class Tally:
         schedule: Schedule | None = None,
         cores: float = 1.0,
         pauses: Pauses | None = None,
-        sized: bool = False,
     ) -> None:
-        self.sized = sized
+        self.sized = False
         self.pulled = 0
         self.failed = 0
         self.interrupted = 0
@@ -225,7 +225,7 @@ class Tally:
         self._began = 0.0
         self._sample = Interval(0.0)
         self._step = Interval(0.0)
-        self._shares = Shares(0.0, sized=sized)
+        self._shares = Shares(0.0)
         # latencies of first and of repeat pulls since the last end of an interval or step; merged into the others there
         self._recent = (Latencies(), Latencies())
 
@@ -463,10 +463,11 @@ class Tally:
                 offered=self._offered(open_.start, at),
                 shares=self._shares,
                 bytes=self._known(open_.bytes, open_.unsized),
+                sized=self.sized,
             )
         )
         self._shares.close(at, sloped=self._is_sloped(open_.start, at))
-        self._shares = Shares(at, sized=self.sized)
+        self._shares = Shares(at)
         self._step = open_.next(at)
 
     def _offered(self, start: float, end: float) -> float | None:

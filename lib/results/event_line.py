@@ -22,6 +22,8 @@ _CLASSES: Final = [each.value for each in ErrorClass]
 BATCH_FIELDS: Final = ("launch", "timed", "repulled")
 # Only runs with `--herd` write these fields. A prune has no `started`.
 HERD_FIELDS: Final = ("herd", "started")
+# Only successful pulls of images whose size is known have this field.
+SIZE_FIELDS: Final = ("bytes",)
 
 
 # A reader accepts lines without the fields that have a default, and uses `known` for those that it needs. The time is

@@ -74,5 +74,5 @@ def test_a_run_and_a_comparison_allow_different_things() -> None:
             parse_threshold(text)
     with pytest.raises(UsageError, match=r"use error_rate, rate, .* min, mean, p50, p90, p95, p99, max "):
         parse_threshold("speed>1")
-    with pytest.raises(UsageError, match="use rate, mean, p50, p90, p95, p99 "):
+    with pytest.raises(UsageError, match="use rate, bytes_per_second, mean, p50, p90, p95, p99 "):
         parse_limit("speed>1%")

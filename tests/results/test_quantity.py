@@ -85,8 +85,9 @@ def test_nothing_attempted_misses_an_error_rate() -> None:
 
 
 def test_every_quantity_that_can_be_named_has_a_value() -> None:
-    peak = {**SUMMARY["peak"], "latency_ms": LATENCY}
-    summary = a_summary(**{**SUMMARY, "first_latency_ms": LATENCY, "retried": 4, "peak": peak})
+    peak = {**SUMMARY["peak"], "latency_ms": LATENCY, "bytes_per_second": 3.0}
+    sizes = {"bytes": 100, "bytes_per_second": 2.5}
+    summary = a_summary(**{**SUMMARY, **sizes, "first_latency_ms": LATENCY, "retried": 4, "peak": peak})
     names = (
         *FIELDS,
         *(group + name for group in (*GROUPS, PEAK) for name in LATENCIES),

@@ -131,6 +131,9 @@ def test_a_client_that_picks_several_manifests_gets_the_blobs_of_all() -> None:
     assert totals(read(serve(documents), "v1")[0]) == {"v1": 201}
 
 
+NO_SIZES: Sequence[object] = (-1, None, "3", 1.5, True, LARGEST_BLOB + 1, [], 10**30)
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -139,7 +142,7 @@ def test_a_client_that_picks_several_manifests_gets_the_blobs_of_all() -> None:
         kinds("http://x")["docker-schema-1"].manifest,
         manifest(None, blob(1, 1)), manifest("x"), manifest({}), {**manifest(blob(1, 1)), "layers": None},
         manifest(blob(1, 1), None), manifest(blob(1, 1), {"size": 3}), manifest(blob(1, 1), {"digest": "x", "size": 3}),
-        *(manifest(blob(1, 1), blob(2, size)) for size in (-1, None, "3", 1.5, True, LARGEST_BLOB + 1, [], 10**30)),
+        *(manifest(blob(1, 1), blob(2, size)) for size in NO_SIZES),
         manifest(blob(1, -5), blob(2, 200)),
         manifest(blob(1, 1), *(blob(k, 1) for k in range(2, 1100))),
         index(), index(*((k, X86) for k in range(1100))), index((404, X86)), index((99, X86)),
