@@ -33,7 +33,7 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 _EXPRESSION: Final = re.compile(
     r"\s*(?P<quantity>[a-z_.\-]+[a-z0-9]*)\s*(?P<comparison><=|>=|==|<|>)"
-    r"\s*(?P<number>[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*(?P<unit>%|ms|s|[a-zA-Z]*B(?:/s)?|)\s*",
+    r"\s*(?P<number>[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*(?P<unit>%|ms|s|[a-zA-Z]*[bB](?:/s)?|)\s*",
     re.ASCII,
 )
 # Prefixes of the counts of failures. An error class follows.

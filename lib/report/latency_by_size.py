@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counted import counted
 from ..figures import data
 from ..pages.chart import BLUE, ORANGE, Chart, Trace, label, logarithmic
 from .run_data import Findings
@@ -46,7 +47,8 @@ def _dots(series: SizeSeries, name: str, colour: str, *, first: bool) -> Trace:
         "x": [image.size for image, _, _ in found],
         "y": [round(seconds * 1000, 2) for _, _, seconds in found],
         "text": [
-            f"{label(image.name)}: {data(image.size)}, {pulls.seen:,} pulls" for image, pulls, _ in found
+            f"{label(image.name)}: {data(image.size)}, {counted(pulls.seen, 'pull')}"
+            for image, pulls, _ in found
         ],
         "mode": "markers",
         "marker": {"color": colour, "size": 6, "opacity": 0.6},
