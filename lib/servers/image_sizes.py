@@ -112,18 +112,23 @@ class SizeReader:
                 found.add(manifest)
                 return
             if depth == _DEEPEST:
-                raise RegistryError("its index lists indexes of indexes")
+                raise _odd("its index lists indexes of indexes")
             chosen = self._chooses.picks(
                 [entry.platform for entry in manifest.entries], self._chooses.platform
             )
             if not chosen:
                 wanted = "/".join(filter(None, self._chooses.platform))
-                raise RegistryError(f"its index has no image for {wanted}")
+                raise _odd(f"its index has no image for {wanted}")
             for place in chosen:
                 await add(manifest.entries[place].digest, depth + 1)
 
         await add(image.reference, 0)
         return ImageSize(sum(found.configs.values()), found.layers)
+
+
+def _odd(what: str) -> RegistryError:
+    """Returns the error for a manifest from which no size can be read."""
+    return RegistryError(what, error_class=ErrorClass.BAD_CONTENT)
 
 
 class _GivenUp(Exception):
@@ -133,7 +138,7 @@ class _GivenUp(Exception):
 def _is_refusal(error: RegistryError) -> bool:
     """Returns whether the upstream did not answer well; not if only this image is gone, or its manifest is odd."""
     if error.status is None:
-        return error.error_class not in (None, ErrorClass.BAD_CONTENT)
+        return error.error_class is not ErrorClass.BAD_CONTENT
     return error.status != 200 and error.status not in _OF_ONE_IMAGE
 
 
@@ -148,9 +153,9 @@ class _Found:
         """Adds the blobs of a manifest. Raises RegistryError if it does not say how large they are."""
         layers = manifest.fields.get("layers")
         if "fsLayers" in manifest.fields:
-            raise RegistryError("its manifest has schema 1, which names no sizes")
+            raise _odd("its manifest has schema 1, which names no sizes")
         if not isinstance(layers, list) or len(layers) > _MOST_LAYERS:
-            raise RegistryError("its manifest has no list of layers, or a very long one")
+            raise _odd("its manifest has no list of layers, or a very long one")
         self.configs.update([_blob(manifest.fields.get("config"))])
         self.layers.update(_blob(layer) for layer in layers if not _is_elsewhere(layer))
 
@@ -160,9 +165,9 @@ def _blob(descriptor: object) -> tuple[str, int]:
     fields: Mapping[str, object] = descriptor if isinstance(descriptor, dict) else {}
     digest, size = fields.get("digest"), fields.get("size")
     if not isinstance(digest, str) or not valid_digest(digest):
-        raise RegistryError("its manifest names a blob without a valid digest")
+        raise _odd("its manifest names a blob without a valid digest")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= LARGEST_BLOB:
-        raise RegistryError("its manifest names a blob without a valid size")
+        raise _odd("its manifest names a blob without a valid size")
     return digest, size
 
 

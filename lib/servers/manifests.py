@@ -14,6 +14,7 @@ from ..http.network import Network
 from ..http.registry import MIB, Registry, RegistryError
 from ..images import Image
 from ..names import valid_digest
+from ..outcomes import ErrorClass
 from .route import Route
 
 _INDEXES = (
@@ -157,7 +158,9 @@ async def read_manifest(registry: Registry, path: str, retry_seconds: float) -> 
     media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
     entries = _entries(fields, media_type)
     if len(entries) > _MOST_PLATFORMS:
-        raise RegistryError(f"its index lists {counted(len(entries), 'manifest')}")
+        raise RegistryError(
+            f"its index lists {counted(len(entries), 'manifest')}", error_class=ErrorClass.BAD_CONTENT
+        )
     return Manifest(fields, entries)
 
 
