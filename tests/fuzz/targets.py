@@ -86,7 +86,8 @@ class Fuzzed:
         link, _newline, body = self._parts[self.asked % len(self._parts)].partition(b"\n")
         self.asked += 1
         fields = {"Link": link.decode("utf-8", "surrogateescape")} if link else {}
-        return Answer(200, CIMultiDictProxy(CIMultiDict(fields)), body, url)
+        whole = url if "://" in url else f"{URL}{url}"
+        return Answer(200, CIMultiDictProxy(CIMultiDict(fields)), body, whole)
 
 
 def listing(data: bytes) -> None:
