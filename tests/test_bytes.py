@@ -15,17 +15,20 @@ import pytest
 from aiohttp import web
 
 from lib.http.network import Network
+from lib.lab.images import INDEX_TYPE, MANIFEST_TYPE
 from lib.lab.populate import Population, populate
 from lib.lab.servers import Server, crane_registry, docker_registry_proxy, lab_cache
 from lib.processes.signals import Stop
 from tests.doubles import catalog
 from tests.doubles.fake_crane import image_list, install, launches
-from tests.doubles.noting import noting_registry
+from tests.doubles.noting import Content, NotingRegistry, noting_registry
 from tests.support.driving import Ended, command, drive, finish, start, wait_for_log
+from tests.support.images import describe, image_config, image_manifest, tarball
 from tests.support.kinds import kinds
 from tests.support.registry import serving_on
 from tests.support.waiting import SECONDS, wait_until
 
+CLIENTS = ["crane", "skopeo", "ctr"]
 # Half of the layers are the same in all images. Each image is an index of two platforms.
 POPULATION = Population(
     groups=2,
@@ -125,7 +128,35 @@ def test_through_a_proxy_of_another_kind(indexes: Server, crane: str, tmp_path: 
     check_bytes(ended)
 
 
-@pytest.mark.parametrize("client", ["crane", "skopeo", "ctr"])
+def sent_and_counted(
+    registry: NotingRegistry, folder: Path, client: str, platform: str = "linux/amd64"
+) -> tuple[dict[str, int], dict[str, int | None]]:
+    """By repository, for one pull of each image: the bytes of the blobs that the registry sent, and those counted."""
+    listed = folder / "images"
+    listed.write_text("".join(f"{name}:v1\n" for name in registry.images))
+    ended = drive(
+        folder,
+        f"--pullthrough-url={registry.url}",
+        f"--registry-url={registry.url}",
+        f"--image-list={listed}",
+        "--sizes=always",
+        "--layout=direct",
+        "--workers=1",
+        f"--client={client}",
+        "--passes=1",
+        f"--platform={platform}",
+    )
+    sent = dict.fromkeys(registry.images, 0)
+    for line in registry.requests:
+        method, path = line.split()
+        name = path.removeprefix("/v2/").partition("/")[0]
+        if method == "GET" and "/blobs/" in path:
+            sent[name] += len(registry.images[name].blobs.get(path.rpartition("/")[2], b""))
+    pulled = [event for event in ended.events if event["outcome"] == "ok"]
+    return sent, {event["image"].partition(":")[0]: event.get("bytes") for event in pulled}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 def test_every_kind_of_image(client: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Layers that occur twice, foreign ones, indexes: the bytes of a pull are those that the server sent."""
     with noting_registry({}) as registry:
@@ -134,37 +165,51 @@ def test_every_kind_of_image(client: str, request: pytest.FixtureRequest, tmp_pa
         registry.pages["/elsewhere"] = next(
             each for each in foreign.blobs.values() if each[:2] == b"\x1f\x8b"
         )
-        listed = tmp_path / "images"
-        listed.write_text("".join(f"{name}:v1\n" for name in registry.images))
-        ended = drive(
-            tmp_path,
-            f"--pullthrough-url={registry.url}",
-            f"--registry-url={registry.url}",
-            f"--image-list={listed}",
-            "--sizes=always",
-            "--layout=direct",
-            "--workers=1",
-            f"--client={request.getfixturevalue(client)}",
-            "--passes=1",
-            "--platform=linux/amd64",
-        )
-        sent = dict.fromkeys(registry.images, 0)
-        for line in registry.requests:
-            method, path = line.split()
-            name = path.removeprefix("/v2/").partition("/")[0]
-            if method == "GET" and "/blobs/" in path:
-                sent[name] += len(registry.images[name].blobs.get(path.rpartition("/")[2], b""))
-    got = {
-        event["image"].partition(":")[0]: event.get("bytes")
-        for event in ended.events
-        if event["outcome"] == "ok"
-    }
-    assert len(got) >= len(registry.images) - 1
+        sent, counted = sent_and_counted(registry, tmp_path, request.getfixturevalue(client))
+    assert len(counted) >= len(registry.images) - 1
     # its only layer is elsewhere; crane and ctr differ in whom they ask first
-    for name in {*got} - {"docker-schema-1", "docker-foreign-elsewhere"}:
-        assert got[name] == sent[name], name
-    if "docker-schema-1" in got:  # skopeo pulls it, but nothing says how large it is
-        assert (got["docker-schema-1"], ended.summary["bytes"]) == (None, None)
+    for name in {*counted} - {"docker-schema-1", "docker-foreign-elsewhere"}:
+        assert counted[name] == sent[name], name
+    # skopeo pulls it, but nothing says how large it is
+    assert counted.get("docker-schema-1") is None
+
+
+def an_index(*platforms: str | None) -> Content:
+    """An index of OCI images of different sizes, one for each platform; None stands for an entry without one."""
+    blobs: dict[str, bytes] = {}
+    manifests, entries = [], []
+    for number, platform in enumerate(platforms):
+        layer = tarball(bytes([65 + number]) * 20_000 * 3**number)
+        config = image_config([layer])
+        blobs.update({str(describe(blob, "")["digest"]): blob for blob in (layer, config)})
+        manifests.append((image_manifest(config, [layer]), MANIFEST_TYPE))
+        words = dict(zip(("os", "architecture", "variant"), (platform or "").split("/"), strict=False))
+        named = {"platform": words} if platform else {}
+        entries.append({**describe(manifests[-1][0], MANIFEST_TYPE), **named})
+    body = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}).encode()
+    return Content(body, INDEX_TYPE, blobs, tuple(manifests))
+
+
+@pytest.mark.parametrize(
+    "platform", ["linux/amd64", "linux/arm/v7", "linux/arm", "linux/arm64", "linux/arm64/v8"]
+)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_of_an_index_what_the_client_picks(
+    client: str, platform: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Each client has its own rule. What it pulls well has the size of what it has fetched."""
+    images = {
+        "plain": an_index("linux/arm64", "linux/amd64", "linux/arm/v7", "unknown/unknown"),
+        "variants": an_index("linux/amd64/v3", "linux/amd64", "linux/arm64/v8", "linux/arm64"),
+        "arm": an_index("linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm"),
+        "old-arm": an_index("linux/arm/v5", "linux/arm/v6"),
+        "unnamed": an_index(None, "linux/amd64", "linux/arm64"),
+        "twice": an_index("linux/amd64", "linux/amd64", "linux/arm64", "linux/arm64"),
+    }
+    with noting_registry(images) as registry:
+        sent, counted = sent_and_counted(registry, tmp_path, request.getfixturevalue(client), platform)
+    assert counted
+    assert counted == {name: sent[name] for name in counted}
 
 
 # --- with an upstream that answers as one likes, and a client that pulls nothing ------------------------------------

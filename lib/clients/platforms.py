@@ -20,7 +20,7 @@ Picks = Callable[[Sequence["Platform | None"], Platform], list[int]]
 
 _UNNAMED: Final = Platform("linux", "amd64")
 # From the variant that needs the newest processor to the one that runs on all.
-_VARIANTS: Final = {"arm": ("v7", "v6", "v5"), "arm64": ("v8",)}
+_VARIANTS: Final = {"arm": ("v8", "v7", "v6", "v5"), "arm64": ("v8",)}
 _MACHINES: Final = {"i386": "386", "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 
 
@@ -39,10 +39,10 @@ def picks_first(entries: Sequence[Platform | None], wanted: Platform) -> list[in
 
 
 def picks_best(entries: Sequence[Platform | None], wanted: Platform) -> list[int]:
-    """Picks the entry with the best variant that the wanted one can run. This is skopeo's rule."""
+    """Picks the entry of the wanted variant, or else the best one below it. This is skopeo's rule."""
     known = _VARIANTS.get(wanted.machine, ())
     if not wanted.variant:
-        variants = ["", *(known if wanted.machine == "arm64" else ())]
+        variants = ["", *known]
     elif wanted.variant in known:
         variants = [*known[known.index(wanted.variant) :], ""]
     else:

@@ -197,7 +197,7 @@ class _Reading:
         self.refused += refused
         self.example = self.example or f"{image.name}: {reason}"
         if self.refused >= MOST_REFUSED:
-            self.give_up(f"the upstream did not answer for {self.refused} images")
+            self.give_up(f"the upstream refused {self.refused} images or did not answer for them")
 
     def give_up(self, why: str) -> None:
         """Ends the reading. What is known by now stays known."""

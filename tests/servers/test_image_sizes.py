@@ -175,7 +175,10 @@ def test_an_upstream_that_refuses_is_asked_no_more(status: int) -> None:
     assert found == {}
     assert len(asked) < 4 * MOST_REFUSED
     assert f"the sizes of {many} of {many} images are unknown" in log[-1]
-    assert f"gave up, as the upstream did not answer for {MOST_REFUSED} images; such as app:v0: " in log[-1]
+    assert (
+        f"gave up, as the upstream refused {MOST_REFUSED} images or did not answer for them; such as app:v0: "
+        in log[-1]
+    )
 
 
 def test_tags_that_are_gone_do_not_end_the_reading() -> None:
