@@ -243,8 +243,8 @@ OPTIONS: list[click.Parameter] = [
         type=click.Choice(SIZES),
         default=AUTO,
         show_default=True,
-        help="Read each image's size from the upstream's manifests before the load, to report bytes. auto: not for an "
-        "--image-list, as public registries may count such a request as a pull.",
+        help="Read each image's size from the upstream's manifests before the load, to report bytes. auto: not with "
+        "--layout direct or --image-list, as public registries may count such a request as a pull.",
     ),
     _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its images between passes."),
     Section(
