@@ -37,6 +37,9 @@ ALWAYS: Final = "always"
 NEVER: Final = "never"
 PROGRESS: Final = (AUTO, ALWAYS, NEVER)
 
+# --sizes
+SIZES: Final = (AUTO, ALWAYS, NEVER)
+
 # --annotations
 GITHUB: Final = "github"
 NONE: Final = "none"

@@ -26,6 +26,7 @@ def crew(
         pruner=prepared.pruner if settings.prune else None,
         shared=settings.deal == ALL,
         lean=settings.lean,
+        sizes=prepared.sizes,
     )
     image_sets = prepared.selection.image_sets
     return tuple(

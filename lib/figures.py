@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 _DIGITS = 3
+_SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def three(value: float) -> str:
@@ -34,3 +35,17 @@ def milliseconds(value: float) -> str:
 def rate(value: float) -> str:
     """Returns a number of pulls per second: `29.7 pulls/s`."""
     return f"{three(value)} pulls/s"
+
+
+def data(size: float) -> str:
+    """Returns a number of bytes: `512 B`, `1.23 MB`. A megabyte is a million bytes."""
+    exponent = 0
+    # what rounds to a thousand belongs to the next unit
+    while size >= 999.5 and exponent < len(_SIZES) - 1:
+        size, exponent = size / 1000, exponent + 1
+    return f"{three(size)} {_SIZES[exponent]}"
+
+
+def data_rate(size: float) -> str:
+    """Returns a number of bytes per second: `123 MB/s`."""
+    return f"{data(size)}/s"

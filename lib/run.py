@@ -59,6 +59,7 @@ def _carry_out(session: Session, lasting: ExitStack) -> None:
             schedule=ready.schedule,
             cores=cores(),
         )
+        state.tally.sized = ready.has_sizes
         _announce_length(ready.plan, outputs)
         if state.settings.prune_first and ready.pruner is not None:
             folder = ready.scratch.folder("prune-first")

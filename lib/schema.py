@@ -14,43 +14,46 @@ from typing import Any, Final
 import msgspec
 
 from .capacity.result import Capacity
-from .results.event_line import BATCH_FIELDS, HERD_FIELDS, EventLine
+from .results.event_line import BATCH_FIELDS, HERD_FIELDS, SIZE_FIELDS, EventLine
 from .results.summary import Summary
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def summary_schema() -> dict[str, Any]:
-    return _schema(
-        Summary, "Summary of an ocidriver run (--summary-file), schema 1", optional=_left_out(Summary)
-    )
+    return _schema(Summary, "Summary of an ocidriver run (--summary-file), schema 1")
 
 
 def event_schema() -> dict[str, Any]:
     return _schema(
         EventLine,
         "One line of an ocidriver events file (--events-file)",
-        optional=(*BATCH_FIELDS, *HERD_FIELDS),
+        optional=(*BATCH_FIELDS, *HERD_FIELDS, *SIZE_FIELDS),
     )
 
 
 def capacity_schema() -> dict[str, Any]:
-    return _schema(
-        Capacity, "Result of a capacity search (ocidriver capacity --summary-file), schema 1", optional=()
-    )
+    return _schema(Capacity, "Result of a capacity search (ocidriver capacity --summary-file), schema 1")
 
 
-def _left_out(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Returns the fields that are absent unless their option is given."""
-    return tuple(each.encode_name for each in msgspec.structs.fields(kind) if each.default is msgspec.UNSET)
+def _schema(
+    kind: type[msgspec.Struct], title: str, *, optional: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+    """Returns a schema that requires all but the `optional` fields; by default, all that have no value if left out.
 
-
-def _schema(kind: type[msgspec.Struct], title: str, *, optional: tuple[str, ...]) -> dict[str, Any]:
-    """Returns a schema that requires all but the `optional` fields. Defaults are left out, as only readers use them."""
+    Defaults are left out, as only readers use them.
+    """
     schema = msgspec.json.schema(kind)
     for each in schema["$defs"].values():
-        properties = each["properties"]
-        each["required"] = [name for name in properties if name not in optional]
+        properties, always = each["properties"], each.get("required", ())
+        if (
+            optional is None
+        ):  # a field whose default is UNSET has no default in the schema, and is not required
+            each["required"] = [
+                name for name, about in properties.items() if name in always or "default" in about
+            ]
+        else:
+            each["required"] = [name for name in properties if name not in optional]
         for about in properties.values():
             about.pop("default", None)
     return {"$schema": _DIALECT, "title": title, **schema}

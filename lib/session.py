@@ -104,6 +104,7 @@ def prepared(session: Session, lasting: ExitStack) -> Iterator[tuple[Prepared, C
         )
         ready = Preparation(session.beginning, around).carry_out(state.select)
         state.client = ready.client_setup.client
+        state.sizes = ready.sizes
 
         sys.setswitchinterval(_SWITCH_SECONDS)
 

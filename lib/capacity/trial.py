@@ -125,13 +125,15 @@ class Trials:
         return Trial(observed, tally)
 
     def _tally(self, schedule: Schedule, on_sample: Callable[[Sample], None]) -> Tally:
-        return Tally(
+        tally = Tally(
             len(self._prepared.selection.image_sets),
             retries_known=self._prepared.client_setup.retries_known,
             on_sample=on_sample,
             schedule=schedule,
             cores=cores(),
         )
+        tally.sized = self._prepared.has_sizes
+        return tally
 
     def _rules(self, settings: Settings, seconds: float) -> Rules:
         shortest = min(settings.tally_seconds, seconds / _INTERVALS)

@@ -57,6 +57,7 @@ class Crane:
         takes_ipv6=True,
         hides_artifacts=True,
         tries_tls_first=True,
+        shares_layers=True,
     )
     install: ClassVar[str] = "'go install github.com/google/go-containerregistry/cmd/crane@latest'"
     version_option: ClassVar[str] = "version"

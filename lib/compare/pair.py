@@ -15,6 +15,7 @@ from .pairing import Bins, cut, fill, in_common, same_ramp
 from .proportions import difference
 from .pulls import Floats
 from .quantities import (
+    BYTES_RATE,
     ERROR_RATE,
     ERRORS,
     LATENCIES,
@@ -77,6 +78,7 @@ class Pair:
     def quantities(self, classes: frozenset[str] = frozenset()) -> Iterator[Quantity]:
         """Yields all quantities. `classes` are error classes to have a row even if neither run has failures of it."""
         yield self._rate()
+        yield from self._bytes_rate()
         for group in GROUPS:
             yield from self._latencies(group)
         yield self._errors(ERROR_RATE, None)
@@ -170,6 +172,21 @@ class Pair:
         else:
             return unknown(RATE, None, None, self._few)
         return self._relative(RATE, a, b, self._away(*pulled))
+
+    def _bytes_rate(self) -> Iterator[Quantity]:
+        """Yields the bytes per second, if both runs know them."""
+        a, b = (side.run.summary.bytes_per_second for side in (self._a, self._b))
+        in_a, in_b = self._a.bins.bytes, self._b.bins.bytes
+        if a is None or b is None or in_a is None or in_b is None:
+            return
+        drawn = [self._weights @ each for each in (in_a, in_b)]
+        seconds = [float(side.bins.seconds.sum()) for side in (self._a, self._b)]
+        if not self._whole and min(seconds) > 0:
+            a, b = (float(each[0]) / length for each, length in zip(drawn, seconds, strict=True))
+        elif not self._whole:
+            yield unknown(BYTES_RATE, None, None, self._few)
+            return
+        yield self._relative(BYTES_RATE, a, b, self._away(*drawn))
 
     def _latencies(self, group: str) -> Iterator[Quantity]:
         """Yields the latencies. Percentiles are the run's own if the loads are the same, else those of the bins.

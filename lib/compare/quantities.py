@@ -24,6 +24,9 @@ BAD: Final = (SLOWER, MORE)
 QUANTILES: Final = {name: percent / 100 for name, percent in PERCENTILES.items()}
 LATENCIES: Final = ("mean", *QUANTILES)
 RATE, ERROR_RATE, ERRORS, RETRY_RATE = "rate", "error_rate", "errors.", "retry_rate"
+BYTES_RATE: Final = "bytes_per_second"
+# The quantities of which more is faster.
+_RATES: Final = (RATE, BYTES_RATE)
 # With fewer latencies in either run, a percentile has no verdict.
 LEAST_PULLS: Final = {**LEAST, "p99": 200}
 # No run is this many times as long, and no version has so many times as many runs.
@@ -74,7 +77,7 @@ class Ends(tuple[float, float]):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One compared quantity. `a` and `b` are in pulls per second, milliseconds or a fraction of the pulls.
+    """One compared quantity. `a` and `b` are in pulls or bytes per second, milliseconds or a fraction of the pulls.
 
     `change` is relative; for errors and retries, it is the difference. `low` and `high` are the ends of its confidence
     interval. They are None without one, and `why` says why, if that is known. `equally` is the change if all images
@@ -149,7 +152,7 @@ def unknown(name: str, a: float | None, b: float | None, why: str | None = None)
         change = b - a
     else:
         change = b / a - 1 if a > 0 else None
-    if name == RATE and (a == 0 or b == 0):
+    if name in _RATES and (a == 0 or b == 0):
         why = NOTHING
     return Quantity(name=name, a=a, b=b, change=change, why=why)
 
@@ -183,7 +186,7 @@ def share(name: str, a: float, b: float, ends: tuple[float, float] | None, margi
 def _verdict(name: str, low: float, high: float, margin: float) -> str:
     if -margin <= low and high <= margin:
         return SAME
-    more, less = (MORE, FEWER) if is_share(name) else (FASTER, SLOWER) if name == RATE else (SLOWER, FASTER)
+    more, less = (MORE, FEWER) if is_share(name) else (FASTER, SLOWER) if name in _RATES else (SLOWER, FASTER)
     return more if low > margin else less if high < -margin else INCONCLUSIVE
 
 
@@ -194,7 +197,7 @@ def weigh(quantity: Quantity, ratio: float, margins: Margins) -> Quantity:
     """
     if quantity.is_share or quantity.change is None:
         return quantity
-    equally = 1 / ratio - 1 if quantity.name == RATE else ratio - 1
+    equally = 1 / ratio - 1 if quantity.name in _RATES else ratio - 1
     supported = {
         SAME: 1 / (1 + margins.relative) <= ratio <= 1 + margins.relative,
         FASTER: ratio <= 1,

@@ -19,6 +19,7 @@ from .pairing import same_ramp
 from .planned import planned
 from .proportions import difference
 from .quantities import (
+    BYTES_RATE,
     ERROR_RATE,
     ERRORS,
     HUNG,
@@ -52,6 +53,9 @@ class Replicates:
     def quantities(self, classes: frozenset[str] = frozenset()) -> Iterator[Quantity]:
         """Yields all quantities. `classes` are error classes to have a row even if no run has failures of it."""
         yield self._relative(RATE, *([each.summary.rate for each in side] for side in (self._a, self._b)))
+        sizes = [[each.summary.bytes_per_second for each in side] for side in (self._a, self._b)]
+        if all(each is not None for side in sizes for each in side):
+            yield self._relative(BYTES_RATE, *sizes)
         for group in GROUPS:
             yield from self._latencies(group)
         yield self._share(ERROR_RATE, lambda summary: summary.failed)
@@ -94,9 +98,9 @@ class Replicates:
         logs_a, logs_b = ([log(each) for each in side if each] for side in (a, b))
         if len(logs_a) < len(a) or len(logs_b) < len(b):
             # the mean of the logarithms has no end: all is lost
-            lost = name == RATE and len(logs_a) == len(a)
+            lost = name in (RATE, BYTES_RATE) and len(logs_a) == len(a)
             found = unknown(name, _mean(a), 0.0 if lost else _mean(b))
-            return found.without_interval(NOTHING) if name == RATE else found
+            return found.without_interval(NOTHING) if name in (RATE, BYTES_RATE) else found
         away = _ends(logs_a, logs_b)
         found = relative(name, exp(fmean(logs_a)), exp(fmean(logs_b)), away, self._margins)
         return found.without_interval(OTHER_LOADS) if self._others else found

@@ -13,7 +13,7 @@ from ..options.times import shown_setting
 from .comparison import Runs, Told
 from .mixes import Mix, Weighted
 from .notes import LOADS, METHOD, SETTINGS, SHOWN, Note, ordered
-from .quantities import LONGEST, RATE, Quantity
+from .quantities import BYTES_RATE, LONGEST, RATE, Quantity
 from .recorded_run import Recorded
 from .settings_changed import Difference
 from .thresholds import INCONCLUSIVE, Judgement
@@ -26,6 +26,8 @@ SETTINGS_DIFFER = ("a setting differs", "settings differ")
 
 def unit(quantity: Quantity) -> str:
     """Returns the unit of a quantity's figures."""
+    if quantity.name == BYTES_RATE:
+        return "MB/s"
     return "%" if quantity.is_share else "/s" if quantity.name == RATE else "ms"
 
 
@@ -33,6 +35,8 @@ def figure(quantity: Quantity, value: float | None) -> str:
     """Returns a value in the quantity's unit, without the unit's name."""
     if value is None:
         return "-"
+    if quantity.name == BYTES_RATE:
+        value /= 1e6
     return f"{100 * value:.2f}" if quantity.is_share else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 

@@ -15,6 +15,7 @@ from ..choices import (
     PROGRESS,
     PRUNE_VIA,
     REFUSE,
+    SIZES,
     TSV,
 )
 from ..clients.table import NAMES
@@ -235,6 +236,15 @@ OPTIONS: list[click.Parameter] = [
         show_default=True,
         help="What to do with images of --image-list whose upstream the layout cannot name. skip leaves out all images "
         "of upstreams other than --registry-url.",
+    ),
+    Section(
+        ["--sizes"],
+        section=IMAGES,
+        type=click.Choice(SIZES),
+        default=AUTO,
+        show_default=True,
+        help="Read each image's size from the upstream's manifests before the load, to report bytes. auto: not with "
+        "--layout direct or --image-list, as public registries may count such a request as a pull.",
     ),
     _switch(["--shuffle"], section=IMAGES, text="Each worker shuffles its images between passes."),
     Section(

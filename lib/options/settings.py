@@ -40,6 +40,7 @@ _LATER: Final[Mapping[str, Any]] = {
     "draw": None,
     "deal": SPLIT,
     "herd": False,
+    "sizes": AUTO,
 }
 
 
@@ -83,6 +84,7 @@ class Settings:
     upstream_name: str
     image_list: str | None
     foreign: str
+    sizes: str
     all_tags: bool
     platform: str
     pull_timeout: float
@@ -259,6 +261,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         upstream_name=_upstream_name(options["upstream_name"], registry.server),
         image_list=options["image_list"],
         foreign=options["foreign"],
+        sizes=options["sizes"],
         all_tags=options["all_tags"],
         platform=parse_platform(options["platform"] or this_platform()),
         pull_timeout=options["pull_timeout"],

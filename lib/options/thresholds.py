@@ -14,7 +14,7 @@ from functools import cache
 from typing import Final
 
 from ..errors import UsageError
-from ..figures import milliseconds, percent, rate, three
+from ..figures import data, data_rate, milliseconds, percent, rate, three
 from ..outcomes import ErrorClass
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -33,20 +33,32 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 _EXPRESSION: Final = re.compile(
     r"\s*(?P<quantity>[a-z_.\-]+[a-z0-9]*)\s*(?P<comparison><=|>=|==|<|>)"
-    r"\s*(?P<number>[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*(?P<unit>%|ms|s|)\s*",
+    r"\s*(?P<number>[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*(?P<unit>%|ms|s|[a-zA-Z]*[bB](?:/s)?|)\s*",
     re.ASCII,
 )
 # Prefixes of the counts of failures. An error class follows.
 ERROR_GROUPS: Final = ("errors.", "prune_errors.")
 # Prefixes of the figures of the summary's `peak` and `knee`, and those of them that have no unit.
 PEAK, KNEE = "peak.", "knee."
-PEAK_FIELDS: Final = ("rate", "workers")
+PEAK_FIELDS: Final = ("rate", "workers", "bytes_per_second")
 KNEE_FIELDS: Final = ("workers",)
 # Fields of the summary that are quantities under their own names.
 FIELDS: Final = (
     *("error_rate", "rate", "pulled", "failed", "interrupted_pulls"),
     *("pruned", "prune_failed", "retried", "retry_rate"),
+    *("bytes", "bytes_per_second"),
 )
+# The units of bytes, each in bytes. A limit without a unit is in bytes, too.
+BYTES: Final[Mapping[str, int]] = {
+    "": 1,
+    "B": 1,
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", 1)},
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)},
+}
+BYTES_PER_SECOND: Final[Mapping[str, int]] = {
+    **BYTES,
+    **{f"{unit}/s": size for unit, size in BYTES.items() if unit},
+}
 
 
 # Those of them that are shares from 0 to 1.
@@ -55,7 +67,7 @@ SHARES: Final = ("error_rate", "retry_rate")
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One condition. `limit` is in the quantity's unit: a fraction, milliseconds, pulls per second or a count."""
+    """One condition. `limit` is in the quantity's unit: a fraction, milliseconds, a rate, bytes or a count."""
 
     expression: str
     quantity: str
@@ -84,6 +96,10 @@ def named(quantity: str) -> tuple[str, Callable[[float], str]]:
         return f"the number of {name} {'prunes' if group.startswith('prune') else 'failures'}", _count
     if quantity in SHARES:
         return quantity.replace("_", " "), percent
+    if name == "bytes_per_second":
+        return f"{group} bytes per second".strip(), data_rate
+    if name == "bytes":
+        return "bytes", data
     if name == "rate":
         return f"{group} rate".strip(), rate
     if name in FIELDS or f"{group}." == KNEE or name == "workers":
@@ -126,6 +142,8 @@ def parse(text: str, allowed: Vocabulary, option: str = "--threshold") -> Thresh
 
 
 def _in_own_unit(number: float, unit: str) -> float:
+    if unit in BYTES_PER_SECOND:
+        return number * BYTES_PER_SECOND[unit]
     return number / 100 if unit == "%" else number * 1000 if unit == "s" else number
 
 
@@ -142,7 +160,7 @@ def parse_threshold(text: str) -> Threshold:
 def parse_slo(text: str) -> Threshold:
     """Parses an SLO of the capacity search. Raises `UsageError` if it is not valid, or if no trial can show it."""
     slo = parse(text, _of_a_run(), "--slo")
-    if slo.quantity.startswith((PEAK, KNEE)) or slo.quantity.startswith(("prune", "interrupted")):
+    if slo.quantity.startswith((PEAK, KNEE, "prune", "interrupted", "bytes")):
         raise UsageError(f"--slo: a trial has no {slo.quantity}; use error_rate, p95, rate or errors.CLASS")
     return slo
 
@@ -156,12 +174,16 @@ def _of_a_run() -> Vocabulary:
         {
             **dict.fromkeys(FIELDS, ("",)),
             **dict.fromkeys(SHARES, ("%", "")),
+            "bytes": tuple(BYTES),
+            "bytes_per_second": tuple(BYTES_PER_SECOND),
             **dict.fromkeys((group + name for group in (*GROUPS, PEAK) for name in LATENCIES), ("ms", "s")),
             **dict.fromkeys((PEAK + name for name in PEAK_FIELDS), ("",)),
+            f"{PEAK}bytes_per_second": tuple(BYTES_PER_SECOND),
             **dict.fromkeys((KNEE + name for name in KNEE_FIELDS), ("",)),
             **dict.fromkeys((group + each.value for group in ERROR_GROUPS for each in ErrorClass), ("",)),
         },
-        listed=f"{', '.join((*FIELDS, *LATENCIES))} (also first.p95, repeat.p95), peak.rate, peak.workers, peak.p95, "
+        listed=f"{', '.join((*FIELDS, *LATENCIES))} (also first.p95, repeat.p95), peak.rate, peak.workers, "
+        "peak.bytes_per_second, peak.p95, "
         "knee.workers, errors.CLASS or prune_errors.CLASS",
         examples="error_rate<1%, p95<250ms or rate>50",
     )

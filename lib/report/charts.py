@@ -9,6 +9,7 @@ from .failed_pulls import failed_pulls
 from .herds import herds
 from .latency import latency
 from .latency_by_load import latency_by_load
+from .latency_by_size import latency_by_size
 from .machine import machine
 from .rate import rate
 from .retries import retries
@@ -33,5 +34,6 @@ def charts(findings: Findings) -> list[Chart]:
         distribution(findings),
         spectrum(findings),
         *([herds(findings)] if summary.in_herds is not None else []),
+        *latency_by_size(findings),
         *([failed_images(findings)] if summary.failed else []),
     ]

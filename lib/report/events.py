@@ -22,6 +22,7 @@ from ..user_files import reason
 from .failing import Failing
 from .herd_series import HerdSeries
 from .ramp_time import Span
+from .size_series import SizeSeries
 
 # The latency histogram: its bins per decade, its lower end in seconds, and the decades that it covers.
 BINS_PER_DECADE = 20
@@ -96,6 +97,7 @@ class EventSeries:
         self.images: dict[str, ImageTally] = {}
         self.images_dropped = False
         self.herds = HerdSeries()
+        self.sizes = SizeSeries()
         self._floor = 0.0
         self.bin_seconds = max(span.seconds / TIME_BINS, 0.1)
         self.bins = max(1, math.ceil(span.seconds / self.bin_seconds))
@@ -116,6 +118,8 @@ class EventSeries:
             if event.timed is not False:  # one image of a launch stands for its latency
                 (self.first if known(event.first) else self.repeat).add(at, seconds)
             self._image(name, seconds)
+            if event.bytes is not UNSET:
+                self.sizes.add(name, event.bytes, seconds, first=known(event.first))
         elif outcome == FAILED:
             self._failed(name, str(known(event.error_class)), at)
             self._image(name, None)

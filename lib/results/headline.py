@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec import UnsetType
+
 from ..counted import counted
-from ..figures import milliseconds, percent, rate, three
+from ..figures import data_rate, milliseconds, percent, rate, three
 from ..latency import SHOWN_PERCENTILES, Latency
 from ..load.plan import DOWN, UP
 from ..load.tally import CLIENT, MACHINE
@@ -82,10 +84,13 @@ def peak_name(summary: Summary) -> str:
 
 
 def peak(summary: Summary) -> Answer:
-    """Returns the highest rate, with its interval and its number of workers."""
+    """Returns the highest rate, with its interval, its number of workers, and its data per second if known."""
     best = summary.peak
     if best is not None:
-        interval, where = f"{three(best.low)} to {three(best.high)}", _where(best)
+        interval, where = (
+            f"{three(best.low)} to {three(best.high)}",
+            f"{_where(best)}{_data(best.bytes_per_second)}",
+        )
         figure = rate(best.rate)
         return Answer(figure, f"{interval} (95 % confidence), {where}", f"{figure} ({interval}) {where}")
     if not summary.pulled:
@@ -93,6 +98,11 @@ def peak(summary: Summary) -> Answer:
     highest_step = highest(summary.steps)
     helps = f"give {longer(highest_step, summary.settings)}" if highest_step is not None else ""
     return Answer(TOO_SHORT, helps, why_no_peak(summary.steps, summary.settings) or TOO_SHORT)
+
+
+def _data(bytes_per_second: float | UnsetType | None) -> str:
+    """Returns how much data per second that was; nothing if it is not known."""
+    return f", {data_rate(bytes_per_second)}" if isinstance(bytes_per_second, float) else ""
 
 
 def _where(best: Peak) -> str:
@@ -289,10 +299,11 @@ def average_name(summary: Summary) -> str:
 
 
 def average(summary: Summary) -> Answer:
-    """Returns the average rate over the whole run, and how sure it is."""
+    """Returns the average rate over the whole run, its data per second if known, and how sure it is."""
+    figure, data = rate(summary.rate), _data(summary.bytes_per_second)
     sure = in_words(summary.precision) if summary.precision else ""
-    figure = rate(summary.rate)
-    return Answer(figure, sure, ", ".join([f"{figure} over the whole run", *([sure] if sure else [])]))
+    more = ", ".join(filter(None, [data.removeprefix(", "), sure]))
+    return Answer(figure, more, ", ".join(filter(None, [f"{figure} over the whole run", more])))
 
 
 def precision(summary: Summary) -> Answer:

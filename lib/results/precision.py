@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from ..load.plan import HOLD
 from ..units import LONGEST_SECONDS
 from .summary import Peak, Precision, Step
@@ -27,6 +29,7 @@ def peak(steps: Sequence[Step]) -> Peak | None:
         workers=best.workers,
         offered=best.offered,
         latency_ms=best.latency_ms,
+        bytes_per_second=UNSET if best.bytes_per_second is None else best.bytes_per_second,
     )
 
 

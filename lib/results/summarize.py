@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from ..calibrated import recall
 from ..clock import Clock
@@ -34,6 +35,8 @@ from .summary import (
     WorkerCounts,
 )
 from .times import as_written
+
+T = TypeVar("T")
 
 
 def summarize(run: Run, clock: Clock) -> Summary:
@@ -66,6 +69,9 @@ def summarize(run: Run, clock: Clock) -> Summary:
         error_rate=counts.error_rate,
         rate=run.rate,
         pulling_rate=run.pulling_rate,
+        bytes=counts.bytes,
+        bytes_per_second=counts.bytes_per_second,
+        sized_images=UNSET if run.sizes is None else run.sizes.known,
         errors=dict(counts.errors.most_common()),
         prune_errors=dict(counts.prune_errors.most_common()),
         latency_unit="pull" if run.settings.batch == 1 else "launch",
@@ -153,6 +159,7 @@ def _machine_limit(run: Run, summary: Summary) -> MachineLimit | msgspec.UnsetTy
 
 def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
     """Returns a tally interval as files show it. `ended` is its end as wall-clock time."""
+    size, seconds = sample.bytes, sample.seconds
     return Sample(
         time=as_written(ended, "milliseconds"),
         seconds=sample.seconds,
@@ -163,6 +170,8 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
         latency_ms=_rounded(sample.latency),
         errors=dict(sample.errors),
         retried=sample.retried,
+        bytes=_known(size),
+        bytes_per_second=_known(size / seconds if size is not None and seconds > 0 else None),
         machine=_machine(sample.machine),
         driver_cpu_seconds=round(sample.driver_cpu_seconds, 3),
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
@@ -193,6 +202,8 @@ def _step(each: tally.StepTally) -> Step:
         high=interval.high if interval else None,
         latency_ms=_rounded(each.latency),
         offered=each.offered,
+        bytes=each.bytes,
+        bytes_per_second=each.bytes_per_second,
     )
 
 
@@ -215,7 +226,12 @@ def herds_of(counts: HerdTally) -> Herds:
 def _drain(drain: tally.Drain | None) -> Drain | None:
     if drain is None:
         return None
-    return Drain(seconds=round(drain.seconds, 6), pulled=drain.pulled, failed=drain.failed)
+    return Drain(
+        seconds=round(drain.seconds, 6),
+        pulled=drain.pulled,
+        failed=drain.failed,
+        bytes=_known(drain.bytes),
+    )
 
 
 def _image_set(image_set: ImageSet, counts: tally.SetTally) -> ImageSetCounts:
@@ -242,6 +258,10 @@ def _workers(run: Run) -> tuple[WorkerCounts, ...]:
         )
         for index, (each, count) in enumerate(counts)
     )
+
+
+def _known(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
 
 
 def _rounded(latency: Latency | None) -> Latency | None:

@@ -17,7 +17,7 @@ from ..figures import three
 from ..latency import LEAST, Latency
 from ..load.plan import HOLD
 from ..options.thresholds import parse_threshold
-from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
+from ..units import Bytes, BytesPerSecond, Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
 
@@ -71,6 +71,10 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Annotated[Seconds, about("From the planned end until the last pull or prune ended, in seconds.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
+    bytes: Annotated[
+        Bytes | UnsetType,
+        about("What the successful pulls fetched, in bytes. Absent if a size is unknown."),
+    ] = UNSET
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,10 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
         Rate | None, about("Pulls per second that the schedule wanted; null without a schedule.")
     ] = None
     latency_ms: Annotated[Latency | None, about("Latency of the step's successful pulls.")]
+    bytes_per_second: Annotated[
+        BytesPerSecond | UnsetType,
+        about("Bytes per second of the step. Absent if a size is unknown."),
+    ] = UNSET
 
 
 class Knee(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +142,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     offered: Annotated[
         Rate | None,
         about("Pulls per second that were due by the schedule (`--rate`); null without a schedule."),
+    ] = None
+    bytes: Annotated[
+        Bytes | None, about("What the step's successful pulls fetched, in bytes; null if a size is unknown.")
+    ] = None
+    bytes_per_second: Annotated[
+        BytesPerSecond | None,
+        about(
+            "Bytes per second, of each pull by the share of its time that lies in the step; null if a size is unknown."
+        ),
     ] = None
 
 
@@ -273,6 +290,24 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     pulling_rate: Annotated[
         Rate | None, about("The same without the time that workers spent on pruning; null without `--prune`.")
     ] = None
+    bytes: Annotated[
+        Bytes | None,
+        about(
+            "What all successful pulls fetched, in bytes: config and layers for the platform, compressed. Null unless "
+            "the size of every pulled image is known."
+        ),
+    ] = None
+    bytes_per_second: Annotated[
+        BytesPerSecond | None,
+        about(
+            "Bytes of the pulls that succeeded by the planned end of the load (or its stop), divided by the seconds "
+            "until then; null if `bytes` is."
+        ),
+    ] = None
+    sized_images: Annotated[
+        Count | UnsetType,
+        about("Selected images whose size is known. Absent if no sizes were read (`--sizes`)."),
+    ] = UNSET
     errors: Annotated[Mapping[str, Count], about("Failed pulls by error class, the most frequent first.")]
     prune_errors: Annotated[
         Mapping[str, Count], about("Failed prunes by error class, the most frequent first.")

@@ -83,6 +83,17 @@ def test_by_a_schedule_the_peak_has_what_was_offered() -> None:
     assert texts(run)["peak"] == "29.7 pulls/s (28.9 to 30.5) of 40 offered, with 6 workers"
 
 
+def test_the_data_per_second_stand_beside_the_rates_if_they_are_known() -> None:
+    """Of a step for the peak, and of the whole run for the average."""
+    sizes = {"bytes": 1_000_000_000, "bytes_per_second": 98_765_432.0}
+    peak = {**PEAK, "bytes_per_second": 123_456_789.0}
+    run = a_summary(peak=peak, steps=steps(1, 2), rate=24.3, **sizes)
+    assert texts(run)["peak"] == "29.7 pulls/s (28.9 to 30.5) at 6 workers, 123 MB/s"
+    assert texts(run)["average"].startswith("24.3 pulls/s over the whole run, 98.8 MB/s, ±")
+    unknown = texts(a_summary(peak=PEAK, steps=steps(1, 2)))
+    assert "B/s" not in unknown["peak"] + unknown["average"]
+
+
 def sample(second: int, pulled: int, failed: int, **errors: int) -> dict[str, Any]:
     base = a_summary().samples[0]
     return {

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from msgspec.structs import fields
 
 from lib.lab.servers import lab_cache
-from lib.results.event_line import BATCH_FIELDS, HERD_FIELDS, EventLine, read_event, write_event
+from lib.results.event_line import BATCH_FIELDS, HERD_FIELDS, SIZE_FIELDS, EventLine, read_event, write_event
 from lib.results.summary import Summary
 from lib.results.summary_file import read_summary, summary_text
 from lib.schema import FILES, text_of
@@ -137,7 +137,7 @@ def in_herds(upstream: Upstream, crane: str, tmp_path: Path) -> Ran:
             "--workers=2", "--herd", "--prune", "--prune-first", "--passes=2", TALLY,
         )  # fmt: skip
     assert (ended.status, ended.summary["herds"]["count"]) == (0, 24)
-    return files_of(ended, "herds")
+    return files_of(ended, "herds", "sized_images")
 
 
 @pytest.fixture
@@ -207,6 +207,7 @@ def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
             *(BATCH_FIELDS if prune or ran.ended.summary["latency_unit"] == "pull" else ()),
             *(() if herd else HERD_FIELDS),
             *(["started"] if prune else ()),
+            *(SIZE_FIELDS if prune or "sized_images" not in document else ()),
         }
         assert list(line) == [name for name in known if name not in left_out]
 
