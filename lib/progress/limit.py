@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ..load.tally import Sample
-from ..results.headline import limit
+from ..results.limit import limit
 from ..results.outage import Outage, outages
 from ..results.run_state import Run
 from ..results.summarize import sample_of

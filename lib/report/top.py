@@ -11,8 +11,10 @@ from ..options.thresholds import KNEE, PEAK, PEAK_FIELDS, parse_threshold
 from ..pages.document import alarm
 from ..pages.tables import Mark, Tile, safe, tiles
 from ..results import headline
-from ..results.headline import Answer
+from ..results.answer import Answer
+from ..results.limit import limit
 from ..results.summary import Summary, ThresholdResult
+from ..results.verdict import verdict
 
 PEAK_TILE, LATENCY_TILE, FAILED_TILE, KNEE_TILE, AVERAGE_TILE = "peak", "latency", "failed", "knee", "average"
 # The quantities of thresholds that concern the average: the others that are no latency concern failed pulls.
@@ -23,7 +25,7 @@ def top(summary: Summary) -> Iterator[str]:
     """Yields the HTML of the missed thresholds, the verdict and the tiles."""
     for each in summary.missed:
         yield alarm(f"Threshold missed: {each.told}")
-    first, *others = headline.verdict(summary)
+    first, *others = verdict(summary)
     yield f'<p class="verdict"><b>{safe(first)}</b>{safe(" ".join(others))}</p>'
     yield tiles(shown_tiles(summary))
 
@@ -49,7 +51,7 @@ def answers(summary: Summary) -> Iterable[tuple[str, str, Answer]]:
     knee = headline.knee(summary)
     if knee is not None:
         yield KNEE_TILE, "knee", knee
-    yield "limit", "what limited it", headline.limit(summary)
+    yield "limit", "what limited it", limit(summary)
     if summary.has_one_step:
         yield "precision", "precision of the rate", headline.precision(summary)
     else:

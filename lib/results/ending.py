@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from ..clean import clean
 from ..streams import LINE_LENGTH
 from . import headline
+from .limit import limit
 from .summary import Summary
 
 _WIDTH = 11
@@ -28,7 +29,7 @@ def answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, s
     yield "failed", headline.failed(summary)
     if summary.in_herds is not None:
         yield "herds", headline.herds(summary.in_herds)
-    yield "limit", headline.limit(summary)
+    yield "limit", limit(summary)
     if summary.has_one_step:
         yield "precision", headline.precision(summary)
     else:

@@ -1,4 +1,4 @@
-"""The answers of a run in words: what it tested, the peak, the knee, latency, failures, and what limited it.
+"""The answers of a run in words: what it tested, the peak, the knee, latency and failures.
 
 The end of a run, the report and the live view show these words, so that they say the same. Every figure is one of the
 summary. Without data, the answer is "too short to tell", and what would help.
@@ -15,9 +15,7 @@ from ..counted import counted
 from ..figures import data_rate, milliseconds, percent, rate, three
 from ..latency import SHOWN_PERCENTILES, Latency
 from ..load.plan import DOWN, UP
-from ..load.tally import CLIENT, MACHINE
-from ..outcomes import ErrorClass
-from .outage import outages
+from .answer import Answer, joined
 from .precision import highest, in_words, longer, why_no_peak
 from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
@@ -25,25 +23,6 @@ TOO_SHORT: Final = "too short to tell"
 TOO_FEW: Final = "too few numbers of workers"
 # The percentile of a short answer: the first of these that was measured.
 _MAIN: Final = ("p95", "p50")
-# A verdict names at most this many outages.
-_MOST_OUTAGES: Final = 3
-
-
-class Answer(str):
-    """An answer as one line. `figure` is its short form, and `more` what else there is to say: they fit a tile."""
-
-    figure: str
-    more: str
-
-    def __new__(cls, figure: str, more: str, line: str) -> Answer:
-        """Returns the line with its parts."""
-        answer = super().__new__(cls, line)
-        answer.figure, answer.more = figure, more
-        return answer
-
-
-def _joined(figure: str, between: str, more: str) -> Answer:
-    return Answer(figure, more, f"{figure}{between}{more}")
 
 
 def target(summary: Summary) -> str:
@@ -126,7 +105,7 @@ def knee(summary: Summary) -> Answer | None:
     if different < LEAST_DIFFERENT:
         why = f"needs {LEAST_DIFFERENT} different numbers of workers, and the run had {different}"
         return Answer(TOO_FEW, why, why)
-    return _joined("none found", ": ", "the rate still grew, or the steps are too short to tell")
+    return joined("none found", ": ", "the rate still grew, or the steps are too short to tell")
 
 
 def latency_name(summary: Summary) -> str:
@@ -163,7 +142,7 @@ def failed(summary: Summary) -> Answer:
     """Returns the failed pulls by class, and the retried ones."""
     count, classes = f"{summary.failed:,} of {summary.ended:,} pulls", by_class(summary.errors.items())
     share = percent(summary.error_rate) if summary.failed and summary.error_rate is not None else ""
-    others = [_unstarted(summary)] if summary.unstarted else []
+    others = [unstarted(summary)] if summary.unstarted else []
     if summary.interrupted_pulls:
         others.append(f"{summary.interrupted_pulls:,} interrupted")
     if summary.pruned or summary.prune_failed:
@@ -179,7 +158,8 @@ def failed(summary: Summary) -> Answer:
     )
 
 
-def _unstarted(summary: Summary) -> str:
+def unstarted(summary: Summary) -> str:
+    """Returns how many pulls of the schedule never started."""
     return f"{summary.unstarted:,} never started"
 
 
@@ -214,84 +194,6 @@ def herds(found: Herds) -> Answer:
     )
 
 
-def limit(summary: Summary) -> Answer:
-    """Returns what limited the rate, as far as the run can tell."""
-    if summary.failed and not summary.pulled:
-        return _joined("no pull succeeded", ": ", by_class(summary.errors.items()))
-    out = outages(summary.samples)
-    if out:
-        more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
-        span = f"{out[0].begin:%H:%M:%S} to {out[0].end:%H:%M:%S}"
-        return Answer("an outage", f"no pull succeeded from {span}{more}", f"{out[0].told()}{more}")
-    if summary.limited_by is not None:
-        who, advice = _MACHINE_LIMITS.get(summary.limited_by, _MACHINE_LIMITS[MACHINE])
-        told = f"{who} used nearly all CPU"
-        return Answer("this machine", f"{told}; {advice}", f"{told} of this machine; {advice}")
-    refused = summary.errors.get(ErrorClass.RATE_LIMITED, 0)
-    if refused >= _MANY * max(summary.ended, 1):
-        return _joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
-    if summary.late_no_worker or summary.unstarted:
-        told = (
-            f"all workers were busy: {summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started, and "
-            f"{_not_this(summary)}; give more --workers, or a lower rate"
-        )
-        return Answer("the server, or too few workers", told, told)
-    if summary.late_machine:
-        return _joined(
-            "this machine",
-            " ",
-            f"was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate",
-        )
-    if summary.is_scheduled and summary.pulled and not summary.failed:
-        return _joined("the offered rate", ": ", f"all pulls started on time, and {_not_this(summary)}")
-    if summary.knee is not None:
-        told = f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}"
-        return Answer("the server or network", told, f"the server, or the network to it: {told}")
-    figure = "not this machine" if _tells_its_use(summary) else "not driver and clients"
-    return _joined(figure, ": ", _not_this(summary, "its"))
-
-
-def limit_of_machine(summary: Summary) -> str | None:
-    """Returns how near the run came to what calibrate found this machine able to drive; None if that is not known."""
-    known = summary.limit_of_machine
-    if known is None:
-        return None
-    images = f"{counted(known.layers, 'layer')} of {known.layer_bytes:,} bytes"
-    what = "peak" if summary.peak is not None and not summary.has_one_step else "rate"
-    return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached here ({images})"
-
-
-# Who used the CPU of this machine, and what helps.
-_MACHINE_LIMITS: Final = {
-    CLIENT: ("driver and clients", "try --batch, or more machines"),
-    MACHINE: ("other programs", "run ocidriver on a machine of its own"),
-}
-# From this share of pulls on, failures of one kind are what limited the run.
-_MANY: Final = 0.01
-
-
-def _tells_its_use(summary: Summary) -> bool:
-    return any(each.machine is not None for each in summary.samples)
-
-
-def _not_this(summary: Summary, whose: str = "this machine's") -> str:
-    """Returns why this machine was not the limit: how much of its CPU was used, and of what calibrate found."""
-    known = limit_of_machine(summary)
-    return ", ".join([_busy(summary, whose), *([known] if known is not None else [])])
-
-
-def _busy(summary: Summary, whose: str) -> str:
-    """Returns how busy the CPU was, or in how many intervals it was used up."""
-    if not _tells_its_use(summary):
-        return "driver and clients did not use up the CPU of this machine"
-    samples = summary.samples
-    limited = sum(each.limited_by is not None for each in samples)
-    if limited:
-        return f"{whose} CPU was used up in {limited:,} of {counted(len(samples), 'interval')}"
-    most = max(1 - each.machine.idle for each in samples if each.machine is not None)
-    return f"{whose} CPU was at most {percent(most)} busy"
-
-
 def average_name(summary: Summary) -> str:
     """Returns over what `average` is an average."""
     directions = {step.direction for step in summary.steps}
@@ -312,37 +214,6 @@ def precision(summary: Summary) -> Answer:
         return Answer(TOO_SHORT, "", TOO_SHORT)
     now, _, later = in_words(summary.precision).partition("; ")
     return Answer(now.removesuffix(" now"), later, in_words(summary.precision))
-
-
-def verdict(summary: Summary) -> list[str]:
-    """Returns the answer in a few sentences: outages, how much the server held, what failed, what limited it."""
-    if summary.settings.get("dry_run"):
-        return ["This was a dry run. It pulled nothing, so these numbers do not describe a server."]
-    if not summary.ended:
-        return ["No pull ended."]
-    if not summary.pulled:
-        return ["No pull succeeded.", _failures(summary)]
-    out = [f"{each.told()}." for each in outages(summary.samples)[:_MOST_OUTAGES]]
-    limited = [] if out else [f"What limited it: {limit(summary).figure}."]
-    return [*out, _held(summary), _failures(summary), *limited]
-
-
-def _held(summary: Summary) -> str:
-    best = summary.peak
-    if best is None:
-        helps = peak(summary).more
-        return f"The run was {TOO_SHORT} how much the server holds{f'; {helps}' if helps else ''}."
-    least = "at least " if summary.limited_by else ""
-    return f"The server held {least}{peak(summary)}."
-
-
-def _failures(summary: Summary) -> str:
-    again = f"; clients retried {counted(summary.retried, 'time')}" if summary.retried else ""
-    again += f"; {_unstarted(summary)}" if summary.unstarted else ""
-    if not summary.failed:
-        return f"No pull failed{again}."
-    share = percent(summary.error_rate) if summary.error_rate is not None else f"{summary.failed:,}"
-    return f"{share} of all pulls failed: {by_class(summary.errors.items())}{again}."
 
 
 def thresholds(summary: Summary) -> str | None:

@@ -14,7 +14,9 @@ from lib.report.page import page
 from lib.report.run_data import find
 from lib.report.top import shown_tiles, top
 from lib.results import headline
+from lib.results.limit import limit
 from lib.results.summary import Summary
+from lib.results.verdict import verdict
 from tests.support.held import held
 from tests.support.summaries import DOCUMENT as OF_ONE
 from tests.support.summaries import LATENCY, a_summary
@@ -198,20 +200,20 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
     ids=["cached", "short", "client", "overload", "rate limit", "no success", "nothing", "outage"],
 )  # fmt: skip
 def test_the_verdict(run: Summary, sentences: list[str]) -> None:
-    assert headline.verdict(run) == sentences
+    assert verdict(run) == sentences
 
 
 def test_without_the_use_of_the_machine_nothing_is_said_about_it() -> None:
     (sample,) = OF_ONE["samples"]
-    limit = headline.limit(a_ramp(knee=None, samples=[{**sample, "machine": None}]))
-    assert limit == "not driver and clients: driver and clients did not use up the CPU of this machine"
+    told = limit(a_ramp(knee=None, samples=[{**sample, "machine": None}]))
+    assert told == "not driver and clients: driver and clients did not use up the CPU of this machine"
 
 
 def test_a_dry_run_says_that_it_tested_no_server() -> None:
     run = a_ramp(settings={**OF_ONE["settings"], "dry_run": True})
-    assert headline.verdict(run)[0].startswith("This was a dry run.")
+    assert verdict(run)[0].startswith("This was a dry run.")
 
 
 def test_a_schedule_that_the_server_kept_up_with() -> None:
     run = a_ramp(peak={**PEAK, "offered": 30.0}, steps=[{**STEP, "offered": 30.0}] * 2, errors={}, failed=0)
-    assert headline.limit(run).figure == "the offered rate"
+    assert limit(run).figure == "the offered rate"

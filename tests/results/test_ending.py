@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lib.results import headline
 from lib.results.ending import ending
+from lib.results.limit import limit
 from lib.results.summary import Summary
 from lib.results.summary_file import read_summary
 from tests.doubles.fake_crane import install
@@ -111,7 +111,7 @@ OUT = [
 
 def test_an_outage_is_named_as_one() -> None:
     run = a_summary(samples=OUT, late_no_worker=500, unstarted=100, limited_by="client")
-    assert headline.limit(run) == (
+    assert limit(run) == (
         "From 12:03:10 to 12:03:40 no pull succeeded: refused (73), timeout (30); all was well 20 s later"
     )
 
@@ -127,7 +127,7 @@ def test_an_outage_is_named_as_one() -> None:
     ],
 )  # fmt: skip
 def test_what_is_an_outage(samples: list[dict[str, Any]], said: str) -> None:
-    assert said in headline.limit(a_summary(samples=samples))
+    assert said in limit(a_summary(samples=samples))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_is_an_outage(samples: list[dict[str, Any]], said: str) -> None:
     ],
 )  # fmt: skip
 def test_what_limited_it(fields: dict[str, Any], said: str) -> None:
-    assert said in headline.limit(a_summary(**fields))
+    assert said in limit(a_summary(**fields))
 
 
 def run_in(folder: Path, *words: str, stdout: Path | None = None) -> tuple[list[str], str]:
