@@ -13,7 +13,7 @@ from msgspec import UnsetType
 
 from ..counted import counted
 from ..figures import data_rate, milliseconds, percent, rate, three
-from ..latency import SHOWN_PERCENTILES, Latency
+from ..latency import MAIN_PERCENTILES, SHOWN_PERCENTILES, Latency
 from ..load.plan import DOWN, UP
 from .answer import Answer, joined
 from .precision import highest, in_words, longer, why_no_peak
@@ -21,8 +21,6 @@ from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
 TOO_SHORT: Final = "too short to tell"
 TOO_FEW: Final = "too few numbers of workers"
-# The percentile of a short answer: the first of these that was measured.
-_MAIN: Final = ("p95", "p50")
 
 
 def target(summary: Summary) -> str:
@@ -127,7 +125,7 @@ def latency_at_peak(summary: Summary) -> Answer:
         found, where = summary.peak.latency_ms, " at the peak"
     if found is None:
         return Answer("none", "no pull succeeded", "no pull succeeded")
-    main = next(name for name in _MAIN if found.value(name) is not None)
+    main = next(name for name in MAIN_PERCENTILES if found.value(name) is not None)
     others = [name for name in SHOWN_PERCENTILES if name != main]
     return Answer(percentiles(found, [main]), percentiles(found, others), f"{percentiles(found)}{where}")
 
