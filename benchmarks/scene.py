@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from lib.clients.files import lean_environment
 from lib.lab.populate import Population, populate
 from lib.lab.servers import crane_registry
 
@@ -60,7 +61,7 @@ def find(program: str) -> str:
 
 def lean() -> dict[str, str]:
     """The environment that the driver gives crane, so that all rivals start the same client."""
-    return {"GOMAXPROCS": "1", **os.environ}
+    return {**os.environ, **lean_environment(lean=True, tries_tls_in_vain=True)}
 
 
 def drive(server: str, *options: str, upstream: str | None = None) -> dict[str, Any]:

@@ -28,13 +28,17 @@ FOREIGN: Final = (REFUSE, SKIP)
 
 # --metrics-format
 TSV: Final = "tsv"
+CSV: Final = "csv"
 JSONL: Final = "jsonl"
-METRICS_FORMATS: Final = (TSV, JSONL)
+METRICS_FORMATS: Final = (TSV, CSV, JSONL)
 
 # --progress
 ALWAYS: Final = "always"
 NEVER: Final = "never"
 PROGRESS: Final = (AUTO, ALWAYS, NEVER)
+
+# --sizes
+SIZES: Final = (AUTO, ALWAYS, NEVER)
 
 # --annotations
 GITHUB: Final = "github"

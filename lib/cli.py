@@ -37,8 +37,8 @@ def load_test(**options: Any) -> int:
     settings = make_settings(options)
     from .run import run
 
-    words: tuple[str, ...] = click.get_current_context().obj or ()
-    return run(settings, (called(), *words))
+    words, show = click.get_current_context().obj
+    return run(settings, (called(), *words), show=show)
 
 
 def _command() -> click.Command:
@@ -85,15 +85,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return carry_out(words)
 
 
-def carry_out(words: Sequence[str]) -> int:
-    """Carries out a command line and returns the exit status. An error is one line on stderr."""
+def carry_out(words: Sequence[str], *, show: bool = True) -> int:
+    """Carries out a command line and returns the exit status. An error is one line on stderr.
+
+    `show`: a load test shows its result at its end.
+    """
     try:
         if _COMPLETE in os.environ:
             result = _completion().main(
                 [], prog_name="ocidriver", complete_var=_COMPLETE, standalone_mode=False
             )
         elif words[0].startswith("-"):
-            result = _invoke(_command(), "ocidriver", words, obj=tuple(words))
+            result = _invoke(_command(), "ocidriver", words, obj=(tuple(words), show))
         else:
             result = _invoke(_subcommand(words[0]), f"ocidriver {words[0]}", words[1:])
         return int(result or 0)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .clock import Clock
 from .counted import counted
 from .errors import ExitStatus, UsageError
-from .latency import shown
+from .figures import rate, three
 from .load.tally import CLIENT, MACHINE, Tally
 from .options.settings import Settings
 from .processes.signals import Stop
+from .progress.choose import wants_live
 from .results.annotations import annotate, is_wanted
-from .results.herds import in_words as herds_in_words
+from .results.ending import ending
+from .results.headline import herds, percentiles
+from .results.line_file import LineFile
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
-from .results.summarize import peak_caution, precision_of, summarize
+from .results.summarize import herds_of, peak_caution, precision_of, summarize
 from .results.summary import Summary
 from .results.summary_file import summary_text
 from .results.whole_file import write_whole
 from .servers.route import hint
-from .streams import say
+from .streams import STDOUT, is_stdout, say
 
 # Seconds to wait at the end for the reader of stdout.
 READER_SECONDS = 2.0
@@ -31,9 +34,12 @@ READER_SECONDS = 2.0
 _EVENTS_READ_IN_A_STOP = 32 << 20
 
 
-def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state: Run) -> int:
-    """Writes the summary and the report, and returns the exit status. One line on stderr says why the run failed."""
-    tally = state.tally
+def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool) -> int:
+    """Writes the summary and the report, and returns the exit status. One line on stderr says why the run failed.
+
+    `show`: the result is shown.
+    """
+    settings, tally = state.settings, state.tally
     if state.reason is None and tally.pulled == 0 and not state.interrupted:
         state.reason = _nothing_pulled(tally, settings)
     if state.reason is not None and tally.errors and not tally.pulled:
@@ -48,10 +54,49 @@ def finish(settings: Settings, clock: Clock, stop: Stop, outputs: Outputs, state
             unwritten = f"cannot write the summary to {settings.summary_file}: {error.strerror}"
     if settings.report_file is not None:
         unwritten = _write_report(settings, settings.report_file, summary, state.interrupted) or unwritten
-    status = _status(state, stop, outputs, unwritten, [str(each) for each in summary.missed])
+    status = _status(state, stop, outputs, unwritten, [each.told for each in summary.missed])
+    if show:
+        _show(settings, summary)
     if is_wanted(settings.annotations, os.environ):
         annotate(summary, tally.examples, os.environ)
     return status
+
+
+def _show(settings: Settings, summary: Summary) -> None:
+    """Shows the result: on stdout, unless other output goes there; and below a live view that stdout does not show."""
+    if summary.steps:
+        lines = ending(summary, _written(settings))
+        if not any(map(is_stdout, _files(settings).values())):
+            _write(lines, 1)
+            if os.isatty(1):
+                return
+        if wants_live(settings.progress, os.isatty(2), os.environ.get):
+            _write(lines, 2)
+
+
+def _write(lines: Sequence[str], descriptor: int) -> None:
+    """Writes lines to stdout or stderr, and waits at most `READER_SECONDS` for a stalled reader."""
+    file = LineFile(STDOUT, "result", lambda _: None, descriptor=descriptor)
+    for line in lines:
+        file.write(line)
+    file.finish(READER_SECONDS)
+
+
+def _files(settings: Settings) -> dict[str, str]:
+    """Returns the files of a run, by what they hold."""
+    files = {
+        "summary": settings.summary_file,
+        "events": settings.events_file,
+        "report": settings.report_file,
+        "metrics": settings.metrics_file,
+        "log": settings.log_file,
+    }
+    return {what: str(path) for what, path in files.items() if path is not None}
+
+
+def _written(settings: Settings) -> dict[str, str]:
+    """Returns those that are files of their own."""
+    return {what: path for what, path in _files(settings).items() if Path(path).is_file()}
 
 
 def _write_report(settings: Settings, path: Path, summary: Summary, stopped: bool) -> str | None:
@@ -68,9 +113,9 @@ def _write_report(settings: Settings, path: Path, summary: Summary, stopped: boo
             "The run was stopped, so this report leaves out the events; 'ocidriver report' includes them.",
         )
     try:
-        from .report.page import write_report
+        from .report.page import Labels, write_report
 
-        write_report(path, summary, events, remark)
+        write_report(path, summary, events, Labels(source=_file(settings.summary_file)), remark)
     except OSError as error:
         return f"cannot write the report to {path}: {error.strerror}"
     except Exception as error:  # a fault in the report must not spoil the run's own result
@@ -78,23 +123,24 @@ def _write_report(settings: Settings, path: Path, summary: Summary, stopped: boo
     return None
 
 
+def _file(path: Path | None) -> Path | None:
+    """Returns the path if it is a file of its own, and not stdout."""
+    return path if path is not None and path.is_file() else None
+
+
 def log_result(log: Callable[[str], None], state: Run) -> None:
     """Logs one line per step, warnings about the measurement, and the totals."""
     for each in state.tally.steps:
         latency = each.latency
-        offered = f" of {each.offered:.2f} offered" if each.offered is not None else ""
-        times = (
-            f", p50 {shown(latency, 'p50', unit=' ms')}, p95 {shown(latency, 'p95', unit=' ms')}"
-            if latency
-            else ""
-        )
+        offered = f" of {three(each.offered)} offered" if each.offered is not None else ""
+        times = f", {percentiles(latency)}" if latency else ""
         failed = f", {each.failed} failed" if each.failed else ""
         log(
-            f"step {each.step.direction}, {counted(each.step.workers, 'worker')}: {each.rate:.2f} pulls/s"
+            f"step {each.step.direction}, {counted(each.step.workers, 'worker')}: {rate(each.rate)}"
             f"{offered}{times}{failed}"
         )
     if state.settings.herd:
-        log(herds_in_words(state.tally.herds))
+        log(f"herds: {herds(herds_of(state.tally.herds))}")
     for warning in _cautions(state):
         log(f"warning: {warning}")
     tally, settings = state.tally, state.settings
@@ -112,7 +158,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     )
     log(
         f"{ended}: {tally.pulled} {pulled}, {tally.failed} failed, {tally.interrupted} interrupted "
-        f"in {state.elapsed:.1f} s, {state.rate:.2f} pulls/s on average{pruned}{repulled}"
+        f"in {state.elapsed:.1f} s, {rate(state.rate)} on average{pruned}{repulled}"
     )
 
 
@@ -122,8 +168,9 @@ def pause_caution(tally: Tally) -> str | None:
     if not paused:
         return None
     return (
-        f"the driver itself was stopped for {tally.paused_seconds:.1f} s in {paused} of {len(tally.samples)} intervals "
-        "(paused_seconds), so their rates and latencies are not those of the server; repeat the run"
+        f"the driver itself was stopped for {three(tally.paused_seconds)} s in {paused} of "
+        f"{counted(len(tally.samples), 'interval')} (paused_seconds), so their rates and "
+        "latencies are not those of the server; repeat the run"
     )
 
 

@@ -68,6 +68,8 @@ PERCENTILES: Final[Mapping[str, int]] = {
 LEAST: Final[Mapping[str, int]] = {"p90": 20, "p95": 20, "p99": 100}
 # The percentiles in lines and narrow tables, which have no room for more.
 SHOWN_PERCENTILES: Final = ("p50", "p95", "p99")
+# The percentile of a short answer: the first of these that was measured.
+MAIN_PERCENTILES: Final = ("p95", "p50")
 # Prefixes of quantities: the latencies of all pulls, of first pulls and of repeat pulls.
 GROUPS: Final = ("", "first.", "repeat.")
 

@@ -2,144 +2,74 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
-from random import Random
-from signal import Signals
 from time import monotonic
 
-from .choices import ALL, POISSON
-from .clock import Clock
-from .counted import counted
+from .choices import POISSON
+from .crew import crew
 from .durations import spoken
 from .errors import RunError, Stopped
-from .fault import fault_line, traceback_lines
 from .finish import finish, log_result, pause_caution
-from .http.network import Network
-from .images import Image, ImageSet
-from .listing.selection import Selection
+from .first_pulls import prune_first, warm_up
 from .load.driver import Clients, Driver, Reports, Rules
-from .load.herd import Herds, HerdTurns
-from .load.order import AsListed, Drawn, Order
 from .load.plan import Plan
 from .load.tally import Tally
-from .load.turns import OwnTurns, SharedTurns, Turns
-from .load.warm_up import WarmUp, WarmUpOrders
-from .load.worker import Work, Worker, prune_event
 from .options.settings import Settings
-from .prepare import Beginning, Preparation, Prepared, Surroundings
+from .prepare import Prepared
 from .processes.cpu import cores
-from .processes.limits import of_this_machine
 from .processes.signals import Stop
-from .progress.choose import start_progress, warming_up
-from .progress.plain import warmed_up
+from .progress.choose import start_progress
 from .results.output import Outputs
-from .results.run_state import COLD, WARM, Run
-from .results.whole_file import check_path
-from .results.writable import made_folder
-from .servers.prune import Pruner, absent_is_pruned
-from .servers.route import hint
+from .results.run_state import COLD, Run
+from .session import Session, opened, prepared, recorded
 from .streams import say, warn
 
-# How often a thread that waits for the GIL asks for it, in seconds. With Python's default (5 ms), hundreds of workers
-# would do little else. No thread of the driver holds the GIL for long, so a longer interval does no harm.
-_SWITCH_SECONDS = 0.1
 # A load that takes longer than this states its length before it starts.
 _LONG_SECONDS = 3600.0
 
 
-def run(settings: Settings, command: tuple[str, ...] = ()) -> int:
+def run(settings: Settings, command: tuple[str, ...] = (), *, show: bool = True) -> int:
     """Carries out the load test and returns the exit status. Writes the summary even if the run fails.
+
+    `show`: the result is shown at the end.
 
     Raises UsageError or RunError, before any traffic, if the first stages (`Beginning`) or the outputs fail.
     """
-    beginning = Beginning(settings)
-    beginning.carry_out()
-    stop = Stop()
-    clock = Clock()
-    if settings.summary_file is not None:
-        check_path(settings.summary_file, "--summary-file")
-    if settings.report_file is not None:
-        check_path(settings.report_file, "--report-file")
-    outputs = Outputs(settings, clock)
-    state = Run(settings, clock.wall(monotonic()), Tally(0, retries_known=True, on_sample=outputs.on_sample))
-    state.command = command
-    with stop.listening(), ExitStack() as lasting:
+    session = opened(settings, command)
+    with session.stop.listening(), ExitStack() as lasting:
         try:
-            _carry_out(beginning, stop, outputs, state, lasting)
-        except Stopped:
-            pass  # the signal is reported below
-        except RunError as error:
-            state.reason = str(error)
-        except Exception as error:
-            state.reason = of_this_machine(error)
-            if state.reason is None:
-                state.reason = fault_line(error)
-                for line in traceback_lines(error):
-                    outputs.log(line)
+            with recorded(session):
+                _carry_out(session, lasting)
         finally:
-            if stop.signal is not None:
-                state.interrupted = True
-                state.reason = f"interrupted by {Signals(stop.signal).name}"
-                outputs.log(state.reason)
-            status = finish(settings, clock, stop, outputs, state)
-            outputs.close()
+            status = finish(session.clock, session.stop, session.outputs, session.state, show=show)
+            session.outputs.close()
     return status
 
 
-def _carry_out(beginning: Beginning, stop: Stop, outputs: Outputs, state: Run, lasting: ExitStack) -> None:
+def _carry_out(session: Session, lasting: ExitStack) -> None:
     """Prepares and drives the load. `lasting` is closed by the caller, after the summary is written."""
-    outputs.log("test begins")
-    by_folder: dict[Path, list[str]] = {}
-    for option, folder in beginning.files().items():
-        by_folder.setdefault(folder, []).append(option)
-    for folder, options in by_folder.items():
-        outputs.log(made_folder(folder, ", ".join(options)))
-    for remark in beginning.hints:
-        outputs.log(remark)
-        say(remark)
-    network = lasting.enter_context(Network(stop))
-    with ExitStack() as resources:
-        around = Surroundings(
-            network=network,
-            resources=resources,
-            lasting=lasting,
-            stopped=stop.wait,
-            log=outputs.log,
-            warn=warn,
-            state=state,
-        )
-        prepared = Preparation(beginning, around).carry_out(state.select)
-        setup = prepared.client_setup
-        state.client = setup.client
+    stop, outputs, state = session.stop, session.outputs, session.state
+    with prepared(session, lasting) as (ready, kill):
         state.tally = Tally(
-            len(prepared.selection.image_sets),
-            retries_known=setup.retries_known,
+            len(ready.selection.image_sets),
+            retries_known=ready.client_setup.retries_known,
             on_sample=outputs.on_sample,
-            schedule=prepared.schedule,
+            schedule=ready.schedule,
             cores=cores(),
         )
-
-        sys.setswitchinterval(_SWITCH_SECONDS)
-
-        def kill() -> None:
-            network.kill_all()
-            if setup.launcher is not None:
-                setup.launcher.kill_all()
-
-        _announce_length(prepared.plan, outputs)
-        if state.settings.prune_first and prepared.pruner is not None:
-            folder = prepared.scratch.folder("prune-first")
+        state.tally.sized = ready.has_sizes
+        _announce_length(ready.plan, outputs)
+        if state.settings.prune_first and ready.pruner is not None:
+            folder = ready.scratch.folder("prune-first")
             with stop.calling(kill):
-                _prune_first(prepared.pruner, prepared.selection, folder, stop, outputs, state.tally)
+                prune_first(ready.pruner, ready.selection, folder, stop, outputs, state.tally)
             state.first_pulls = COLD
         if state.settings.warm_up:
-            _warm_up(prepared, kill, stop, outputs, state)
-        _wait_until(prepared.start_at, stop, outputs)
-        _drive(prepared, kill, stop, outputs, state)
+            warm_up(ready, kill, stop, outputs, state)
+        _wait_until(ready.start_at, stop, outputs)
+        _drive(ready, kill, stop, outputs, state)
 
 
 def _announce_length(plan: Plan, outputs: Outputs) -> None:
@@ -148,55 +78,6 @@ def _announce_length(plan: Plan, outputs: Outputs) -> None:
         message = f"this load takes {spoken(round(plan.end))}"
         outputs.log(message)
         say(message)
-
-
-def _prune_first(
-    pruner: Pruner, selection: Selection, scratch: Path, stop: Stop, outputs: Outputs, tally: Tally
-) -> None:
-    """Prunes all selected images, so that first pulls are cold. An image that the cache does not have counts as pruned.
-
-    Raises RunError for the first prune that fails.
-    """
-    done: set[Image] = set()
-    for index, image_set in enumerate(selection.image_sets):
-        images = [image for image in image_set.images if image not in done]
-        done.update(images)
-        for each in pruner.prune(images, scratch, lambda: stop.count > 0):
-            event = prune_event(index, 0, absent_is_pruned(each))
-            tally.add(event)
-            outputs.on_event(event)
-            if event.failure is not None:
-                raise RunError(f"--prune-first: cannot prune {event.image.name}: {event.failure.message}")
-        if stop.count:
-            raise Stopped
-    outputs.log(f"pruned {counted(len(done), 'image')} before the load")
-
-
-def _warm_up(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Outputs, state: Run) -> None:
-    """Pulls each selected image once. Raises RunError for the first pull that fails."""
-    settings = state.settings
-    workers = len(prepared.selection.image_sets)
-    orders = WarmUpOrders(
-        puller=prepared.client_setup.puller,
-        images=prepared.selection.images,
-        batch=settings.batch,
-        folders=[prepared.scratch.folder(f"worker-{index}") for index in range(workers)],
-        kill=kill,
-        lean=settings.lean,
-    )
-    warm_up = state.warm_up = WarmUp(orders)
-    outputs.log(f"warm-up begins: {counted(warm_up.total, 'image')}, {workers} at a time")
-    with warming_up(settings, warm_up, outputs):
-        warm_up.carry_out(stop)
-    outputs.caution(warmed_up(warm_up))
-    if warm_up.failure is not None:
-        image, failure = warm_up.failure
-        advice = hint(settings.layout, settings.upstream_name, failure.error_class)
-        raise RunError(
-            f"--warm-up: cannot pull {image.name}: {failure.error_class}: {failure.message}{advice}"
-        )
-    if not settings.dry_run:
-        state.first_pulls = WARM
 
 
 def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None:
@@ -225,7 +106,8 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
         Reports(observe=outputs.on_event, log=outputs.log, caution=outputs.caution),
     )
     state.driver = driver
-    state.workers = _workers(settings, prepared, driver)
+    state.workers = crew(settings, prepared, prepared.schedule, driver)
+    state.load = plan.about
     outputs.log(plan.about)
     if settings.draw is not None or settings.arrivals == POISSON:
         outputs.log(
@@ -252,60 +134,3 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
             warn(stopped)
     if driver.hopeless is not None:
         raise RunError(driver.hopeless)
-
-
-def _workers(settings: Settings, prepared: Prepared, driver: Driver) -> tuple[Worker, ...]:
-    """Returns one worker per image set."""
-    work = Work(
-        puller=prepared.client_setup.puller,
-        pruner=prepared.pruner if settings.prune else None,
-        shared=settings.deal == ALL,
-        lean=settings.lean,
-    )
-    image_sets = prepared.selection.image_sets
-    return tuple(
-        Worker(
-            index,
-            image_set,
-            work,
-            driver,
-            scratch=prepared.scratch.folder(f"worker-{index}"),
-            turns=turns,
-        )
-        for index, (image_set, turns) in enumerate(
-            zip(image_sets, _turns(settings, prepared, work, driver), strict=True)
-        )
-    )
-
-
-def _turns(settings: Settings, prepared: Prepared, work: Work, driver: Driver) -> Sequence[Turns]:
-    """Returns the turns of each worker; with a schedule, all workers share theirs."""
-    image_sets = prepared.selection.image_sets
-    orders = [_order(settings, index, image_set) for index, image_set in enumerate(image_sets)]
-    if prepared.schedule is not None:
-        shared = SharedTurns(prepared.schedule, image_sets, batch=settings.batch, orders=orders)
-        return [shared] * len(image_sets)
-    if settings.herd:
-        order = OwnTurns(0, orders[0], batch=1, passes=None)
-        herds = Herds(order, lambda: driver.planned, prune=work.pruner is not None, warm=work.warm)
-        return [
-            HerdTurns(herds, index, images=len(image_set.images), passes=settings.passes)
-            for index, image_set in enumerate(image_sets)
-        ]
-    return [
-        OwnTurns(index, order, batch=settings.batch, passes=settings.passes)
-        for index, order in enumerate(orders)
-    ]
-
-
-def _order(settings: Settings, worker: int, image_set: ImageSet) -> Order:
-    """Returns the order in which the images of a worker's set are pulled."""
-    random = _random(settings.seed, worker)
-    if settings.draw is not None:
-        return Drawn(image_set.images, settings.draw, random)
-    return AsListed(image_set, random if settings.shuffle else None)
-
-
-def _random(seed: int | None, worker: int) -> Random:
-    """Returns a random generator for one worker. The same seed and worker give the same sequence."""
-    return Random() if seed is None else Random(f"{seed}/{worker}")  # noqa: S311 - an order, not a secret

@@ -11,6 +11,9 @@ _MOST: Final = 10**15
 LONGEST_SECONDS: Final = 10 * 366 * 86400
 
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
+# A run may pull more bytes than there are of anything else.
+Bytes = Annotated[int, Meta(ge=0, le=10**18)]
+BytesPerSecond = Annotated[float, Meta(ge=0, le=10**18)]
 Milliseconds = Annotated[float, Meta(ge=0, le=_MOST)]
 Rate = Annotated[float, Meta(ge=0, le=_MOST)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]

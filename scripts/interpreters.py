@@ -2,8 +2,9 @@
 
     .venv/bin/python scripts/interpreters.py [VERSION…]
 
-The fast tests need no servers and no clients. Interpreters are looked for on PATH and among those of pyenv. The
-environments lie in `.venv-interpreters`. One that is up to date is used again.
+The fast tests need no servers and no clients, and simulate no hundreds of runs (the marker `statistics`). Interpreters
+are looked for on PATH and among those of pyenv. The environments lie in `.venv-interpreters`. One that is up to date is
+used again.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ def run(version: str, python: Path) -> bool:
         str(2 * (os.cpu_count() or 1)),
         "-p",
         "no:cacheprovider",
+        "-m",
+        "not statistics",
         *FAST,
         *(f"--ignore={each}" for each in _SLOW),
     )

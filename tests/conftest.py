@@ -68,6 +68,12 @@ def _no_process_is_left() -> Iterator[None]:
     assert not left, f"processes left running: {left}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Gives the tests a cache folder of their own: what calibrate found for the user says nothing about a test."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def crane() -> str:
     """The path of crane."""

@@ -23,8 +23,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The Settings of each command line that came through."""
     seen: list[Settings] = []
 
-    def run(settings: Settings, command: tuple[str, ...]) -> int:
-        del command
+    def run(settings: Settings, command: tuple[str, ...], *, show: bool) -> int:
+        assert (command[1:], show) != ((), False)
         seen.append(settings)
         return 0
 
@@ -144,7 +144,7 @@ WRONG = [
     ([*URLS, "--patterns", "a", "--start-at", "whenever"], "--start-at"),
     ([*URLS, "--patterns", "a", "--metrics-listen", "host"], "--metrics-listen: 'host' is not a valid HOST:PORT"),
     ([*URLS, "--patterns", "a", "--metrics-listen", ":99999"], "--metrics-listen: ':99999' is not a valid HOST:PORT"),
-    ([*URLS, "--patterns", "a", "--metrics-format", "csv"], "--metrics-format"),
+    ([*URLS, "--patterns", "a", "--metrics-format", "xml"], "--metrics-format"),
     ([*URLS, "--patterns", "a", "--annotations", "gitlab"], "--annotations"),
     ([*URLS, "--patterns", "a", "--summary-file", "/tmp/x", "--events-file", "/tmp/x"], "is given twice"),
     ([*URLS, "--patterns", "a", "--log-file", "/tmp/x", "--events-file", "/tmp/x/y"], "/tmp/x/y is in a folder"),
@@ -218,7 +218,6 @@ def test_the_help_needs_no_heavy_module() -> None:
         "tenacity",
         "dateutil",
         "numpy",
-        "plotly",
         "rich",
     ):
         assert f"'{heavy}" not in loaded

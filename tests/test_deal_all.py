@@ -182,7 +182,7 @@ def test_all_workers_pull_the_same_image_then_the_next_one(
     # of a launch, only the order of names says when it was: no launch of a herd comes before the one before is over
     pulled = [line.removeprefix("pull 127.0.0.1:1/") for line in launches(client) if line.startswith("pull")]
     assert pulled == [image for image in order(ended, 0) for _ in range(8)]
-    assert "12 herds: starts within" in ended.log
+    assert "herds: 12, starts within" in ended.log
     assert "workers start together, all pull the same image at once\n" in ended.log
     assert ("started more than 50 ms after the first pull of the herd" in ended.log) == (
         summary["herds"]["late"] > 0

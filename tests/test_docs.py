@@ -16,9 +16,18 @@ import pytest
 from lib.options.definitions import OPTIONS
 from lib.options.subcommands import SUBCOMMANDS
 from lib.outcomes import ErrorClass
-from lib.results.event_line import HERD_FIELDS
+from lib.results.event_line import HERD_FIELDS, SIZE_FIELDS
 from lib.results.sample import MachineUse
-from lib.results.summary import Drain, Herds, ImageSetCounts, Knee, Peak, Precision, WarmUpCounts
+from lib.results.summary import (
+    Drain,
+    Herds,
+    ImageSetCounts,
+    Knee,
+    MachineLimit,
+    Peak,
+    Precision,
+    WarmUpCounts,
+)
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -262,7 +271,7 @@ def test_every_option_of_a_command_is_documented(command: str) -> None:
     text = (REFERENCE / "commands.md").read_text()
     section = headed(text, command)
     wanted = names(SUBCOMMANDS[command].load().params)
-    if command == "doctor":
+    if command in ("capacity", "doctor"):
         wanted -= names(OPTIONS)
     elif command == "lab":
         section += headed(text, "populate")
@@ -325,6 +334,7 @@ def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) ->
         "Herds": Herds,
         "Drain": Drain,
         "Machine": MachineUse,
+        "Machine limit": MachineLimit,
         "Warm-up": WarmUpCounts,
     }
     for heading, part in parts.items():
@@ -341,7 +351,7 @@ def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) ->
 
 def test_every_field_of_an_event_is_documented_and_no_other(dry_run: Path) -> None:
     event = json.loads((dry_run / "events").read_text().splitlines()[0])
-    assert set(rows((REFERENCE / "events.md").read_text())) == {*event, *HERD_FIELDS}
+    assert set(rows((REFERENCE / "events.md").read_text())) == {*event, *HERD_FIELDS, *SIZE_FIELDS}
 
 
 def test_every_field_of_a_json_metrics_line_is_documented(dry_run: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lib.latency import GROUPS, LATENCIES, PERCENTILES, SHOWN_PERCENTILES, Latency, cells, rank
 from lib.options.thresholds import parse_threshold
-from lib.results.schema import summary_schema
+from lib.schema import summary_schema
 
 LIB = Path(__file__).resolve().parents[1] / "lib"
 LATENCY = Latency(count=200, min=1.0, mean=2.0, p50=3.04, p90=4.0, p95=5.06, p99=6.0, max=7.00049)

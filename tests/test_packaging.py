@@ -65,11 +65,19 @@ def test_the_command_runs_the_installed_copy(environment: Path, tmp_path: Path) 
     assert lib == "None"
 
 
+def sources() -> set[str]:
+    """The files of lib: its modules, and the charting library of the pages."""
+    return {
+        str(path.relative_to(ROOT / "lib"))
+        for kind in ("*.py", "*.js")
+        for path in (ROOT / "lib").rglob(kind)
+    }
+
+
 def test_the_wheel_holds_all_of_lib_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    sources = {f"ocidriver_lib/{path.relative_to(ROOT / 'lib')}" for path in (ROOT / "lib").rglob("*.py")}
-    assert names == sources
+    assert names == {f"ocidriver_lib/{name}" for name in sources()}
 
 
 def test_the_wheel_tells_its_version_and_dependencies(wheel: Path) -> None:
@@ -89,7 +97,7 @@ def test_wheel_and_sdist_hold_the_licences(wheel: Path) -> None:
         described = archive.read(metadata).decode()
         for name in LICENCES:
             assert archive.read(f"{folder}licenses/{name}") == (ROOT / name).read_bytes()
-    assert "\nLicense-Expression: Apache-2.0\n" in described
+    assert "\nLicense-Expression: Apache-2.0 AND MIT\n" in described
     assert "License ::" not in described  # PyPI refuses such a classifier beside the expression
     with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
         assert set(LICENCES) <= {name.partition("/")[2] for name in archive.getnames()}
@@ -100,7 +108,7 @@ def test_the_sdist_holds_no_tests_but_all_that_a_wheel_is_made_of(wheel: Path) -
     with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert not [name for name in names if name.startswith("tests")]
-    assert {f"lib/{path.relative_to(ROOT / 'lib')}" for path in (ROOT / "lib").rglob("*.py")} <= names
+    assert {f"lib/{name}" for name in sources()} <= names
 
 
 def test_every_requirement_is_pinned() -> None:

@@ -148,7 +148,7 @@ def test_thresholds(client: Path, tmp_path: Path, expression: str, status: int) 
     assert ended.status == status
     (threshold,) = ended.summary["thresholds"]
     assert (threshold["expression"], threshold["passed"]) == (expression, status == 0)
-    assert ended.stderr == "" if status == 0 else f"ocidriver: threshold missed: {expression}" in ended.stderr
+    assert ended.stderr == "" if status == 0 else "ocidriver: threshold missed: p" in ended.stderr
 
 
 def test_exit_1_wins_over_3(client: Path, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback(client: Path, tmp_pat
         driver.send_signal(signal.SIGINT)
         out, err = driver.communicate(timeout=SECONDS)
         assert driver.returncode in (130, -signal.SIGINT)
-        assert (out, err) == ("", "")
+        assert (err, out == "" or out.startswith("tested ")) == ("", True)
 
 
 def test_nohup_means_it(client: Path, tmp_path: Path) -> None:
@@ -429,24 +429,28 @@ def test_latencies_by_a_schedule_count_from_when_the_pull_was_due(client: Path, 
 @pytest.mark.parametrize(
     ("words", "environment", "wanted"),
     [
-        ([], {}, f"1 {os.SCHED_BATCH}"),
-        (["--no-lean"], {}, f"unset {os.SCHED_OTHER}"),
-        ([], {"GOMAXPROCS": "3"}, f"3 {os.SCHED_BATCH}"),
+        ([], {}, f"1 400 tlsmlkem=0 {os.SCHED_BATCH}"),
+        (["--no-lean"], {}, f"unset unset unset {os.SCHED_OTHER}"),
+        ([], {"GOMAXPROCS": "3"}, f"3 400 tlsmlkem=0 {os.SCHED_BATCH}"),
+        ([], {"GOGC": "off"}, f"1 off tlsmlkem=0 {os.SCHED_BATCH}"),
+        ([], {"GODEBUG": "netdns=go"}, f"1 400 netdns=go,tlsmlkem=0 {os.SCHED_BATCH}"),
+        ([], {"GODEBUG": "tlsmlkem=1"}, f"1 400 tlsmlkem=1 {os.SCHED_BATCH}"),
+        (["--pullthrough-url=https://c:1", "--keep-going"], {}, f"1 400 unset {os.SCHED_BATCH}"),
     ],
 )
 def test_crane_is_started_lean_unless_told_otherwise(
     client: Path, tmp_path: Path, words: list[str], environment: dict[str, str], wanted: str
 ) -> None:
     seen = tmp_path / "seen"
+    variables = " ".join(f"${{{name}-unset}}" for name in ("GOMAXPROCS", "GOGC", "GODEBUG"))
     script = client.read_text().replace(
-        "#!/bin/sh\n",
-        f'#!/bin/sh\necho "$1 ${{GOMAXPROCS-unset}} $(cut -d" " -f41 /proc/$$/stat)" >> {seen}\n',
+        "#!/bin/sh\n", f'#!/bin/sh\necho "$1 {variables} $(cut -d" " -f41 /proc/$$/stat)" >> {seen}\n'
     )
     client.write_text(script)
     ended = drive(tmp_path, *options(client, "ok/app:v1"), "--passes=3", *words, environment=environment)
     assert ended.status == 0
     assert {line for line in seen.read_text().splitlines() if line.startswith("pull")} == {f"pull {wanted}"}
-    assert ended.summary["settings"]["lean"] == (not words)
+    assert ended.summary["settings"]["lean"] == ("--no-lean" not in words)
 
 
 def test_who_ignores_the_ends_of_children_may_start_it(client: Path, tmp_path: Path) -> None:
@@ -478,7 +482,7 @@ def test_a_signal_after_the_run_changes_nothing_of_it(client: Path, tmp_path: Pa
             text = file.read()
         assert running.wait(timeout=SECONDS) == 3
         assert running.stderr is not None
-        assert "missed: rate>100000" in running.stderr.read()
+        assert "threshold missed: rate was " in running.stderr.read()
     assert len(text) > select.PIPE_BUF
     assert json.loads(text)["interrupted"] is False
 

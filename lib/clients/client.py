@@ -17,6 +17,7 @@ from ..http.logins import Logins
 from ..http.tls import Tls
 from ..outcomes import ErrorClass
 from ..processes.launch import Outcome
+from .platforms import Picks, picks_first
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
 
@@ -41,6 +42,8 @@ class Abilities:
     `tries_tls_first`: it tries https before http if the server may be asked in plain http.
     `needs_service`: it works only beside a running service, so `--client auto` does not choose it.
     `hides_artifacts`: it pulls what is not an image, such as a Helm chart, and does not show that.
+    `shares_layers`: in one launch, it fetches a layer that several images share only once.
+    `picks`: which manifests of an index it pulls for a platform.
     """
 
     sends_header: bool = False
@@ -58,6 +61,8 @@ class Abilities:
     tries_tls_first: bool = False
     needs_service: bool = False
     hides_artifacts: bool = False
+    shares_layers: bool = False
+    picks: Picks = picks_first
 
 
 # What a client asks a registry for: its base (/v2/), a manifest, a blob, or a token of the service that it names.

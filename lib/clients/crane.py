@@ -57,6 +57,7 @@ class Crane:
         takes_ipv6=True,
         hides_artifacts=True,
         tries_tls_first=True,
+        shares_layers=True,
     )
     install: ClassVar[str] = "'go install github.com/google/go-containerregistry/cmd/crane@latest'"
     version_option: ClassVar[str] = "version"
@@ -73,7 +74,7 @@ class Crane:
             **without(orders.environment, NOT_PASSED_ON),
             "DOCKER_CONFIG": str(folder),
             **authorities_environment(orders.tls, orders.folder),
-            **lean_environment(lean=orders.lean),
+            **lean_environment(lean=orders.lean, tries_tls_in_vain=orders.server_url.startswith("http://")),
         }
         return cls(executable, orders.platform, orders.insecure, environment, orders.header)
 

@@ -29,6 +29,7 @@ from .files import authorities_environment, lean_environment
 from .go_words import QUOTED, crash_or_last_line, own_class
 from .hosts_toml import write_hosts
 from .namespaces import Namespaces
+from .platforms import picks_all
 from .surroundings import say_what_is_not_read, variables_in, without
 
 # What a line at a terminal may hold (termios(3), canonical mode), and ctr's buffer.
@@ -52,6 +53,7 @@ class Ctr:
         picks_scope=True,
         takes_ipv6=True,
         needs_service=True,
+        picks=picks_all,
     )
     install: ClassVar[str] = "the package containerd"
     version_option: ClassVar[str] = "--version"

@@ -11,12 +11,15 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..http.credential_files import VARIABLES
 from ..http.tls import Tls
 from ..processes.guard import MARK
 from ..processes.scratch import Scratch
+
+_LEAN: Final = {"GOMAXPROCS": "1", "GOGC": "400"}
+_NO_KEY: Final = "tlsmlkem=0"
 
 
 def write_private(path: Path, content: bytes) -> Path:
@@ -40,9 +43,20 @@ def authorities_environment(tls: Tls, folder: Callable[[str], Path]) -> dict[str
     return {"SSL_CERT_FILE": str(bundle)}
 
 
-def lean_environment(*, lean: bool) -> dict[str, str]:
-    """`GOMAXPROCS=1`: a client works alone, and more processors only cost it CPU. The user's own value counts."""
-    return {"GOMAXPROCS": "1"} if lean and "GOMAXPROCS" not in os.environ else {}
+def lean_environment(*, lean: bool, tries_tls_in_vain: bool = False) -> dict[str, str]:
+    """Settings of Go's runtime that save a client CPU. The user's own values count.
+
+    `GOMAXPROCS=1`: a client works alone, and more processors only cost it CPU. `GOGC=400`: it collects garbage less
+    often, at up to five megabytes more. `tries_tls_in_vain`: the client offers TLS to a server of plain http; without
+    the key for ML-KEM, this offer is cheaper.
+    """
+    if not lean:
+        return {}
+    own = os.environ
+    found = {name: value for name, value in _LEAN.items() if name not in own}
+    if tries_tls_in_vain and _NO_KEY.partition("=")[0] not in own.get("GODEBUG", ""):
+        found["GODEBUG"] = ",".join([*filter(None, [own.get("GODEBUG")]), _NO_KEY])
+    return found
 
 
 def certificate_folder(tls: Tls, folder: Callable[[str], Path]) -> Path | None:

@@ -24,6 +24,7 @@ from .containers_config import not_read, write_config
 from .files import authorities_environment, docker_config
 from .go_words import QUOTED, crash_or_last_line, own_class
 from .memory import ImageFolders, folder_in_memory
+from .platforms import picks_best
 from .surroundings import say_what_is_not_read
 
 
@@ -55,6 +56,7 @@ class Skopeo:
         tries_tls_first=True,
         picks_scope=True,
         podman_logins_first=True,
+        picks=picks_best,
     )
     install: ClassVar[str] = "the package of that name"
     version_option: ClassVar[str] = "--version"

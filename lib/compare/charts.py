@@ -10,7 +10,7 @@ from typing import Any
 from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import HEADROOM, MOST_POINTS, Chart, Trace, label, milliseconds, whole_numbers
 from .recorded_run import Interval, Recorded, Span
-from .run_styles import Side
+from .run_styles import Side, letter
 
 # The axis of each percentile, from the top panel to the bottom.
 _PANELS = {name: f"y{place}" if place > 1 else "y" for place, name in enumerate(SHOWN_PERCENTILES, 1)}
@@ -22,13 +22,72 @@ _MOST_CLASSES = 20
 # Heights in pixels: of a bar, between two classes, and around all of them.
 _BAR, _GAP, _AROUND = 18, 14, 140
 _REST = "other classes"
+_PAIR = 2
 
 
 def charts(sides: Sequence[Side]) -> list[Chart]:
     """Returns the charts in the page's order. A chart with nothing to draw has a note that says why."""
+    several = [runs_chart(sides)] if len(sides) > _PAIR else []
     if all(side.run.summary.has_one_step for side in sides):
-        return [_rate(sides), _errors(sides)]  # one step says nothing about other numbers of workers
-    return [_rate(sides), _rate_by_workers(sides), _latency_by_workers(sides), _errors(sides)]
+        return [
+            *several,
+            _rate(sides),
+            _errors(sides),
+        ]  # one step says nothing about other numbers of workers
+    return [*several, _rate(sides), _rate_by_workers(sides), _latency_by_workers(sides), _errors(sides)]
+
+
+def runs_chart(sides: Sequence[Side]) -> Chart:
+    """Draws the rate and the p95 of each run, so that outliers show and groups can be told apart."""
+    name, title = "runs", "Rate and p95 of each run"
+    groups: dict[int, list[Side]] = {}
+    for side in sides:
+        groups.setdefault(side.place, []).append(side)
+    data = [
+        trace
+        for place, group in groups.items()
+        for axis, quantity in (("y", "rate"), ("y2", "p95"))
+        if (trace := _dots(place, group, axis, quantity))
+    ]
+    if not data:
+        return Chart(name, title, "No run pulled anything.")
+    names = [label(side.letter) for side in sides]
+    layout: dict[str, Any] = {
+        "height": 460,
+        "xaxis": {"type": "category", "categoryorder": "array", "categoryarray": names, "anchor": "y2"},
+        "yaxis": {"title": {"text": "pulls/s"}, "rangemode": "tozero", "domain": [0.54, 1]},
+        "yaxis2": {"title": {"text": "p95, ms"}, "rangemode": "tozero", "domain": [0, 0.46]},
+        "hovermode": "closest",
+        "showlegend": False,
+    }
+    note = "One point per run."
+    if any(side.number for side in sides):
+        note += " The nearer the runs of a version lie to each other, the surer is the comparison."
+    return Chart(name, title, note, data=data, layout=layout)
+
+
+def _dots(place: int, group: Sequence[Side], axis: str, quantity: str) -> Trace:
+    """Returns the points of a group of runs; nothing if no run of it has the quantity."""
+    shown = [(side, value) for side in group if (value := _figure(side.run, quantity)) is not None]
+    unit = "pulls/s" if quantity == "rate" else "ms"
+    if not shown:
+        return {}
+    return {
+        "name": f"{letter(place)}, {quantity}",
+        "x": [label(side.letter) for side, _ in shown],
+        "y": [round(value, 3) for _, value in shown],
+        "yaxis": axis,
+        "mode": "markers",
+        "marker": {"size": 11, "color": group[0].colour, "symbol": [side.symbol for side, _ in shown]},
+        "text": [side.name for side, _ in shown],
+        "hovertemplate": f"%{{text}}: %{{y:.2f}} {unit}<extra></extra>",
+    }
+
+
+def _figure(run: Recorded, quantity: str) -> float | None:
+    if quantity == "rate":
+        return run.summary.rate if run.summary.pulled else None
+    return run.summary.latency_ms.p95 if run.summary.latency_ms else None
 
 
 def _rate(sides: Sequence[Side]) -> Chart:

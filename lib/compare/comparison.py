@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..options.thresholds import Threshold
 from .mixes import Mix, Weighted, different_mixes, equally_weighted
+from .notes import LIMIT, LOADS, RUNS, SETTINGS, Note, listed, ordered
 from .pair import Pair
-from .quantities import OTHER_KINDS, RATE, Margins, Quantity, weigh
+from .quantities import OTHER_KINDS, RATE, RETRY_RATE, Margins, Quantity, weigh
 from .recorded_run import Recorded, read_run
 from .replicates import Replicates
 from .settings_changed import Difference, differences
@@ -31,7 +32,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs b compared with runs a. `notes` are cautions to show before the figures.
+    """Runs b compared with runs a. `notes` are cautions, the most important first.
 
     `mix` and `weighted` are None unless the two sides pulled different mixes of images.
     """
@@ -39,19 +40,23 @@ class Comparison:
     a: Runs
     b: Runs
     quantities: tuple[Quantity, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     mix: Mix | None
     weighted: Weighted | None
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The result for one pair of runs, or for two groups. `grouped`: the runs were given with --a and --b."""
+    """The result for one pair of runs, or for two groups. `grouped`: the runs were given with --a and --b.
+
+    `margins` are those that the verdicts used.
+    """
 
     comparison: Comparison
     differences: tuple[Difference, ...]
     judgements: tuple[Judgement, ...]
     grouped: bool = False
+    margins: Margins = _MARGINS
 
     @property
     def rate(self) -> Quantity:
@@ -59,8 +64,12 @@ class Told:
 
     @property
     def measured(self) -> list[Quantity]:
-        """The quantities that at least one of the runs has."""
-        return [each for each in self.comparison.quantities if each.a is not None or each.b is not None]
+        """The quantities that at least one of the runs has, and the retries, which belong beside the errors."""
+        return [
+            each
+            for each in self.comparison.quantities
+            if each.a is not None or each.b is not None or each.name == RETRY_RATE
+        ]
 
 
 def tell(files: Sequence[Path], events: Sequence[Path], rules: Rules) -> list[Told]:
@@ -85,7 +94,13 @@ def _read(files: Sequence[Path], events: Sequence[Path]) -> Runs:
 def _told(a: Runs, b: Runs, rules: Rules, *, grouped: bool = False) -> Told:
     comparison = compare(a, b, rules)
     judgements = tuple(judge(each, comparison.quantities, lenient=rules.lenient) for each in rules.limits)
-    return Told(comparison, differences(a[0], b[0]), judgements, grouped)
+    return Told(
+        comparison=comparison,
+        differences=differences(a[0], b[0]),
+        judgements=judgements,
+        grouped=grouped,
+        margins=rules.margins,
+    )
 
 
 def compare(a: Runs, b: Runs, rules: Rules) -> Comparison:
@@ -102,28 +117,43 @@ def compare(a: Runs, b: Runs, rules: Rules) -> Comparison:
         quantities = [each.without_interval(OTHER_KINDS) if each.is_first else each for each in quantities]
     if weighted:
         quantities = [weigh(each, weighted.ratio, rules.margins) for each in quantities]
-    notes = (*_of_the_runs((*a, *b)), *_of_the_settings(a), *_of_the_settings(b), *method.notes())
+    notes = [*_of_the_runs((*a, *b)), *_of_the_settings(a), *_of_the_settings(b), *method.notes()]
     if len(kinds) > 1:
-        notes = (*notes, _FIRST.format(" and ".join(sorted(kinds))))
-    return Comparison(a=a, b=b, quantities=tuple(quantities), notes=notes, mix=mix, weighted=weighted)
+        notes.append(_of_first_pulls(" and ".join(sorted(kinds))))
+    return Comparison(
+        a=a, b=b, quantities=tuple(quantities), notes=ordered(notes), mix=mix, weighted=weighted
+    )
 
 
-_FIRST = "first pulls were {}, so first latencies have no verdict: prune before both runs, or warm up both"
+def _of_first_pulls(kinds: str) -> Note:
+    return Note(
+        f"first pulls were {kinds}, so first latencies have no verdict: prune before both runs, or warm up both",
+        "first pulls of different kinds",
+        LOADS,
+    )
 
 
-def _of_the_runs(runs: Runs) -> Iterator[str]:
-    for run in runs:
-        if not run.summary.pulled:
-            yield f"{run.file} pulled nothing"
-        if run.interrupted:
-            yield f"{run.file} was interrupted"
-        if run.summary.limited_by:
-            yield f"{run.file} was limited by its {run.summary.limited_by}, not only by the server"
+def _of_the_runs(runs: Runs) -> Iterator[Note]:
+    """Yields what is special about runs. Runs with the same peculiarity share a note."""
+    for told in ("pulled nothing", "interrupted"):
+        names = [
+            run.file for run in runs if (run.interrupted if told == "interrupted" else not run.summary.pulled)
+        ]
+        if names:
+            verb = "" if told == "pulled nothing" else "were " if len(names) > 1 else "was "
+            text = f"{listed(names)} {verb}{told}"
+            yield Note(text, text, RUNS)
+    for limit in sorted({run.summary.limited_by or "" for run in runs} - {""}):
+        names = [run.file for run in runs if run.summary.limited_by == limit]
+        verb, whose = ("were", "their") if len(names) > 1 else ("was", "its")
+        text = f"{listed(names)} {verb} limited by {whose} {limit}"
+        yield Note(f"{text}, not only by the server", text, LIMIT)
 
 
-def _of_the_settings(group: Runs) -> Iterator[str]:
+def _of_the_settings(group: Runs) -> Iterator[Note]:
     """Yields the runs of a group whose settings are not those of its first run."""
     for run in group[1:]:
         names = [each.option for each in differences(group[0], run)]
         if names:
-            yield f"{run.file} has other settings than {group[0].file}: {', '.join(names)}"
+            text = f"{run.file} has other settings than {group[0].file}: {', '.join(names)}"
+            yield Note(text, f"{run.file} has other settings", SETTINGS)

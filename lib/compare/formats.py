@@ -10,48 +10,57 @@ from typing import Any
 
 from ..clean import clean
 from . import wording
+from .answer import answer
 from .comparison import Comparison, Runs, Told
 from .mixes import Weighted
+from .run_styles import letter
 
-_HEADINGS = ("", "a", "b", "change", "95 % interval", "verdict")
+_HEADINGS = ("", "A", "{}", "change", "95 % interval", "verdict")
 
 
 def as_text(pairs: Sequence[Told]) -> str:
     """Returns a block of aligned columns for each pair."""
-    return "\n\n".join("\n".join(_text(pair)) for pair in pairs)
+    return "\n\n".join("\n".join(_text(pair, letter(place))) for place, pair in enumerate(pairs, 1))
 
 
-def _text(pair: Told) -> Iterator[str]:
-    runs = list(wording.sides(pair))
-    width = max(len(name) for name, _ in runs)
-    yield from (f"{name:{width}}  {wording.run(run)}" for name, run in runs)
-    yield from wording.warnings(pair)
+def _text(pair: Told, b: str) -> Iterator[str]:
+    yield answer(pair, b=b)
+    yield from (f"threshold {line}" for line in _thresholds(pair))
     yield ""
-    rows = [_HEADINGS, *_rows(pair)]
+    rows = [_headings(b), *_rows(pair)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         cells[0], cells[-1] = row[0].ljust(widths[0]), row[-1]
         yield "  ".join(cells).rstrip()
     yield ""
-    yield wording.conclusion(pair)
-    yield from (f"threshold {line}" for line in _thresholds(pair))
+    runs = list(wording.sides(pair, b))
+    width = max(len(name) for name, _ in runs)
+    yield from (f"{name:{width}}  {wording.run(run)}" for name, run in runs)
+    yield from wording.note_lines(pair, b)
 
 
 def as_markdown(pairs: Sequence[Told]) -> str:
     """Returns Markdown, for a pipeline's summary page or a comment."""
-    return "\n\n".join("\n".join(_markdown(pair)) for pair in pairs)
+    return "\n\n".join("\n".join(_markdown(pair, letter(place))) for place, pair in enumerate(pairs, 1))
 
 
-def _markdown(pair: Told) -> Iterator[str]:
-    yield f"**{_escaped(wording.conclusion(pair))}**"
+def _markdown(pair: Told, b: str) -> Iterator[str]:
+    yield f"**{_escaped(answer(pair, b=b))}**"
     yield ""
-    yield from (f"- {name}: {_escaped(wording.run(run))}" for name, run in wording.sides(pair))
-    yield from (f"- {_escaped(warning)}" for warning in wording.warnings(pair))
-    yield from (f"- threshold {_escaped(line)}" for line in _thresholds(pair))
-    yield ""
-    rows = [_HEADINGS, ("---", "--:", "--:", "--:", "--:", "---"), *_rows(pair)]
+    thresholds = list(_thresholds(pair))
+    yield from (f"- threshold {_escaped(line)}" for line in thresholds)
+    if thresholds:
+        yield ""
+    rows = [_headings(b), ("---", "--:", "--:", "--:", "--:", "---"), *_rows(pair)]
     yield from (f"| {' | '.join(_table_cell(cell) for cell in row)} |" for row in rows)
+    yield ""
+    yield from (f"- {name}: {_escaped(wording.run(run))}" for name, run in wording.sides(pair, b))
+    yield from (f"- {_escaped(note)}" for note in wording.note_lines(pair, b))
+
+
+def _headings(b: str) -> tuple[str, ...]:
+    return tuple(name.format(b) for name in _HEADINGS)
 
 
 def _table_cell(cell: str) -> str:
@@ -89,9 +98,10 @@ def _json(pair: Told) -> dict[str, Any]:
     return {
         "a": _files(pair, comparison.a),
         "b": _files(pair, comparison.b),
+        "answer": answer(pair),
         "verdict": pair.rate.verdict,
         "differences": [asdict(each) for each in pair.differences],
-        "notes": [*_mix(comparison), *comparison.notes],
+        "notes": [*_mix(comparison), *map(str, comparison.notes)],
         "quantities": {
             each.name: {
                 "a": each.a,
@@ -119,7 +129,7 @@ def _json(pair: Told) -> dict[str, Any]:
 
 def _mix(comparison: Comparison) -> Iterator[str]:
     if comparison.mix:
-        yield wording.mixed(comparison.mix, comparison.weighted)
+        yield wording.mixed(comparison.mix, comparison.weighted, "B")
 
 
 def _files(pair: Told, runs: Runs) -> str | list[str]:

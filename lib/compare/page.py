@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..counted import counted
 from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import Chart
 from ..pages.command_line import REBUILT, command_line
@@ -14,15 +15,17 @@ from ..pages.tables import Mark, Number, safe, table, tiles
 from ..results.whole_file import write_whole
 from ..student import CONFIDENCE
 from . import wording
+from .answer import answer
 from .bootstrap import DRAWS, LEAST_BINS
 from .charts import charts
 from .comparison import Runs, Told
 from .forest import forest, forest_of_errors
-from .quantities import BAD, ERROR_RATE, GOOD, LEAST_PULLS, RATE, Margins, Quantity
+from .notes import METHOD, SETTINGS, SHOWN, Note, ordered
+from .quantities import BAD, ERROR_RATE, GOOD, LEAST_PULLS, RATE, RETRY_RATE, Margins, Quantity
 from .run_styles import Side, letter, sides
 
 _SURE = f"{100 * CONFIDENCE:g} %"
-_TILES = (RATE, *SHOWN_PERCENTILES, ERROR_RATE)
+_TILES = (RATE, *SHOWN_PERCENTILES, ERROR_RATE, RETRY_RATE)
 
 
 def write_page(path: Path, pairs: Sequence[Told], margins: Margins) -> None:
@@ -64,17 +67,21 @@ def _body(
     margins: Margins,
 ) -> Iterator[str]:
     yield f"<header><h1>{safe(_title(pairs))}</h1></header>"
-    yield _runs(runs)
-    yield from map(warning, _notes(pairs))
+    for name, pair in _lettered(pairs):
+        yield f'<p class="verdict"><b>{safe(answer(pair, b=name))}</b></p>'
+    yield from _notes(pairs)
     yield _differences(pairs)
+    yield section("Runs", _runs(runs))
+    yield NO_SCRIPT
+    if len(runs) > 2:
+        yield place_of(together[0])
     for name, pair in _lettered(pairs):
         yield section(f"{name} against A: {wording.verdict_on_the_rate(pair)}", tiles(_tiles(pair)))
     if len(pairs) > 1:
         yield section("All changes", _overview(pairs), "Each run against A.")
-    yield NO_SCRIPT
     for (name, pair), drawn in zip(_lettered(pairs), changes, strict=True):
         yield from _pair(pair, name, drawn)
-    yield from map(place_of, together)
+    yield from map(place_of, together[1:] if len(runs) > 2 else together)
     for side in runs:
         command, exact = command_line(side.run.summary.command, side.run.summary.settings)
         yield section(f"Command line of {side.letter}", command, "" if exact else REBUILT)
@@ -84,49 +91,63 @@ def _body(
 
 
 def _runs(runs: Sequence[Side]) -> str:
-    heads = (
-        "run",
-        "summary",
-        "started",
-        "seconds",
-        "pulled",
-        "failed",
-        "client",
-        "server",
-        "images",
-        "workers",
-    )
-    return table(heads, map(_run, runs))
+    """Returns a table of the runs' figures, and folded below it one of what they tested."""
+    heads = ("run", "summary", "started", "pulls/s", "p50 ms", "p95 ms", "pulled", "failed", "retried")
+    tested = ("run", "client", "server", "images", "workers", "seconds")
+    what = table(tested, map(_tested, runs))
+    summary = "<summary>Clients, servers and images</summary>"
+    return f"{table(heads, map(_run, runs))}<details>{summary}{what}</details>"
 
 
 def _run(side: Side) -> list[object]:
     summary = side.run.summary
+    latency = summary.latency_ms
     return [
         side.letter,
         side.run.file,
-        summary.started.isoformat(),
-        Number(summary.elapsed_seconds, ",.1f"),
+        f"{summary.started:%Y-%m-%d %H:%M:%S}",
+        Number(summary.rate, ",.3f"),
+        Number(latency.p50 if latency else None, ",.1f"),
+        Number(latency.p95 if latency else None, ",.1f"),
         Number(summary.pulled),
         Number(summary.failed),
+        Number(summary.retried),
+    ]
+
+
+def _tested(side: Side) -> list[object]:
+    summary = side.run.summary
+    return [
+        side.letter,
         str(summary.client or "–"),
         summary.settings.get("pullthrough_url", "–"),
         Number(summary.images),
         Number(max((step.workers for step in side.run.steps), default=0)),
+        Number(summary.elapsed_seconds, ",.1f"),
     ]
 
 
 def _notes(pairs: Sequence[Told]) -> Iterator[str]:
-    """Yields different mixes of images, and the notes. A note that all pairs share appears once."""
-    shared = [
-        note for note in pairs[0].comparison.notes if all(note in each.comparison.notes for each in pairs)
-    ]
-    yield from (note for note in shared if note not in wording.REMARKS)
-    for name, pair in _lettered(pairs):
-        if pair.comparison.mix:
-            yield f"{name} against A: {wording.mixed(pair.comparison.mix, pair.comparison.weighted)}"
-        for note in pair.comparison.notes:
-            if note not in shared and note not in wording.REMARKS:
-                yield f"{name} against A: {note}"
+    """Yields the most important notes, and the others folded. A note that all pairs share appears once.
+
+    Settings that differ have a table of their own.
+    """
+    by_pair = [(name, wording.notes(pair, name)) for name, pair in _lettered(pairs)]
+    every = [note for _, notes in by_pair for note in notes]
+    found: dict[str, Note] = {}
+    for name, notes in by_pair:
+        for note in notes:
+            shared = every.count(note) == len(pairs)
+            if note.about != METHOD and not (
+                note.about == SETTINGS and note.brief in wording.SETTINGS_DIFFER
+            ):
+                text = note if shared else Note(f"{name} against A: {note}", note.brief, note.about)
+                found.setdefault(text, text)
+    shown = ordered(found.values())
+    yield from map(warning, shown[:SHOWN])
+    if shown[SHOWN:]:
+        rest = "".join(map(warning, shown[SHOWN:]))
+        yield f"<details><summary>{counted(len(shown) - SHOWN, 'more note')}</summary>{rest}</details>"
 
 
 def _differences(pairs: Sequence[Told]) -> str:
@@ -155,7 +176,8 @@ def _value(option: str, value: Any) -> str:
 
 
 def _tiles(pair: Told) -> Iterator[tuple[object, str]]:
-    for quantity in (each for each in pair.measured if each.name in _TILES):
+    known = (each for each in pair.measured if each.a is not None or each.b is not None)
+    for quantity in (each for each in known if each.name in _TILES):
         values = " → ".join(_dashed(wording.figure(quantity, value)) for value in (quantity.a, quantity.b))
         meaning = f"{quantity.name}, {quantity.verdict}; {values} {wording.unit(quantity)}"
         yield _judged(quantity, _dashed(wording.change(quantity, quantity.change))), meaning
@@ -189,8 +211,8 @@ def _change(quantity: Quantity | None) -> object:
 def _pair(pair: Told, name: str, drawn: Sequence[Chart]) -> Iterator[str]:
     heads = ("quantity", "A", name, "change", "low", "high", "verdict")
     note = f"Low and high are the ends of the change's {_SURE} confidence interval."
-    for remark in wording.REMARKS:
-        if remark in pair.comparison.notes:
+    for remark in pair.comparison.notes:
+        if remark.about == METHOD:
             note += f" {remark[0].upper()}{remark[1:]}."
     yield section(
         f"Rate, latencies and errors, {name} against A",

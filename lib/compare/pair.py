@@ -10,14 +10,17 @@ import numpy as np
 from ..counted import counted
 from ..latency import GROUPS, LEAST
 from .bootstrap import LEAST_BINS, draws, likeness, spread, statistics
+from .notes import FEW, LOADS, METHOD, Note, drained
 from .pairing import Bins, cut, fill, in_common, same_ramp
 from .proportions import difference
 from .pulls import Floats
 from .quantities import (
+    BYTES_RATE,
     ERROR_RATE,
     ERRORS,
     LATENCIES,
     LEAST_PULLS,
+    NOT_REPORTED,
     OTHER_LOADS,
     QUANTILES,
     RATE,
@@ -31,10 +34,16 @@ from .quantities import (
 )
 from .recorded_run import Recorded
 
-TWO_RUNS = "this compares two runs, not two versions: repeat each version, and give all runs with --a and --b"
-NEEDS_EVENTS = (
+TWO_RUNS = Note(
+    "this compares two runs, not two versions: repeat each version, and give all runs with --a and --b",
+    "two runs, not two versions",
+    METHOD,
+)
+NEEDS_EVENTS = Note(
     "percentiles, and first and repeat latencies, have a confidence interval "
-    "only if you give --events for each run"
+    "only if you give --events for each run",
+    "percentiles need --events",
+    METHOD,
 )
 # Why a row has no interval. What follows the semicolon is what to do.
 _NEEDS = "needs --events"
@@ -69,61 +78,76 @@ class Pair:
     def quantities(self, classes: frozenset[str] = frozenset()) -> Iterator[Quantity]:
         """Yields all quantities. `classes` are error classes to have a row even if neither run has failures of it."""
         yield self._rate()
+        yield from self._bytes_rate()
         for group in GROUPS:
             yield from self._latencies(group)
         yield self._errors(ERROR_RATE, None)
         for name in sorted({*self._a.run.summary.errors, *self._b.run.summary.errors, *classes}):
             yield self._errors(ERRORS + name, name)
-        if self._a.run.summary.retried is not None and self._b.run.summary.retried is not None:
-            yield self._retries(self._a.run.summary.retried, self._b.run.summary.retried)
+        yield self._retries()
 
-    def notes(self) -> Iterator[str]:
-        """Yields what the reader must know about the method before the figures."""
-        yield TWO_RUNS
+    def notes(self) -> Iterator[Note]:
+        """Yields what the reader must know about the method besides the figures."""
         if not self._in_common:
-            yield (
+            yield Note(
                 "the loads have no step in common (the same number of workers in the same direction, or the same "
-                "schedule), so nothing has a verdict: repeat one run with the load of the other"
+                "schedule), so nothing has a verdict: repeat one run with the load of the other",
+                "the loads have no step in common",
+                LOADS,
             )
+            yield TWO_RUNS
             return
         if not self._whole:
             seconds = float(self._a.bins.seconds.sum())
-            yield (
+            yield Note(
                 f"the loads differ: rate and latencies cover only the {seconds:.6g} seconds of each run with the same "
-                "number of workers in the same direction, or with the same schedule"
+                "number of workers in the same direction, or with the same schedule",
+                f"the loads have {seconds:.6g} s in common",
+                LOADS,
             )
         yield from self._drains()
         if self._bins < LEAST_BINS:
-            yield (
-                f"only {counted(self._bins, 'interval')} can be paired, too few to tell a difference from chance: "
-                f"{self._few.partition('; ')[2]}"
+            intervals = counted(self._bins, "interval")
+            yield Note(
+                f"only {intervals} can be paired, too few to tell a difference from chance: "
+                f"{self._few.partition('; ')[2]}",
+                f"only {intervals} can be paired",
+                FEW,
             )
         elif (alike := self._likeness()) > _ALIKE:
-            yield (
+            yield Note(
                 f"neighbouring intervals are alike (autocorrelation {alike:.2f}), so the confidence intervals may be "
-                "too narrow: make the runs longer, or repeat them and use --a and --b"
+                "too narrow: make the runs longer, or repeat them and use --a and --b",
+                f"neighbouring intervals are alike ({alike:.2f})",
+                FEW,
             )
         if not self._events:
             yield NEEDS_EVENTS
         elif few := [name for name, least in LEAST_PULLS.items() if 0 < self._fewest("") < least]:
-            yield f"{' and '.join(few)}: no verdict, because a run has only {self._fewest(''):.0f} pulls to compare"
+            yield Note(
+                f"{' and '.join(few)}: no verdict, because a run has only {self._fewest(''):.0f} pulls to compare",
+                f"too few pulls for {' and '.join(few)}",
+                METHOD,
+            )
+        yield TWO_RUNS
 
-    def _drains(self) -> Iterator[str]:
+    def _drains(self) -> Iterator[Note]:
         runs = self._a.run, self._b.run
         covers = (
             "rate and mean latency cover the planned time only"
             if self._whole
             else "rate and latencies cover the planned time only"
         )
-        for run in runs:
-            if run.drained:
-                pulls = counted(run.drained, "pull")
-                yield f"{run.file}: {pulls} ended after the planned end, so {covers}"
+        pulls = [(run.file, run.drained) for run in runs if run.drained]
+        if pulls:
+            yield drained(pulls, covers)
         for run, other in (runs, runs[::-1]):
             if other.drained and run.is_older:
-                yield (
+                yield Note(
                     f"{run.file}: an earlier version wrote it, so its rate and mean latency may cover pulls that ended "
-                    "after the planned end: repeat the run"
+                    "after the planned end: repeat the run",
+                    f"an earlier version wrote {run.file}",
+                    FEW,
                 )
 
     @property
@@ -148,6 +172,21 @@ class Pair:
         else:
             return unknown(RATE, None, None, self._few)
         return self._relative(RATE, a, b, self._away(*pulled))
+
+    def _bytes_rate(self) -> Iterator[Quantity]:
+        """Yields the bytes per second, if both runs know them."""
+        a, b = (side.run.summary.bytes_per_second for side in (self._a, self._b))
+        in_a, in_b = self._a.bins.bytes, self._b.bins.bytes
+        if a is None or b is None or in_a is None or in_b is None:
+            return
+        drawn = [self._weights @ each for each in (in_a, in_b)]
+        seconds = [float(side.bins.seconds.sum()) for side in (self._a, self._b)]
+        if not self._whole and min(seconds) > 0:
+            a, b = (float(each[0]) / length for each, length in zip(drawn, seconds, strict=True))
+        elif not self._whole:
+            yield unknown(BYTES_RATE, None, None, self._few)
+            return
+        yield self._relative(BYTES_RATE, a, b, self._away(*drawn))
 
     def _latencies(self, group: str) -> Iterator[Quantity]:
         """Yields the latencies. Percentiles are the run's own if the loads are the same, else those of the bins.
@@ -204,9 +243,13 @@ class Pair:
         ]
         return self._share(row, counts, in_bins)
 
-    def _retries(self, a: int, b: int) -> Quantity:
-        in_bins = [side.bins.retried for side in (self._a, self._b)]
-        return self._share(RETRY_RATE, [a, b], in_bins)
+    def _retries(self) -> Quantity:
+        sides = (self._a, self._b)
+        a, b = (side.run.summary.retried for side in sides)
+        if a is None or b is None:
+            in_a, in_b = (side.run.summary.retry_rate for side in sides)
+            return unknown(RETRY_RATE, in_a, in_b, NOT_REPORTED)
+        return self._share(RETRY_RATE, [a, b], [side.bins.retried for side in sides])
 
     def _share(self, row: str, counts: Sequence[int], in_bins: Sequence[Floats | None]) -> Quantity:
         """Returns a count per pull, with the wider of Newcombe's and the bootstrap's intervals.

@@ -55,7 +55,8 @@ class Latencies:
 class Bins:
     """The counts of one run by bin. `first` and `repeat` need events. Images that share a launch have one latency.
 
-    `errors` has the failures by class. `retried` is None if the retries of an interval are not known.
+    `errors` has the failures by class. `retried` is None if the retries of an interval are not known, `bytes`
+    (what was pulled) if the size of a pull is not.
     """
 
     seconds: Floats
@@ -66,6 +67,7 @@ class Bins:
     every: Latencies
     first: Latencies | None = None
     repeat: Latencies | None = None
+    bytes: Floats | None = None
 
     def latencies(self, group: str) -> Latencies | None:
         """The latencies of one of the `GROUPS`."""
@@ -244,6 +246,7 @@ def _by_intervals(run: Recorded, place: Cut) -> Bins:
             total[rows] += share[rows] * latencies * each.latency.mean
     classes = {name for each in run.intervals for name in each.errors}
     retried = [each.retried for each in run.intervals if each.retried is not None]
+    sizes = [each.bytes for each in run.intervals if each.bytes is not None]
     return Bins(
         seconds=place.ends - place.starts,
         pulled=pulled,
@@ -253,6 +256,7 @@ def _by_intervals(run: Recorded, place: Cut) -> Bins:
         },
         retried=shares @ _column(retried) if len(retried) == len(run.intervals) else None,
         every=Latencies(counted, total, None),
+        bytes=shares @ _column(sizes) if len(sizes) == len(run.intervals) else None,
     )
 
 
@@ -305,7 +309,7 @@ def _by_events(run: Recorded, pulls: Pulls, place: Cut, *, whole: bool) -> Bins:
 
     planned = inside & ~drained
     measured = inside & pulls.ok & pulls.timed
-    retried = pulls.retries
+    retried, sizes = pulls.retries, pulls.sizes
     return Bins(
         seconds=place.ends - place.starts,
         pulled=counts(planned & pulls.ok),
@@ -315,6 +319,7 @@ def _by_events(run: Recorded, pulls: Pulls, place: Cut, *, whole: bool) -> Bins:
         every=latencies(measured),
         first=latencies(measured & pulls.first),
         repeat=latencies(measured & ~pulls.first),
+        bytes=None if sizes is None else _summed(found[planned], sizes[planned], count),
     )
 
 

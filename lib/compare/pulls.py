@@ -28,8 +28,8 @@ class Pulls:
     """Columns of the pulls that succeeded or failed, which ended `at` seconds after the load began.
 
     `error` is a place in `errors`, or -1. `image` is a place in `images`, or -1 if it is not known. `retries` is None
-    if the client does not report them. Only one of the images that shared a launch is `timed`. Images that were pulled
-    again alone are not `timed`.
+    if the client does not report them, `sizes` (bytes) if one of a successful pull is unknown. Only one of the images
+    that shared a launch is `timed`. Images that were pulled again alone are not `timed`.
     """
 
     at: Floats
@@ -41,6 +41,7 @@ class Pulls:
     image: Numbers
     images: tuple[str, ...]
     retries: Floats | None
+    sizes: Floats | None = None
 
     @property
     def ok(self) -> Flags:
@@ -59,6 +60,7 @@ class Pulls:
             image=self.image[:0],
             images=self.images,
             retries=None if self.retries is None else self.retries[:0],
+            sizes=None if self.sizes is None else self.sizes[:0],
         )
 
     def means(self) -> Mapping[str, tuple[int, float | None]]:
@@ -123,11 +125,14 @@ def _columns(events: Iterable[EventLine], began: float) -> Pulls:
             -1 if event.outcome == OK else errors(str(known(event.error_class))),
             images(event.image) if isinstance(event.image, str) else -1,
             event.retries if isinstance(event.retries, int) else -1,
+            _size(event),
         )
         for event in events
     ]
-    at, milliseconds, first, timed, error, image, retries = zip(*rows, strict=True) if rows else ((),) * 7
-    counted = np.array(retries, dtype=np.float64)
+    at, milliseconds, first, timed, error, image, retries, sizes = (
+        zip(*rows, strict=True) if rows else ((),) * 8
+    )
+    counted, sized = np.array(retries, dtype=np.float64), np.array(sizes, dtype=np.float64)
     return Pulls(
         at=np.array(at, dtype=np.float64),
         milliseconds=np.array(milliseconds, dtype=np.float64),
@@ -138,4 +143,12 @@ def _columns(events: Iterable[EventLine], began: float) -> Pulls:
         image=np.array(image, dtype=np.intp),
         images=images.names,
         retries=None if (counted < 0).any() else counted,
+        sizes=None if (sized < 0).any() else sized,
     )
+
+
+def _size(event: EventLine) -> int:
+    """Returns what a pull fetched: nothing if it failed, -1 if that is not known."""
+    if event.outcome != OK:
+        return 0
+    return event.bytes if isinstance(event.bytes, int) else -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import expm1, inf, log, log1p, nextafter, sqrt
+from math import copysign, expm1, inf, log, log1p, nextafter, sqrt
 from typing import Final
 
 from ..latency import LEAST, PERCENTILES
@@ -17,12 +17,16 @@ TOO_FEW: Final = "too few pulls"
 NOTHING: Final = "a run pulled nothing before its planned end"
 OTHER_LOADS: Final = "the loads differ"
 OTHER_KINDS: Final = "first pulls of different kinds"
+NOT_REPORTED: Final = "not reported; a client does not report its retries"
 HUNG: Final = "pulls that hung past the planned end are in it"
 GOOD: Final = (FASTER, FEWER)
 BAD: Final = (SLOWER, MORE)
 QUANTILES: Final = {name: percent / 100 for name, percent in PERCENTILES.items()}
 LATENCIES: Final = ("mean", *QUANTILES)
 RATE, ERROR_RATE, ERRORS, RETRY_RATE = "rate", "error_rate", "errors.", "retry_rate"
+BYTES_RATE: Final = "bytes_per_second"
+# The quantities of which more is faster.
+_RATES: Final = (RATE, BYTES_RATE)
 # With fewer latencies in either run, a percentile has no verdict.
 LEAST_PULLS: Final = {**LEAST, "p99": 200}
 # No run is this many times as long, and no version has so many times as many runs.
@@ -73,7 +77,7 @@ class Ends(tuple[float, float]):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One compared quantity. `a` and `b` are in pulls per second, milliseconds or a fraction of the pulls.
+    """One compared quantity. `a` and `b` are in pulls or bytes per second, milliseconds or a fraction of the pulls.
 
     `change` is relative; for errors and retries, it is the difference. `low` and `high` are the ends of its confidence
     interval. They are None without one, and `why` says why, if that is known. `equally` is the change if all images
@@ -106,6 +110,19 @@ class Quantity:
         """Returns a change on the scale on which the interval is about symmetric: logarithmic for rate and latency."""
         return change if self.is_share else log1p(change)
 
+    def longer_to_tell(self, margins: Margins) -> float | None:
+        """Returns how many times as much data it takes for a verdict, infinite if none; None if that is not known.
+
+        The interval must lie beyond the margin, or within it if the change does.
+        """
+        if self.change is None or self.low is None or self.high is None:
+            return None
+        margin = margins.share if self.is_share else margins.relative
+        beyond = abs(self.change) > margin
+        limits = (copysign(margin, self.change),) if beyond else (-margin, margin)
+        times = [self.longer(limit) for limit in limits if self.low <= limit <= self.high]
+        return max(times, default=None)
+
     def without_interval(self, why: str) -> Quantity:
         return replace(self, low=None, high=None, verdict=INCONCLUSIVE, ends=None, why=why)
 
@@ -135,7 +152,7 @@ def unknown(name: str, a: float | None, b: float | None, why: str | None = None)
         change = b - a
     else:
         change = b / a - 1 if a > 0 else None
-    if name == RATE and (a == 0 or b == 0):
+    if name in _RATES and (a == 0 or b == 0):
         why = NOTHING
     return Quantity(name=name, a=a, b=b, change=change, why=why)
 
@@ -169,7 +186,7 @@ def share(name: str, a: float, b: float, ends: tuple[float, float] | None, margi
 def _verdict(name: str, low: float, high: float, margin: float) -> str:
     if -margin <= low and high <= margin:
         return SAME
-    more, less = (MORE, FEWER) if is_share(name) else (FASTER, SLOWER) if name == RATE else (SLOWER, FASTER)
+    more, less = (MORE, FEWER) if is_share(name) else (FASTER, SLOWER) if name in _RATES else (SLOWER, FASTER)
     return more if low > margin else less if high < -margin else INCONCLUSIVE
 
 
@@ -180,7 +197,7 @@ def weigh(quantity: Quantity, ratio: float, margins: Margins) -> Quantity:
     """
     if quantity.is_share or quantity.change is None:
         return quantity
-    equally = 1 / ratio - 1 if quantity.name == RATE else ratio - 1
+    equally = 1 / ratio - 1 if quantity.name in _RATES else ratio - 1
     supported = {
         SAME: 1 / (1 + margins.relative) <= ratio <= 1 + margins.relative,
         FASTER: ratio <= 1,

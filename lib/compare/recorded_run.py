@@ -18,7 +18,10 @@ Key = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A tally interval. `start` and `end` are in seconds since the load began. `errors` counts failures by class."""
+    """A tally interval. `start` and `end` are in seconds since the load began. `errors` counts failures by class.
+
+    `bytes` is what the pulls fetched; None if unknown.
+    """
 
     start: float
     end: float
@@ -27,6 +30,7 @@ class Interval:
     latency: Latency | None
     errors: Mapping[str, int]
     retried: int | None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,7 @@ def _intervals(summary: Summary) -> tuple[Interval, ...]:
                 latency=each.latency_ms,
                 errors=errors,
                 retried=each.retried,
+                bytes=each.bytes if isinstance(each.bytes, int) else None,
             )
         )
     return tuple(intervals)

@@ -11,19 +11,21 @@ from functools import partial
 from math import exp, log, sqrt
 from statistics import fmean, variance
 
-from ..counted import counted
 from ..latency import GROUPS
 from ..results.summary import Summary
 from ..student import reach, usual
+from .notes import LOADS, Note, drained, listed
 from .pairing import same_ramp
 from .planned import planned
 from .proportions import difference
 from .quantities import (
+    BYTES_RATE,
     ERROR_RATE,
     ERRORS,
     HUNG,
     LATENCIES,
     LEAST_PULLS,
+    NOT_REPORTED,
     NOTHING,
     OTHER_LOADS,
     RATE,
@@ -51,29 +53,36 @@ class Replicates:
     def quantities(self, classes: frozenset[str] = frozenset()) -> Iterator[Quantity]:
         """Yields all quantities. `classes` are error classes to have a row even if no run has failures of it."""
         yield self._relative(RATE, *([each.summary.rate for each in side] for side in (self._a, self._b)))
+        sizes = [[each.summary.bytes_per_second for each in side] for side in (self._a, self._b)]
+        if all(each is not None for side in sizes for each in side):
+            yield self._relative(BYTES_RATE, *sizes)
         for group in GROUPS:
             yield from self._latencies(group)
         yield self._share(ERROR_RATE, lambda summary: summary.failed)
         names = {name for each in (*self._a, *self._b) for name in each.summary.errors}
         for error in sorted({*names, *classes}):
             yield self._share(ERRORS + error, partial(_failed, error))
-        if all(each.summary.retried is not None for each in (*self._a, *self._b)):
-            yield self._share(RETRY_RATE, lambda summary: summary.retried or 0)
+        yield self._retries()
 
-    def notes(self) -> Iterator[str]:
-        """Yields what the reader must know about the method before the figures."""
-        for each in self._others:
-            yield (
-                f"{each.file} did not complete the load of {self._a[0].file}, so rate and latencies have no verdict: "
-                "repeat it"
+    def _retries(self) -> Quantity:
+        if all(each.summary.retried is not None for each in (*self._a, *self._b)):
+            return self._share(RETRY_RATE, lambda summary: summary.retried or 0)
+        a, b = (_mean([each.summary.retry_rate for each in side]) for side in (self._a, self._b))
+        return unknown(RETRY_RATE, a, b, NOT_REPORTED)
+
+    def notes(self) -> Iterator[Note]:
+        """Yields what the reader must know about the method besides the figures."""
+        if self._others:
+            names = listed([each.file for each in self._others])
+            yield Note(
+                f"{names} did not complete the load of {self._a[0].file}, so rate and latencies have no verdict: "
+                f"repeat {'it' if len(self._others) == 1 else 'them'}",
+                f"{names} had another load",
+                LOADS,
             )
-        for each in (*self._a, *self._b):
-            if each.drained:
-                pulls = counted(each.drained, "pull")
-                yield (
-                    f"{each.file}: {pulls} ended after the planned end, so rate and mean latency cover the planned "
-                    "time only"
-                )
+        pulls = [(each.file, each.drained) for each in (*self._a, *self._b) if each.drained]
+        if pulls:
+            yield drained(pulls, "rate and mean latency cover the planned time only")
 
     def _latencies(self, group: str) -> Iterator[Quantity]:
         a, b = ([planned(each, group) for each in side] for side in (self._a, self._b))
@@ -89,9 +98,9 @@ class Replicates:
         logs_a, logs_b = ([log(each) for each in side if each] for side in (a, b))
         if len(logs_a) < len(a) or len(logs_b) < len(b):
             # the mean of the logarithms has no end: all is lost
-            lost = name == RATE and len(logs_a) == len(a)
+            lost = name in (RATE, BYTES_RATE) and len(logs_a) == len(a)
             found = unknown(name, _mean(a), 0.0 if lost else _mean(b))
-            return found.without_interval(NOTHING) if name == RATE else found
+            return found.without_interval(NOTHING) if name in (RATE, BYTES_RATE) else found
         away = _ends(logs_a, logs_b)
         found = relative(name, exp(fmean(logs_a)), exp(fmean(logs_b)), away, self._margins)
         return found.without_interval(OTHER_LOADS) if self._others else found

@@ -13,17 +13,18 @@ from typing import Final
 from ..latency import GROUPS
 from ..options.thresholds import Threshold, Vocabulary, parse
 from ..outcomes import ErrorClass
-from .quantities import ERROR_RATE, ERRORS, LATENCIES, RATE, RETRY_RATE, Quantity
+from .quantities import BYTES_RATE, ERROR_RATE, ERRORS, LATENCIES, RATE, RETRY_RATE, Quantity
 
 MET, MISSED, INCONCLUSIVE = "met", "missed", "inconclusive"
 _NAMES: Final = (
-    *(RATE, ERROR_RATE, RETRY_RATE),
+    *(RATE, BYTES_RATE, ERROR_RATE, RETRY_RATE),
     *(group + name for group in GROUPS for name in LATENCIES),
     *(ERRORS + each.value for each in ErrorClass),
 )
 _CHANGES: Final = Vocabulary(
     dict.fromkeys(_NAMES, ("%",)),
-    listed=f"{RATE}, {', '.join(LATENCIES)} (also first.p95, repeat.p95), {ERROR_RATE}, {RETRY_RATE} or errors.CLASS",
+    listed=f"{RATE}, {BYTES_RATE}, {', '.join(LATENCIES)} (also first.p95, repeat.p95), {ERROR_RATE}, {RETRY_RATE} "
+    "or errors.CLASS",
     examples="rate>-5%, p95<+10% or error_rate<+1%",
     signed=True,
 )
@@ -78,7 +79,11 @@ def _judged(threshold: Threshold, quantity: Quantity | None) -> tuple[str, float
     if quantity is None or quantity.change is None:
         return MISSED, None
     if quantity.low is None or quantity.high is None:
-        lost = quantity.name == RATE and quantity.change == -1 and not threshold.holds(quantity.change)
+        lost = (
+            quantity.name in (RATE, BYTES_RATE)
+            and quantity.change == -1
+            and not threshold.holds(quantity.change)
+        )
         return MISSED if lost else INCONCLUSIVE, None
     low, high = (threshold.holds(end) for end in (quantity.low, quantity.high))
     if low != high:

@@ -12,18 +12,22 @@ from ..counted import counted
 from ..options.times import shown_setting
 from .comparison import Runs, Told
 from .mixes import Mix, Weighted
-from .pair import NEEDS_EVENTS, TWO_RUNS
-from .quantities import LONGEST, RATE, Quantity
+from .notes import LOADS, METHOD, SETTINGS, SHOWN, Note, ordered
+from .quantities import BYTES_RATE, LONGEST, RATE, Quantity
 from .recorded_run import Recorded
+from .settings_changed import Difference
 from .thresholds import INCONCLUSIVE, Judgement
 
 VALUE_LENGTH = 120
-# What the reader should know although nothing is wrong.
-REMARKS = (TWO_RUNS, NEEDS_EVENTS)
+_NOTE_LENGTH = 500
+# The note on settings that differ, for one setting and for several.
+SETTINGS_DIFFER = ("a setting differs", "settings differ")
 
 
 def unit(quantity: Quantity) -> str:
     """Returns the unit of a quantity's figures."""
+    if quantity.name == BYTES_RATE:
+        return "MB/s"
     return "%" if quantity.is_share else "/s" if quantity.name == RATE else "ms"
 
 
@@ -31,6 +35,8 @@ def figure(quantity: Quantity, value: float | None) -> str:
     """Returns a value in the quantity's unit, without the unit's name."""
     if value is None:
         return "-"
+    if quantity.name == BYTES_RATE:
+        value /= 1e6
     return f"{100 * value:.2f}" if quantity.is_share else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
@@ -65,46 +71,63 @@ def run(recorded: Recorded) -> str:
     return clean(f"{recorded.file}: {counted(summary.pulled, 'pull')} in {elapsed:.6g} s from {started}")
 
 
-def sides(told: Told) -> Iterator[tuple[str, Recorded]]:
-    """Yields the runs with their names in the text: `a` and `b`, with a number if there are several on a side."""
-    for name, runs in (("a", told.comparison.a), ("b", told.comparison.b)):
+def sides(told: Told, b: str = "B") -> Iterator[tuple[str, Recorded]]:
+    """Yields the runs with their names in the text: `A` and `b`, with a number if there are several on a side."""
+    for name, runs in (("A", told.comparison.a), (b, told.comparison.b)):
         for place, each in enumerate(runs, 1):
             yield (f"{name}{place}" if len(runs) > 1 else name), each
 
 
-def warnings(told: Told) -> Iterator[str]:
-    """Yields the settings that differ, different mixes of images, and the notes of a comparison, each with its kind."""
-    for each in told.differences:
-        yield clean(
-            f"warning: {each.option} differs: a {setting(each.option, each.a)}, b {setting(each.option, each.b)}",
-            2 * VALUE_LENGTH + 100,
-        )
+def notes(told: Told, b: str = "B") -> list[Note]:
+    """Returns the settings that differ, different mixes of images, and the notes, the most important first.
+
+    `b` is the name of the second side.
+    """
+    found = list(told.comparison.notes)
     if told.comparison.mix:
-        yield f"warning: {mixed(told.comparison.mix, told.comparison.weighted)}"
-    for note in told.comparison.notes:
-        yield clean(f"{'note' if note in REMARKS else 'warning'}: {note}")
+        text = mixed(told.comparison.mix, told.comparison.weighted, b)
+        found.append(Note(text, "the runs pulled different mixes of images", LOADS))
+    if told.differences:
+        found.append(_of_settings(told.differences, b))
+    return [
+        Note(clean(note, _NOTE_LENGTH), clean(note.brief, VALUE_LENGTH), note.about)
+        for note in ordered(found)
+    ]
 
 
-def mixed(mix: Mix, weighted: Weighted | None) -> str:
+def _of_settings(differences: Sequence[Difference], b: str) -> Note:
+    told = (
+        f"{each.option} (A {setting(each.option, each.a)}, {b} {setting(each.option, each.b)})"
+        for each in differences
+    )
+    differ = SETTINGS_DIFFER[len(differences) > 1]
+    return Note(f"{differ}: {', '.join(told)}", differ, SETTINGS)
+
+
+def note_lines(told: Told, b: str = "B") -> Iterator[str]:
+    """Yields the most important notes, each with its kind, and a line that has the others in brief."""
+    found = notes(told, b)
+    shown = found if len(found) <= SHOWN + 1 else found[:SHOWN]
+    yield from (f"{'note' if each.about == METHOD else 'warning'}: {each}" for each in shown)
+    rest = found[len(shown) :]
+    if rest:
+        yield f"also: {'; '.join(each.brief for each in rest)}"
+
+
+def mixed(mix: Mix, weighted: Weighted | None, b: str) -> str:
     """Says how the mixes of images differ, and what the change is if all images weigh the same."""
     name = clean(mix.name, VALUE_LENGTH)
-    shares = f"{100 * mix.a:.3g} % of the pulls of a and {100 * mix.b:.3g} % of those of b"
+    shares = f"{100 * mix.a:.3g} % of the pulls of A and {100 * mix.b:.3g} % of those of {b}"
     told = f"the runs pulled different mixes of images ({name}: {shares}), so rate and latencies mislead"
-    return f"{told}; {equally_weighted(weighted)}" if weighted else told
+    return f"{told}; {equally_weighted(weighted, b)}" if weighted else told
 
 
-def equally_weighted(weighted: Weighted) -> str:
+def equally_weighted(weighted: Weighted, b: str) -> str:
     """Returns the ratio of latencies as a sentence without its end."""
-    told = f"if all {weighted.count} {weighted.what} weigh the same, b takes {weighted.ratio:.3g} times as long as a"
+    told = f"if all {weighted.count} {weighted.what} weigh the same, {b} takes {weighted.ratio:.3g} times as long as A"
     if weighted.low is None or weighted.high is None:
         return told
     return f"{told} ({weighted.low:.3g} to {weighted.high:.3g})"
-
-
-def conclusion(told: Told) -> str:
-    """Returns the verdict on the rate as one line."""
-    b, a = (_files(runs) for runs in (told.comparison.b, told.comparison.a))
-    return f"{b} against {a}: {verdict_on_the_rate(told)}"
 
 
 def verdict_on_the_rate(told: Told) -> str:
@@ -138,14 +161,14 @@ def _because(judgement: Judgement, runs: Runs) -> str:
         return told
     if judgement.longer is None:
         return f"{told}; equally weighted images contradict it"
-    return f"{told}; {_longer(judgement.longer, several=len(runs) > 1)}"
+    return f"{told}; {longer(judgement.longer, several=len(runs) > 1)}"
 
 
 def _short(quantity: Quantity, value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.3g} {'points' if quantity.is_share else '%'}"
 
 
-def _longer(times: float, *, several: bool) -> str:
+def longer(times: float, *, several: bool) -> str:
     """Says how much more has to be measured. Small factors are rounded up, as a shorter run does not decide."""
     what = "it takes about {} times as many runs" if several else "the runs must be about {} times as long"
     if isinf(times):

@@ -27,8 +27,10 @@ def checks(exam: Examination) -> Iterator[Check]:
     for check in _all(exam):
         well &= check.status != FAILURE
         yield check
-    if well:
+    if well and (
         yield from exam.carry_out("preparation", lambda: exam.preparation.carry_out(lambda _: None))
+    ):
+        yield from images.sizes(exam)
 
 
 def _all(exam: Examination) -> Iterator[Check]:

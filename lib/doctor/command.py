@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -28,8 +28,16 @@ from ..streams import LINE_LENGTH
 from .check import FAILURE, OK, WARNING, Check
 from .checks import checks as all_checks
 from .examination import Examination
+from .next_steps import next_steps, without
 
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
+# What the commands of `next_steps` show.
+_NEXT = {
+    "a first look": "A first look",
+    "cached": "Cached pulls: the warm-up puts each image into the cache",
+    "cold": "Cold pulls: the cache fetches each image from the upstream again",
+    "capacity": "The highest rate that meets SLOs",
+}
 _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
 
 
@@ -62,14 +70,18 @@ def examine(as_json: bool, **options: Any) -> int:
         except Stopped:
             return 128 + (stop.signal or 0)
     well = all(check.status != FAILURE for check in checks)
-    command = None
+    command, after = None, {}
     if not examination.undecided:
-        command = [called(), *recommended(sys.argv[2:], examination.changes)]
+        words = recommended(sys.argv[2:], examination.changes)
+        command = [called(), *words]
+        after = dict(next_steps(called(), words, examination.settings)) if well else {}
     if as_json:
-        found = {"ok": well, "checks": [asdict(check) for check in checks], "command": command}
+        found = {"ok": well, "checks": [asdict(check) for check in checks], "command": command, "next": after}
         click.echo(json.dumps(found, indent=2))
     else:
         click.echo(f"\n{_recommendation(well, command)}")
+        for name, each in after.items():
+            click.echo(f"\n{_NEXT[name]}:\n\n  {shlex.join(each)}")
     return ExitStatus.OK if well else ExitStatus.FAILED
 
 
@@ -96,25 +108,8 @@ def line(check: Check, marks: Mapping[str, str]) -> str:
 
 def recommended(words: Sequence[str], changes: Mapping[str, str | None]) -> list[str]:
     """Returns the user's options (`words`) with the changes, and without doctor's own. A change to None removes one."""
-    kept = _without(words, {*changes, "--json"})
+    kept = without(words, {*changes, "--json"})
     return [*kept, *(word for name, value in changes.items() if value is not None for word in (name, value))]
-
-
-def _without(words: Sequence[str], names: set[str]) -> Iterator[str]:
-    takes_value = {name for option in OPTIONS for name in option.opts if not _is_switch(option)}
-    skip = False
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if skip:
-            skip = False
-        elif name in names:
-            skip = not equals and name in takes_value
-        else:
-            yield word
-
-
-def _is_switch(option: click.Parameter) -> bool:
-    return isinstance(option, click.Option) and (option.is_flag or isinstance(option.flag_value, str))
 
 
 doctor = SectionedCommand(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..choices import ALL, SPLIT
 from ..counted import counted
 from ..errors import RunError
+from ..figures import data
 from ..images import Image, match_patterns, nothing_selected, searched_name, shared_images
 from ..listing.selection import searched_in, select
 from .check import FAILURE, OK, WARNING, Check
@@ -46,6 +47,24 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
         yield Check("pattern", WARNING, f"more than one pattern selects {counted(shared, 'image')}", advice)
     exam.cautions.clear()  # the checks above say the same
     return True
+
+
+def sizes(exam: Examination) -> Iterator[Check]:
+    """Reports of how many images the sizes are known, if the run reads them."""
+    found = exam.preparation.sizes()
+    if found is None:
+        return
+    count = len(exam.preparation.selection().images)
+    if found.known == count:
+        yield Check("sizes", OK, f"known of all images: {data(found.total)} in all")
+        return
+    yield Check(
+        "sizes",
+        WARNING,
+        f"the upstream's manifests do not tell those of {count - found.known} of {counted(count, 'image')}, so the run "
+        "may have no bytes",
+        "see the log of the run, or leave out bytes with --sizes never",
+    )
 
 
 def _patterns(exam: Examination, images: Sequence[Image]) -> Iterator[Check]:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ..clients.table import NAMES, client_kind
 from ..errors import RunError, UsageError
+from ..figures import milliseconds
 from ..images import Image
 from ..prepare import Preparation
 from ..servers.layout import parse_layout
@@ -102,7 +103,7 @@ def _pull(exam: Examination, image: Image, scope: str) -> Check:
         return Check("pull", FAILURE, f"{image.name}: {pulled.failure.error_class}: {pulled.failure.message}")
     client = "" if setup.client is None else f" by {setup.client.name}"
     login = f" with the login for {scope}" if scope else ""
-    return Check("pull", OK, f"{image.name}{client}{login} in {pulled.seconds * 1000:.0f} ms")
+    return Check("pull", OK, f"{image.name}{client}{login} in {milliseconds(1000 * pulled.seconds)}")
 
 
 def _prune(exam: Examination, image: Image) -> Iterator[Check]:

@@ -10,21 +10,28 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from ..calibrated import BatchRate, Calibrated, place
 from ..cli import carry_out
 from ..clients.find import find_client
 from ..counted import counted
 from ..durations import spoken
 from ..errors import RunError, UsageError
+from ..figures import rate, three
 from ..options.types import Seconds, Size, Whole
 from ..processes.cpu import cores, seconds_of
 from ..processes.scratch import Scratch
-from ..results.summary import Step, Summary
+from ..results.summary import ClientInfo, Step, Summary
 from ..results.summary_file import read_summary
+from ..results.whole_file import write_whole
+from ..streams import warn
+from ..user_files import reason
 from .servers import Server, ServerFailed, memory_registry
 
 # The smallest batch whose best rate is at least this share of the overall best is recommended.
@@ -177,7 +184,9 @@ def calibrate(
                 )
                 summary = scratch.path / "summary.json"
                 before = seconds_of(server.pid)
-                status = carry_out(_run(server, client, batch, peak, seconds / (2 * peak), summary))
+                status = carry_out(
+                    _run(server, client, batch, peak, seconds / (2 * peak), summary), show=False
+                )
                 if status:
                     return status
                 found = read_summary(summary)
@@ -185,12 +194,42 @@ def calibrate(
     except ServerFailed as error:
         raise RunError(str(error)) from None
     calibration = Calibration(str(found.client), cores(), tuple(measured))
+    if found.client is not None:
+        _remember(calibration, found.client, layers, layer_size)
     click.echo(
         json.dumps(calibration.as_json(), indent=2)
         if as_json
         else "\n".join(_table(calibration, layers, layer_size))
     )
     return 0
+
+
+def remember(found: Calibrated) -> None:
+    """Writes a result to the user's cache folder. Raises `OSError` if it cannot be written."""
+    path = place(found.client)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+
+
+def _remember(calibration: Calibration, client: ClientInfo, layers: int, layer_size: int) -> None:
+    """Keeps the result for later runs. A cache folder that cannot be written is no reason to fail."""
+    batches = [
+        BatchRate(batch=each.batch, rate=round(each.best, 3), workers=each.best_workers)
+        for each in calibration.measured
+    ]
+    result = Calibrated(
+        client=client.name,
+        version=client.version,
+        cores=calibration.cores,
+        layers=layers,
+        layer_bytes=layer_size,
+        measured=date.today().isoformat(),
+        batches=tuple(batches),
+    )
+    try:
+        remember(result)
+    except OSError as error:
+        warn(f"the result is not kept for later runs: cannot write {place(client.name)}: {reason(error)}")
 
 
 def _sizes(client: str, batches: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -253,11 +292,15 @@ def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[s
         yield f"{each.batch:<6}{rates}   {each.client_ms:6.2f}  {each.driver_ms:6.2f}  {each.registry_ms:8.2f}"
     yield ""
     best, recommended = calibration.best, calibration.recommended
-    yield f"At most {best.best:.0f} pulls/s, with --batch {best.batch} and {counted(best.best_workers, 'worker')}"
-    yield f"({calibration.bound:.0f} if the registry were on another machine)."
+    yield f"At most {rate(best.best)}, with --batch {best.batch} and {counted(best.best_workers, 'worker')}"
+    yield f"({three(calibration.bound)} if the registry were on another machine)."
     workers = counted(recommended.best_workers, "worker")
-    yield f"Recommended: --batch {recommended.batch} ({recommended.best:.0f} pulls/s with {workers})."
-    if len(calibration.measured) > 1:
+    recommendation = f"Recommended: --batch {recommended.batch} ({rate(recommended.best)} with {workers})"
+    if len(calibration.measured) == 1:
+        yield f"{recommendation}."
+    else:
+        yield f"{recommendation}, the smallest batch that is nearly as fast."
+        yield f"From now on, --batch auto on this machine means the fastest, --batch {best.batch}."
         yield "With batches, images share layers, and latencies are per launch. To measure latencies, use --batch 1."
 
 

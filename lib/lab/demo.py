@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +21,8 @@ from types import FrameType
 
 import click
 
-from ..counted import counted
-from ..latency import GROUPS, SHOWN_PERCENTILES, Latency, shown
+from ..figures import milliseconds
+from ..latency import SHOWN_PERCENTILES
 from ..options.types import Seconds
 from ..results.summary import Summary
 from ..results.summary_file import read_summary
@@ -121,16 +120,25 @@ def _drive(scene: Scene, folder: Path, options: list[str]) -> int:
         _process([sys.executable, str(SCRIPT), *arguments]) as driver,
         _followed(folder / OUTPUTS["metrics"]),
     ):
-        status = driver.wait()
+        told, _ = driver.communicate()
+        status = driver.returncode
+    click.echo(f"\n{told.decode(errors='replace')}")
     _tell(folder)
     return status
 
 
 @contextmanager
 def _process(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts a child in its own process group. Stops it if the block ends early: SIGTERM, later SIGKILL."""
+    """Starts a child in its own process group, with a pipe as stdout.
+
+    Stops it if the block ends early: SIGTERM, later SIGKILL.
+    """
     process = subprocess.Popen(  # noqa: S603 - this project's own commands, no shell
-        argv, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM)
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=die_with_parent(signal.SIGTERM),
     )
     try:
         yield process
@@ -169,42 +177,21 @@ def _follow(path: Path, ended: threading.Event) -> None:
 
 
 def _tell(folder: Path) -> None:
-    """Prints where the files are, and three lines on the result."""
-    click.echo("")
-    for kind, name in OUTPUTS.items():
-        if (folder / name).exists():
-            click.echo(f"{kind:8} {folder / name}")
+    """Prints what the cache made of it: first pulls against all others."""
     path = folder / OUTPUTS["summary"]
     if path.exists():
-        click.echo("\n" + "\n".join(reading(read_summary(path))))
+        click.echo(first_and_repeat(read_summary(path)))
 
 
-def reading(summary: Summary) -> list[str]:
-    """Returns three lines on a summary: the totals, cold against warm pulls, and the rate by workers."""
-    all_pulls, first, repeat = (summary.latency(group) for group in GROUPS)
-    steps = [f"{workers}: {rate:.1f}" for workers, rate in rates_by_workers(summary)]
-    limit = ". This machine was the limit, not the cache." if summary.limited_by else "."
-    return [
-        f"{counted(summary.pulled, 'pull')} in {summary.elapsed_seconds:.0f} s, {summary.failed} failed. Half of the"
-        f" pulls took at most {_ms(all_pulls, 'p50')}, 99 % at most {_ms(all_pulls, 'p99')}.",
-        f"First pulls of an image, which the cache had to fetch, took {_ms(first, 'p50')} (median);"
-        f" all others {_ms(repeat, 'p50')}.",
-        f"Pulls per second by workers: {', '.join(steps)}{limit}",
-    ]
-
-
-def rates_by_workers(summary: Summary) -> list[tuple[int, float]]:
-    """Returns each number of workers with the rate of all its steps together, up and down."""
-    pulls: defaultdict[int, float] = defaultdict(float)
-    seconds: defaultdict[int, float] = defaultdict(float)
-    for step in summary.steps:
-        pulls[step.workers] += step.rate * step.seconds
-        seconds[step.workers] += step.seconds
-    return [(workers, pulls[workers] / time) for workers, time in sorted(seconds.items()) if time > 0]
-
-
-def _ms(latency: Latency | None, percentile: str) -> str:
-    return shown(latency, percentile, unit=" ms")
+def first_and_repeat(summary: Summary) -> str:
+    """Returns a line on the median latencies of first pulls, which the cache had to fetch, and of all others."""
+    first, repeat = summary.first_latency_ms, summary.repeat_latency_ms
+    if first is None or repeat is None:
+        return "No image was pulled twice, so there is nothing to say about the cache."
+    return (
+        f"First pulls of an image, which the cache had to fetch, took {milliseconds(first.p50)} (median); "
+        f"all others {milliseconds(repeat.p50)}."
+    )
 
 
 if __name__ == "__main__":

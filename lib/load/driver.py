@@ -176,6 +176,11 @@ class Driver:
         """Receives a worker that has ended. Workers call this from their threads."""
         self._queue.put(worker)
 
+    def give_up(self, reason: str) -> None:
+        """Ends the load early. Only a callback of this driver, which its own thread calls, may call this."""
+        if self.hopeless is None:
+            self.hopeless = reason
+
     def drive(self, workers: Sequence[Worker]) -> None:
         """Runs the load until the last worker has ended, every Event is counted and every thread is joined.
 

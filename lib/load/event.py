@@ -31,7 +31,7 @@ class Event(NamedTuple):
     batch, one image is `timed` (its `seconds` count as the latency), and the first has the retries and CPU seconds.
     `repulled`: pulled alone after its batch had failed. `late`: why the pull started late (see `pace`), or None.
     `began`: start of the launch (monotonic). `image_set`: index of the image set that the image was taken from.
-    `herd` is set if workers pull in herds.
+    `herd` is set if workers pull in herds. `size`: the bytes that a successful pull fetched; None if unknown.
     """
 
     op: str
@@ -52,3 +52,4 @@ class Event(NamedTuple):
     began: float | None = None
     image_set: int | None = None
     herd: HerdPull | None = None
+    size: int | None = None

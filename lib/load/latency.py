@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from hdrh.histogram import HdrHistogram
@@ -14,6 +15,8 @@ from ..latency import LEAST, PERCENTILES, Latency, rank
 
 _LONGEST_US = 24 * 3600 * 1_000_000
 _DIGITS = 3
+# What a rank may lie above a whole number by rounding alone.
+_ROUNDING = 1e-6
 # Significant digits of a histogram that takes a tenth of the memory.
 COARSE = 2
 _COUNT_BYTES = 4
@@ -94,18 +97,46 @@ class Latencies:
             max=most,
         )
 
+    @property
+    def count(self) -> int:
+        """The number of latencies."""
+        return self._count
+
+    def spectrum(self, per_decade: int = 40) -> list[tuple[float, float]]:
+        """Returns (share, milliseconds): so many latencies took at most so long. A share is from 0 to below 1.
+
+        The shares are equally spaced in log(1 / (1 - share)), as HdrHistogram plots them. Each latency is a nearest
+        rank. The last point is the maximum.
+        """
+        if self._histogram is None or not self._count:
+            return []
+        totals = _totals(self._histogram)
+        steps = math.ceil(per_decade * math.log10(self._count))
+        shares = [1 - 10 ** (-step / per_decade) for step in range(steps)]
+        least, most = self._least * 1000, self._most * 1000
+        ranks = [math.ceil(share * self._count - _ROUNDING) for share in shares]
+        found = [_at(self._histogram, totals, place) / 1000 for place in ranks]
+        points = [(share, min(max(each, least), most)) for share, each in zip(shares, found, strict=True)]
+        return [*points, (1 - 1 / max(self._count, 2), most)]
+
     def _if_enough(self, found: Mapping[str, float], name: str) -> float | None:
         return found[name] if self._count >= LEAST[name] else None
 
 
 def _percentiles(histogram: HdrHistogram) -> dict[str, int]:
     """Returns the nearest ranks in microseconds, by name. hdrh's own percentiles round the rank instead."""
-    counts = histogram.counts[: histogram.get_counts_array_index(histogram.max_value) + 1]
-    totals = list(accumulate(counts))
-    found = {}
-    for name, percent in PERCENTILES.items():
-        index = bisect_left(totals, rank(percent, totals[-1]))
-        found[name] = histogram.get_highest_equivalent_value(histogram.get_value_from_index(index))
+    totals = _totals(histogram)
+    return {name: _at(histogram, totals, rank(percent, totals[-1])) for name, percent in PERCENTILES.items()}
+
+
+def _totals(histogram: HdrHistogram) -> list[int]:
+    return list(accumulate(histogram.counts[: histogram.get_counts_array_index(histogram.max_value) + 1]))
+
+
+def _at(histogram: HdrHistogram, totals: Sequence[int], place: int) -> int:
+    """Returns the latency of this rank in microseconds."""
+    index = bisect_left(totals, max(1, place))
+    found: int = histogram.get_highest_equivalent_value(histogram.get_value_from_index(index))
     return found
 
 

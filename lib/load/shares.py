@@ -33,24 +33,34 @@ class RateInterval(NamedTuple):
 class Shares:
     """The shares of pulls in one step. `start` and `end` are seconds since the load began; an open step has no end.
 
-    `sloped`: the schedule changes its rate during the step.
+    `sloped`: the schedule changes its rate during the step. `bytes` are the shares of what the pulls fetched. They are
+    complete if the step is `sized`: no pull of unknown size has a share in it.
     """
 
     def __init__(self, start: float) -> None:
         self.start = start
+        self.sized = True
+        self.bytes = 0.0
         self.end = math.inf
         self.sloped = False
         self._width = _FIRST_WIDTH
         self._bins = array("d")
         self._busy = 0.0
 
-    def add(self, began: float, ended: float) -> None:
-        """Adds the share of one pull that lies in the step; a pull without duration counts where it ended."""
+    def add(self, began: float, ended: float, size: int | None = None) -> None:
+        """Adds the share of one pull that lies in the step; a pull without duration counts where it ended.
+
+        `size` is what the pull fetched, in bytes; None if unknown.
+        """
         low, high = max(began, self.start), min(ended, self.end)
         if high < low or (high == low and began != ended) or (high == self.end and began == ended):
             return
         self._reach(high)
         self._busy += high - low
+        if size is None:
+            self.sized = False
+        else:
+            self.bytes += size * (1.0 if high == low else (high - low) / (ended - began))
         if high == low:
             self._bins[self._bin(high)] += 1.0
             return

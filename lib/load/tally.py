@@ -40,7 +40,8 @@ class Sample:
 
     The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
     this machine (or its container) may use. `machine` is how busy the whole machine was. `errors` counts the failed
-    pulls by class. The driver itself was stopped for `paused_seconds`.
+    pulls by class. The driver itself was stopped for `paused_seconds`. `bytes` is what the pulls fetched, or
+    None.
     """
 
     at: float
@@ -56,6 +57,7 @@ class Sample:
     errors: Mapping[str, int] = field(default_factory=dict)
     retried: int | None = None
     paused_seconds: float = 0.0
+    bytes: int | None = None
 
     @property
     def rate(self) -> float:
@@ -83,6 +85,8 @@ class StepTally:
     """The counts of one step of the load, which took `seconds`. `shares` has the shares of the pulls that lie in it.
 
     With a schedule, `offered` is the rate of due pulls in the step, in pulls per second.
+    `retried` is None if the client does not report its retries. `bytes` is what the pulls fetched that ended in the
+    step; None if unknown. `sized`: sizes of images are known.
     """
 
     step: Step
@@ -92,11 +96,21 @@ class StepTally:
     latency: Latency | None
     offered: float | None
     shares: Shares
+    retried: int | None = None
+    bytes: int | None = None
+    sized: bool = False
 
     @property
     def rate(self) -> float:
         """Successful pulls per second, each counted by the share of its time that lies in the step."""
         return self.shares.total / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """Bytes per second, of each pull by the share of its time that lies in the step; None if unknown."""
+        if not (self.sized and self.shares.sized):
+            return None
+        return self.shares.bytes / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def interval(self) -> RateInterval | None:
@@ -116,6 +130,8 @@ class Interval:
     failed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     retried: int = 0
+    bytes: int = 0
+    unsized: int = 0
     client_cpu_seconds: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -132,6 +148,7 @@ class Drain:
     seconds: float
     pulled: int
     failed: int
+    bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -160,7 +177,7 @@ class Tally:
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
-    `pauses` tells when the driver itself was stopped.
+    `pauses` tells when the driver itself was stopped. Set `sized` before the load if sizes of images are known.
     `examples` holds the first message for each (op, error class).
     `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
     """
@@ -175,12 +192,15 @@ class Tally:
         cores: float = 1.0,
         pauses: Pauses | None = None,
     ) -> None:
+        self.sized = False
         self.pulled = 0
         self.failed = 0
         self.interrupted = 0
         self.pruned = 0
         self.prune_failed = 0
         self.repulled = 0
+        self._bytes = 0
+        self._unsized = 0
         self.late_no_worker = 0
         self.late_machine = 0
         self.schedule = schedule
@@ -233,6 +253,22 @@ class Tally:
         return sum(sample.pulled for sample in self.samples) / seconds if seconds > 0 else 0.0
 
     @property
+    def bytes(self) -> int | None:
+        """The bytes that all successful pulls fetched; None if the size of any of them is unknown."""
+        return self._known(self._bytes, self._unsized)
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """Bytes per second up to the planned end of the load, as for `rate`; None if `bytes` is."""
+        if self.bytes is None:
+            return None
+        seconds = self.planned_seconds
+        return sum(sample.bytes or 0 for sample in self.samples) / seconds if seconds > 0 else 0.0
+
+    def _known(self, size: int, unsized: int) -> int | None:
+        return size if self.sized and not unsized else None
+
+    @property
     def error_rate(self) -> float | None:
         """The share of failed pulls among the pulls that were not interrupted; None if there are none."""
         ended = self.pulled + self.failed
@@ -278,6 +314,7 @@ class Tally:
         if self.retried is not None and event.retries:
             self.retried += event.retries
             self._sample.retried += event.retries
+            self._step.retried += event.retries
 
     def _add_prune(self, event: Event) -> None:
         worker = self.workers[event.worker]
@@ -296,10 +333,21 @@ class Tally:
         self.workers[event.worker].pulled += 1
         self._sample.pulled += 1
         self._step.pulled += 1
+        if event.size is None:
+            self._add_unsized()
+        else:
+            self._bytes += event.size
+            self._sample.bytes += event.size
+            self._step.bytes += event.size
         self._set_of(event).pulled += 1
         self._add_shares(event)
         if event.timed:
             self._add_latency(event)
+
+    def _add_unsized(self) -> None:
+        self._unsized += 1
+        self._sample.unsized += 1
+        self._step.unsized += 1
 
     def _set_of(self, event: Event) -> SetTally:
         """Returns the tally of the image set; without a schedule, each worker has a set of its own."""
@@ -312,11 +360,11 @@ class Tally:
             event.ended - event.seconds - self._began if event.began is None else event.began - self._began
         )
         began = min(began, ended)
-        self._shares.add(began, ended)
+        self._shares.add(began, ended, event.size)
         for step in reversed(self.steps):
             if step.shares.end <= began:
                 break
-            step.shares.add(began, ended)
+            step.shares.add(began, ended, event.size)
 
     def _add_latency(self, event: Event) -> None:
         (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
@@ -366,7 +414,7 @@ class Tally:
         """Ends the counting, after all intervals and steps. What ended since the planned end becomes the drain."""
         sample = self._finished(at, workers, driver_cpu_seconds, 0.0, None)
         if sample.pulled or sample.failed:
-            self.drain = Drain(sample.seconds, sample.pulled, sample.failed)
+            self.drain = Drain(sample.seconds, sample.pulled, sample.failed, sample.bytes)
             self._on_sample(sample)
 
     def _finished(
@@ -396,6 +444,7 @@ class Tally:
             cores=self._cores,
             machine=machine,
             paused_seconds=self.pauses.within(open_.start, at),
+            bytes=self._known(open_.bytes, open_.unsized),
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self._sample = open_.next(at, running)
@@ -416,6 +465,9 @@ class Tally:
                 latency=latency,
                 offered=self._offered(open_.start, at),
                 shares=self._shares,
+                retried=None if self.retried is None else open_.retried,
+                bytes=self._known(open_.bytes, open_.unsized),
+                sized=self.sized,
             )
         )
         self._shares.close(at, sloped=self._is_sloped(open_.start, at))

@@ -17,6 +17,7 @@ from ..images import Image, ImageSet
 from ..outcomes import INTERRUPTED, OK
 from ..processes.cpu_priority import use_batch_scheduling
 from ..servers.prune import Pruned, Pruner, absent_is_pruned
+from ..sizes import Sizes
 from .event import PRUNE, PULL, Event
 from .pace import why_late
 from .pull import Pulled, Puller
@@ -60,6 +61,7 @@ class Work:
     `pruner` is None unless images are pruned during the load. `shared`: workers have the same images, so another worker
     may have pruned an image already.
     `lean`: worker threads and clients run under SCHED_BATCH (see `cpu_priority`).
+    `sizes`: those of the images; None if no size is known.
     """
 
     puller: Puller
@@ -67,6 +69,7 @@ class Work:
     shared: bool = False
     warm: Warm = field(default_factory=Warm)
     lean: bool = True
+    sizes: Sizes | None = None
 
 
 class Overseer(Protocol):
@@ -105,6 +108,7 @@ class Worker:
         self.error: BaseException | None = None
         self._work = work
         self._puller, self._turns, self._warm = work.puller, turns, work.warm
+        self._sizes = work.sizes
         self._overseer = overseer
         self._scratch = scratch
         self._stopping = threading.Event()
@@ -201,6 +205,7 @@ class Worker:
         first = {image for image in turn.images if self._is_first(turn, image)}
         timed = next(image for image in turn.images if image in first) if first else turn.images[0]
         done, cut_short, started = [], False, False
+        fetched: set[str] = set()  # layers that this launch has fetched
         for pulled in self._puller.pull(turn.images, self._scratch, self._stopping.is_set):
             image, started = pulled.image, True
             cut_short |= pulled.outcome == INTERRUPTED
@@ -208,16 +213,28 @@ class Worker:
                 self._warm.pulled(image)
                 done.append(image)
             self._overseer.emit(
-                self._pull_event(turn, pulled, first=image in first, timed=pulled.whole and image is timed)
+                self._pull_event(
+                    turn,
+                    pulled,
+                    first=image in first,
+                    timed=pulled.whole and image is timed,
+                    size=self._size(pulled, fetched),
+                )
             )
         if not started:
             self._turns.give_back(turn)
         return done if started and not cut_short else None
 
+    def _size(self, pulled: Pulled, fetched: set[str]) -> int | None:
+        if pulled.outcome != OK or self._sizes is None:
+            return None
+        # an image that was pulled again alone shares nothing with the others of its batch
+        return self._sizes.of(pulled.image) if pulled.repulled else self._sizes.of_next(pulled.image, fetched)
+
     def _is_first(self, turn: Turn, image: Image) -> bool:
         return image not in self._warm if turn.first is None else turn.first
 
-    def _pull_event(self, turn: Turn, pulled: Pulled, *, first: bool, timed: bool) -> Event:
+    def _pull_event(self, turn: Turn, pulled: Pulled, *, first: bool, timed: bool, size: int | None) -> Event:
         scheduled = self._turns.scheduled
         # the delay includes the wait for a free launch slot; a pull that is made again was not due
         delay = pulled.started - turn.due if scheduled and not pulled.repulled else 0.0
@@ -243,6 +260,7 @@ class Worker:
             began=min(ended, ended - pulled.seconds),
             image_set=turn.image_set,
             herd=turn.herd._replace(started=pulled.started) if turn.herd is not None else None,
+            size=size,
         )
 
     def _prune(self, turn: Turn, images: Sequence[Image]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, Final
 from ..choices import ALL, AUTO, EVEN, POISSON, SPLIT
 from ..clients.client import parse_platform, this_platform
 from ..clients.table import NAMES
-from ..errors import UsageError
+from ..errors import RunError, UsageError
 from ..http.address import Endpoint, Listen, parse_endpoint, parse_listen, spelled_alike
 from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
@@ -21,6 +23,7 @@ from ..load.stages import Stage, most_workers, parse_stages
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
 from .thresholds import Threshold, parse_threshold
+from .usage import called
 
 # Default seconds between the starts of two workers of the ramp.
 ITERATION_SECONDS = 60.0
@@ -37,6 +40,7 @@ _LATER: Final[Mapping[str, Any]] = {
     "draw": None,
     "deal": SPLIT,
     "herd": False,
+    "sizes": AUTO,
 }
 
 
@@ -80,6 +84,7 @@ class Settings:
     upstream_name: str
     image_list: str | None
     foreign: str
+    sizes: str
     all_tags: bool
     platform: str
     pull_timeout: float
@@ -256,10 +261,11 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         upstream_name=_upstream_name(options["upstream_name"], registry.server),
         image_list=options["image_list"],
         foreign=options["foreign"],
+        sizes=options["sizes"],
         all_tags=options["all_tags"],
         platform=parse_platform(options["platform"] or this_platform()),
         pull_timeout=options["pull_timeout"],
-        batch=options["batch"],
+        batch=_batch(options),
         rate=_rate(options["rate"]),
         arrivals=options["arrivals"],
         lean=options["lean"],
@@ -312,6 +318,29 @@ def _client(text: str) -> str:
     raise UsageError(
         f"--client: '{text}' is unknown; use {', '.join((AUTO, *NAMES))} or a path to one of them"
     )
+
+
+def _batch(options: Mapping[str, Any]) -> int:
+    """Returns the images per launch. `auto` is what `calibrate` found best for this client on this machine."""
+    given: int | str = options["batch"]
+    if isinstance(given, int):
+        return given
+    if options["dry_run"]:
+        return 1
+    from ..calibrated import recall  # heavy, and rarely needed
+    from ..clients.find import find_client
+
+    found = find_client(_client(options["client"]), os.environ)
+    if not found.kind.abilities.takes_several:
+        return 1
+    calibrated = recall(found.kind.name, found.executable.version)
+    if calibrated is None:
+        client = found.kind.name if options["client"] == AUTO else shlex.quote(options["client"])
+        raise RunError(
+            f"--batch auto: calibrate has not measured {found} on this machine; run '{called()} calibrate "
+            f"--client {client}' first, or give a number"
+        )
+    return calibrated.best.batch
 
 
 def _socket(path: str | None) -> str | None:

@@ -29,6 +29,9 @@ SUBCOMMANDS = {
     "calibrate": Subcommand(
         "find the highest pull rate that this machine can drive", ".lab.calibrate", "calibrate"
     ),
+    "capacity": Subcommand(
+        "find how many pulls per second the server can sustain", ".capacity.command", "capacity"
+    ),
     "compare": Subcommand(
         "compare runs: which is faster, and how sure is that", ".compare.command", "compare"
     ),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..choices import AUTO
 from ..durations import LONGEST, parse_duration, spoken
 
 
@@ -14,6 +15,13 @@ class Whole(click.IntRange):
     """A whole number within limits."""
 
     name = "whole number"
+
+
+class WholeOrAuto(Whole):
+    """A whole number within limits, or `auto`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return AUTO if value == AUTO else super().convert(value, param, ctx)
 
 
 class Seconds(click.ParamType[float]):

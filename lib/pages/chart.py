@@ -14,7 +14,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#4c8bd6", "#e0862f", "#35a37a", "#d953
 # The top of an axis, as a multiple of the highest value.
 HEADROOM = 1.08
 # A chart shows at most this many intervals. The intervals of a longer run are merged.
-MOST_POINTS = 800
+MOST_POINTS = 500
 # An axis is logarithmic if the highest value is more than this many times the lowest.
 _LOG_RATIO = 25
 # Up to this count, each whole number has a tick. Up to this many decades, each decade has three ticks.
@@ -25,13 +25,17 @@ Trace = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart and its `note`, which explains it. If there is nothing to draw, `data` is empty and `note` says why."""
+    """A chart and its `note`, which explains it. If there is nothing to draw, `data` is empty and `note` says why.
+
+    `folded` is a longer explanation, such as formulas. The reader unfolds it.
+    """
 
     name: str
     title: str
     note: str
     data: list[Trace] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
+    folded: str = ""
 
 
 def label(text: object, longest: int = 60) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from typing import Any
-
-from plotly.offline import get_plotlyjs
 
 from .. import __version__
 from .assets import SCRIPT, STYLE
@@ -25,6 +24,11 @@ NO_SCRIPT = (
 )
 
 
+def library() -> str:
+    """Returns the charting library: the basic bundle of plotly.js, as its maker published it."""
+    return files(__package__).joinpath("plotly-basic.min.js").read_text(encoding="utf-8")
+
+
 def document(title: str, body: Iterable[str], charts: Sequence[Chart]) -> str:
     """Returns the whole page. `body` is HTML and contains the `place_of` each chart."""
     content = "\n".join(body)
@@ -36,7 +40,7 @@ def document(title: str, body: Iterable[str], charts: Sequence[Chart]) -> str:
         f"<title>{safe(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n{content}\n"
         f'<footer><p class="faint">Made by ocidriver {safe(__version__)}.</p></footer>\n'
         f'<script type="application/json" id="charts">{drawn}'
-        f"</script>\n{LIBRARY_BEGIN}{get_plotlyjs()}{LIBRARY_END}\n<script>{SCRIPT}</script>\n</body></html>\n"
+        f"</script>\n{LIBRARY_BEGIN}{library()}{LIBRARY_END}\n<script>{SCRIPT}</script>\n</body></html>\n"
     )
     return text.encode("utf-8", "replace").decode()
 
@@ -57,6 +61,16 @@ def section(title: str, content: str, note: str = "") -> str:
     return f'<section class="long"><h2>{safe(title)}</h2>{shown_note}{content}</section>'
 
 
+def fold(title: str, content: str) -> str:
+    """Returns content that the reader unfolds. `content` is HTML; `title` is text."""
+    return f"<details><summary>{safe(title)}</summary>{content}</details>"
+
+
+def alarm(text: str) -> str:
+    """Returns a paragraph in the colour for bad."""
+    return f'<p class="alarm">{safe(text)}</p>'
+
+
 def warning(text: str) -> str:
     """Returns a highlighted paragraph."""
     return f'<p class="warning">{safe(text)}</p>'
@@ -69,7 +83,8 @@ def place_of(chart: Chart) -> str:
     if not chart.data:
         return f'{heading}<p class="nothing" id="chart-{chart.name}">{note}</p></section>'
     title = html.escape(chart.title, quote=True)
+    folded = fold("How this is computed", f"<p>{html.escape(chart.folded)}</p>") if chart.folded else ""
     return (
         f'{heading}<p class="faint">{note}</p>'
-        f'<div class="chart" id="chart-{chart.name}" role="img" aria-label="{title}"></div></section>'
+        f'<div class="chart" id="chart-{chart.name}" role="img" aria-label="{title}"></div>{folded}</section>'
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..clean import clean
 
 _LONGEST_TEXT = 500
+# A number and its unit, which stay on one line if there is room.
+_WITH_UNIT = re.compile(r"[\d,.]+ [a-z/%]+")
 # A text of at most this many characters, such as a time, is not broken over lines.
 _SHORT = 26
 
@@ -52,6 +56,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, Number):
+        # the script sorts by the text if that is the number
+        if value.value is not None and not value.text:
+            return f"<td class=n>{safe(value)}</td>"
         sort = "" if value.value is None else f"{value.value:.12g}"
         return f'<td class=n data-v="{sort}">{safe(value)}</td>'
     text = value.text if isinstance(value, Mark) else str(value)
@@ -60,13 +67,22 @@ def _cell(value: object) -> str:
     return f'<td class="{classes}">{safe(text)}</td>' if classes else f"<td>{safe(text)}</td>"
 
 
-def tiles(shown: Iterable[tuple[object, str]]) -> str:
-    """Returns the headline figures, each (figure, label). A `Mark` is coloured."""
-    return f'<div class="tiles">{"".join(map(_tile, shown))}</div>'
+class Tile(NamedTuple):
+    """A headline figure: its label, and what more there is to say. A `Mark` as the figure is coloured."""
+
+    figure: object
+    label: str
+    more: str = ""
 
 
-def _tile(shown: tuple[object, str]) -> str:
-    figure, meaning = shown
+def tiles(shown: Iterable[tuple[object, str] | Tile]) -> str:
+    """Returns the headline figures, each (figure, label) or a `Tile`."""
+    return f'<div class="tiles">{"".join(_tile(Tile(*each)) for each in shown)}</div>'
+
+
+def _tile(shown: Tile) -> str:
+    figure = shown.figure
     mark = f" class={'good' if figure.good else 'bad'}" if isinstance(figure, Mark) else ""
-    text = figure.text if isinstance(figure, Mark) else figure
-    return f"<div class=tile><b{mark}>{safe(text)}</b><span>{safe(meaning)}</span></div>"
+    text = _WITH_UNIT.sub(r"<i>\g<0></i>", safe(figure.text if isinstance(figure, Mark) else figure))
+    more = f"<p>{safe(shown.more)}</p>" if shown.more else ""
+    return f"<div class=tile><b{mark}>{text}</b><span>{safe(shown.label)}</span>{more}</div>"

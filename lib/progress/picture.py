@@ -11,7 +11,7 @@ from ..load.plan import Plan
 from ..results.run_state import Run
 from .closing import closing_lines
 from .snapshot import Watch
-from .view import view_lines, worker_rows
+from .view import room, view_lines
 
 
 class Picture(Protocol):
@@ -44,8 +44,9 @@ class LoadPicture:
         return self._run.tally.pauses.continued
 
     def lines(self, width: int, height: int) -> Sequence[Text]:
-        snapshot = self._watch.snapshot(rows=worker_rows(len(self._run.workers), height))
-        return view_lines(snapshot, width, height)
+        steps = len(self._run.tally.steps) if len(self._plan.steps) > 1 else 0
+        fit = room(height, steps)
+        return view_lines(self._watch.snapshot(rows=fit.workers, steps=fit.steps), width, height)
 
     def closing(self, width: int) -> Sequence[Text]:
         return closing_lines(self._run, self._plan, width)

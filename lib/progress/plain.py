@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from ..counted import counted
 from ..durations import spoken
-from ..latency import shown
+from ..figures import milliseconds, rate
 from ..load.plan import Plan
 from ..load.tally import Sample
 from ..load.warm_up import WarmUp
+from ..results.headline import by_class, retries
 from ..results.line_file import LineFile
 from ..results.output import Outputs
 from ..results.run_state import Run
@@ -29,21 +30,23 @@ class PlainLines:
     def on_sample(self, sample: Sample) -> None:
         """Writes the line of a tally interval that has just ended."""
         tally = self._run.tally
-        self._file.write(plain_line(sample, self._plan, tally.attempts, tally.errors.most_common()))
+        errors = tally.errors.most_common()
+        self._file.write(plain_line(sample, self._plan, tally.attempts, errors, tally.retried))
 
     def end(self) -> None:
         self._outputs.watcher = None
         self._file.finish(0.0)
 
 
-def plain_line(sample: Sample, plan: Plan, attempts: int, errors: Sequence[tuple[str, int]]) -> str:
-    """Returns the line of a tally interval. `attempts` and `errors` count the run so far."""
-    p95 = shown(sample.latency, "p95", unit=" ms")
-    counts = ", ".join(f"{count} {error_class}" for error_class, count in errors) or "none"
+def plain_line(
+    sample: Sample, plan: Plan, attempts: int, errors: Sequence[tuple[str, int]], retried: int | None
+) -> str:
+    """Returns the line of a tally interval. `attempts`, `errors` and `retried` count the run so far."""
+    p95 = sample.latency.p95 if sample.latency else None
     return (
         f"{to_do(plan, sample.at, attempts)}, workers {sample.workers}/{plan.workers_at(sample.at)}, "
-        f"{sample.rate:.2f} pulls/s, p95 {p95}, errors: {counts}"
-        + (f", limited by the {sample.limited_by}" if sample.limited_by else "")
+        f"{rate(sample.rate)}, p95 {'-' if p95 is None else milliseconds(p95)}, errors: {by_class(errors) or 'none'}, "
+        f"{retries(retried)}" + (f", limited by the {sample.limited_by}" if sample.limited_by else "")
     )
 
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
-from ..clean import clean
 from ..latency import Latency
 from ..load.pace import MACHINE, NO_WORKER
 from ..load.plan import Plan
+from ..load.tally import CLIENT, CLIENT_LIMITED, Sample
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run
 from .about import about
+from .limit import limit_now, outage_now
 from .plain import share_done, to_do
+from .rows import Row, interval_row, recent, step_row
 from .worker_rows import SLOW_SECONDS, Doings, WorkerRow
 
 # The current rate and CPU use are averages over this many seconds.
@@ -27,46 +29,59 @@ _ENOUGH_PULLS = 20
 _LATENCY_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The state of a run at one moment. Rates are in pulls per second, CPU use is in cores.
 
-    `about` says what the run is. `done` is the share of the load that is done, by time or by pulls.
-    `to_do` is the work that is left, or None when the workers end. `offered` is the rate that the schedule wants now.
-    `late` counts the late pulls of a schedule by reason; None without a schedule. `limited_by` belongs to the last
-    interval.
-    `bars` are recent rates, the oldest first. `rows` are some of the workers. `rest` counts the others by what they do.
+    `target` says what is tested, and `load` how. `done` is the share of the load that is done, by time or by pulls.
+    `to_do` is the work that is left, or None when the workers end. `elapsed` is in seconds.
+    `whole` has the figures of the whole run so far, `interval` those of the last tally interval, of `seconds`. It is
+    None before the first one ends. `steps` has the steps that are over.
+    `rate` is the rate now, and `offered` the rate that the schedule wants now.
+    `late` counts the late pulls of a schedule by reason; None without a schedule.
+    `limit` says what limits the rate now, or None if that is not known. `limited`: it is not the server.
+    `bars` and `p95_bars` are recent rates and p95, the oldest first. `rows` are some of the workers, and `more` is the
+    number of others that are busy. `doing` counts all workers by what they do.
     """
 
-    about: str
+    target: str
+    load: str
     done: float
+    elapsed: float
+    seconds: float
     to_do: str | None
     running: int
     planned: int
     peak: int
-    pulled: int
-    failed: int
+    whole: Row
+    interval: Row | None
+    steps: tuple[Row, ...]
     rate: float
     offered: float | None
     bars: tuple[float, ...]
     latency: Latency | None
+    p95_bars: tuple[float | None, ...]
     errors: tuple[tuple[str, int], ...]
     late: tuple[tuple[str, int], ...] | None
-    limited_by: str | None
+    limit: str | None
+    limited: bool
     driver_cpu: float
     client_cpu: float
     cores: float
     rows: tuple[WorkerRow, ...]
-    rest: tuple[tuple[str, int], ...]
+    more: int
+    doing: tuple[tuple[str, int], ...]
 
 
 class _Reading(NamedTuple):
-    """The totals at one moment: pulls, and CPU seconds of driver and clients. `at` is monotonic."""
+    """The totals at one moment: pulls, CPU seconds of driver and clients, and late pulls. `at` is monotonic."""
 
     at: float
     pulled: int
     driver_cpu: float
     client_cpu: float
+    late_no_worker: int
+    late_machine: int
 
 
 class Watch:
@@ -75,56 +90,106 @@ class Watch:
     def __init__(self, run: Run, plan: Plan) -> None:
         self.run = run
         self._plan = plan
-        self._about = clean(about(run, plan))
+        self._target, self._load = about(run, plan)
         self._cores = cores()
         self._readings: deque[_Reading] = deque([self._reading()])
         self._bars: deque[float] = deque(maxlen=_MOST_BARS)
+        self._p95_bars: deque[float | None] = deque(maxlen=_MOST_BARS)
         self._bar_began, self._bar_pulled = self._readings[0][:2]
-        self._doings = Doings(run.workers, self._bar_began)
+        waits = run.tally.schedule is not None or run.settings.herd
+        self._doings = Doings(run.workers, self._bar_began, waits=waits)
         self._latency: Latency | None = None
         self._latency_at = 0.0
+        self._whole_latency: Latency | None = None
+        self._samples = 0
 
-    def snapshot(self, rows: int) -> Snapshot:
-        """Returns the run now, with at most `rows` of its workers."""
+    def snapshot(self, *, rows: int, steps: int) -> Snapshot:
+        """Returns the run now, with at most `rows` of its workers and `steps` of its steps."""
         now = self._reading()
         before = self._reading_before(now)
         seconds = max(now.at - before.at, 1e-3)
-        self._draw_bars(now.at, now.pulled)
         self._doings.look(now.at)
         latency = self._recent_latency(now.at)
+        self._draw_bars(now.at, now.pulled)
         slow = max(SLOW_SECONDS, (latency.p95 or 0.0) / 1000) if latency else SLOW_SECONDS
         tally, driver = self.run.tally, self.run.driver
         running, planned = (driver.running, driver.planned) if driver else (0, 0)
-        shown, rest = self._doings.rows(tally.workers, now.at, rows, slow)
+        shown, more = self._doings.rows(tally.workers, now.at, rows, slow)
+        last = tally.samples[-1] if tally.samples else None
+        cpu = [max(0.0, now[k] - before[k]) / seconds for k in (2, 3)]
+        limited_by = self._limited_by(last, sum(cpu))
+        outage = outage_now(tally.samples, now.pulled, self._second(now.at))
+        late = now.late_no_worker - before.late_no_worker, now.late_machine - before.late_machine
+        limit = outage.told_so_far() if outage else self._limit(last, limited_by, late)
         return Snapshot(
-            about=self._about,
+            target=self._target,
+            load=self._load,
             done=share_done(self._plan, self._second(now.at), tally.attempts),
+            elapsed=self._second(now.at),
+            seconds=last.seconds if last else self.run.settings.tally_seconds,
             to_do=None
             if running and not planned
             else to_do(self._plan, self._second(now.at), tally.attempts),
             running=running,
             planned=planned,
             peak=len(self.run.workers),
-            pulled=now.pulled,
-            failed=tally.failed,
+            whole=self._whole(now, ending=not planned),
+            interval=interval_row("last interval", last, tally) if last else None,
+            steps=tuple(map(step_row, recent(tuple(tally.steps), steps))),
             rate=(now.pulled - before.pulled) / seconds,
             offered=self._offered(before.at, now.at) if planned else None,
             bars=tuple(self._bars),
             latency=latency,
+            p95_bars=tuple(self._p95_bars),
             errors=tuple(tally.errors.most_common()),
             late=self._late(),
-            limited_by=tally.samples[-1].limited_by if tally.samples else None,
-            driver_cpu=(now.driver_cpu - before.driver_cpu) / seconds,
-            client_cpu=max(0.0, now.client_cpu - before.client_cpu) / seconds,
+            limit=limit,
+            limited=outage is not None or limited_by is not None or any(late),
+            driver_cpu=cpu[0],
+            client_cpu=cpu[1],
             cores=self._cores,
             rows=shown,
-            rest=rest,
+            more=more,
+            doing=self._doings.counts(),
         )
+
+    def _whole(self, now: _Reading, *, ending: bool) -> Row:
+        """Returns the figures of the run so far. Its rate covers the planned time, its latency all closed intervals."""
+        tally, seconds = self.run.tally, self._second(now.at)
+        if len(tally.samples) != self._samples:
+            self._samples = len(tally.samples)
+            self._whole_latency = tally.latencies.result()
+        return Row(
+            name="whole run",
+            rate=tally.rate if ending else now.pulled / seconds if seconds > 0 else 0.0,
+            offered=None,
+            pulled=now.pulled,
+            failed=tally.failed,
+            retried=tally.retried,
+            latency=self._whole_latency or self._latency,
+        )
+
+    def _limited_by(self, last: Sample | None, cpu: float) -> str | None:
+        """Returns what else than the server is the limit now: by the CPU use of the moment, or the last interval."""
+        if cpu >= CLIENT_LIMITED * self._cores:
+            return CLIENT
+        return last.limited_by if last else None
+
+    def _limit(self, last: Sample | None, limited_by: str | None, late: tuple[int, int]) -> str | None:
+        """Returns what limits the rate now; None before the first interval ends, as nothing is known."""
+        return limit_now(self.run, last, limited_by, late) if last else None
 
     def _reading(self) -> _Reading:
         tally, driver = self.run.tally, self.run.driver
         used = driver.client_cpu_seconds if driver else tally.client_cpu_seconds
-        return _Reading(monotonic(), tally.pulled, own_seconds(), used)
+        return _Reading(
+            at=monotonic(),
+            pulled=tally.pulled,
+            driver_cpu=own_seconds(),
+            client_cpu=used,
+            late_no_worker=tally.late_no_worker,
+            late_machine=tally.late_machine,
+        )
 
     def _reading_before(self, now: _Reading) -> _Reading:
         """Returns the reading about `_NOW_SECONDS` ago, from which the current rates are computed."""
@@ -153,6 +218,8 @@ class Watch:
         if over:
             rate = (pulled - self._bar_pulled) / (over * BAR_SECONDS)
             self._bars.extend([rate] * min(over, _MOST_BARS))
+            p95 = self._latency.p95 if self._latency and pulled > self._bar_pulled else None
+            self._p95_bars.extend([p95] * min(over, _MOST_BARS))
             self._bar_began += over * BAR_SECONDS
             self._bar_pulled = pulled
 

@@ -1,114 +1,158 @@
-"""Makes the lines of the live view: the whole run first, then a line for each worker that fits."""
+"""Makes the lines of the live view: the run and its figures first, then a line for each busy worker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from ..counted import counted
-from ..latency import SHOWN_PERCENTILES
-from ..load.tally import CLIENT, CLIENT_LIMITED, MACHINE
+from ..durations import spoken
+from ..figures import milliseconds, percent, rate, three
 from ..load.worker import PRUNING, PULLING, STOPPED
+from ..results.headline import by_class
 from .bar import bar
 from .plain import duration
+from .rows import table
 from .snapshot import Snapshot
-from .worker_rows import WorkerRow, rows_that_fit
+from .worker_rows import WorkerRow
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-# Lines that are not for workers: those of the whole run, and the table's head.
-_HEAD_LINES = 7
-# The width of the progress bar: this many cells, or a quarter of a narrow terminal.
-_BAR = 30
+# The width of the labels: as at the end of the run, and in a terminal of fewer than `_NARROW` columns.
+_LABEL, _SHORT_LABEL, _NARROW = 11, 8, 60
+# The lines of the run and of its figures, without those of the steps.
+_HEAD_LINES = 11
+# Lines that stay free: the cursor's, and one above the view.
+_FREE_LINES = 2
+# The most and the fewest cells of the progress bar, and of its percentage.
+_BAR, _LEAST_BAR, _PERCENT = 30, 4, 6
+# The width of a figure before its sparkline.
+_FIGURE = 27
 _DOING_STYLES = {PULLING: "", PRUNING: "yellow", STOPPED: "dim"}
 
 
-def worker_rows(workers: int, height: int) -> int:
-    """Returns the number of workers that have a line in a terminal of this height."""
-    return rows_that_fit(workers, height - _HEAD_LINES - 2)  # the cursor's line, and a line above the view
+class Room(NamedTuple):
+    """How many steps and how many workers have a line."""
+
+    steps: int
+    workers: int
+
+
+def room(height: int, steps: int) -> Room:
+    """Returns the room in a terminal of this height. Steps get at most half of it."""
+    left = max(height - _FREE_LINES - _HEAD_LINES, 0)
+    for_steps = min(steps, left // 2)
+    return Room(
+        for_steps, max(left - for_steps - 2, 0)
+    )  # a heading, and a line for the workers that do not fit
+
+
+class _Line(NamedTuple):
+    """A line of the view. A low terminal shows those of the lowest `rank`."""
+
+    rank: int
+    text: Text
 
 
 def view_lines(snapshot: Snapshot, width: int, height: int) -> list[Text]:
-    """Returns the view for a terminal of this size. A very low terminal shows only its beginning."""
-    lines = [*_head(snapshot, width - 1), *_workers(snapshot.rows, width - 1), *_rest(snapshot)]
-    return lines[: max(height - 1, 0)]  # the cursor has the last line
+    """Returns the view for a terminal of this size. A low terminal lacks the lines that matter least."""
+    lines = [*_head(snapshot, width - 1), *(_Line(9, text) for text in _workers(snapshot, width - 1))]
+    ranks = sorted((line.rank, place) for place, line in enumerate(lines))
+    shown = {place for _, place in ranks[: max(height - 1, 0)]}  # the cursor has the last line
+    return [_cut(line.text, width - 1) for place, line in enumerate(lines) if place in shown]
 
 
-def _rest(snapshot: Snapshot) -> Iterator[Text]:
-    if snapshot.rest:
-        counts = ", ".join(f"{count} {what}" for what, count in snapshot.rest)
-        more = f"… {sum(count for _, count in snapshot.rest)} more" if snapshot.rows else "workers"
-        yield Text(f"{more}: {counts}", style="dim")
+def _cut(line: Text, width: int) -> Text:
+    """Returns a line of at most this many cells; if it is longer, it ends with an ellipsis."""
+    if line.cell_len > width:
+        line.truncate(width, overflow="ellipsis" if width else "crop")
+    return line
 
 
-def _head(snapshot: Snapshot, width: int) -> Iterator[Text]:
+def _head(snapshot: Snapshot, width: int) -> Iterator[_Line]:
+    yield _Line(4, _labelled("target", snapshot.target, width))
+    yield _Line(6, _labelled("load", snapshot.load, width))
+    yield _Line(0, _time(snapshot, width))
+    yield _Line(3, _workers_now(snapshot, width))
+    due = f" of {three(snapshot.offered)} offered" if snapshot.offered is not None else ""
+    yield _Line(2, _spark("rate now", f"{rate(snapshot.rate)}{due}", snapshot.bars, width))
+    p95 = snapshot.latency.p95 if snapshot.latency else None
+    told = "-" if p95 is None else milliseconds(p95)
+    yield _Line(3, _spark("p95 now", told, snapshot.p95_bars, width))
+    yield _Line(3, _errors(snapshot, width))
+    yield _Line(4, _limit(snapshot, width))
+    rows = [snapshot.whole, *([snapshot.interval] if snapshot.interval else []), *snapshot.steps]
+    heading, whole, *others = table(rows, width)
+    yield _Line(1, heading)
+    yield _Line(1, whole)
+    if snapshot.interval is None:
+        yield _Line(5, Text(f"the first interval of {spoken(snapshot.seconds)} is not over", style="dim"))
+    yield from (_Line(2 if snapshot.interval and not place else 8, each) for place, each in enumerate(others))
+
+
+def _labelled(label: str, what: str | tuple[str, str], width: int) -> Text:
+    name, size = (label, _LABEL) if width >= _NARROW else (label.partition(" ")[0], _SHORT_LABEL)
+    return Text.assemble((f"{name:<{size}}", "dim"), what)
+
+
+def _time(snapshot: Snapshot, width: int) -> Text:
     if snapshot.to_do is None:
-        yield Text.assemble(
-            ("ending", "bold"),
-            f"  waiting for the current pull or prune of {counted(snapshot.running, 'worker')}",
-        )
-    else:
-        yield Text.assemble(
-            (snapshot.to_do, "bold"),
-            f"  workers {snapshot.running} of {snapshot.planned} planned, peak {snapshot.peak}",
-        )
-    yield bar(snapshot.done, min(_BAR, width // 4)).append(f"  {snapshot.about}", style="dim")
-    failed = (f"{snapshot.failed} failed", "red" if snapshot.failed else "")
-    yield Text.assemble(f"{snapshot.pulled} pulled  ", failed, *_latency(snapshot))
-    due = f" of {snapshot.offered:.1f}" if snapshot.offered is not None else ""
-    rate = f"{snapshot.rate:.1f}{due} pulls/s "
-    yield Text.assemble((rate, "bold"), (sparkline(snapshot.bars, width - len(rate)), "cyan"))
-    yield _errors(snapshot)
-    limit = _limit(snapshot)
-    yield Text(
-        f"CPU: driver {snapshot.driver_cpu:.0%}, clients {snapshot.client_cpu:.0%} of {snapshot.cores:.0%}{limit}",
-        style="yellow" if limit else "dim",
-    )
+        what = f"ending: the last pull or prune of {counted(snapshot.running, 'worker')}"
+        return _labelled("time", (what, "bold"), width)
+    line = _labelled("time", (f"{duration(snapshot.elapsed)} elapsed, {snapshot.to_do}", "bold"), width)
+    room = min(_BAR, width - line.cell_len - 2 - _PERCENT)
+    return line.append("  ").append_text(bar(snapshot.done, room)) if room >= _LEAST_BAR else line
 
 
-def _errors(snapshot: Snapshot) -> Text:
+def _workers_now(snapshot: Snapshot, width: int) -> Text:
+    doing = ", ".join(f"{count} {what}" for what, count in snapshot.doing)
+    planned = f"{snapshot.running} of {snapshot.planned} planned, at most {snapshot.peak}"
+    return _labelled("workers", f"{planned}: {doing}", width)
+
+
+def _spark(label: str, figure: str, bars: Sequence[float | None], width: int) -> Text:
+    line = _labelled(label, (f"{figure:<{_FIGURE}} ", "bold"), width)
+    return line.append(sparkline(bars, width - line.cell_len), style="cyan")
+
+
+def _errors(snapshot: Snapshot, width: int) -> Text:
     """Returns the failures by class and, with a schedule, the late pulls by reason."""
-    if snapshot.errors:
-        text = Text("errors " + ", ".join(f"{count} {name}" for name, count in snapshot.errors), style="red")
-    else:
-        text = Text("no errors", style="dim")
-    late = [f"{count} {reason}" for reason, count in snapshot.late or () if count]
-    return text.append(f"  late {', '.join(late)}", style="yellow") if late else text
+    line = _labelled(
+        "errors", (by_class(snapshot.errors), "red") if snapshot.errors else ("none", "dim"), width
+    )
+    late = [f"{count:,} {reason}" for reason, count in snapshot.late or () if count]
+    return line.append(f"; late: {', '.join(late)}", style="yellow") if late else line
 
 
-def _limit(snapshot: Snapshot) -> str:
-    """Returns what else than the server is the limit now, if anything."""
-    if (
-        snapshot.driver_cpu + snapshot.client_cpu >= CLIENT_LIMITED * snapshot.cores
-        or snapshot.limited_by == CLIENT
-    ):
-        return ": this machine is the limit, try --batch"
-    return ": other programs use this machine" if snapshot.limited_by == MACHINE else ""
+def _limit(snapshot: Snapshot, width: int) -> Text:
+    """Returns what limits the rate now, and the CPU use of driver and clients if it fits."""
+    cpu = (
+        f"CPU now: driver {percent(snapshot.driver_cpu)}, clients {percent(snapshot.client_cpu)} "
+        f"of {percent(snapshot.cores)}"
+    )
+    if snapshot.limit is None:
+        return _labelled("limit now", (f"not known yet; {cpu}", "dim"), width)
+    style = "yellow" if snapshot.limited else ""
+    line = _labelled("limit now", (snapshot.limit, style), width)
+    if line.cell_len > width:  # what to do about it comes after a semicolon
+        line = _labelled("limit now", (snapshot.limit.partition("; ")[0], style), width)
+    return line.append(f"; {cpu}", style="dim") if line.cell_len + len(cpu) + 2 <= width else line
 
 
-def _latency(snapshot: Snapshot) -> list[str]:
-    if snapshot.latency is None:
-        return []
-    values = ((name, snapshot.latency.value(name)) for name in SHOWN_PERCENTILES)
-    shown = (f"{name} {_milliseconds(value)}" for name, value in values)
-    return [f"  {' '.join(shown)} ms"]
-
-
-def _milliseconds(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """Returns a block character for each of the last values that fit, relative to the largest of them."""
+def sparkline(values: Sequence[float | None], width: int) -> str:
+    """Returns a block character for each of the last values that fit, relative to the largest; a blank for None."""
     shown = values[-width:] if width > 0 else ()
-    top = max(shown, default=0.0)
-    if top <= 0:
-        return _BLOCKS[0] * len(shown)
-    return "".join(_BLOCKS[min(int(value / top * len(_BLOCKS)), len(_BLOCKS) - 1)] for value in shown)
+    top = max((value for value in shown if value is not None), default=0.0)
+    return "".join(_block(value, top) for value in shown)
+
+
+def _block(value: float | None, top: float) -> str:
+    if value is None:
+        return " "
+    return _BLOCKS[min(int(value / top * len(_BLOCKS)), len(_BLOCKS) - 1) if top > 0 else 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +168,20 @@ class _Columns:
 _COUNTS = ("pass", "image", "pulled", "failed")
 
 
-def _workers(rows: Sequence[WorkerRow], width: int) -> Iterator[Text]:
+def _workers(snapshot: Snapshot, width: int) -> Iterator[Text]:
+    """Yields a heading, a line for each worker that is shown, and the number of the other busy ones."""
+    rows = snapshot.rows
     if not rows:
         return
     columns = _columns(rows, width)
     names = " ".join(f"{name:>{size}}" for name, size in zip(_COUNTS, columns.counts, strict=True))
-    yield Text(f"{'#':>{columns.index}} {set_cell_size('pattern', columns.pattern)} {names} now", style="dim")
+    yield Text(
+        f"{'#':>{columns.index}} {set_cell_size('pattern', columns.pattern)} {names} now", style="bold"
+    )
     for row in rows:
         yield _worker(row, columns)
+    if snapshot.more:
+        yield Text(f"… {snapshot.more} more", style="dim")
 
 
 def _counts(row: WorkerRow) -> tuple[str, ...]:

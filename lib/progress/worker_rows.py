@@ -1,7 +1,7 @@
 """Chooses the workers that have a line in the live view, and the content of the lines.
 
-If not all workers fit, those with trouble (failures, slow pulls) come first, then other running workers. Trouble is
-measured in powers of two, so that the lines rarely change places.
+A worker that waits or has stopped has no line. If not all others fit, those with trouble (failures, slow pulls) come
+first. Trouble is measured in powers of two, so that the lines rarely change places.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from dataclasses import dataclass
 
 from ..clean import clean
 from ..load.tally import WorkerTally
-from ..load.worker import PRUNING, PULLING, WAITING, Doing, Worker
+from ..load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 
+# In the order in which the view counts them.
+DOINGS = (PULLING, PRUNING, WAITING, STOPPED)
 # The view marks a launch that takes longer than this many seconds, if it is also longer than most.
 SLOW_SECONDS = 5.0
+# Workers that wait between their pulls have a line only for pulls that take longer: other lines would flicker.
+_LONG_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,15 @@ class WorkerRow:
 
 
 class Doings:
-    """Tracks what each worker does and since when, as seen by the calls of `look`. Times are monotonic."""
+    """Tracks what each worker does and since when, as seen by the calls of `look`. Times are monotonic.
 
-    def __init__(self, workers: Sequence[Worker], now: float) -> None:
+    `waits`: workers wait between their pulls, as with a schedule or in herds.
+    """
+
+    def __init__(self, workers: Sequence[Worker], now: float, *, waits: bool = False) -> None:
         self.workers = workers
         self._seen = [(worker.doing, now) for worker in workers]
+        self._least = _LONG_SECONDS if waits else 0.0
 
     def look(self, now: float) -> None:
         """Notes what each worker does now."""
@@ -53,31 +61,34 @@ class Doings:
 
     def rows(
         self, counts: Sequence[WorkerTally], now: float, most: int, slow: float
-    ) -> tuple[tuple[WorkerRow, ...], tuple[tuple[str, int], ...]]:
-        """Returns the lines of at most `most` workers, and counts the other workers by what they do.
+    ) -> tuple[tuple[WorkerRow, ...], int]:
+        """Returns the lines of at most `most` workers, and how many others are busy.
 
         A launch is slow after `slow` seconds.
         """
-        everyone = range(len(self._seen))
-        trouble = [_trouble(counts[k].failed, self._seconds(k, now), slow) for k in everyone]
-        shown = (
-            everyone
-            if len(everyone) <= most
-            else _chosen(trouble, [is_running(doing) for doing, _ in self._seen], most)
-        )
-        rest = Counter(self._seen[k][0].what for k in everyone if k not in shown)
-        return tuple(self._row(k, counts[k], now, slow) for k in shown), tuple(rest.items())
+        busy = [k for k in range(len(self._seen)) if self._is_shown(k, now)]
+        trouble = {k: _trouble(counts[k].failed, self._seconds(k, now), slow) for k in busy}
+        shown = sorted(sorted(busy, key=lambda k: (-trouble[k], k))[:most])
+        return tuple(self._row(k, counts[k], now, slow) for k in shown), len(busy) - len(shown)
+
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """Counts all workers by what they do, in the order of `DOINGS`."""
+        found = Counter(doing.what for doing, _ in self._seen)
+        return tuple((what, found[what]) for what in DOINGS if found[what])
+
+    def _is_shown(self, index: int, now: float) -> bool:
+        return is_busy(self._seen[index][0]) and self._seconds(index, now) >= self._least
 
     def _seconds(self, index: int, now: float) -> float:
         doing, since = self._seen[index]
-        return now - since if doing.what in (PULLING, PRUNING) else 0.0
+        return now - since if is_busy(doing) else 0.0
 
     def _row(self, index: int, counts: WorkerTally, now: float, slow: float) -> WorkerRow:
         worker, doing, seconds = self.workers[index], self._seen[index][0], self._seconds(index, now)
         return WorkerRow(
             index=worker.index,
             pattern=clean(worker.image_set.pattern),
-            pass_number=worker.passes + is_running(doing),
+            pass_number=worker.passes + is_busy(doing),
             number=doing.number,
             images=len(worker.image_set.images),
             pulled=counts.pulled,
@@ -88,21 +99,10 @@ class Doings:
         )
 
 
-def is_running(doing: Doing) -> bool:
-    """Returns whether a worker has started and not stopped. With a schedule, workers also wait between pulls."""
-    return doing.what in (PULLING, PRUNING) or (doing.what == WAITING and doing.number > 0)
+def is_busy(doing: Doing) -> bool:
+    """Returns whether a worker pulls or prunes."""
+    return doing.what in (PULLING, PRUNING)
 
 
 def _trouble(failed: int, seconds: float, slow: float) -> int:
     return failed.bit_length() + int(seconds / slow).bit_length()
-
-
-def _chosen(trouble: Sequence[int], running: Sequence[bool], most: int) -> list[int]:
-    """Returns the indices of the workers to show, in order: those with the most trouble, then those that run."""
-    relevant = [k for k in range(len(trouble)) if trouble[k] or running[k]]
-    return sorted(sorted(relevant, key=lambda k: (-trouble[k], not running[k], k))[:most])
-
-
-def rows_that_fit(workers: int, lines: int) -> int:
-    """Returns how many workers have a line: all, or as many as fit above a line for the rest."""
-    return workers if workers <= lines else max(lines - 1, 0)

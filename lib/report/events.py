@@ -15,17 +15,20 @@ from msgspec import UNSET
 
 from ..errors import UsageError
 from ..load.event import PRUNE, PULL
+from ..load.latency import Latencies
 from ..outcomes import FAILED, INTERRUPTED, OK
 from ..results.event_line import EventLine, known, read_event
 from ..user_files import reason
+from .failing import Failing
 from .herd_series import HerdSeries
 from .ramp_time import Span
+from .size_series import SizeSeries
 
 # The latency histogram: its bins per decade, its lower end in seconds, and the decades that it covers.
 BINS_PER_DECADE = 20
 LEAST_SECONDS, DECADES = 1e-4, 9
 # At most this many first pulls, and as many repeat pulls, are drawn as dots. A random choice if there are more.
-DOTS = 1500
+DOTS = 1000
 TIME_BINS = 120
 SLOWEST = 20
 _IMAGES_KEPT = 50_000
@@ -68,15 +71,17 @@ class Reservoir:
 
 @dataclass(slots=True)
 class Pulls:
-    """First or repeat pulls that succeeded: a histogram, and dots (seconds into the ramp, latency in seconds)."""
+    """First or repeat pulls that succeeded: histograms, and dots (seconds into the ramp, latency in seconds)."""
 
     histogram: list[int] = field(default_factory=lambda: [0] * (DECADES * BINS_PER_DECADE))
     dots: Reservoir = field(default_factory=lambda: Reservoir(DOTS))
+    latencies: Latencies = field(default_factory=Latencies)
 
     def add(self, at: float, seconds: float) -> None:
         place = int(math.log10(max(seconds, LEAST_SECONDS) / LEAST_SECONDS) * BINS_PER_DECADE)
         self.histogram[min(place, len(self.histogram) - 1)] += 1
         self.dots.add((at, seconds))
+        self.latencies.add(seconds)
 
 
 class EventSeries:
@@ -84,6 +89,7 @@ class EventSeries:
 
     def __init__(self, span: Span) -> None:
         self.first, self.repeat = Pulls(), Pulls()
+        self.failing = Failing()
         self.outcomes: Counter[str] = Counter()
         self.prunes = 0
         self.unreadable = 0
@@ -91,6 +97,7 @@ class EventSeries:
         self.images: dict[str, ImageTally] = {}
         self.images_dropped = False
         self.herds = HerdSeries()
+        self.sizes = SizeSeries()
         self._floor = 0.0
         self.bin_seconds = max(span.seconds / TIME_BINS, 0.1)
         self.bins = max(1, math.ceil(span.seconds / self.bin_seconds))
@@ -111,14 +118,30 @@ class EventSeries:
             if event.timed is not False:  # one image of a launch stands for its latency
                 (self.first if known(event.first) else self.repeat).add(at, seconds)
             self._image(name, seconds)
+            if event.bytes is not UNSET:
+                self.sizes.add(name, event.bytes, seconds, first=known(event.first))
         elif outcome == FAILED:
-            self._failed(str(known(event.error_class)), at)
+            self._failed(name, str(known(event.error_class)), at)
             self._image(name, None)
         self.outcomes[outcome] += 1
 
-    def _failed(self, error_class: str, at: float) -> None:
+    @property
+    def all(self) -> Latencies:
+        """The latencies of first and repeat pulls together."""
+        both = Latencies()
+        both.merge(self.first.latencies)
+        both.merge(self.repeat.latencies)
+        return both
+
+    @property
+    def failed_by_class(self) -> dict[str, int]:
+        """The number of failed pulls of each error class."""
+        return {name: sum(counts) for name, counts in self.errors.items()}
+
+    def _failed(self, image: str, error_class: str, at: float) -> None:
         if error_class not in self.errors and len(self.errors) >= _CLASSES_KEPT:
             error_class = _REST
+        self.failing.add(image, error_class)
         counts = self.errors.setdefault(error_class, [0] * self.bins)
         counts[min(max(int(at / self.bin_seconds), 0), self.bins - 1)] += 1
 

@@ -8,6 +8,7 @@ from ..latency import SHOWN_PERCENTILES, Latency
 from ..pages.chart import BLUE, GREEN, ORANGE, PURPLE, RED, Chart, Trace, milliseconds
 from ..results.sample import Sample
 from .events import EventSeries, Pulls
+from .marks import marks
 from .run_data import Findings
 from .timeline import ends, time_axis, when
 
@@ -33,12 +34,14 @@ def latency(findings: Findings, samples: Sequence[Sample]) -> Chart:
         note += " Neighbouring intervals are merged, and their percentiles are averaged by pulls."
     if findings.events is not None:
         note += " Dots are single pulls. If there are many, they are a random choice."
+    shapes, told = marks(findings, samples)
     layout = {
+        "shapes": shapes,
         "xaxis": time_axis(findings.span),
         "yaxis": {"title": {"text": "ms"}, **milliseconds(values)},
         "hovermode": "closest",
     }
-    return Chart("latency", title, note, data=data, layout=layout)
+    return Chart("latency", title, note + told, data=data, layout=layout)
 
 
 def _single_pulls(findings: Findings) -> Iterator[Trace]:

@@ -3,49 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..counted import counted
-from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import Chart
 from ..pages.command_line import REBUILT, command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
-from ..pages.tables import safe, tiles
+from ..pages.tables import safe
+from ..results import headline
 from ..results.summary import Herds, Summary
 from ..results.whole_file import write_whole
 from . import tables
 from .charts import charts
 from .run_data import Findings, find
+from .top import top
 
 
-def write_report(path: Path, summary: Summary, events: Path | None, remark: str | None = None) -> Findings:
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What tells one page from another. Without a `title`, it names the server. `source` is the summary file."""
+
+    title: str | None = None
+    source: Path | None = None
+
+    @property
+    def file(self) -> str:
+        """The folder and the name of the summary file; empty without one."""
+        return "" if self.source is None else "/".join(self.source.absolute().parts[-2:]).lstrip("/")
+
+
+def write_report(
+    path: Path, summary: Summary, events: Path | None, labels: Labels, remark: str | None = None
+) -> Findings:
     """Writes the page and returns its findings, so that the caller can warn about a mismatch.
 
     The page shows `remark` as a warning. Raises `OSError` if it cannot be written, `UsageError` for a bad events file.
     """
     findings = find(summary, events)
-    write_whole(path, page(findings, remark))
+    write_whole(path, page(findings, labels, remark))
     return findings
 
 
-def page(findings: Findings, remark: str | None = None) -> str:
+def page(findings: Findings, labels: Labels | None = None, remark: str | None = None) -> str:
     """Returns the whole page as HTML."""
+    labels = labels or Labels()
     drawn = charts(findings)
-    return document(_title(findings.summary), _body(findings, drawn, remark), drawn)
+    heading = labels.title or _title(findings.summary)
+    tab = " – ".join(word for word in (heading, labels.file) if word)
+    return document(tab, _body(findings, drawn, heading, labels.file, remark), drawn)
 
 
 def _title(summary: Summary) -> str:
-    server = str(summary.settings.get("pullthrough_url", "")).partition("://")[2]
-    return f"Load test of {server}" if server else "Load test"
+    server = headline.target(summary)
+    return f"Load test of {server}" if server != "unknown" else "Load test"
 
 
-def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterator[str]:
+def _body(
+    findings: Findings, drawn: list[Chart], heading: str, file: str, remark: str | None
+) -> Iterator[str]:
     summary, events = findings.summary, findings.events
-    yield f"<header><h1>{safe(_title(summary))}</h1>"
-    yield f'<p class="faint">{safe(_about(summary))}</p></header>'
+    yield f"<header><h1>{safe(heading)}</h1>"
+    yield f'<p class="faint">{safe(_about(summary, file))}</p></header>'
+    yield from top(summary)
     for caution in _cautions(findings, remark):
         yield warning(caution)
-    yield _tiles(summary)
     yield NO_SCRIPT
     if any(chart.data for chart in drawn):
         yield from map(place_of, drawn)
@@ -83,23 +105,20 @@ def _body(findings: Findings, drawn: list[Chart], remark: str | None) -> Iterato
     yield section("Command line", command, "" if exact else REBUILT)
 
 
-def _about(summary: Summary) -> str:
-    settings, workers = summary.settings, len(summary.workers)
+def _about(summary: Summary, file: str) -> str:
+    settings = summary.settings
     words = [
-        f"started {summary.started.isoformat()}, {summary.elapsed_seconds:,.0f} s",
+        headline.tested(summary),
         f"upstream {settings.get('registry_url', 'unknown')}",
         f"layout {settings.get('layout', 'unknown')}",
+        f"started {summary.started.isoformat()}, {summary.elapsed_seconds:,.0f} s",
+        *([f"file {file}"] if file else []),
     ]
-    if summary.client is not None:
-        words.append(f"client {summary.client}")
-    words.append(f"{counted(summary.images, 'image')}, {counted(workers, 'worker')}")
     return " · ".join(words)
 
 
 def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     summary, events = findings.summary, findings.events
-    if summary.settings.get("dry_run"):
-        yield "This was a dry run. It pulled nothing, so these numbers do not describe a server."
     if summary.interrupted:
         yield "The run was interrupted, so its last step is incomplete."
     elif summary.reason:
@@ -109,26 +128,6 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
         yield (
             f"The driver itself was stopped for {paused:,.1f} s, by a signal or with its machine. Rates and latencies "
             "of that time are not those of the server."
-        )
-    if summary.limited_by == "client":
-        yield (
-            "Driver and clients used nearly all CPU of this machine, so the server may not be the limit. "
-            "To pull faster, use more images per launch (--batch) or more machines."
-        )
-    if summary.limited_by == "machine":
-        yield (
-            "Other programs used nearly all CPU of this machine, so latencies include their load. "
-            "Run the driver on a machine of its own."
-        )
-    if summary.late_no_worker or summary.unstarted:
-        yield (
-            f"The run fell behind its schedule: {summary.late_no_worker:,} pulls started late because all workers were "
-            f"busy, and {summary.unstarted:,} never started. Use more workers or a lower rate."
-        )
-    if summary.late_machine:
-        yield (
-            f"This machine was too slow to start {summary.late_machine:,} pulls in time. Use a lower rate or more "
-            "machines."
         )
     if summary.latency_unit == "launch":
         yield (
@@ -170,20 +169,3 @@ def _first(summary: Summary) -> str:
     return (
         "First pulls may have been warm. Nothing was pruned, so the server may have had the images already."
     )
-
-
-def _tiles(summary: Summary) -> str:
-    latency, rate = summary.latency_ms, summary.error_rate
-
-    def ms(name: str) -> str:
-        value = latency.value(name) if latency else None
-        return "–" if value is None else f"{value:,.1f} ms"
-
-    shown = (
-        (f"{summary.rate:,.2f}", "pulls/s on average"),
-        (f"{summary.pulled:,}", "pulled"),
-        (f"{summary.failed:,}", "failed" if rate is None else f"failed, {rate:.2%} of pulls"),
-        *((ms(name), name) for name in SHOWN_PERCENTILES),
-        (f"{summary.elapsed_seconds:,.1f} s", "elapsed"),
-    )
-    return tiles(shown)

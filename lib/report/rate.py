@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Any
 
 from ..errors import UsageError
 from ..load.curve import Curve, parse_rate
 from ..load.stages import parse_stages, plan_stages
-from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, PURPLE, Chart, Trace, whole_numbers
+from ..pages.chart import BLUE, GREEN, HEADROOM, ORANGE, PURPLE, Chart, Trace, whole_numbers
 from ..results.sample import Sample
 from ..results.summary import Step, Summary
+from .marks import marks
 from .ramp_time import Span
 from .run_data import Findings
 from .timeline import ends, time_axis, when
@@ -39,7 +40,7 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
     if steps:
         data.append(_workers(findings.span, steps))
     most = max([1, *(step.workers for step in steps)])
-    limited = list(_limited(findings.span, samples))
+    shapes, told = marks(findings, samples)
     layout: dict[str, Any] = {
         "xaxis": time_axis(findings.span),
         "yaxis": {"title": {"text": "pulls/s"}, "range": [0, HEADROOM * (max(rates) or 1.0)]},
@@ -52,13 +53,13 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
             **whole_numbers(most),
         },
         "hovermode": "x unified",
-        "shapes": [*limited],
+        "shapes": shapes,
     }
     note = "Successful pulls per second in each tally interval, and the planned number of workers."
     if findings.summary.is_constant:
         (whole,) = steps
-        data.append(_mean(findings.span, whole.seconds, findings.summary.rate))
-        note += f" Dash-dotted: the mean, {findings.summary.rate:.2f} pulls/s"
+        data.append(_mean(findings.span, whole.seconds, whole.rate))
+        note += f" Dash-dotted: the mean, {whole.rate:.2f} pulls/s"
         if whole.low is not None and whole.high is not None:
             layout["shapes"].append(_band(whole.low, whole.high))
             note += f". Coloured band: its 95 % confidence interval, {whole.low:.2f} to {whole.high:.2f}"
@@ -66,21 +67,7 @@ def rate(findings: Findings, samples: Sequence[Sample]) -> Chart:
     if any(each.offered is not None for each in steps):
         data.append(_offered(findings.span, offered_over_time(findings.summary)))
         note += " Dashed: the pulls per second that the schedule offered."
-    if limited:
-        note += " Shaded: driver and clients, or other programs, used nearly all CPU of this machine."
-    return Chart("rate", title, note, data=data, layout=layout)
-
-
-def _limited(span: Span, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    """Yields a shaded area for each run of neighbouring intervals in which this machine was the limit."""
-    starts = [when(span.begin), *ends(samples)]
-    for limited, group in groupby(enumerate(samples), lambda each: bool(each[1].limited_by)):
-        if limited:
-            places = [place for place, _ in group]
-            yield {
-                "type": "rect", "x0": starts[places[0]], "x1": starts[places[-1] + 1], "y0": 0, "y1": 1,
-                "yref": "paper", "fillcolor": GREY, "opacity": 0.15, "line": {"width": 0}, "layer": "below",
-            }  # fmt: skip
+    return Chart("rate", title, note + told, data=data, layout=layout)
 
 
 def _mean(span: Span, seconds: float, rate: float) -> Trace:

@@ -57,7 +57,9 @@ def scalability(summary: Summary) -> Chart:
             knee = fitted.knee.value
             layout["shapes"] = [_upright(knee)]
             layout["annotations"] = [_label(knee, f"knee {knee:.1f}")]
-    return Chart(name, title, _reading(fitted, steps, summary), data=data, layout=layout)
+    note = " ".join([*_of_fit(fitted, summary), *_cautions(summary)])
+    folded = "" if fitted is None else " ".join(_computed(fitted, len(known_steps(summary))))
+    return Chart(name, title, note, data=data, layout=layout, folded=folded)
 
 
 def _measured(steps: Sequence[Step]) -> Iterator[Trace]:
@@ -124,12 +126,8 @@ def _label(at: float, text: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reading(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> str:
-    """Returns the note: the fit in words."""
-    return " ".join([*_of_fit(fitted, steps, summary), *_cautions(summary)])
-
-
-def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iterator[str]:
+def _of_fit(fitted: Fit | None, summary: Summary) -> Iterator[str]:
+    """Yields the fit in words."""
     unknown, known = unknown_set(summary), known_steps(summary)
     if unknown is not None:
         yield (
@@ -145,16 +143,6 @@ def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iter
         if unknown is None:
             yield "Use more workers."
         return
-    yield (
-        "Universal Scalability Law (Gunther): X(N) = λN / (1 + σ(N−1) + κN(N−1)), with "
-        f"σ = {_shown(fitted.sigma)} (contention) and κ = {_shown(fitted.kappa)} (coherency), from {len(known)} steps. "
-        "Ranges are 95 % confidence intervals."
-    )
-    if not fitted.usl:
-        yield "The rates turn more sharply than this law can. So the curve is a law with a limit."
-    yield f"By the curve, one worker alone has λ = {fitted.lam:.3g} pulls/s."
-    if fitted.law.demands:
-        yield "The image sets differ in speed, so the law allows for what each worker pulls."
     if fitted.knee is None:
         yield (
             f"No knee is sure: the rate may still have grown when the last of {fitted.law.most} workers started."
@@ -168,6 +156,20 @@ def _of_fit(fitted: Fit | None, steps: Sequence[Step], summary: Summary) -> Iter
         yield "The rate does not clearly fall with more workers."
     else:
         yield f"The rate falls beyond {_shown(fitted.peak)} workers."
+
+
+def _computed(fitted: Fit, steps: int) -> Iterator[str]:
+    """Yields how the curve was computed."""
+    yield (
+        "Universal Scalability Law (Gunther): X(N) = λN / (1 + σ(N−1) + κN(N−1)), with "
+        f"σ = {_shown(fitted.sigma)} (contention) and κ = {_shown(fitted.kappa)} (coherency), from {steps} steps. "
+        "Ranges are 95 % confidence intervals."
+    )
+    if not fitted.usl:
+        yield "The rates turn more sharply than this law can. So the curve is a law with a limit."
+    yield f"By the curve, one worker alone has λ = {fitted.lam:.3g} pulls/s."
+    if fitted.law.demands:
+        yield "The image sets differ in speed, so the law allows for what each worker pulls."
 
 
 def _cautions(summary: Summary) -> Iterator[str]:

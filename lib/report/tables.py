@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import accumulate
 
-from msgspec.structs import replace
-
 from ..latency import LATENCIES, SHOWN_PERCENTILES, Latency
 from ..options.times import shown_setting
 from ..pages.command_line import option
@@ -67,10 +65,7 @@ def intervals(summary: Summary) -> str:
     samples = merged(summary.samples, _MOST_INTERVALS)
     ends = accumulate(each.seconds for each in samples)
     heads = ("interval", "until s", "seconds", "pulled", "failed", "pulls/s", "low", "high")
-    whole = [
-        _interval("all", each.seconds, replace(each, rate=summary.rate), each.low, each.high)
-        for each in summary.steps
-    ]
+    whole = [_interval("all", each.seconds, each, each.low, each.high) for each in summary.steps]
     parts = [
         _interval(str(place), end, each)
         for place, (end, each) in enumerate(zip(ends, samples, strict=True), 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from ..latency import LATENCIES, Latency
-from ..pages.chart import MOST_POINTS
-from ..results.sample import Sample
+from ..pages.chart import MOST_POINTS, Trace
+from ..results.sample import MachineUse, Sample
 from .ramp_time import Span
 
 
@@ -29,8 +30,38 @@ def _together(samples: Sequence[Sample]) -> Sample:
         workers=samples[-1].workers,
         pulled=pulled,
         failed=sum(each.failed for each in samples),
+        errors=dict(sum((Counter(each.errors) for each in samples), Counter()).most_common()),
+        retried=_known_sum([each.retried for each in samples]),
         latency_ms=_averaged([(each.latency_ms, each.pulled) for each in samples if each.latency_ms]),
+        driver_cpu_seconds=sum(each.driver_cpu_seconds for each in samples),
+        client_cpu_seconds=sum(each.client_cpu_seconds for each in samples),
+        machine=_used(samples),
+        paused_seconds=sum(each.paused_seconds for each in samples),
         limited_by=next((each.limited_by for each in samples if each.limited_by), None),
+    )
+
+
+def _known_sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _used(samples: Sequence[Sample]) -> MachineUse | None:
+    """Returns how busy the machine was, averaged over time."""
+    known = [(each.machine, each.seconds) for each in samples if each.machine is not None and each.seconds]
+    if not known:
+        return None
+
+    def mean(share: Callable[[MachineUse], float | None]) -> float | None:
+        found = [(value, seconds) for use, seconds in known if (value := share(use)) is not None]
+        seconds = sum(length for _, length in found)
+        return min(1.0, sum(value * length for value, length in found) / seconds) if seconds else None
+
+    return MachineUse(
+        idle=mean(lambda use: use.idle) or 0.0,
+        steal=mean(lambda use: use.steal) or 0.0,
+        pressure=mean(lambda use: use.pressure),
+        throttled=mean(lambda use: use.throttled),
     )
 
 
@@ -67,6 +98,21 @@ def when(moment: datetime) -> str:
 def ends(samples: Sequence[Sample]) -> list[str]:
     """Returns the ends of the tally intervals, as plotly reads them."""
     return [when(sample.time) for sample in samples]
+
+
+def interval_bars(samples: Sequence[Sample], counts: Sequence[int], name: str, colour: str) -> Trace:
+    """Returns a bar of each tally interval, as wide as the interval is long."""
+    widths = [round(1000 * sample.seconds, 3) for sample in samples]
+    same = len(set(widths)) == 1
+    return {
+        "type": "bar",
+        "name": name,
+        "x": ends(samples),
+        "y": list(counts),
+        "width": widths[0] if same else widths,
+        "offset": -widths[0] if same else [-width for width in widths],
+        "marker": {"color": colour},
+    }
 
 
 def time_axis(span: Span) -> dict[str, Any]:

@@ -16,9 +16,12 @@ from typing import NamedTuple
 from ..choices import AUTO, GITHUB
 from ..clean import clean
 from ..counted import counted
-from ..latency import SHOWN_PERCENTILES, Latency, cells, shown
+from ..figures import rate, three
+from ..latency import SHOWN_PERCENTILES, cells
 from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
+from .ending import answers
+from .headline import peak_name, percentiles
 from .sample import Sample
 from .summary import Step, Summary
 
@@ -63,7 +66,7 @@ def commands(summary: Summary, examples: Examples) -> list[str]:
     if summary.reason:
         made.append(_command("error", "ocidriver", summary.reason))
     for miss in summary.missed:
-        made.append(_command("error", "ocidriver: threshold missed", str(miss)))
+        made.append(_command("error", "ocidriver: threshold missed", miss.told))
     for each in _errors(summary)[:_ERRORS_SHOWN]:
         example = examples.get((each.op, each.error_class))
         what = f"{counted(each.times, each.op)} failed with {each.error_class}"
@@ -104,7 +107,8 @@ def markdown(summary: Summary, examples: Examples) -> str:
     parts = [[f"### ocidriver: {_verdict(summary)}"]]
     if summary.reason:
         parts.append([plain(summary.reason)])
-    parts.append(list(_result(summary)))
+    if summary.steps:  # else the run ended before the load
+        parts.append(list(_result(summary)))
     if summary.thresholds:
         parts.append(list(_thresholds(summary)))
     if _errors(summary):
@@ -124,36 +128,17 @@ def _verdict(summary: Summary) -> str:
     misses = len(summary.missed)
     if misses:
         return f"{misses} of {counted(len(summary.thresholds), 'threshold')} missed"
-    return f"{summary.rate:.2f} pulls/s"
+    best = summary.peak
+    return f"{rate(summary.rate)} on average" if best is None else f"{peak_name(summary)} {rate(best.rate)}"
 
 
 def _result(summary: Summary) -> Iterator[str]:
-    rate = summary.error_rate
     yield from _head("", "")
-    yield _row(plain("server under test"), plain(summary.settings["pullthrough_url"]))
-    yield _row("client", plain(str(summary.client)) if summary.client else "none (dry run)")
-    yield _row("pulls per second", f"{summary.rate:.2f} over {summary.elapsed_seconds:.1f} s")
-    yield _row(
-        "pulls",
-        f"{summary.pulled}, {summary.failed} failed, {summary.interrupted_pulls} interrupted",
-    )
-    yield _row("error rate", "-" if rate is None else f"{rate:.2%}")
-    if summary.pruned or summary.prune_failed:
-        yield _row("prunes", f"{summary.pruned}, {summary.prune_failed} failed")
-    for name, latency in (
-        ("latency", summary.latency_ms),
-        ("first pulls", summary.first_latency_ms),
-        ("repeat", summary.repeat_latency_ms),
-    ):
-        yield _row(name, _latency(latency))
-    if summary.limited_by:
-        yield _row("limited by", plain(f"{summary.limited_by}: the CPU of this machine was used up"))
-
-
-def _latency(latency: Latency | None) -> str:
-    if latency is None:
-        return "-"
-    return ", ".join(f"{name} {shown(latency, name, unit=' ms')}" for name in SHOWN_PERCENTILES)
+    for name, text in answers(summary, {}):
+        yield _row(name, plain(text))
+    for name, latency in (("first pulls", summary.first_latency_ms), ("repeat", summary.repeat_latency_ms)):
+        if latency is not None:
+            yield _row(name, plain(percentiles(latency)))
 
 
 def _thresholds(summary: Summary) -> Iterator[str]:
@@ -174,7 +159,7 @@ def _steps(steps: Sequence[Step]) -> Iterator[str]:
     heads = ("workers", "", "seconds", "pulled", "failed", "pulls/s", *times)
     yield from _head(*heads)
     for each in steps[:_STEPS_SHOWN]:
-        counts = (str(each.pulled), str(each.failed), f"{each.rate:.2f}")
+        counts = (str(each.pulled), str(each.failed), three(each.rate))
         load = (str(each.workers), each.direction, f"{each.seconds:.1f}")
         yield _row(*load, *counts, *cells(each.latency_ms))
     left = len(steps) - _STEPS_SHOWN
@@ -189,7 +174,7 @@ def _intervals(samples: Sequence[Sample]) -> Iterator[str]:
     ends = accumulate(each.seconds for each in samples)
     for end, each in zip(ends, samples[:_STEPS_SHOWN], strict=False):
         yield _row(
-            f"{end:.1f}", str(each.pulled), str(each.failed), f"{each.rate:.2f}", *cells(each.latency_ms)
+            f"{end:.1f}", str(each.pulled), str(each.failed), three(each.rate), *cells(each.latency_ms)
         )
     left = len(samples) - _STEPS_SHOWN
     if left > 0:

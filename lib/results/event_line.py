@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from ..clock import Clock
 from ..load.event import PRUNE, PULL, Event
 from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass
-from ..units import Count, Seconds, about
+from ..units import Bytes, Count, Seconds, about
 
 _Value = TypeVar("_Value")
 _CLASSES: Final = [each.value for each in ErrorClass]
@@ -22,6 +22,8 @@ _CLASSES: Final = [each.value for each in ErrorClass]
 BATCH_FIELDS: Final = ("launch", "timed", "repulled")
 # Only runs with `--herd` write these fields. A prune has no `started`.
 HERD_FIELDS: Final = ("herd", "started")
+# Only successful pulls of images whose size is known have this field.
+SIZE_FIELDS: Final = ("bytes",)
 
 
 # A reader accepts lines without the fields that have a default, and uses `known` for those that it needs. The time is
@@ -96,6 +98,13 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         ),
     ] = UNSET
 
+    bytes: Annotated[
+        Bytes | UnsetType,
+        about(
+            "What a successful pull fetched, in bytes: config and layers for the platform. Absent if that is unknown."
+        ),
+    ] = UNSET
+
     @property
     def moment(self) -> datetime:
         """The time as a datetime. Raises `ValueError` if it is not ISO 8601."""
@@ -133,6 +142,7 @@ def event_line(event: Event, clock: Clock, *, batched: bool = False, herded: boo
         repulled=event.repulled if shared else UNSET,
         herd=UNSET if not herded else herd.number if herd is not None else 0,
         started=UNSET if started is None else _wall(clock, started),
+        bytes=UNSET if event.size is None else event.size,
     )
     return write_event(line)
 

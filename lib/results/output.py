@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
-from ..choices import JSONL
+from ..choices import CSV, JSONL
 from ..clean import clean
 from ..clock import Clock
 from ..counted import counted
-from ..latency import cells
+from ..latency import SHOWN_PERCENTILES, cells
 from ..load.event import PRUNE, Event
 from ..load.tally import Sample
 from ..options.settings import Settings
@@ -22,6 +22,8 @@ from .line_file import LineFile
 from .sample import sample_line
 from .summarize import sample_of
 
+# The columns of a metrics line, as the header of csv names them.
+COLUMNS = ("time", "rate", "workers", "failed", *(f"{name}_ms" for name in SHOWN_PERCENTILES))
 # In each tally interval, at most this many failures get their own log line. One line counts the others.
 FAILURES_LOGGED = 100
 
@@ -35,7 +37,7 @@ class Outputs:
         self._logged = 0
         self._batched = settings.batch > 1
         self._herded = settings.herd
-        self._as_json = settings.metrics_format == JSONL
+        self._format = settings.metrics_format
         self.began = 0.0
         self.watcher: Callable[[Sample], None] | None = None
         self.metrics = LineFile(settings.metrics_file, "metrics", warn)
@@ -43,6 +45,8 @@ class Outputs:
         self.events = LineFile(settings.events_file, "events", warn) if settings.events_file else None
         for file in self._files:
             file.empty()
+        if self._format == CSV:
+            self.metrics.write(",".join(COLUMNS))
         self.log = Log(self.logs, clock)
 
     def shown_on(self, terminal: int) -> list[LineFile]:
@@ -56,10 +60,13 @@ class Outputs:
     def on_sample(self, sample: Sample) -> None:
         """Writes the metrics line of a tally interval."""
         at = self.began + sample.at
-        if self._as_json:
+        if self._format == JSONL:
             self.metrics.write(sample_line(sample_of(sample, self._clock.wall(at))))
         else:
-            self.metrics.write(metrics_line(sample, self._clock.line_time(at)))
+            values = metrics_values(sample, self._clock.line_time(at))
+            # an empty cell is a missing value for whatever reads CSV
+            line = ",".join("" if value == "-" else value for value in values)
+            self.metrics.write(line if self._format == CSV else "\t".join(values))
         if self._unlogged:
             counts = ", ".join(
                 f"{count} {error_class}" for error_class, count in self._unlogged.most_common()
@@ -121,7 +128,6 @@ class Log:
         self._file.write(f"{self._clock.line_time(monotonic())}\t{clean(message, LINE_LENGTH)}")
 
 
-def metrics_line(sample: Sample, when: str) -> str:
-    """Returns a metrics line: time, pulls per second, workers, failed pulls, `SHOWN_PERCENTILES` in milliseconds."""
-    counts = (f"{sample.rate:.6f}", str(sample.workers), str(sample.failed))
-    return "\t".join([when, *counts, *cells(sample.latency)])
+def metrics_values(sample: Sample, when: str) -> list[str]:
+    """Returns the values of a metrics line, one for each of the `COLUMNS`; `-` for a percentile that is not known."""
+    return [when, f"{sample.rate:.6f}", str(sample.workers), str(sample.failed), *cells(sample.latency)]

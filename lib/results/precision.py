@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from ..load.plan import HOLD
 from ..units import LONGEST_SECONDS
 from .summary import Peak, Precision, Step
@@ -17,7 +19,7 @@ _UNITS = ((1.5 * 86_400, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "min
 
 def peak(steps: Sequence[Step]) -> Peak | None:
     """Returns the step with the highest rate; None if it has no interval, so that nothing says how sure its rate is."""
-    best = _highest(steps)
+    best = highest(steps)
     if best is None or best.low is None or best.high is None:
         return None
     return Peak(
@@ -27,10 +29,12 @@ def peak(steps: Sequence[Step]) -> Peak | None:
         workers=best.workers,
         offered=best.offered,
         latency_ms=best.latency_ms,
+        bytes_per_second=UNSET if best.bytes_per_second is None else best.bytes_per_second,
     )
 
 
-def _highest(steps: Sequence[Step]) -> Step | None:
+def highest(steps: Sequence[Step]) -> Step | None:
+    """Returns the step with the highest rate; of equal ones, one with an interval."""
     return max(steps, key=lambda step: (step.rate, step.low is not None), default=None)
 
 
@@ -39,13 +43,13 @@ def why_no_peak(steps: Sequence[Step], settings: Mapping[str, Any]) -> str | Non
 
     `settings` are those of the run, by option name: they say what makes the steps longer.
     """
-    best = _highest(steps)
+    best = highest(steps)
     if best is None or best.rate <= 0 or peak(steps) is not None:
         return None
-    return f"the steps are too short to tell the peak; give {_longer(best, settings)}"
+    return f"the steps are too short to tell the peak; give {longer(best, settings)}"
 
 
-def _longer(step: Step, settings: Mapping[str, Any]) -> str:
+def longer(step: Step, settings: Mapping[str, Any]) -> str:
     """Returns what makes this step longer."""
     if settings.get("passes") is not None:
         return "more --passes"

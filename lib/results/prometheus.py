@@ -50,6 +50,7 @@ class RunCollector(Collector):
         yield from self._outcomes()
         yield from self._errors()
         yield self._repulled()
+        yield from self._bytes()
         yield from self._schedule()
         yield self._latencies()
         yield from self._cpu()
@@ -103,6 +104,16 @@ class RunCollector(Collector):
             "Images pulled again alone, to find out why their batch failed.",
             value=self._run.tally.repulled,
         )
+
+    def _bytes(self) -> Iterator[Metric]:
+        """Yields what was pulled in bytes, if that is known."""
+        size = self._run.tally.bytes
+        if size is not None:
+            yield CounterMetricFamily(
+                "ocidriver_pulled_bytes",
+                "Bytes of the images that were pulled: config and layers, compressed.",
+                value=size,
+            )
 
     def _schedule(self) -> Iterator[Metric]:
         """Yields the metrics of the schedule, if there is one."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from ..options.thresholds import ERROR_GROUPS, FIELDS, KNEE, KNEE_FIELDS, PEAK, PEAK_FIELDS, Threshold
 from .precision import why_no_peak
 from .summary import Knee, Peak, Summary, ThresholdResult
 
 
 def quantity(summary: Summary, name: str) -> float | None:
-    """Returns a quantity in its unit (a share, milliseconds, pulls per second or a count), or None if not measured."""
+    """Returns a quantity in its unit (a share, milliseconds, a rate, bytes or a count), or None if not measured."""
     if name in FIELDS:
         value = getattr(summary, name)
         return None if value is None else float(value)
@@ -28,7 +30,8 @@ def quantity(summary: Summary, name: str) -> float | None:
 
 
 def _field(part: Knee | Peak | None, name: str) -> float | None:
-    return None if part is None else float(getattr(part, name))
+    value = UNSET if part is None else getattr(part, name)
+    return None if value is UNSET else float(value)
 
 
 def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:
@@ -36,6 +39,17 @@ def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:
     value = quantity(summary, threshold.quantity)
     passed = value is not None and threshold.holds(value)
     why = None
+    if value is None and threshold.quantity.endswith(("bytes", "bytes_per_second")):
+        why = _why_no_bytes(summary)
     if value is None and threshold.quantity.startswith(PEAK) and summary.peak is None:
         why = why_no_peak(summary.steps, summary.settings)
     return ThresholdResult(expression=threshold.expression, value=value, passed=passed, why=why)
+
+
+def _why_no_bytes(summary: Summary) -> str | None:
+    """Returns why the bytes are not known; None if they are."""
+    if summary.bytes is not None:
+        return None
+    if summary.sized_images is UNSET:
+        return "no sizes of images were read (see --sizes)"
+    return f"the sizes of {summary.images - summary.sized_images} of {summary.images} images are unknown"

@@ -14,6 +14,7 @@ from ..load.tally import Tally
 from ..load.warm_up import WarmUp
 from ..load.worker import Worker
 from ..options.settings import Settings
+from ..sizes import Sizes
 
 # What is known about the first pulls of the images: that they were pruned before, or pulled before, or nothing.
 COLD: Final = "cold"
@@ -23,14 +24,18 @@ UNKNOWN: Final = "unknown"
 
 @dataclass(slots=True)
 class Run:
-    """The state of a run so far. `begin` is the monotonic time at which the load began, or None before it.
+    """The state of a run so far.
 
-    `first_pulls` says whether the first pulls were proved `COLD` or `WARM`. `warm_up` is None without a warm-up.
+    `load` is the load in words. `begin` is the monotonic time at which the load began, or None before it.
+
+    `first_pulls` says whether the first pulls were proved `COLD` or `WARM`. `warm_up` is None without a warm-up,
+    `sizes` if no sizes were read.
     """
 
     settings: Settings
     started: datetime
     tally: Tally
+    load: str = ""
     client: Client | None = None
     listed: int = 0
     foreign: int = 0
@@ -46,6 +51,7 @@ class Run:
     unstarted: int = 0
     first_pulls: Literal["cold", "warm", "unknown"] = UNKNOWN
     warm_up: WarmUp | None = None
+    sizes: Sizes | None = None
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..latency import Latency
-from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
+from ..units import Bytes, BytesPerSecond, Count, CpuSeconds, Rate, Seconds, Share, about
 from .times import Moment, to_milliseconds
 
 
@@ -53,6 +54,14 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: Annotated[
         Latency | None, about("Latency of the interval's successful pulls; null without one.")
     ]
+    bytes: Annotated[
+        Bytes | UnsetType,
+        about("What the interval's successful pulls fetched, in bytes. Absent if a size is unknown."),
+    ] = UNSET
+    bytes_per_second: Annotated[
+        BytesPerSecond | UnsetType,
+        about("Bytes per second. Absent if a size is unknown."),
+    ] = UNSET
     driver_cpu_seconds: Annotated[
         CpuSeconds, about("CPU time of the driver in the interval, in seconds.")
     ] = 0.0

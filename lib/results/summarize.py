@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from ..calibrated import recall
 from ..clock import Clock
 from ..images import ImageSet, distinct
 from ..latency import Latency
@@ -25,6 +27,7 @@ from .summary import (
     Herds,
     ImageSetCounts,
     Knee,
+    MachineLimit,
     Precision,
     Step,
     Summary,
@@ -32,6 +35,8 @@ from .summary import (
     WorkerCounts,
 )
 from .times import as_written
+
+T = TypeVar("T")
 
 
 def summarize(run: Run, clock: Clock) -> Summary:
@@ -45,6 +50,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         reason=run.reason,
         command=run.command,
         settings=run.settings.as_json(),
+        load=run.load,
         client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
         listed=run.listed,
         foreign=run.foreign,
@@ -63,6 +69,9 @@ def summarize(run: Run, clock: Clock) -> Summary:
         error_rate=counts.error_rate,
         rate=run.rate,
         pulling_rate=run.pulling_rate,
+        bytes=counts.bytes,
+        bytes_per_second=counts.bytes_per_second,
+        sized_images=UNSET if run.sizes is None else run.sizes.known,
         errors=dict(counts.errors.most_common()),
         prune_errors=dict(counts.prune_errors.most_common()),
         latency_unit="pull" if run.settings.batch == 1 else "launch",
@@ -71,7 +80,7 @@ def summarize(run: Run, clock: Clock) -> Summary:
         repeat_latency_ms=_rounded(counts.repeat.result()),
         workers=_workers(run),
         image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
-        herds=_herds(counts.herds) if run.settings.herd else UNSET,
+        herds=herds_of(counts.herds) if run.settings.herd else UNSET,
         first_pulls=run.first_pulls,
         warm_up=_warm_up(run.warm_up),
         steps=steps,
@@ -84,7 +93,9 @@ def summarize(run: Run, clock: Clock) -> Summary:
         limited_by=counts.limited_by,
         thresholds=(),
     )
-    summary = msgspec.structs.replace(summary, knee=_knee(summary))
+    summary = msgspec.structs.replace(
+        summary, knee=_knee(summary), machine_limit=_machine_limit(run, summary)
+    )
     judged = tuple(judge(threshold, summary) for threshold in run.settings.thresholds)
     return msgspec.structs.replace(summary, thresholds=judged)
 
@@ -126,8 +137,29 @@ def _knee(summary: Summary) -> Knee | None:
     return Knee(workers=workers, low=low, high=high)
 
 
+def _machine_limit(run: Run, summary: Summary) -> MachineLimit | msgspec.UnsetType:
+    """Returns what calibrate found this machine able to drive with at most the run's batch size."""
+    if summary.client is None:
+        return UNSET
+    known = recall(summary.client.name, summary.client.version)
+    best = known.with_batch(run.settings.batch) if known is not None else None
+    if known is None or best is None or not best.rate:
+        return UNSET
+    rate = summary.peak.rate if summary.peak is not None else summary.rate
+    return MachineLimit(
+        rate=best.rate,
+        batch=best.batch,
+        workers=best.workers,
+        layers=known.layers,
+        layer_bytes=known.layer_bytes,
+        measured=known.measured,
+        share=round(rate / best.rate, 4),
+    )
+
+
 def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
     """Returns a tally interval as files show it. `ended` is its end as wall-clock time."""
+    size, seconds = sample.bytes, sample.seconds
     return Sample(
         time=as_written(ended, "milliseconds"),
         seconds=sample.seconds,
@@ -138,6 +170,8 @@ def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
         latency_ms=_rounded(sample.latency),
         errors=dict(sample.errors),
         retried=sample.retried,
+        bytes=_known(size),
+        bytes_per_second=_known(size / seconds if size is not None and seconds > 0 else None),
         machine=_machine(sample.machine),
         driver_cpu_seconds=round(sample.driver_cpu_seconds, 3),
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
@@ -168,6 +202,8 @@ def _step(each: tally.StepTally) -> Step:
         high=interval.high if interval else None,
         latency_ms=_rounded(each.latency),
         offered=each.offered,
+        bytes=each.bytes,
+        bytes_per_second=each.bytes_per_second,
     )
 
 
@@ -177,7 +213,8 @@ def _warm_up(warm_up: WarmUp | None) -> WarmUpCounts | msgspec.UnsetType:
     return WarmUpCounts(pulled=warm_up.pulled, failed=warm_up.failed, seconds=round(warm_up.seconds, 6))
 
 
-def _herds(counts: HerdTally) -> Herds:
+def herds_of(counts: HerdTally) -> Herds:
+    """Returns the herds that were counted so far, as the summary has them."""
     return Herds(
         count=counts.count,
         spread_ms=_rounded(counts.spread.result()),
@@ -189,7 +226,12 @@ def _herds(counts: HerdTally) -> Herds:
 def _drain(drain: tally.Drain | None) -> Drain | None:
     if drain is None:
         return None
-    return Drain(seconds=round(drain.seconds, 6), pulled=drain.pulled, failed=drain.failed)
+    return Drain(
+        seconds=round(drain.seconds, 6),
+        pulled=drain.pulled,
+        failed=drain.failed,
+        bytes=_known(drain.bytes),
+    )
 
 
 def _image_set(image_set: ImageSet, counts: tally.SetTally) -> ImageSetCounts:
@@ -216,6 +258,10 @@ def _workers(run: Run) -> tuple[WorkerCounts, ...]:
         )
         for index, (each, count) in enumerate(counts)
     )
+
+
+def _known(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
 
 
 def _rounded(latency: Latency | None) -> Latency | None:

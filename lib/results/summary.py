@@ -6,14 +6,18 @@ Files of earlier versions may lack the fields that have a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..errors import UsageError
+from ..figures import three
 from ..latency import LEAST, Latency
 from ..load.plan import HOLD
-from ..units import Count, CpuSeconds, Rate, Seconds, Share, about
+from ..options.thresholds import parse_threshold
+from ..units import Bytes, BytesPerSecond, Count, CpuSeconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
 
@@ -67,6 +71,10 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Annotated[Seconds, about("From the planned end until the last pull or prune ended, in seconds.")]
     pulled: Annotated[Count, about("Pulls that succeeded.")]
     failed: Annotated[Count, about("Pulls that failed.")]
+    bytes: Annotated[
+        Bytes | UnsetType,
+        about("What the successful pulls fetched, in bytes. Absent if a size is unknown."),
+    ] = UNSET
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +88,10 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
         Rate | None, about("Pulls per second that the schedule wanted; null without a schedule.")
     ] = None
     latency_ms: Annotated[Latency | None, about("Latency of the step's successful pulls.")]
+    bytes_per_second: Annotated[
+        BytesPerSecond | UnsetType,
+        about("Bytes per second of the step. Absent if a size is unknown."),
+    ] = UNSET
 
 
 class Knee(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +143,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         Rate | None,
         about("Pulls per second that were due by the schedule (`--rate`); null without a schedule."),
     ] = None
+    bytes: Annotated[
+        Bytes | None, about("What the step's successful pulls fetched, in bytes; null if a size is unknown.")
+    ] = None
+    bytes_per_second: Annotated[
+        BytesPerSecond | None,
+        about(
+            "Bytes per second, of each pull by the share of its time that lies in the step; null if a size is unknown."
+        ),
+    ] = None
 
 
 class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,19 +169,28 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def value_shown(self) -> str:
-        """The value with the unit of the limit; of latencies always ms. Or why there is none."""
+        """What was measured, with its unit; or why nothing was."""
         if self.value is not None:
-            limit = self.expression.rstrip()
-            if limit.endswith("%"):
-                return f"{100 * self.value:.6g} %"
-            return f"{self.value:.6g}{' ms' if limit.endswith('s') else ''}"
-        if self.why is not None:
-            return f"not measured, {self.why}"
-        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
-        return f"not measured{next(needs, '')}"
+            with suppress(UsageError):  # the summary is from a file, and its expression from elsewhere
+                return parse_threshold(self.expression).shown(self.value)
+            return three(self.value)
+        return f"not measured{self._because}"
 
-    def __str__(self) -> str:
-        return f"{self.expression} (it was {self.value_shown})"
+    @property
+    def _because(self) -> str:
+        if self.why is not None:
+            return f", {self.why}"
+        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
+        return next(needs, "")
+
+    @property
+    def told(self) -> str:
+        """What was measured, and what it must be: `p95 was 43.8 ms, must be under 1 ms`."""
+        try:
+            words = parse_threshold(self.expression).told(self.value)
+        except UsageError:  # the summary is from a file, and its expression from elsewhere
+            return f"{self.expression}: {'met' if self.passed else 'missed'}"
+        return words if self.value is not None else f"{words}{self._because}"
 
 
 class Herds(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +215,20 @@ class Herds(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class MachineLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ocidriver calibrate` found this machine able to drive with this client, and how near the run came to it."""
+
+    rate: Annotated[
+        Rate, about("Highest rate that calibrate reached with batches of at most the run's size, in pulls/s.")
+    ]
+    batch: Annotated[Count, about("Images per launch of that rate.")]
+    workers: Annotated[Count, about("Workers of that rate.")]
+    layers: Annotated[Count, about("Layers of each image that calibrate pulled.")]
+    layer_bytes: Annotated[Count, about("Size of each of these layers, in bytes.")]
+    measured: Annotated[str, about("Date of the measurement.")]
+    share: Annotated[float, about("Rate of the peak (without one, `rate`) divided by this rate.")]
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a run, also of one that failed or was interrupted."""
 
@@ -203,6 +247,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         Mapping[str, Any],
         about("Options of the run, by name with underscores in place of dashes. They hold no secrets."),
     ]
+    load: Annotated[str, about("The load in words, such as `constant load of 4 workers for 10m`.")] = ""
     client: Annotated[
         ClientInfo | None, about("Null in a dry run, and in a run that did not find its client.")
     ]
@@ -245,6 +290,24 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     pulling_rate: Annotated[
         Rate | None, about("The same without the time that workers spent on pruning; null without `--prune`.")
     ] = None
+    bytes: Annotated[
+        Bytes | None,
+        about(
+            "What all successful pulls fetched, in bytes: config and layers for the platform, compressed. Null unless "
+            "the size of every pulled image is known."
+        ),
+    ] = None
+    bytes_per_second: Annotated[
+        BytesPerSecond | None,
+        about(
+            "Bytes of the pulls that succeeded by the planned end of the load (or its stop), divided by the seconds "
+            "until then; null if `bytes` is."
+        ),
+    ] = None
+    sized_images: Annotated[
+        Count | UnsetType,
+        about("Selected images whose size is known. Absent if no sizes were read (`--sizes`)."),
+    ] = UNSET
     errors: Annotated[Mapping[str, Count], about("Failed pulls by error class, the most frequent first.")]
     prune_errors: Annotated[
         Mapping[str, Count], about("Failed prunes by error class, the most frequent first.")
@@ -295,6 +358,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     precision: Annotated[Precision | None, about("Null if the steps are too short to tell.")] = None
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")] = 0.0
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of all clients, in seconds.")] = 0.0
+    machine_limit: Annotated[
+        MachineLimit | UnsetType,
+        about(
+            "What this machine can drive. Absent if calibrate has not measured this client on this machine."
+        ),
+    ] = UNSET
     limited_by: Annotated[
         str | None,
         about(
@@ -311,9 +380,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.herds is UNSET else self.herds
 
     @property
+    def limit_of_machine(self) -> MachineLimit | None:
+        """What this machine can drive; None if that is not known."""
+        return None if self.machine_limit is UNSET else self.machine_limit
+
+    @property
     def ended(self) -> int:
         """Pulls that succeeded or failed."""
         return self.pulled + self.failed
+
+    @property
+    def retry_rate(self) -> float | None:
+        """Retries of the clients per pull that ended; None if the client does not report them, or if no pull ended."""
+        return None if self.retried is None or not self.ended else self.retried / self.ended
 
     @property
     def has_one_step(self) -> bool:

@@ -1,16 +1,20 @@
-"""What the driver itself reads from manifests: the digest of a tag, and the platforms of an index."""
+"""What the driver itself reads of manifests: the digest of a tag, the platforms of an index, the manifest itself."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..clients.platforms import Platform
 from ..counted import counted
 from ..durations import spoken
 from ..http.network import Network
 from ..http.registry import MIB, Registry, RegistryError
 from ..images import Image
 from ..names import valid_digest
+from ..outcomes import ErrorClass
 from .route import Route
 
 _INDEXES = (
@@ -116,23 +120,66 @@ class PlatformImages:
     async def _ask(self, image: Image) -> tuple[Image, ...]:
         path = f"/v2/{image.repository}/manifests/{image.reference}"
         other = self._other(image.upstream) if self._other is not None and image.upstream else None
-        answer = await (other or self._upstream).request(
-            "GET", path, headers={"Accept": ACCEPT}, retry=False, max_bytes=_MANIFEST_BYTES
-        )
-        if answer.status != 200:
-            raise RegistryError(f"HTTP {answer.status}", answer.status)
-        manifest = answer.json()
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        digests = _digests(manifest, media_type) if isinstance(manifest, dict) else []
-        if len(digests) > _MOST_PLATFORMS:
-            raise RegistryError(f"its index lists {counted(len(digests), 'manifest')}")
+        manifest = await read_manifest(other or self._upstream, path, 0.0)
+        digests = [entry.digest for entry in manifest.entries]
         return tuple(image._replace(reference=digest) for digest in digests)
 
 
-def _digests(manifest: Mapping[str, object], media_type: str) -> list[str]:
-    """Returns the digests that an index lists; none for a manifest that is not an index."""
-    entries = manifest.get("manifests")
-    if (manifest.get("mediaType") or media_type) not in _INDEXES or not isinstance(entries, list):
-        return []
-    found = [entry.get("digest") for entry in entries if isinstance(entry, dict)]
-    return [digest for digest in found if isinstance(digest, str) and valid_digest(digest)]
+class Entry(NamedTuple):
+    """A manifest that an index lists, by its digest. `platform` is None if the index does not name one."""
+
+    digest: str
+    platform: Platform | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest as the upstream sends it: any JSON object. `entries` is empty unless it is an index."""
+
+    fields: Mapping[str, object]
+    entries: tuple[Entry, ...]
+
+
+async def read_manifest(registry: Registry, path: str, retry_seconds: float) -> Manifest:
+    """Returns the manifest at this path. Raises RegistryError if it cannot be read, or if its index is too long."""
+    answer = await registry.request(
+        "GET",
+        path,
+        headers={"Accept": ACCEPT},
+        retry=retry_seconds > 0,
+        retry_seconds=retry_seconds,
+        max_bytes=_MANIFEST_BYTES,
+    )
+    if answer.status != 200:
+        raise RegistryError(f"HTTP {answer.status}", answer.status)
+    fields = answer.json()
+    if not isinstance(fields, dict):
+        return Manifest({}, ())
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    entries = _entries(fields, media_type)
+    if len(entries) > _MOST_PLATFORMS:
+        raise RegistryError(
+            f"its index lists {counted(len(entries), 'manifest')}", error_class=ErrorClass.BAD_CONTENT
+        )
+    return Manifest(fields, entries)
+
+
+def _entries(manifest: Mapping[str, object], media_type: str) -> tuple[Entry, ...]:
+    """Returns what an index lists; nothing for a manifest that is not an index."""
+    listed = manifest.get("manifests")
+    # a media type may be any JSON value, also one that has no hash
+    if (manifest.get("mediaType") or media_type) not in _INDEXES or not isinstance(listed, list):
+        return ()
+    found = ((each.get("digest"), each.get("platform")) for each in listed if isinstance(each, dict))
+    return tuple(
+        Entry(digest, _platform(platform))
+        for digest, platform in found
+        if isinstance(digest, str) and valid_digest(digest)
+    )
+
+
+def _platform(given: object) -> Platform | None:
+    if not isinstance(given, dict):
+        return None
+    words = (given.get(name) or "" for name in ("os", "architecture", "variant"))
+    return Platform(*(word if isinstance(word, str) else "" for word in words))

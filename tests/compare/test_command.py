@@ -50,7 +50,9 @@ def test_text(capfd: pytest.CaptureFixture[str], pair: tuple[Path, Path]) -> Non
     rows = {line.split()[0]: line for line in out.splitlines() if line}
     assert rows["rate"].endswith("slower")
     assert rows["error_rate"].endswith("inconclusive")
-    assert out.splitlines()[-1].startswith(f"{pair[1]} against {pair[0]}: slower (rate -")
+    assert out.startswith("B is slower than A: it pulls ")
+    runs = [line.split(": ")[0] for line in out.splitlines() if re.match(r"[AB]  ", line)]
+    assert runs == [f"A  {pair[0]}", f"B  {pair[1]}"]
 
 
 def test_markdown_of_hostile_names(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_a_terminal_without_unicode(tmp_path: Path) -> None:
     words = command("compare", *map(str, files))
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--filter differs: a gr?n, b gr?ngr?n" in done.stdout
+    assert "a setting differs: --filter (A gr?n, B gr?ngr?n)" in done.stdout
 
 
 def test_no_step_in_common(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -248,7 +250,7 @@ def test_no_step_in_common(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     for more in ((), events):
         status, told, _ = shown(capfd, *files, *more)
         assert status == 0
-        assert "inconclusive (the loads differ)" in told
+        assert told.startswith("The runs do not show whether B is faster or slower than A: the loads differ")
         assert "the loads have no step in common" in told
         assert "--tally-seconds" not in told
 

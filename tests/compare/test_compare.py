@@ -34,6 +34,7 @@ def test_equal_runs_have_no_verdict(tmp_path: Path, events: bool) -> None:
         assert sum(pair[name].verdict in ("same", "inconclusive") for pair in pairs) >= 9, name
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("events", [False, True])
 def test_a_fifth_slower_is_slower_and_the_other_way_round_faster(tmp_path: Path, events: bool) -> None:
     pairs = [compared(tmp_path, Made(n), Made(n + 100, ms=480.0), events=events) for n in range(10)]
@@ -43,6 +44,7 @@ def test_a_fifth_slower_is_slower_and_the_other_way_round_faster(tmp_path: Path,
         assert sum(pair[name].verdict == "faster" for pair in back) >= 9, name
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("events", [False, True])
 def test_the_intervals_cover_the_true_change(tmp_path: Path, events: bool) -> None:
     pairs = [compared(tmp_path, Made(n), Made(n + 500, ms=440.0), events=events) for n in range(30)]
@@ -51,6 +53,50 @@ def test_the_intervals_cover_the_true_change(tmp_path: Path, events: bool) -> No
         covered = sum((q.low or 0) <= true <= (q.high or 0) for q in (pair[name] for pair in pairs))
         assert covered >= 26, name
         assert all((q.low or 0) <= (q.change or 0) <= (q.high or 0) for q in (pair[name] for pair in pairs))
+
+
+def with_sizes(made: Made, folder: Path, name: str, size: int, *, events: bool) -> Any:
+    """The run, in which each pull fetched so many bytes."""
+    made.document["bytes"] = size * made.document["pulled"]
+    made.document["bytes_per_second"] = size * made.document["rate"]
+    for each in made.document["samples"]:
+        each["bytes"] = size * each["pulled"]
+    path = made.write_events(folder, name)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    sized = [{**each, "bytes": size} if each["outcome"] == "ok" else each for each in lines]
+    path.write_text("".join(json.dumps(each) + "\n" for each in sized))
+    return read_run(made.write(folder, name), path if events else None)
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_bytes_per_second_are_compared_like_the_rate(tmp_path: Path, events: bool) -> None:
+    """All pulls are of one size here, so both change alike; with larger images, only one of them does."""
+    a = with_sizes(Made(1, failing=0.05), tmp_path, "a", 1000, events=events)
+    b = with_sizes(Made(2, ms=600.0), tmp_path, "b", 1000, events=events)
+    large = with_sizes(Made(2, ms=600.0), tmp_path, "large", 3000, events=events)
+    found, other = (
+        {each.name: each for each in compare((a,), (run,), Rules(seed=1)).quantities} for run in (b, large)
+    )
+    rate, data = found["rate"], found["bytes_per_second"]
+    assert (data.a, data.b) == (a.summary.bytes_per_second, b.summary.bytes_per_second)
+    assert (data.change, data.low, data.high) == pytest.approx((rate.change, rate.low, rate.high))
+    assert (data.verdict, rate.verdict) == ("slower", "slower")
+    assert (other["bytes_per_second"].verdict, other["rate"].verdict) == ("faster", "slower")
+    without = {
+        each.name
+        for each in compare((a,), (read_run(Made(2).write(tmp_path, "c")),), Rules(seed=1)).quantities
+    }
+    assert "bytes_per_second" not in without
+
+
+def test_bytes_per_second_of_groups_of_runs(tmp_path: Path) -> None:
+    groups = [
+        tuple(with_sizes(Made(seed + k), tmp_path, f"{seed + k}", size, events=False) for k in range(4))
+        for seed, size in ((1, 1000), (10, 2000))
+    ]
+    found = {each.name: each for each in compare(groups[0], groups[1], Rules(seed=1)).quantities}
+    assert found["bytes_per_second"].verdict == "faster"
+    assert found["bytes_per_second"].change == pytest.approx(1 + 2 * (found["rate"].change or 0))
 
 
 def test_the_figures_are_those_of_the_summaries(tmp_path: Path) -> None:
@@ -109,6 +155,7 @@ def test_an_interrupted_run_is_compared_as_far_as_it_went(tmp_path: Path) -> Non
     assert slow["mean"].verdict == "slower"
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize(
     "other", [{"step": 30.0}, {"workers": 3}, {"tally": 3.0}, {"step": 30.0, "tally": 7.0}]
 )
@@ -210,6 +257,7 @@ def test_differences_of_settings(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.statistics
 def test_longer_runs_have_narrower_intervals() -> None:
     """Rates that vary by 10 %. With blocks of whole intervals, seven intervals gave 64 % more width than six."""
     predicted = [width(bins) for bins in range(6, 121)]

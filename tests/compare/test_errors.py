@@ -132,8 +132,13 @@ def test_more_retries_than_pulls_can_be_compared() -> None:
     assert (found.b, found.verdict) == (2.5, "more")
 
 
-def test_a_client_that_reports_no_retries_has_no_row() -> None:
-    assert "retry_rate" not in compared(GOOD, with_retries([0] * 24))
+def test_a_client_that_reports_no_retries_has_a_row_without_figures() -> None:
+    """The files of `GOOD` have none, as those of skopeo."""
+    found = compared(GOOD, with_retries([0] * 24))["retry_rate"]
+    assert (found.a, found.b, found.change, found.low, found.verdict) == (None, 0, None, None, "inconclusive")
+    assert str(found.why).startswith("not reported")
+    neither = compared(GOOD, GOOD)["retry_rate"]
+    assert (neither.a, neither.b, neither.verdict) == (None, None, "inconclusive")
 
 
 def test_retries_of_an_older_file_have_no_interval() -> None:

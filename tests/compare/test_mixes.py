@@ -131,8 +131,8 @@ def test_all_formats_tell_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str
         assert main(["compare", *files, f"--format={form}", f"--report-file={page}"]) == 0
         out = capfd.readouterr().out
         assert "warning: the runs pulled different mixes of images" in out
-        assert "if all 2 image sets weigh the same, b takes 1.41 times as long as a" in out
-    assert "b takes 1.41 times as long as a" in page.read_text()
+        assert "if all 2 image sets weigh the same, B takes 1.41 times as long as A" in out
+    assert "B takes 1.41 times as long as A" in page.read_text()
     main(["compare", *files, "--format=json"])
     (told,) = json.loads(capfd.readouterr().out)["comparisons"]
     assert told["equally_weighted"]["ratio"] == pytest.approx(sqrt(2))

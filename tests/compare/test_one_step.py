@@ -10,7 +10,7 @@ from lib.compare.charts import charts
 from lib.compare.comparison import Rules, Told, compare
 from lib.compare.run_styles import sides
 from lib.compare.settings_changed import differences
-from lib.compare.wording import warnings
+from lib.compare.wording import note_lines
 from lib.pages.chart import Chart
 from tests.support.held import held, run
 from tests.support.made import Made
@@ -66,4 +66,4 @@ def test_times_that_differ_have_units() -> None:
     b["settings"] |= {"pull_timeout": 90.0}
     one, other = run(a), run(b)
     told = Told(compare((one,), (other,), Rules()), differences(one, other), ())
-    assert "warning: --pull-timeout differs: a 5m, b 1m30s" in list(warnings(told))
+    assert "warning: a setting differs: --pull-timeout (A 5m, B 1m30s)" in list(note_lines(told))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from math import exp, log1p
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lib.compare.quantities import Quantity
 from lib.compare.recorded_run import Recorded
 from lib.compare.replicates import welch
 from lib.compare.thresholds import judge, parse_limit
+from tests.support.browser import charts_in, own
 from tests.support.held import held, run, write
 from tests.support.made import latency
 
@@ -166,8 +168,7 @@ def test_pulls_that_hang_past_the_end_do_not_count() -> None:
     assert found["mean"].b == pytest.approx(418, abs=12)
     assert found["first.mean"].low is not None
     assert [note for note in told.notes if "ended after" in note] == [
-        f"{k}.json: 3 pulls ended after the planned end, so rate and mean latency cover the planned time only"
-        for k in (3, 4)
+        "3.json and 4.json: 6 pulls ended after the planned end, so rate and mean latency cover the planned time only"
     ]
 
 
@@ -237,7 +238,13 @@ def test_the_text_and_the_page_of_groups(
     page = tmp_path / "page.html"
     status, out, err = shown(capfd, *words, "--threshold=rate>-3%", f"--report-file={page}")
     assert status == 3
-    assert [line.split()[0] for line in out.splitlines()[:6]] == ["a1", "a2", "a3", "b1", "b2", "b3"]
+    assert re.findall(r"^([AB]\d)  ", out, re.M) == ["A1", "A2", "A3", "B1", "B2", "B3"]
+    assert out.splitlines()[0].startswith(
+        "The runs do not show whether B is faster or slower than A: its rate is between "
+    )
+    assert re.search(r"; to tell, it takes about \d+ times as many runs; ", out.splitlines()[0])
+    drawn = charts_in(own(page.read_text()))["runs"]["data"]
+    assert [trace["x"] for trace in drawn] == [["A1", "A2", "A3"]] * 2 + [["B1", "B2", "B3"]] * 2
     assert "it takes about 2.3 times as many runs" in out
     assert "it takes about 2.3 times as many runs" in err
     for told in ("B against A: inconclusive (rate +1.0 %)", "The runs are the unit.", "<td>A1", "<td>B3"):

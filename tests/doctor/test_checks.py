@@ -172,10 +172,11 @@ def test_the_lines_that_people_see(upstream: Upstream, proxy: Server, crane: str
         capture_output=True, encoding="utf-8", timeout=100, check=False, env=PLAIN_ENVIRONMENT,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    *lines, empty, run, blank, recommendation = done.stdout.splitlines()
-    assert all(line[0] in "✓!" for line in lines)
-    assert (empty, run, blank) == ("", "Run:", "")
-    assert recommendation.startswith("  ")
+    checks, recommendation, *after = done.stdout.rstrip().split("\n\n")
+    assert all(line[0] in "✓!" for line in checks.splitlines())
+    assert (recommendation, len(after)) == ("Run:", 9)
+    assert all(words.startswith("  ") for words in after[::2])
+    assert [words[-1] for words in after[1::2]] == [":"] * 4
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,8 @@ PLACES = {
     "clients/find.py: _ask": "found",
     "clients/find.py: _identify": "found",
     "clients/find.py: find_client": "found",
+    "first_pulls.py: prune_first": LATER,  # the doctor prunes one image
+    "first_pulls.py: warm_up": LATER,  # the doctor pulls one image
     "http/address.py: _check_host": SETTINGS,
     "http/address.py: parse_endpoint": SETTINGS,
     "http/address.py: parse_listen": SETTINGS,
@@ -300,6 +302,7 @@ PLACES = {
     "options/files.py: _check_outputs": SETTINGS,
     "options/files.py: _check_streams": SETTINGS,
     "options/files.py: check_apart": SETTINGS,
+    "options/settings.py: _batch": SETTINGS,
     "options/settings.py: _check_deal": SETTINGS,
     "options/settings.py: _check_shape": SETTINGS,
     "options/settings.py: _iteration_seconds": SETTINGS,
@@ -310,6 +313,7 @@ PLACES = {
     "options/settings.py: check_together": SETTINGS,
     "options/start_at.py: parse_start": "start_at",
     "options/thresholds.py: parse": SETTINGS,
+    "options/thresholds.py: parse_slo": OTHERS,
     "prepare.py: files": "files",
     "prepare.py: ping": "ping",
     "prepare.py: ways": "ways",
@@ -321,8 +325,6 @@ PLACES = {
     "results/summary_file.py: read_summary": OTHERS,
     "results/whole_file.py: check_path": "files",
     "run.py: _drive": LATER,
-    "run.py: _prune_first": LATER,  # the doctor prunes one image
-    "run.py: _warm_up": LATER,  # the doctor pulls one image
     "servers/choose_prune.py: choose": "pruner",
     "servers/gateway.py: check_fit": "client_setup",
     "servers/layout.py: _check_sample": SETTINGS,
@@ -335,7 +337,7 @@ PLACES = {
     "servers/route.py: _template_route": "client_setup",
     "servers/route.py: plan_route": "client_setup",
 }
-NOT_OF_A_RUN = ("compare", "doctor", "lab", "pages", "report")
+NOT_OF_A_RUN = ("capacity", "compare", "doctor", "lab", "pages", "report")
 
 
 def refusing(tree: ast.AST, function: str = "") -> Iterator[str]:
@@ -479,11 +481,11 @@ def test_the_doctor_leaves_no_trace(tmp_path: Path) -> None:
 def test_a_report_needs_its_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(prepare, "find_spec", lambda name: None if name == "plotly" else object())
+    monkeypatch.setattr(prepare, "find_spec", lambda name: None if name == "numpy" else object())
     (tmp_path / "images").write_text("app:v1\n")
     words = [*DRY, f"--image-list={tmp_path}/images", "--workers=1", f"--report-file={tmp_path}/report"]
     status, checks, recommended = examined(words, monkeypatch, capfd)
-    told = "--report-file: missing Python packages (plotly); install the packages of requirements.txt"
+    told = "--report-file: missing Python packages (numpy); install the packages of requirements.txt"
     assert (status, recommended) == (1, words[:-1])
     assert next(each["message"] for each in checks if each["status"] == "failure").startswith(told)
     assert cli.main(words) == 1

@@ -24,6 +24,13 @@ SEEDS: Final[Mapping[str, Sequence[bytes]]] = {
         b'</v2/_catalog?last=a>; rel="next"', b'<a>; title="x, <y>"; rel=\'prev next\', <b>', b"120",
         b"Fri, 31 Dec 1999 23:59:59 GMT",
     ),
+    "sizes": (
+        b'\n{"config": {"digest": "sha256:%064x", "size": 3}, "layers": []}' % 1,
+        b'\n{"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [{"digest": "sha256:%064x", '
+        b'"platform": {"os": "linux", "architecture": "amd64", "variant": 3}}]}\0\0\n{"layers": [{"size": 1e400}]}' % 1,
+        b'\n{"mediaType": [], "layers": {}, "fsLayers": 3}', b"\n[" * 3000,
+        b'\n{"layers": [], "config": {"size": true}}',
+    ),
     "image_list": (b"a:v1\n# x\n\nb/c@sha256:" + b"a" * 64 + b"\n", b"\xef\xbb\xbfa:v1\r\nA:v\x1b", b"h:5000/a:v1",
         b"[] [] []", b'["a:v1", "quay.io/b@sha256:', b"IMAGE\nx,y:1", b"kind: Pod\n- image: a\n", b"[::1]:5000/a:v1",
     ),

@@ -23,6 +23,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from lib.clean import clean
 from lib.clients.classify import classify
 from lib.clients.client import Client
+from lib.clients.platforms import Platform, picks_all, picks_best, picks_first
 from lib.clients.table import NAMES, client_kind
 from lib.http.address import parse_endpoint
 from lib.http.authorization import _basic, _token_of
@@ -30,6 +31,7 @@ from lib.http.credentials import Credentials, CredentialsError
 from lib.http.headers import challenges, next_link, retry_after
 from lib.http.paging import PagedList, Pages
 from lib.http.registry import Answer, Registry, RegistryError, open_session
+from lib.images import Image
 from lib.listing.image_list import ImageListError, Upstreams, parse_image_list
 from lib.names import valid_digest, valid_repository, valid_tag
 from lib.outcomes import ErrorClass
@@ -37,6 +39,8 @@ from lib.report.events import EventSeries, add_lines
 from lib.report.ramp_time import Span
 from lib.results.event_line import read_event, write_event
 from lib.results.summary_file import summary_of, summary_text
+from lib.servers.image_sizes import Chooses, SizeReader
+from lib.streams import LINE_LENGTH
 from tests.support.client_words import ctr_stderr
 
 Target = Callable[[bytes], None]
@@ -82,7 +86,8 @@ class Fuzzed:
         link, _newline, body = self._parts[self.asked % len(self._parts)].partition(b"\n")
         self.asked += 1
         fields = {"Link": link.decode("utf-8", "surrogateescape")} if link else {}
-        return Answer(200, CIMultiDictProxy(CIMultiDict(fields)), body, url)
+        whole = url if "://" in url else f"{URL}{url}"
+        return Answer(200, CIMultiDictProxy(CIMultiDict(fields)), body, whole)
 
 
 def listing(data: bytes) -> None:
@@ -150,6 +155,22 @@ def headers(data: bytes) -> None:
     seconds = retry_after(text)
     assert seconds is None or (seconds >= 0 and isfinite(seconds))
     check_linear(lambda long: (challenges([long]), next_link([long]), retry_after(long)), text)
+
+
+def sizes(data: bytes) -> None:
+    """Manifests of one image: the first part of the input, then those that an index leads to."""
+    registry, log, image = Fuzzed(data), list[str](), Image("a", "v1")
+    for picks in (picks_first, picks_best, picks_all):
+        reader = SizeReader(
+            lambda _: registry,  # type: ignore[arg-type,return-value]
+            Chooses(picks=picks, platform=Platform("linux", "amd64")),
+            log.append,
+        )
+        found = asyncio.run(reader.read([image]))
+        assert all(size.total >= 0 for size in found.values())
+        assert log
+    for line in log:
+        check_line(clean(line, LINE_LENGTH), LINE_LENGTH)
 
 
 # --- files and token services
@@ -379,7 +400,7 @@ def cleaning(data: bytes) -> None:
 TARGETS: Final[Mapping[str, Target]] = {
     each.__name__: each
     for each in (
-        *(listing, links, headers, image_list, docker_config, token),
+        *(listing, links, headers, sizes, image_list, docker_config, token),
         *(summary, events, stderr, answers, cleaning),
     )
 }

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from lib.calibrated import place
 from lib.lab.calibrate import Calibration, Measured
 from lib.lab.servers import Server, memory_registry
 from lib.processes.cpu import cores, seconds_of
 from tests.support.driving import command, drive
 from tests.support.running import run
+
+
+@pytest.fixture(autouse=True)
+def _cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,10 @@ def test_calibrate_measures_each_batch_and_recommends_one(crane: str) -> None:
     assert found["recommended"]["batch"] in (1, 8)
     assert found["best"]["rate"] == max(each["best"] for each in found["batches"])
     assert found["cores"] == cores()
+    kept = json.loads(place("crane").read_text())
+    assert [(each["batch"], each["rate"]) for each in kept["batches"]] == [
+        (each["batch"], pytest.approx(each["best"], abs=0.001)) for each in found["batches"]
+    ]
     words = ("--batch=1", "--seconds=1", "--workers=1", f"--client={crane}")
     shown = run(*command("calibrate", *words))
     assert "Recommended: --batch 1 (" in shown.stdout

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from lib.lab.demo import command_line, reading
+from lib.lab.demo import command_line, first_and_repeat
 from lib.lab.scene import Scene
 from tests.support.paths import ROOT
 from tests.support.processes import descendants, wait_until_gone
 from tests.support.running import run
-from tests.support.summaries import DOCUMENT, a_summary
+from tests.support.summaries import LATENCY, a_summary
 from tests.support.waiting import SECONDS, wait_until
 
 SHORT = ("--iteration-seconds", "0.5", "--tally-seconds", "1")
@@ -49,7 +49,7 @@ def test_the_demo_runs_the_driver_and_tells_the_result(tmp_path: Path, crane: st
     assert re.search(
         r"^\./ocidriver\.py --pullthrough-url \S+ .*--patterns=-0001,-0002,-0003 ", shown, re.MULTILINE
     )
-    assert f"{summary['pulled']} pulls in " in shown
+    assert f"of {summary['pulled']} pulls, " in shown
     assert str(tmp_path / "out" / "ocidriver.log") in shown
 
 
@@ -107,20 +107,8 @@ def test_the_command_line_is_one_that_can_be_typed(tmp_path: Path) -> None:
     assert typed[-8:][0::2] == ["--metrics-file", "--log-file", "--summary-file", "--events-file"]
 
 
-def test_the_reading_of_a_run_without_any_pull() -> None:
-    summary = a_summary(
-        pulled=0,
-        failed=3,
-        elapsed_seconds=1.0,
-        latency_ms=None,
-        first_latency_ms=None,
-        repeat_latency_ms=None,
-        steps=[
-            {**step, "workers": 1, "rate": 0.0, "direction": direction}
-            for step, direction in zip(DOCUMENT["steps"], ("up", "down"), strict=True)
-        ],
-        limited_by="client",
+def test_what_it_says_of_first_pulls() -> None:
+    assert first_and_repeat(a_summary(first_latency_ms=LATENCY)) == (
+        "First pulls of an image, which the cache had to fetch, took 2.04 ms (median); all others 2.04 ms."
     )
-    lines = reading(summary)
-    assert lines[0] == "0 pulls in 1 s, 3 failed. Half of the pulls took at most -, 99 % at most -."
-    assert lines[2] == "Pulls per second by workers: 1: 0.0. This machine was the limit, not the cache."
+    assert "nothing to say about the cache" in first_and_repeat(a_summary(first_latency_ms=None))

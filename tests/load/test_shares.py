@@ -60,6 +60,7 @@ def test_a_step_that_is_too_short_has_no_interval(seconds: float, pull: float) -
     assert shares.interval() is None
 
 
+@pytest.mark.statistics
 def test_the_interval_covers_the_true_rate_as_often_as_it_says() -> None:
     """Four workers whose pulls take random times of 0.1 s on average: 40 per second."""
     chance = random.Random(7)
@@ -81,6 +82,7 @@ def test_the_interval_covers_the_true_rate_as_often_as_it_says() -> None:
     assert statistics.median(widths) < 4.0
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("sloped", [True, False])
 def test_a_planned_slope_does_not_widen_the_interval(sloped: bool) -> None:
     """Pulls arrive at random, at a rate that goes from 0 to 80 per second."""

@@ -85,6 +85,54 @@ def test_samples_and_steps_each_add_up(tally: Tally, samples: list[Sample]) -> N
     assert total.p50 == pytest.approx(100, rel=0.01)
 
 
+def sized(size: int | None, *, began: float, ended: float) -> Event:
+    return pull()._replace(size=size, began=began, ended=ended, seconds=ended - began)
+
+
+def test_bytes_add_up_and_each_step_has_its_share(tally: Tally, samples: list[Sample]) -> None:
+    """One pull lies in both steps, and ends in the second."""
+    tally.sized = True
+    tally.add(sized(1000, began=0.0, ended=1.0))
+    tally.add(pull(FAILED))
+    tally.close_sample(2.0, 1)
+    tally.close_step(2.0, Step(1, "up", 0, 2))
+    tally.add(sized(4000, began=1.0, ended=3.0))
+    tally.close_sample(4.0, 1)
+    tally.close_step(4.0, Step(1, "down", 2, 4))
+    tally.add(sized(50, began=3.0, ended=5.0))
+    tally.end(5.0, 0)
+    assert [each.bytes for each in samples] == [1000, 4000, 50]
+    assert [each.bytes for each in tally.steps] == [1000, 4000]
+    assert tally.drain is not None
+    assert (tally.bytes, tally.drain.bytes) == (5050, 50)
+    assert tally.bytes_per_second == pytest.approx(5000 / 4)
+    assert [each.bytes_per_second for each in tally.steps] == pytest.approx([3000 / 2, 2025 / 2])
+
+
+def test_one_unknown_size_makes_the_sum_unknown_but_not_that_of_other_intervals(
+    tally: Tally, samples: list[Sample]
+) -> None:
+    tally.sized = True
+    tally.add(sized(1000, began=0.0, ended=1.0))
+    tally.close_sample(1.0, 1)
+    tally.close_step(1.0, Step(1, "up", 0, 1))
+    tally.add(sized(None, began=1.0, ended=2.0))
+    tally.close_sample(2.0, 1)
+    tally.close_step(2.0, Step(1, "hold", 1, 2))
+    tally.close_sample(3.0, 1)
+    tally.close_step(3.0, Step(1, "down", 2, 3))
+    assert (tally.bytes, tally.bytes_per_second) == (None, None)
+    assert [each.bytes for each in samples] == [1000, None, 0]
+    assert [each.bytes_per_second for each in tally.steps] == [1000, None, 0]
+
+
+def test_without_sizes_there_are_no_bytes(tally: Tally, samples: list[Sample]) -> None:
+    tally.close_sample(1.0, 1)
+    tally.close_step(1.0, Step(1, "up", 0, 1))
+    assert (tally.bytes, tally.bytes_per_second, samples[0].bytes) == (None, None, None)
+    assert (tally.steps[0].bytes, tally.steps[0].bytes_per_second) == (None, None)
+
+
 def test_first_and_repeat_latencies_are_apart(tally: Tally) -> None:
     tally.add(pull(seconds=1.0, first=True))
     tally.add(pull(seconds=0.1))

@@ -29,6 +29,8 @@ COMMANDS: dict[str, click.Command] = {
 NEEDED = {
     RUN: ["--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--workers=1", "--dry-run", "--passes=1"],
     "doctor": ["doctor", "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--workers=1", "--dry-run"],
+    "capacity": ["capacity", "--pullthrough-url=127.0.0.1:1", "--registry-url=127.0.0.1:2", "--slo=p95<1s", "--dry-run",
+                 "--max-rate=1", "--from=1", "--trial=1s"],
     "populate": ["populate", "--registry-url=127.0.0.1:1"],
     "report": ["report"],
     "compare": ["compare"],
@@ -107,7 +109,7 @@ def words_for(
 
 def test_there_are_pairs_of_every_command_that_has_both() -> None:
     names = {each.values[0] for each in PAIRS}
-    assert names == {RUN, "doctor", "report", "compare"}
+    assert names == {RUN, "capacity", "doctor", "report", "compare"}
     assert len(PAIRS) >= 2 * 5 * 5 + 2 + 2
 
 

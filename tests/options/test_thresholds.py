@@ -17,6 +17,27 @@ from lib.options.thresholds import Threshold, parse_threshold
         ("first.p99<1.5s", Threshold("first.p99<1.5s", "first.p99", "<", 1500.0)),
         ("p50<.5 ms", Threshold("p50<.5 ms", "p50", "<", 0.5)),
         ("errors.rate-limited<=5", Threshold("errors.rate-limited<=5", "errors.rate-limited", "<=", 5.0)),
+        *(
+            (
+                f"bytes_per_second>{text}",
+                Threshold(f"bytes_per_second>{text}", "bytes_per_second", ">", limit),
+            )
+            for text, limit in (
+                ("100MB", 1e8),
+                ("1.5 GB/s", 1.5e9),
+                ("2MiB/s", 2.0 * (1 << 20)),
+                ("3KiB", 3072.0),
+                ("4kB", 4000.0),
+                ("1TiB", float(1 << 40)),
+                ("5B", 5.0),
+                ("6", 6.0),
+            )
+        ),
+        ("bytes>=2GB", Threshold("bytes>=2GB", "bytes", ">=", 2e9)),
+        (
+            "peak.bytes_per_second>1MB/s",
+            Threshold("peak.bytes_per_second>1MB/s", "peak.bytes_per_second", ">", 1e6),
+        ),
     ],
 )
 def test_reading(expression: str, read: Threshold) -> None:
@@ -55,6 +76,13 @@ def test_what_holds(comparison: str, below: bool, equal: bool, above: bool) -> N
         ("", "cannot read"),
         ("p95<+5ms", "cannot read"),
         ("rate>-5", "cannot read"),
+        ("rate>5MB", "needs no unit"),
+        ("bytes_per_second>5Mb", "needs no unit or 'B' or 'kB' or 'MB'"),
+        ("bytes_per_second>5ms", "needs no unit or 'B'"),
+        ("bytes_per_second>5%", "needs no unit or 'B'"),
+        ("bytes>5MB/s", "needs no unit or 'B'"),
+        ("bytes>5XB", "needs no unit or 'B'"),
+        ("p95<5MB", "needs 'ms' or 's'"),
     ],
 )
 def test_wrong_expressions(expression: str, told: str) -> None:
@@ -74,5 +102,5 @@ def test_a_run_and_a_comparison_allow_different_things() -> None:
             parse_threshold(text)
     with pytest.raises(UsageError, match=r"use error_rate, rate, .* min, mean, p50, p90, p95, p99, max "):
         parse_threshold("speed>1")
-    with pytest.raises(UsageError, match="use rate, mean, p50, p90, p95, p99 "):
+    with pytest.raises(UsageError, match="use rate, bytes_per_second, mean, p50, p90, p95, p99 "):
         parse_limit("speed>1%")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.figures import three
 from lib.processes.pauses import Moment, Pauses, now
 from tests.doubles.fake_crane import install, open_gate, wait_for_launches
 from tests.support.driving import between_nobody, finish, read, start, wait_for_outcomes
@@ -101,7 +102,7 @@ def check(folder: Path, stopped: float, status: int, stderr: str) -> None:
     )
     marked = sum(1 for each in paused if each)
     told = (
-        f"the driver itself was stopped for {sum(paused):.1f} s in {marked} of {len(paused)} intervals "
+        f"the driver itself was stopped for {three(sum(paused))} s in {marked} of {len(paused)} intervals "
         "(paused_seconds), so their rates and latencies are not those of the server; repeat the run"
     )
     assert f"warning: {told}" in ended.log

@@ -19,19 +19,28 @@ from tests.doubles.fake_crane import install
 from tests.support.driving import between_nobody, command
 from tests.support.terminal import Tmux
 
-HEAD = [
-    r"((\d+:\d\d left|\d+ of \d+ pulls done)  workers \d+ of \d+ planned, peak \d+|"
-    r"ending  waiting for the current pull or prune of \d+ workers?)",
-    r"━+[╸╺]?━*[╸╺]? +\d+ %(  (h.*)?)?",
-    r"\d+ pulled  \d+ failed(  p50 \d+(\.\d)? p95 (\d+(\.\d)?|-) p99 (\d+(\.\d)?|-) ms)?",
-    r"\d+\.\d pulls/s( [▁▂▃▄▅▆▇█]+)?",
-    r"no errors",
-    r"CPU: driver \d+%, clients \d+% of \d+%(:[a-z ,-]*)?",
-]
+LONG = r".{0,158}…?"
+# In the order of the view. A low terminal lacks some of them.
+LABELLED = {
+    "target": rf"127\.0\.0\.1:1 with {LONG}",
+    "load": rf"(ramp|fixed work|stages|constant load|\d+ pulls/s){LONG}",
+    "time": r"(\d+:\d\d elapsed, (\d+:\d\d left|\d+ of \d+ pulls done)(  ━*[╸╺]?━* +\d+ %)?"
+    r"|ending: the last pull or prune of \d+ workers?)",
+    "workers": rf"\d+ of \d+ planned, at most \d+: {LONG}",
+    "rate now": r"[\d.,]+ pulls/s *[▁▂▃▄▅▆▇█]*",
+    "p95 now": r"(-|[\d.,]+ m?s) *[ ▁▂▃▄▅▆▇█]*",
+    "errors": rf"(none|\d{LONG})",
+    "limit now": LONG,
+}
+HEAD = [rf"({label:<11}|{label.removesuffix(' now'):<8})(?! )({what})" for label, what in LABELLED.items()]
+FIGURES = r" *pulls/s( +offered)?( +pulled)?( +failed +retried)?( +p50 ms)?( +p95 ms)?( +p99 ms)?"
+FIGURE = r"(whole run|last interval|[↑→↓] \d+ workers?)( +(-|[\d.,]+))+"
+NO_FIGURE = r"the first interval of \S+ is not over"
 TABLE = r" *# pattern pass +image pulled failed now"
-ROW = r" *\d+ \S+ +\d+ +\d+/\d+ +\d+ +\d+ (pull.*|wait.*|stop.*)"
-REST = r"… \d+ more: .*|workers: .*"
-VIEW = re.compile("|".join((*HEAD, TABLE, ROW, REST)))
+ROW = r" *\d+ \S+ +\d+ +\d+/\d+ +\d+ +\d+ (pull|prun).*"
+REST = r"… \d+ more"
+# Rows of steps remain at the end, without those of the whole run.
+VIEW = re.compile("|".join((*HEAD, "whole run .*", "last interval .*", NO_FIGURE, TABLE, ROW, REST)))
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+"
 
 
@@ -44,12 +53,22 @@ def a_run(folder: Path, kind: str, workers: int, step: float, *options: str) -> 
 def view(terminal: Tmux) -> list[str] | None:
     """The view, if it is whole and the last on the screen, with the cursor below it."""
     screen, cursor = terminal.screen(), terminal.cursor()
-    tops = [k for k, line in enumerate(screen) if re.fullmatch(HEAD[0], line)]
+    tops = [k for k, line in enumerate(screen) if re.fullmatch(HEAD[2], line)]
     if len(tops) != 1 or cursor != len(screen):
         return None
     lines = screen[tops[0] :]
-    wanted = [*HEAD, TABLE, *[ROW] * (len(lines) - 8), f"{ROW}|{REST}"][: len(lines)]
-    return lines if all(map(re.fullmatch, wanted, lines)) else None
+    for line in reversed(screen[: tops[0]]):
+        if not re.fullmatch("|".join(HEAD[:2]), line):
+            break
+        lines.insert(0, line)
+    shapes = (*HEAD, FIGURES, f"{FIGURE}|{NO_FIGURE}", TABLE, f"{ROW}|{REST}")
+    places = [next((k for k, shape in enumerate(shapes) if re.fullmatch(shape, line)), -1) for line in lines]
+    return lines if min(places) >= 0 and places == sorted(places) else None
+
+
+def part(lines: list[str], label: str) -> str:
+    """The line of the view with this label."""
+    return next((line for line in lines if line.startswith(label)), "")
 
 
 def wait_for_view(terminal: Tmux, good: Callable[[list[str]], bool]) -> list[str]:
@@ -76,14 +95,18 @@ def check_what_remains(terminal: Tmux, *, workers: int, whole: bool) -> None:
     assert not whole or len(steps) == 2 * workers
     for words in ("test begins", "ramp of ", "stop all workers", "test ends: "):
         assert len([line for line in logged if line.startswith(words)]) == 1, words
-    head = next(k for k, line in enumerate(lines) if line.startswith("workers  pulled  failed"))
+    head = next(k for k, line in enumerate(lines) if re.fullmatch(FIGURES, line))
     assert all(re.match(STAMP, line) for line in lines[:head]), lines[:head]
-    table = [line for line in lines[head + 1 :] if re.match(r" *[↑↓] ", line)]
-    assert len(table) == (len(steps) if len(steps) <= 20 else 20 if whole else 10)
-    left_out = [f"{len(table)} of {len(steps)} steps; the log has all of them"] if len(steps) > 20 else []
+    table = [line for line in lines[head + 1 :] if re.match(r"[↑↓] ", line)]
+    assert len(table) == (len(steps) if len(steps) <= 11 else 10 if whole else 5)
+    left_out = [f"{len(table)} of {len(steps)} steps; the log has all of them"] if len(steps) > 11 else []
     after = lines[head + 1 + len(table) :]
     assert after[: len(left_out)] == left_out
-    assert re.match(r"\d+ pulled, 0 failed", after[len(left_out)])
+    told = [line for line in after[len(left_out) : -2] if not re.match(STAMP, line)]
+    labels = [line[:11].rstrip() for line in told]
+    one_step = ["tested", "rate", "latency", "failed", "limit", "precision"]
+    ramp = ["tested", "peak", "knee", "latency", "failed", "limit", "average"]
+    assert labels == (ramp if len(steps) > 1 else one_step)
     assert re.fullmatch(r"status \d+", after[-2])
 
 
@@ -95,9 +118,9 @@ def test_a_run_leaves_the_terminal_as_it_was(
     height = 24 if width == 60 else 50
     with Tmux(tmp_path, width, height) as terminal:
         terminal.begin(a_run(tmp_path, "slow", workers, long))
-        lines = wait_for_view(terminal, lambda seen: len(seen) in (10, height - 2))
-        assert lines[0].endswith(f" peak {workers}")
-        assert (workers == 3) == (len(lines) == 10)
+        lines = wait_for_view(terminal, lambda seen: any(re.fullmatch(ROW, line) for line in seen))
+        assert f", at most {workers}: " in part(lines, "workers")
+        assert len(lines) < height
         terminal.press("C-c")
         assert terminal.end() == 130
         check_what_remains(terminal, workers=workers, whole=False)
@@ -113,16 +136,16 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     )  # fmt: skip
     with Tmux(tmp_path, 60, 15) as terminal:
         terminal.begin(run)
-        lines = wait_for_view(terminal, lambda seen: seen[-1].startswith("… ") and len(seen) == 13)
-        assert [line.split()[0] for line in lines[7:-1]] == [str(k) for k in range(5)]
+        lines = wait_for_view(terminal, lambda seen: "100 pulling" in part(seen, "workers"))
+        assert len(lines) < 15
         terminal.press("C-c")
-        wait_for_view(terminal, lambda seen: seen[0].startswith("ending  "))
+        wait_for_view(terminal, lambda seen: "ending: " in part(seen, "time"))
         terminal.press("C-c")
         assert terminal.end() == 130
         lines = terminal.everything()
     assert lines[0] == "ocidriver: stopping: clients have 16m40s to finish; a second signal ends them at once"
-    assert lines[1].startswith("workers  pulled")
-    assert re.match(r"0 pulled, 0 failed, \d+ interrupted in ", lines[-3])
+    assert re.fullmatch(FIGURES, lines[1])
+    assert [line for line in lines if line.startswith("failed     0 of 0 pulls, 0 retried, ")]
     assert lines[-2:] == ["status 130", "$"]
 
 
@@ -131,19 +154,20 @@ def test_a_terminal_of_few_lines_does_not_fill_with_rests(tmp_path: Path) -> Non
     with Tmux(tmp_path, 60, 5) as terminal:
         terminal.begin(run)
         first = wait_for_view(terminal, lambda seen: len(seen) == 4)
-        wait_for_view(terminal, lambda seen: seen[1] != first[1])
-        assert len([line for line in terminal.everything() if VIEW.fullmatch(line)]) == 4
+        assert [line.split()[0] for line in first] == ["time", "rate", "pulls/s", "whole"]
+        wait_for_view(terminal, lambda seen: seen[0] != first[0])
+        assert len([line for line in terminal.everything() if VIEW.fullmatch(line)]) == 3
         terminal.press("C-c")
         assert terminal.end() == 130
         lines = terminal.everything()
     assert lines[0].startswith("ocidriver: stopping: ")
-    assert lines[1].startswith("workers  pulled  failed")
+    assert re.fullmatch(FIGURES, lines[1])
     assert not [line for line in lines if VIEW.fullmatch(line)]
 
 
 def drawn_anew(before: list[str] | None, height: int, seen: list[str]) -> bool:
     """Whether the view was drawn for this height, and is not what the terminal has left of the one before."""
-    return 8 < len(seen) < height and seen[: len(HEAD)] != (before or [])[: len(HEAD)]
+    return 8 < len(seen) < height and part(seen, "time") != part(before or [], "time")
 
 
 def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
@@ -165,7 +189,7 @@ def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
         terminal.press("C-c")
         assert terminal.end() == 130
         assert not [line for line in terminal.screen() if VIEW.fullmatch(line)]
-        tops = [line for line in (*lost, *terminal.everything()) if re.fullmatch(HEAD[0], line)]
+        tops = [line for line in (*lost, *terminal.everything()) if re.fullmatch(HEAD[2], line)]
         # each resize may leave one: what it loses, or what is drawn for the former size at that moment
         assert len(tops) <= len(sizes)
 
@@ -201,11 +225,17 @@ def test_the_view_is_drawn_again_after_ctrl_z(tmp_path: Path) -> None:
         def is_drawn_again() -> bool:
             screen = terminal.screen()
             below = screen[screen.index("between") + 2 :]  # after the shell's name of the job
-            return len(below) > 6 and all(VIEW.fullmatch(line) for line in below)
+            return len(below) > 6 and all(
+                VIEW.fullmatch(line) or re.fullmatch(FIGURES, line) for line in below
+            )
 
         terminal.wait(is_drawn_again)
         above = terminal.screen()[: terminal.screen().index("between") + 2]
-        assert [line for line in above if not VIEW.fullmatch(line) and not shell.fullmatch(line)] == []
+        assert [
+            line
+            for line in above
+            if not (VIEW.fullmatch(line) or re.fullmatch(FIGURES, line) or shell.fullmatch(line))
+        ] == []
         terminal.press("C-c")
         terminal.wait(lambda: terminal.screen()[-1] == "$")
         assert "ocidriver: warning: the driver itself was stopped for" in "\n".join(terminal.everything())

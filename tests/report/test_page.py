@@ -140,9 +140,9 @@ def test_the_page_is_whole_and_asks_nobody(kind: str, tmp_path: Path) -> None:
     expected = {
         "no ramp": set(),
         "no pulls": {"rate"},
-        "one pull": {"rate", "latency", "distribution", "scalability"},
+        "one pull": {"rate", "latency", "distribution", "spectrum", "scalability", "latency-by-load"},
     }
-    everything = {"rate", "latency", "distribution", "errors", "scalability"}
+    everything = {*expected["one pull"], "errors", "failed-images"}
     assert set(charts_in(own(text))) == expected.get(kind, everything)
 
 
@@ -250,10 +250,34 @@ def test_missing_files_are_wrong_usage(tmp_path: Path) -> None:
     assert "holds no events" in report(paths[0], tmp_path / "text").stderr
 
 
+def test_without_a_summary_the_error_says_which_file_to_give(tmp_path: Path) -> None:
+    done = report("-o", tmp_path / "r.html")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == "ocidriver: report: no summary file is given; give the file that --summary-file wrote\n"
+    )
+
+
+def test_pages_are_told_apart_by_folder_file_and_title(tmp_path: Path) -> None:
+    (tmp_path / "run-7").mkdir()
+    summary, events = written(tmp_path / "run-7", *run_of(20))
+    page_file = tmp_path / "r.html"
+    assert report(summary, events, "-o", page_file).returncode == 0
+    text = own(page_file.read_text(encoding="utf-8"))
+    assert "<title>Load test of cache:8080 – run-7/summary.json</title>" in text
+    assert "file run-7/summary.json" in text.partition("</header>")[0]
+    assert report(summary, events, "-o", page_file, "--title", "Cold <b>").returncode == 0
+    text = own(page_file.read_text(encoding="utf-8"))
+    assert "<title>Cold &lt;b&gt; – run-7/summary.json</title>" in text
+    assert "<h1>Cold &lt;b&gt;</h1>" in text
+
+
 def test_too_few_points_are_told_and_an_interrupted_step_is_left_out() -> None:
     summary = summary_of(list(events_of(100, 60.0)), 60.0, workers=2)
     findings = Findings(as_read(summary), Span(BEGIN, 60.0), None)
-    assert charts(findings)[4].note.startswith(
+    drawn = {chart.name: chart for chart in charts(findings)}
+    assert drawn["scalability"].note.startswith(
         "There are too few points for a fit: 2 different numbers of workers"
     )
     summary["interrupted"] = True
@@ -315,7 +339,7 @@ def test_an_interrupted_run_has_its_report(tmp_path: Path) -> None:
 
 
 def test_a_report_that_cannot_be_made_does_not_cost_the_summary(tmp_path: Path) -> None:
-    (tmp_path / "plotly.py").write_text("raise ImportError('no plotly here')")
+    (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')")
     images = tmp_path / "images"
     images.write_text("app:v1\n")
     done = drive(
@@ -323,7 +347,7 @@ def test_a_report_that_cannot_be_made_does_not_cost_the_summary(tmp_path: Path) 
         "--workers=1", "--passes=3", f"--report-file={tmp_path}/r.html",
         environment={"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
-    assert (done.status, done.stderr) == (1, "ocidriver: cannot make the report: no plotly here\n")
+    assert (done.status, done.stderr) == (1, "ocidriver: cannot make the report: no numpy here\n")
     assert done.summary["pulled"] == 3
 
 
@@ -345,9 +369,7 @@ def test_the_load_test_imports_nothing_of_the_report() -> None:
     modules = done.stdout.split()
     assert "lib.run" in modules
     assert not [
-        name
-        for name in modules
-        if name.startswith(("lib.report", "lib.pages", "lib.compare", "numpy", "plotly"))
+        name for name in modules if name.startswith(("lib.report", "lib.pages", "lib.compare", "numpy"))
     ]
 
 

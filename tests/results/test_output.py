@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from lib.outcomes import FAILED, OK, Failure
 from lib.processes.machine import MachineUse
 from lib.results.event_line import event_line
 from lib.results.line_file import LineFile
-from lib.results.output import Log, Outputs, metrics_line
+from lib.results.output import Log, Outputs, metrics_values
 from tests.support.driving import command
 
 
@@ -41,8 +42,16 @@ def warnings() -> Warnings:
 
 def test_metrics_lines() -> None:
     latency = Latency(count=200, min=1, mean=2, p50=3.04, p90=4, p95=5.06, p99=6, max=7)
-    assert metrics_line(Sample(15, 15, 3, 10, 2, latency), "T") == "T\t0.666667\t3\t2\t3.0\t5.1\t6.0"
-    assert metrics_line(Sample(15, 15, 3, 0, 2, None), "T") == "T\t0.000000\t3\t2\t-\t-\t-"
+    assert metrics_values(Sample(15, 15, 3, 10, 2, latency), "T") == [
+        "T",
+        "0.666667",
+        "3",
+        "2",
+        "3.0",
+        "5.1",
+        "6.0",
+    ]
+    assert metrics_values(Sample(15, 15, 3, 0, 2, None), "T") == ["T", "0.000000", "3", "2", "-", "-", "-"]
 
 
 def test_a_file_is_replaced_and_its_parents_made(tmp_path: Path, warnings: Warnings) -> None:
@@ -229,6 +238,26 @@ def test_a_file_as_stdout_takes_everything(tmp_path: Path, name: str) -> None:
     assert sum("test begins" in line for line in lines) == 1
     assert sum(line.count("\t") == 6 for line in lines) == len(summary["samples"]) > 4
     assert sum(line.startswith("{") for line in lines) == summary["pulled"] == 20
+
+
+@pytest.mark.parametrize(("name", "between"), [("tsv", "\t"), ("csv", ",")])
+def test_metrics_as_columns(tmp_path: Path, name: str, between: str) -> None:
+    """csv has a header and empty cells, so that readers need no arguments; tsv is as Ociregistry's driver writes it."""
+    words = ["--pullthrough-url=a", "--registry-url=b", "--patterns=x", f"--metrics-format={name}"]
+    words += [f"--metrics-file={tmp_path}/metrics", f"--log-file={os.devnull}"]
+    outputs = Outputs(make_settings(cli._command().make_context("ocidriver", words).params), Clock())
+    latency = Latency(count=60, min=1, mean=2, p50=3.04, p90=4, p95=5.06, p99=None, max=7)
+    outputs.on_sample(Sample(15, 15, 3, 10, 2, latency))
+    outputs.on_sample(Sample(30, 15, 3, 0, 0, None))
+    outputs.close()
+    rows = list(csv.reader((tmp_path / "metrics").read_text().splitlines(), delimiter=between))
+    if name == "csv":
+        assert rows.pop(0) == ["time", "rate", "workers", "failed", "p50_ms", "p95_ms", "p99_ms"]
+    none = "" if name == "csv" else "-"
+    assert [row[1:] for row in rows] == [
+        ["0.666667", "3", "2", "3.0", "5.1", none], ["0.000000", "3", "0", none, none, none],
+    ]  # fmt: skip
+    assert all(datetime.fromisoformat(row[0]) for row in rows)
 
 
 @pytest.mark.parametrize(

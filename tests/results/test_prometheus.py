@@ -102,6 +102,17 @@ def test_counts_by_worker_pattern_and_outcome() -> None:
     assert total(found, "ocidriver_build_info", client="") == 1
 
 
+def test_bytes_are_there_as_long_as_they_are_known() -> None:
+    run = a_run("x")
+    assert "ocidriver_pulled_bytes" not in shown(run)
+    run.tally.sized = True
+    for size in (1000, 200):
+        run.tally.add(event(PULL, 0, OK)._replace(size=size))
+    assert total(samples(shown(run)), "ocidriver_pulled_bytes_total") == 1200
+    run.tally.add(event(PULL, 0, OK))
+    assert "ocidriver_pulled_bytes" not in shown(run)
+
+
 def test_images_that_were_pulled_again_are_counted() -> None:
     run = a_run("x")
     for repulled in (True, False, True):

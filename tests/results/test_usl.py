@@ -78,6 +78,7 @@ def test_a_rate_that_falls_has_a_peak() -> None:
     assert found.peak.low <= 0.02**-0.5 <= found.peak.high
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("noise", [0.05, 0.1])
 def test_linear_truth_with_noise_has_no_knee(noise: float) -> None:
     for seed in range(30):
@@ -96,6 +97,7 @@ def test_workers_with_slower_images_are_no_contention() -> None:
     assert fitted([point._replace(demand=None) for point in points]).knee is not None
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize(
     ("limit", "most"),
     [(4, 6), (4, 16), (4, 32), (4, 64), (4, 128), (3, 200), (1, 16), (8, 16), (5, 12), (100, 120), (2.5, 12)],
@@ -126,6 +128,7 @@ SERVERS: dict[str, tuple[Callable[[int], float], int]] = {
 }
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("server", SERVERS)
 def test_the_interval_covers_the_true_knee(server: str) -> None:
     """The true knee is the highest rate, divided by that of one worker; each rate has noise of 4 %."""
@@ -142,6 +145,7 @@ def test_the_interval_covers_the_true_knee(server: str) -> None:
     assert covered >= 17
 
 
+@pytest.mark.statistics
 def test_a_law_that_does_not_fit_has_a_wider_interval() -> None:
     """The rates go up and down around a hard limit, as no law does."""
 

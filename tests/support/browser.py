@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lib.pages.document import LIBRARY_BEGIN, LIBRARY_END
 from tests.support.programs import find
@@ -48,14 +50,14 @@ class Elements(HTMLParser):
 
 ALLOWED = set(
     "html head meta title style body header h1 h2 p div b span section table thead tbody tr th td button pre "
-    "noscript script footer".split()
+    "noscript script footer details summary i".split()
 )
 LOADING = {"src", "href", "action", "style", "onerror", "srcset", "data", "background"}
 
 
 def check_that_it_asks_nobody(text: str) -> None:
     """Fails where the page could load or run anything but its own, or hide what stands in it."""
-    assert len(text.encode()) < 10_000_000
+    assert len(text.encode()) < 1_500_000
     page = own(text)
     elements = Elements(page)
     assert elements.names <= ALLOWED
@@ -118,3 +120,25 @@ def draw(text: str, folder: Path, *, dark: bool) -> Drawn:
     for name, chart in charts.items():
         assert drawn.traces(name) == len(chart["data"]), name
     return drawn
+
+
+_FRAME = """<!DOCTYPE html><meta charset="utf-8"><body style="margin:0">
+<iframe width="{width}" height="900" style="border:0" srcdoc="{page}"></iframe>
+"""
+# Runs once all charts are drawn, and hands what `probe` returns to the page around the frame.
+_WHEN_DRAWN = """<script>(function wait() {{
+  if (!document.documentElement.dataset.drawn) {{ setTimeout(wait, 50); return; }}
+  Promise.resolve((() => {{ {probe} }})()).then((found) => {{
+    parent.document.documentElement.dataset.found = encodeURIComponent(JSON.stringify(found));
+  }});
+}})()</script></body>"""
+
+
+def probed(text: str, folder: Path, width: int, probe: str) -> Any:
+    """What this script returns in the drawn page, in a window of this width. A browser's own window is at least 500."""
+    page = text.replace("</body>", _WHEN_DRAWN.format(probe=probe))
+    path = folder / "framed.html"
+    path.write_text(_FRAME.format(width=width, page=html.escape(page, quote=True)), encoding="utf-8")
+    done = browse(f"file://{path}", folder, "--window-size=1500,1000")
+    (found,) = re.findall(r'data-found="([^"]*)"', done.stdout.partition("<body")[0])
+    return json.loads(unquote(found))

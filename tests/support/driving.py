@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.processes.guard import MARK
+from lib.results.ending import ending
+from lib.results.summary_file import read_summary
 from tests.doubles.fake_crane import image_list
 from tests.support.paths import SCRIPT
 from tests.support.processes import catches, children, pids, read_file
@@ -21,7 +24,10 @@ from tests.support.waiting import SECONDS, wait_until
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished run. The files are those that `drive` names."""
+    """A finished run. The files are those that `drive` names. `end` has the lines of the end of the run.
+
+    `stdout` is what stood there besides.
+    """
 
     status: int
     stdout: str
@@ -31,13 +37,24 @@ class Ended:
     events: tuple[dict[str, Any], ...] = ()
     metrics: tuple[list[str], ...] = ()
     log: str = ""
+    end: tuple[str, ...] = ()
+
+    def check_end(self) -> None:
+        """The end of the run tells what its files say."""
+        files = {what: path for path, what in re.findall(r"(\S+) \((\w+)\)", self.end[-1])}
+        assert {"summary", "events", "metrics", "log"} <= set(files)
+        assert all(Path(path).is_file() for path in files.values())
+        wanted = ending(read_summary(self.folder / "summary.json"), files)
+        assert list(self.end) == wanted, (self.end, wanted)
 
     def outcomes(self) -> list[str]:
         """Of the pulls, in order."""
         return [event["outcome"] for event in self.events if event["op"] == "pull"]
 
     def check_accounts(self) -> None:
-        """The identity: summary, samples, steps, workers and events tell the same."""
+        """The identity: summary, samples, steps, workers, events and the end of the run tell the same."""
+        if self.end:
+            self.check_end()
         summary = self.summary
         pulls = [event for event in self.events if event["op"] == "pull"]
         outcomes = {
@@ -180,9 +197,10 @@ def read(folder: Path, status: int, stdout: str = "", stderr: str = "", *, parti
         path = folder / name
         return path.read_text() if path.exists() else ""
 
+    besides, begin, end = stdout.partition("tested     ")
     return Ended(
         status,
-        stdout,
+        besides,
         stderr,
         folder,
         json.loads(text("summary.json") or "{}"),
@@ -193,4 +211,5 @@ def read(folder: Path, status: int, stdout: str = "", stderr: str = "", *, parti
         ),
         tuple(line.split("\t") for line in text("metrics").splitlines()),
         text("log"),
+        tuple(f"{begin}{end}".splitlines()),
     )

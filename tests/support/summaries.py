@@ -11,7 +11,7 @@ LATENCY = {
     "count": 100, "min": 1.0, "mean": 2.0, "p50": 2.04, "p90": 3.0, "p95": 4.0, "p99": 5.0, "max": 6.0,
 }  # fmt: skip
 _PART = {"workers": 1, "seconds": 1.0, "pulled": 5, "failed": 1, "rate": 5.0, "latency_ms": LATENCY}
-_STEP = {**_PART, "low": 4.0, "high": 6.0, "offered": None}
+_STEP = {**_PART, "low": 4.0, "high": 6.0, "offered": None, "bytes": None, "bytes_per_second": None}
 _SAMPLE = {
     "time": "2026-01-31T12:00:01.000+00:00",
     **_PART,
@@ -31,6 +31,7 @@ DOCUMENT: dict[str, Any] = {
     "reason": None,
     "command": ["./ocidriver.py"],
     "settings": {"pullthrough_url": "http://cache:8080"},
+    "load": "a ramp",
     "client": {"name": "crane", "version": "0.20"},
     "listed": 3,
     "foreign": 0,
@@ -49,6 +50,8 @@ DOCUMENT: dict[str, Any] = {
     "error_rate": 1 / 6,
     "rate": 5.0,
     "pulling_rate": None,
+    "bytes": None,
+    "bytes_per_second": None,
     "errors": {},
     "prune_errors": {},
     "latency_unit": "pull",

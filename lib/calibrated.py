@@ -1,0 +1,65 @@
+"""What `ocidriver calibrate` found, kept in the user's cache folder: one file per machine and client.
+
+A home folder can be shared by several machines, so the name of the file holds that of the machine. A result counts only
+for the version of the client and the number of cores with which it was measured.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+from .processes.cpu import cores
+from .user_files import read_whole
+
+_MOST_BYTES = 1 << 20
+
+
+class BatchRate(msgspec.Struct, frozen=True, kw_only=True):
+    """The highest rate with one batch size, in pulls per second, and the number of workers that reached it."""
+
+    batch: int
+    rate: float
+    workers: int
+
+
+class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
+    """What `calibrate` measured on this machine. `layer_bytes` is the size of a layer, `measured` the date."""
+
+    client: str
+    version: str
+    cores: float
+    layers: int
+    layer_bytes: int
+    measured: str
+    batches: tuple[BatchRate, ...]
+
+    @property
+    def best(self) -> BatchRate:
+        """The batch size with the highest rate."""
+        return max(self.batches, key=lambda each: each.rate)
+
+    def with_batch(self, batch: int) -> BatchRate | None:
+        """Returns the highest rate of a batch size of at most `batch`; None if calibrate tried none."""
+        return max(
+            (each for each in self.batches if each.batch <= batch), key=lambda each: each.rate, default=None
+        )
+
+
+def place(client: str) -> Path:
+    """Returns the file for this machine and client."""
+    machine = "".join(c if c.isalnum() or c in "-._" else "_" for c in platform.node()) or "unnamed"
+    return Path(platformdirs.user_cache_dir("ocidriver")) / f"calibrated-{machine}-{client}.json"
+
+
+def recall(client: str, version: str) -> Calibrated | None:
+    """Returns the result for this client; None if there is none that counts, or it cannot be read."""
+    try:
+        found = msgspec.json.decode(read_whole(place(client), _MOST_BYTES, regular=True), type=Calibrated)
+    except (OSError, ValueError):  # a broken file is no result
+        return None
+    same = (found.client, found.version, found.cores) == (client, version, cores())
+    return found if same and found.batches else None

@@ -1,0 +1,1 @@
+"""The capacity search: the highest rate of pulls that meets the SLOs."""

@@ -1,0 +1,174 @@
+"""The options of `ocidriver capacity`: those of the load test, without the ones that it decides itself."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from ..choices import ALL
+from ..errors import UsageError
+from ..load.curve import MOST_PULLS_PER_SECOND
+from ..options.definitions import OPTIONS
+from ..options.sections import Section
+from ..options.settings import Settings, make_settings
+from ..options.thresholds import Threshold, parse_slo
+from ..options.types import Seconds
+
+SEARCH: Final = "Search"
+# Options of the load test that a search decides itself, with why.
+_REFUSED: Final[Mapping[str, str]] = {
+    "rate": "the search chooses the rates; give --from and --max-rate",
+    "iteration_seconds": "a trial has no ramp; give --trial for its length",
+    "passes": "a trial has a fixed length; give --trial",
+    "hold": "a trial has no ramp; give --trial for its length",
+    "duration": "give --trial for the length of a trial",
+    "stage": "the search chooses the rates; give --from and --max-rate",
+    "herd": "a trial pulls by a schedule, and herds have none",
+    "threshold": "give --slo in place of --threshold",
+    "start_at": "start the search at that time instead, for example with at or sleep",
+    "metrics_listen": "a search is many loads, and no single one to watch",
+    "annotations": "a search has no annotations",
+}
+# What the refused options are in each trial.
+_DECIDED: Final[Mapping[str, Any]] = {
+    "iteration_seconds": None,
+    "passes": None,
+    "hold": None,
+    "stage": (),
+    "herd": False,
+    "threshold": (),
+    "start_at": None,
+    "metrics_listen": None,
+    "annotations": "none",
+}
+# Workers if the user gives neither --workers nor --patterns.
+_WORKERS: Final = 64
+_NOT_WRITTEN: Final = ("metrics_file", "log_file")
+
+
+class Percent(click.ParamType[float]):
+    """A share in percent, such as 5%; the percent sign may be left out."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(str(value).strip().removesuffix("%")) / 100
+        except ValueError:
+            self.fail(f"'{value}' is not a percentage; give one such as 5%", param, ctx)
+        if not 0.001 <= share <= 1:
+            self.fail(f"'{value}' is out of range; give 0.1% to 100%", param, ctx)
+        return share
+
+
+def _of_the_load_test() -> list[click.Parameter]:
+    """Returns the options of the load test that a search has, and hidden ones that say why they are refused."""
+    kept: list[click.Parameter] = []
+    for option in OPTIONS:
+        if option.name in _REFUSED:
+            kept.append(_refused(option))
+        elif option.name in _NOT_WRITTEN:
+            other = copy.copy(option)
+            assert isinstance(other, click.Option)
+            other.default, other.show_default = os.devnull, False
+            other.help = f"{(other.help or '').partition('.')[0]}. By default, it is not written."
+            kept.append(other)
+        else:
+            kept.append(option)
+    return kept
+
+
+def _refused(option: click.Parameter) -> click.Option:
+    reason = _REFUSED[str(option.name)]
+
+    def refuse(_: click.Context, param: click.Parameter, value: Any) -> None:
+        if value not in (None, (), False):
+            raise UsageError(f"capacity has no {param.opts[0]}: {reason}")
+
+    flag = isinstance(option, click.Option) and (option.is_flag or isinstance(option.flag_value, str))
+    return click.Option(
+        list(option.opts),
+        hidden=True,
+        expose_value=False,
+        callback=refuse,
+        multiple=isinstance(option, click.Option) and option.multiple,
+        is_flag=False,
+        flag_value="true" if flag else None,
+    )
+
+
+SEARCH_OPTIONS: Final[list[click.Parameter]] = [
+    Section(
+        ["--slo"],
+        section=SEARCH,
+        metavar="EXPR",
+        multiple=True,
+        required=True,
+        help="What a rate has to meet to hold: p95<250ms, error_rate<1%, … as for --threshold. Repeatable.",
+    ),
+    Section(
+        ["--from", "first"],
+        section=SEARCH,
+        type=click.FloatRange(min=0, min_open=True, max=MOST_PULLS_PER_SECOND),
+        metavar="R",
+        default=10.0,
+        show_default=True,
+        help="Rate of the first trial, in pulls per second. The rate is doubled until it does not hold.",
+    ),
+    Section(
+        ["--within"],
+        section=SEARCH,
+        type=Percent(),
+        metavar="P%",
+        default="5%",
+        show_default=True,
+        help="End when the rate that held and the rate that did not are this close.",
+    ),
+    Section(
+        ["--trial"],
+        section=SEARCH,
+        type=Seconds(least=1.0),
+        metavar="S",
+        default="30s",
+        show_default=True,
+        help="Length of a trial. Its first tenth is not judged. A trial that is not certain is repeated.",
+    ),
+    Section(
+        ["--max-rate"],
+        section=SEARCH,
+        type=click.FloatRange(min=0, min_open=True, max=MOST_PULLS_PER_SECOND),
+        metavar="R",
+        help="Try no higher rate.",
+    ),
+    Section(
+        ["--max-time"],
+        section=SEARCH,
+        type=Seconds(),
+        metavar="S",
+        help="Start no trial that would end later than this after the first one began.",
+    ),
+]
+PARAMETERS: Final = [*SEARCH_OPTIONS, *_of_the_load_test()]
+
+
+def settings_of(options: Mapping[str, Any], first: float, trial: float) -> Settings:
+    """Returns the settings of the first trial. Raises `UsageError` that names the wrong option."""
+    given = {**options, **_DECIDED, "rate": f"{first:f}", "duration": trial}
+    if not given["patterns"] and given["workers"] is None:
+        if given["prune"] or given["prune_first"]:
+            raise UsageError(
+                "--prune needs --workers N, with at least as many images as workers, or --patterns; give one of them"
+            )
+        given["workers"], given["deal"] = _WORKERS, given["deal"] or ALL
+    return make_settings(given)
+
+
+def slos_of(texts: tuple[str, ...]) -> tuple[Threshold, ...]:
+    """Returns the SLOs. Raises `UsageError` if one is not valid."""
+    return tuple(parse_slo(text) for text in texts)

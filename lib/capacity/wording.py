@@ -1,0 +1,85 @@
+"""The words of a capacity search: one line per trial, and the answer in two lines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..durations import spoken
+from ..figures import milliseconds, percent, rate
+from ..latency import SHOWN_PERCENTILES
+from .judge import Verdict
+from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult
+
+OUTCOMES: Final = {True: "held", False: "did not hold", None: "not certain"}
+_ADVICE = {
+    CLIENT: "this machine's clients were the limit, not the server; pull more images per launch (--batch), "
+    "or give more workers or cores",
+    MACHINE: "this machine was the limit, not the server; run ocidriver on a machine with nothing else to do",
+}
+
+
+def trial_line(number: int, trial: TrialResult) -> str:
+    """Returns a trial as one line, as it ends."""
+    return f"trial {number}: {rate(trial.rate)} for {spoken(round(trial.seconds, 1))}: {_outcome(trial)}"
+
+
+def _outcome(trial: TrialResult) -> str:
+    verdict = OUTCOMES[trial.held]
+    if trial.limited_by is not None and trial.held is False:
+        verdict = f"no verdict on the server: {trial.limited_by} was the limit"
+    return f"{verdict} ({trial.missed or figures(trial)})"
+
+
+def figures(trial: TrialResult) -> str:
+    """Returns the latency and the failures of a trial."""
+    latency = trial.latency_ms
+    times = [
+        f"{name} {milliseconds(value)}"
+        for name in SHOWN_PERCENTILES
+        if latency is not None and (value := latency.value(name)) is not None
+    ]
+    failed = [] if trial.error_rate is None else [f"{percent(trial.error_rate)} failed"]
+    retried = [f"{trial.retried} retried"] if trial.retried else []
+    return ", ".join((*times, *failed, *retried))
+
+
+def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: int) -> str | None:
+    """Returns in words what speaks against a rate; None if nothing does."""
+    against = verdict.missed
+    if lacked_workers:
+        return f"all {workers} workers were busy; give more --workers"
+    if against is not None:
+        return against.slo.told(against.value)
+    if verdict.unstarted:
+        return f"{unstarted} pulls never started; give more --workers, if the server has room for more"
+    return None
+
+
+def answer(found: Capacity) -> tuple[str, ...]:
+    """Returns the answer: what the server holds, and what it does not."""
+    if not found.trials:
+        return ()
+    return (_what_held(found), _what_did_not(found))
+
+
+def _what_held(found: Capacity) -> str:
+    held = found.held
+    if held is None:
+        return f"The server does not hold {rate(found.trials[0].rate)}, the first rate; give a lower --from."
+    last = next(each for each in reversed(found.trials) if each.rate == held.rate)
+    sure = "" if held.certain else ", which is likely but not certain at 95 %"
+    return f"The server holds {rate(held.rate)}{sure}: {figures(last)}."
+
+
+def _what_did_not(found: Capacity) -> str:
+    limit, failed = found.limit, found.failed_at
+    if limit == MAX_RATE:
+        return "That is --max-rate; the server may hold more."
+    if limit in _ADVICE:
+        where = f"At {rate(found.trials[-1].rate)}, "
+        return f"{where}{_ADVICE[limit]}."
+    if failed is None:
+        return "No rate was found that it does not hold."
+    over = "; --max-time ended the search" if limit == MAX_TIME else ""
+    stopped = "; a signal ended the search" if found.interrupted else ""
+    return f"It does not hold {rate(failed.rate)}: {failed.reason}{over}{stopped}."

@@ -1,0 +1,91 @@
+"""What limited a run, in words, as far as its summary can tell."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..counted import counted
+from ..figures import percent, rate, three
+from ..load.tally import CLIENT, MACHINE
+from ..outcomes import ErrorClass
+from .answer import Answer, joined
+from .headline import by_class
+from .outage import outages
+from .summary import Summary
+
+# Who used the CPU of this machine, and what helps.
+_MACHINE_LIMITS: Final = {
+    CLIENT: ("driver and clients", "try --batch, or more machines"),
+    MACHINE: ("other programs", "run ocidriver on a machine of its own"),
+}
+# From this share of pulls on, failures of one kind are what limited the run.
+_MANY: Final = 0.01
+
+
+def limit(summary: Summary) -> Answer:
+    """Returns what limited the rate, as far as the run can tell."""
+    if summary.failed and not summary.pulled:
+        return joined("no pull succeeded", ": ", by_class(summary.errors.items()))
+    out = outages(summary.samples)
+    if out:
+        more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
+        span = f"{out[0].begin:%H:%M:%S} to {out[0].end:%H:%M:%S}"
+        return Answer("an outage", f"no pull succeeded from {span}{more}", f"{out[0].told()}{more}")
+    if summary.limited_by is not None:
+        who, advice = _MACHINE_LIMITS.get(summary.limited_by, _MACHINE_LIMITS[MACHINE])
+        told = f"{who} used nearly all CPU"
+        return Answer("this machine", f"{told}; {advice}", f"{told} of this machine; {advice}")
+    refused = summary.errors.get(ErrorClass.RATE_LIMITED, 0)
+    if refused >= _MANY * max(summary.ended, 1):
+        return joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
+    if summary.late_no_worker or summary.unstarted:
+        told = (
+            f"all workers were busy: {summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started, and "
+            f"{_not_this(summary)}; give more --workers, or a lower rate"
+        )
+        return Answer("the server, or too few workers", told, told)
+    if summary.late_machine:
+        return joined(
+            "this machine",
+            " ",
+            f"was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate",
+        )
+    if summary.is_scheduled and summary.pulled and not summary.failed:
+        return joined("the offered rate", ": ", f"all pulls started on time, and {_not_this(summary)}")
+    if summary.knee is not None:
+        told = f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}"
+        return Answer("the server or network", told, f"the server, or the network to it: {told}")
+    figure = "not this machine" if _tells_its_use(summary) else "not driver and clients"
+    return joined(figure, ": ", _not_this(summary, "its"))
+
+
+def limit_of_machine(summary: Summary) -> str | None:
+    """Returns how near the run came to what calibrate found this machine able to drive; None if that is not known."""
+    known = summary.limit_of_machine
+    if known is None:
+        return None
+    images = f"{counted(known.layers, 'layer')} of {known.layer_bytes:,} bytes"
+    what = "peak" if summary.peak is not None and not summary.has_one_step else "rate"
+    return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached here ({images})"
+
+
+def _tells_its_use(summary: Summary) -> bool:
+    return any(each.machine is not None for each in summary.samples)
+
+
+def _not_this(summary: Summary, whose: str = "this machine's") -> str:
+    """Returns why this machine was not the limit: how much of its CPU was used, and of what calibrate found."""
+    known = limit_of_machine(summary)
+    return ", ".join([_busy(summary, whose), *([known] if known is not None else [])])
+
+
+def _busy(summary: Summary, whose: str) -> str:
+    """Returns how busy the CPU was, or in how many intervals it was used up."""
+    if not _tells_its_use(summary):
+        return "driver and clients did not use up the CPU of this machine"
+    samples = summary.samples
+    limited = sum(each.limited_by is not None for each in samples)
+    if limited:
+        return f"{whose} CPU was used up in {limited:,} of {counted(len(samples), 'interval')}"
+    most = max(1 - each.machine.idle for each in samples if each.machine is not None)
+    return f"{whose} CPU was at most {percent(most)} busy"
