@@ -2,8 +2,8 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SOURCES = lib ocidriver.py tests benchmarks scripts
-# Many tests wait for servers and clients, so two for each core keep the cores busy.
-WORKERS ?= $(shell expr 2 \* $$(nproc))
+# Many tests wait for servers and clients, so three for each core keep the cores busy.
+WORKERS ?= $(shell expr 3 \* $$(nproc))
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
 from hypothesis import settings
 
@@ -71,6 +72,7 @@ def _no_process_is_left() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Gives the tests a cache folder of their own: what calibrate found for the user says nothing about a test."""
+    os.environ.setdefault("GOCACHE", str(platformdirs.user_cache_path("go-build")))  # Go keeps its own
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
