@@ -43,8 +43,8 @@ def _body(found: Capacity, drawn: Sequence[Chart]) -> Iterator[str]:
     yield f'<header><h1>{safe(_title(found))}</h1><p class="faint">{safe(_about(found))}</p></header>'
     if found.reason:
         yield warning(f"The search did not come to its end: {found.reason}.")
-    for line in answer(found):
-        yield f"<p>{safe(line)}</p>"
+    first, *others = answer(found)
+    yield f'<p class="verdict"><b>{safe(first)}</b>{safe(" ".join(others))}</p>'
     yield tiles(_tiles(found))
     yield NO_SCRIPT
     yield from map(place_of, drawn)
@@ -62,7 +62,13 @@ _HOW: Final = (
 
 def _about(found: Capacity) -> str:
     settings = found.settings
-    cold = "cold" if settings.get("prune") else "warmed up" if settings.get("warm_up") else "cached or not"
+    cold = (
+        "cold, pruned before each trial"
+        if settings.get("prune")
+        else "cached by a warm-up"
+        if settings.get("warm_up")
+        else "cached or not is unknown"
+    )
     words = [
         f"started {found.started.isoformat()}, {spoken(round(found.elapsed_seconds))}",
         f"SLO {', '.join(found.slos)}",
