@@ -43,8 +43,9 @@ def _body(found: Capacity, drawn: Sequence[Chart]) -> Iterator[str]:
     yield f'<header><h1>{safe(_title(found))}</h1><p class="faint">{safe(_about(found))}</p></header>'
     if found.reason:
         yield warning(f"The search did not come to its end: {found.reason}.")
-    first, *others = answer(found)
-    yield f'<p class="verdict"><b>{safe(first)}</b>{safe(" ".join(others))}</p>'
+    if found.trials:
+        first, *others = answer(found)
+        yield f'<p class="verdict"><b>{safe(first)}</b>{safe(" ".join(others))}</p>'
     yield tiles(_tiles(found))
     yield NO_SCRIPT
     yield from map(place_of, drawn)

@@ -102,6 +102,11 @@ def test_with_crane_up_to_the_highest_rate(tmp_path: Path, upstream: Upstream, c
     assert "trial at 2 pulls/s on a schedule" in files[4].read_text()
     check_that_it_asks_nobody(files[1].read_text())
     assert page(msgspec.convert(found, Capacity)) == files[1].read_text()
+    stopped = msgspec.convert(
+        {**found, "trials": [], "held": None, "reason": "interrupted by SIGINT"}, Capacity
+    )
+    assert 'class="verdict"' not in page(stopped)
+    assert "interrupted by SIGINT" in page(stopped)
 
 
 def test_a_first_rate_at_which_half_of_the_pulls_fail(tmp_path: Path) -> None:
