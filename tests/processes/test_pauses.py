@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import threading
 import time
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from lib.figures import three
 from lib.processes.pauses import Moment, Pauses, now
 from tests.doubles.fake_crane import install, open_gate, wait_for_launches
 from tests.support.driving import between_nobody, finish, read, start, wait_for_outcomes
@@ -101,9 +101,15 @@ def check(folder: Path, stopped: float, status: int, stderr: str) -> None:
         for each, sample in zip(paused, ended.summary["samples"], strict=True)
     )
     marked = sum(1 for each in paused if each)
-    told = (
-        f"the driver itself was stopped for {three(sum(paused))} s in {marked} of {len(paused)} intervals "
-        "(paused_seconds), so their rates and latencies are not those of the server; repeat the run"
+    told = ended.stderr.removeprefix("ocidriver: warning: ").removesuffix("\n")
+    form = re.fullmatch(
+        rf"the driver itself was stopped for ([\d.]+) s in {marked} of {len(paused)} intervals \(paused_seconds\), "
+        "so their rates and latencies are not those of the server; repeat the run",
+        told,
+    )
+    # the summary rounds each interval to a millisecond, and the message has three digits
+    assert form is not None and float(form[1]) == pytest.approx(
+        sum(paused), abs=0.001 * len(paused), rel=0.005
     )
     assert f"warning: {told}" in ended.log
     assert ended.stderr == f"ocidriver: warning: {told}\n"
