@@ -108,9 +108,8 @@ def check(folder: Path, stopped: float, status: int, stderr: str) -> None:
         told,
     )
     # the summary rounds each interval to a millisecond, and the message has three digits
-    assert form is not None and float(form[1]) == pytest.approx(
-        sum(paused), abs=0.001 * len(paused), rel=0.005
-    )
+    assert form is not None
+    assert float(form[1]) == pytest.approx(sum(paused), abs=0.001 * len(paused), rel=0.005)
     assert f"warning: {told}" in ended.log
     assert ended.stderr == f"ocidriver: warning: {told}\n"
 
