@@ -71,6 +71,26 @@ class Shares:
             inside = min(high, left + self._width) - max(low, left)
             self._bins[index] += max(0.0, inside) * density
 
+    def part(self) -> Shares:
+        """Returns shares of the same step to which some of its pulls are added; see `merge`."""
+        part = Shares(self.start)
+        part.end = self.end
+        return part
+
+    def merge(self, part: Shares) -> None:
+        """Adds the shares of other pulls in the same step. `part` may not be read any more."""
+        self.sized &= part.sized
+        self.bytes += part.bytes
+        self._busy += part._busy
+        while self._width < part._width:
+            self._halve()
+        while part._width < self._width:
+            part._halve()
+        if len(self._bins) < len(part._bins):
+            self._bins.extend([0.0] * (len(part._bins) - len(self._bins)))
+        for index, share in enumerate(part._bins):
+            self._bins[index] += share
+
     def close(self, end: float, *, sloped: bool = False) -> None:
         """Ends the step. Later pulls may still add what they spent in it."""
         self.end = end
@@ -121,12 +141,16 @@ class Shares:
     def _reach(self, at: float) -> None:
         """Makes room for bins up to this second, and halves their number when there are too many."""
         while at - self.start >= _BINS * self._width:
-            self._width *= 2
-            odd = self._bins[1::2] if len(self._bins) % 2 == 0 else array("d", [*self._bins[1::2], 0.0])
-            self._bins = array("d", map(float.__add__, self._bins[::2], odd))
+            self._halve()
         missing = int((at - self.start) / self._width) + 1 - len(self._bins)
         if missing > 0:
             self._bins.extend([0.0] * missing)
+
+    def _halve(self) -> None:
+        """Makes one bin of every two."""
+        self._width *= 2
+        odd = self._bins[1::2] if len(self._bins) % 2 == 0 else array("d", [*self._bins[1::2], 0.0])
+        self._bins = array("d", map(float.__add__, self._bins[::2], odd))
 
 
 def _slope(values: Sequence[float]) -> float:

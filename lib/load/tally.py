@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..latency import Latency
-from ..outcomes import FAILED, INTERRUPTED, OK
+from ..outcomes import FAILED, OK
 from ..processes.machine import MachineUse
 from ..processes.pauses import Pauses
+from .counts import Counts, Sums, WorkerTally
 from .event import PRUNE, Event
 from .herd_tally import HerdTally
 from .latency import COARSE, Buckets, Latencies
-from .pace import MACHINE as MACHINE_WAS_SLOW
-from .pace import NO_WORKER, Schedule
+from .pace import Schedule
+from .piece import Piece
 from .plan import Step
 from .shares import RateInterval, Shares
 
@@ -119,26 +120,27 @@ class StepTally:
 
 
 @dataclass(slots=True)
-class Interval:
-    """The counts of an open interval or step.
+class _Open:
+    """The sums of an open tally interval or step since `start`.
 
-    `client_cpu_seconds` is for the clients that ended in it, minus what earlier intervals already counted for them.
+    `counted_cpu_seconds` is what earlier intervals already counted for clients that ended in it.
     """
 
     start: float
-    pulled: int = 0
-    failed: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    retried: int = 0
-    bytes: int = 0
-    unsized: int = 0
-    client_cpu_seconds: float = 0.0
+    sums: Sums = field(default_factory=Sums)
     latencies: Latencies = field(default_factory=Latencies)
+    counted_cpu_seconds: float = 0.0
 
-    def next(self, start: float, counted_cpu_seconds: float = 0.0) -> Interval:
-        """Returns the interval that follows. It reuses this one's histogram, so this one must not be read any more."""
+    def add(self, piece: Piece) -> None:
+        """Adds a piece that lies in it."""
+        self.sums.merge(piece.counts)
+        self.latencies.merge(piece.first)
+        self.latencies.merge(piece.repeat)
+
+    def next(self, start: float, counted_cpu_seconds: float = 0.0) -> _Open:
+        """Returns the one that follows. It reuses this one's histogram, so this one must not be read any more."""
         self.latencies.clear()
-        return Interval(start, client_cpu_seconds=-counted_cpu_seconds, latencies=self.latencies)
+        return _Open(start, latencies=self.latencies, counted_cpu_seconds=counted_cpu_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +162,14 @@ class SetTally:
     latencies: Latencies = field(default_factory=lambda: Latencies(COARSE))
 
 
-@dataclass(slots=True)
-class WorkerTally:
-    """One worker's counts."""
-
-    pulled: int = 0
-    failed: int = 0
-    interrupted: int = 0
-    pruned: int = 0
-    prune_failed: int = 0
-    prune_interrupted: int = 0
-
-
 class Tally:
     """Counts Events.
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
     `pauses` tells when the driver itself was stopped. Set `sized` before the load if sizes of images are known.
-    `examples` holds the first message for each (op, error class).
-    `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
+    `totals` counts the whole run so far. `latencies`, `first` and `repeat` cover all pulls up to the last end of an
+    interval or step.
     """
 
     def __init__(
@@ -193,48 +183,103 @@ class Tally:
         pauses: Pauses | None = None,
     ) -> None:
         self.sized = False
-        self.pulled = 0
-        self.failed = 0
-        self.interrupted = 0
-        self.pruned = 0
-        self.prune_failed = 0
-        self.repulled = 0
-        self._bytes = 0
-        self._unsized = 0
-        self.late_no_worker = 0
-        self.late_machine = 0
         self.schedule = schedule
         self.pauses = pauses or Pauses()
+        self.totals = Counts(workers={index: WorkerTally() for index in range(workers)})
         self.herds = HerdTally()
-        self.retried: int | None = 0 if retries_known else None
-        self.errors: Counter[str] = Counter()
-        self.prune_errors: Counter[str] = Counter()
-        self.examples: dict[tuple[str, str], str] = {}
-        self.client_cpu_seconds = 0.0
         self.latencies = Latencies()
         self.first = Latencies()
         self.repeat = Latencies()
         self.first_buckets = Buckets()
         self.repeat_buckets = Buckets()
-        self.workers = [WorkerTally() for _ in range(workers)]
         self.image_sets = [SetTally() for _ in range(workers)]
         self.drain: Drain | None = None
         self.samples: list[Sample] = []
         self.steps: list[StepTally] = []
+        self._retries_known = retries_known
         self._on_sample = on_sample
         self._cores = cores
         self._driver_cpu_seconds = 0.0
         self._began = 0.0
-        self._sample = Interval(0.0)
-        self._step = Interval(0.0)
+        self._piece = Piece(0.0)
+        self._sample = _Open(0.0)
+        self._step = _Open(0.0)
         self._shares = Shares(0.0)
-        # latencies of first and of repeat pulls since the last end of an interval or step; merged into the others there
-        self._recent = (Latencies(), Latencies())
+
+    @property
+    def pulled(self) -> int:
+        """Pulls that succeeded."""
+        return self.totals.pulled
+
+    @property
+    def failed(self) -> int:
+        """Pulls that failed."""
+        return self.totals.failed
+
+    @property
+    def interrupted(self) -> int:
+        """Pulls that the driver ended because the run was stopped."""
+        return self.totals.interrupted
+
+    @property
+    def pruned(self) -> int:
+        """Prunes that succeeded."""
+        return self.totals.pruned
+
+    @property
+    def prune_failed(self) -> int:
+        """Prunes that failed."""
+        return self.totals.prune_failed
+
+    @property
+    def repulled(self) -> int:
+        """Images that were pulled alone after their batch had failed."""
+        return self.totals.repulled
+
+    @property
+    def retried(self) -> int | None:
+        """Retries of the clients; None if they do not report them."""
+        return self.totals.retried if self._retries_known else None
+
+    @property
+    def errors(self) -> Counter[str]:
+        """Failed pulls by error class."""
+        return self.totals.errors
+
+    @property
+    def prune_errors(self) -> Counter[str]:
+        """Failed prunes by error class."""
+        return self.totals.prune_errors
+
+    @property
+    def examples(self) -> Mapping[tuple[str, str], str]:
+        """The first message for each (op, error class)."""
+        return self.totals.examples
+
+    @property
+    def client_cpu_seconds(self) -> float:
+        """CPU seconds of the clients that have ended."""
+        return self.totals.client_cpu_seconds
+
+    @property
+    def workers(self) -> list[WorkerTally]:
+        """The counts of each worker."""
+        return list(self.totals.workers.values())
 
     @property
     def attempts(self) -> int:
         """Pulls that started: successful, failed and interrupted ones."""
         return self.pulled + self.failed + self.interrupted
+
+    @property
+    def late_no_worker(self) -> int:
+        """Pulls of a schedule that started late because no worker was free."""
+        return self.totals.late_no_worker
+
+    @property
+    def late_machine(self) -> int:
+        """Pulls of a schedule that started late because this machine was slow."""
+        return self.totals.late_machine
 
     @property
     def late(self) -> int:
@@ -255,7 +300,7 @@ class Tally:
     @property
     def bytes(self) -> int | None:
         """The bytes that all successful pulls fetched; None if the size of any of them is unknown."""
-        return self._known(self._bytes, self._unsized)
+        return self._known(self.totals)
 
     @property
     def bytes_per_second(self) -> float | None:
@@ -265,8 +310,8 @@ class Tally:
         seconds = self.planned_seconds
         return sum(sample.bytes or 0 for sample in self.samples) / seconds if seconds > 0 else 0.0
 
-    def _known(self, size: int, unsized: int) -> int | None:
-        return size if self.sized and not unsized else None
+    def _known(self, sums: Sums) -> int | None:
+        return sums.bytes if self.sized and not sums.unsized else None
 
     @property
     def error_rate(self) -> float | None:
@@ -279,75 +324,40 @@ class Tally:
 
         Other threads may call this. The pull counted last may be missing from the result, which is why it takes two.
         """
-        open_ = self._sample
-        if open_.pulled < max(least, 2):
+        open_, piece = self._sample, self._piece
+        if open_.sums.pulled + piece.counts.pulled < max(least, 2):
             return None
         together = Latencies()
-        for latencies in (open_.latencies, *self._recent):
+        for latencies in (open_.latencies, piece.first, piece.repeat):
             together.merge(latencies)
         return together.result()
 
     def begin(self, at: float) -> None:
         """Begins the first interval (monotonic). The CPU time of pruning before the load belongs to no interval."""
         self._began = at
-        self._sample = Interval(0.0)
+        self._sample, self._piece = _Open(0.0), Piece(0.0)
 
     def add(self, event: Event) -> None:
-        """Counts an Event in the open interval and the open step."""
-        self.client_cpu_seconds += event.cpu_seconds
-        self._sample.client_cpu_seconds += event.cpu_seconds
-        self.repulled += event.repulled
-        if event.late is not None:
-            self.late_no_worker += event.late == NO_WORKER
-            self.late_machine += event.late == MACHINE_WAS_SLOW
+        """Counts an Event in the totals and in the open piece."""
+        self.totals.add(event)
+        self._piece.add(event)
         if event.herd is not None:
             self.herds.add(event, event.herd)
         if event.op == PRUNE:
-            self._add_prune(event)
-        elif event.outcome == OK:
+            return
+        if event.outcome == OK:
             self._add_pulled(event)
         elif event.outcome == FAILED:
-            self._add_failed(event)
-        else:
-            self.interrupted += 1
-            self.workers[event.worker].interrupted += 1
-        if self.retried is not None and event.retries:
-            self.retried += event.retries
-            self._sample.retried += event.retries
-            self._step.retried += event.retries
-
-    def _add_prune(self, event: Event) -> None:
-        worker = self.workers[event.worker]
-        if event.outcome == OK:
-            self.pruned += 1
-            worker.pruned += 1
-        elif event.outcome == INTERRUPTED:
-            worker.prune_interrupted += 1
-        else:
-            self.prune_failed += 1
-            worker.prune_failed += 1
-            self._add_error(event, self.prune_errors)
+            self._set_of(event).failed += 1
 
     def _add_pulled(self, event: Event) -> None:
-        self.pulled += 1
-        self.workers[event.worker].pulled += 1
-        self._sample.pulled += 1
-        self._step.pulled += 1
-        if event.size is None:
-            self._add_unsized()
-        else:
-            self._bytes += event.size
-            self._sample.bytes += event.size
-            self._step.bytes += event.size
-        self._set_of(event).pulled += 1
+        image_set = self._set_of(event)
+        image_set.pulled += 1
         self._add_shares(event)
         if event.timed:
-            self._add_latency(event)
-
-    def _add_unsized(self) -> None:
-        self._unsized += 1
-        self._sample.unsized += 1
-        self._step.unsized += 1
+            (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
+            self._piece.add_latency(event)
+            image_set.latencies.add(event.seconds)
 
     def _set_of(self, event: Event) -> SetTally:
         """Returns the tally of the image set; without a schedule, each worker has a set of its own."""
@@ -360,38 +370,26 @@ class Tally:
             event.ended - event.seconds - self._began if event.began is None else event.began - self._began
         )
         began = min(began, ended)
-        self._shares.add(began, ended, event.size)
-        for step in reversed(self.steps):
-            if step.shares.end <= began:
+        self._piece.add_share(len(self.steps), self._shares, (began, ended), event.size)
+        for index in range(len(self.steps) - 1, -1, -1):
+            shares = self.steps[index].shares
+            if shares.end <= began:
                 break
-            step.shares.add(began, ended, event.size)
+            self._piece.add_share(index, shares, (began, ended), event.size)
 
-    def _add_latency(self, event: Event) -> None:
-        (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
-        self._recent[not event.first].add(event.seconds)
-        self._set_of(event).latencies.add(event.seconds)
-
-    def _merge_recent(self) -> None:
-        for recent, whole in zip(self._recent, (self.first, self.repeat), strict=True):
-            for latencies in (whole, self.latencies, self._sample.latencies, self._step.latencies):
-                latencies.merge(recent)
-            recent.clear()
-
-    def _add_failed(self, event: Event) -> None:
-        self.failed += 1
-        self.workers[event.worker].failed += 1
-        self._sample.failed += 1
-        self._step.failed += 1
-        self._set_of(event).failed += 1
-        self._add_error(event, self.errors, self._sample.errors)
-
-    def _add_error(self, event: Event, *counts: Counter[str]) -> None:
-        failure = event.failure
-        error_class = failure.error_class if failure else "other"
-        for errors in counts:
-            errors[error_class] += 1
-        if failure:
-            self.examples.setdefault((event.op, error_class), failure.message)
+    def _cut(self, at: float) -> None:
+        """Ends the open piece at `at` seconds after the load began, and adds it to the sums."""
+        piece = self._piece
+        piece.end = at
+        for index, part in piece.shares.items():
+            (self.steps[index].shares if index < len(self.steps) else self._shares).merge(part)
+        self.first.merge(piece.first)
+        self.repeat.merge(piece.repeat)
+        self.latencies.merge(piece.first)
+        self.latencies.merge(piece.repeat)
+        self._sample.add(piece)
+        self._step.add(piece)
+        self._piece = piece.next()
 
     def close_sample(
         self,
@@ -426,25 +424,26 @@ class Tally:
         machine: MachineUse | None,
     ) -> Sample:
         """Returns the open interval as a Sample that ends now, and opens the next one."""
-        self._merge_recent()
+        self._cut(at)
         open_ = self._sample
+        ended_cpu_seconds = open_.sums.client_cpu_seconds - open_.counted_cpu_seconds
         # a client that has just ended may be missing from both, so the sum must not become negative
-        running = max(running_cpu_seconds, -open_.client_cpu_seconds)
+        running = max(running_cpu_seconds, -ended_cpu_seconds)
         sample = Sample(
             at=at,
             seconds=at - open_.start,
             workers=workers,
-            pulled=open_.pulled,
-            failed=open_.failed,
+            pulled=open_.sums.pulled,
+            failed=open_.sums.failed,
             latency=open_.latencies.result(),
-            errors=dict(open_.errors.most_common()),
-            retried=None if self.retried is None else open_.retried,
+            errors=dict(open_.sums.errors.most_common()),
+            retried=open_.sums.retried if self._retries_known else None,
             driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
-            client_cpu_seconds=open_.client_cpu_seconds + running,
+            client_cpu_seconds=ended_cpu_seconds + running,
             cores=self._cores,
             machine=machine,
             paused_seconds=self.pauses.within(open_.start, at),
-            bytes=self._known(open_.bytes, open_.unsized),
+            bytes=self._known(open_.sums),
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self._sample = open_.next(at, running)
@@ -452,7 +451,7 @@ class Tally:
 
     def close_step(self, at: float, step: Step) -> None:
         """Ends a step of the load at `at` seconds after the load began."""
-        self._merge_recent()
+        self._cut(at)
         open_ = self._step
         seconds = at - open_.start
         latency = open_.latencies.result()
@@ -460,13 +459,13 @@ class Tally:
             StepTally(
                 step=step,
                 seconds=seconds,
-                pulled=open_.pulled,
-                failed=open_.failed,
+                pulled=open_.sums.pulled,
+                failed=open_.sums.failed,
                 latency=latency,
                 offered=self._offered(open_.start, at),
                 shares=self._shares,
-                retried=None if self.retried is None else open_.retried,
-                bytes=self._known(open_.bytes, open_.unsized),
+                retried=open_.sums.retried if self._retries_known else None,
+                bytes=self._known(open_.sums),
                 sized=self.sized,
             )
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..clean import clean
-from ..load.tally import WorkerTally
+from ..load.counts import WorkerTally
 from ..load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 
 # In the order in which the view counts them.

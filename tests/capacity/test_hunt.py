@@ -64,9 +64,9 @@ class Places:
             heapq.heappush(free, ended)
             heapq.heappush(busy, ended)
             observed.pulls.append(Pull(due, ended - due, ended - begun, OK))
-        tally.pulled, tally.late_no_worker = len(observed.pulls), late
+        tally.totals.pulled, tally.totals.late_no_worker = len(observed.pulls), late
         if self._machine_from is not None and rate >= self._machine_from:
-            tally.late_machine = tally.pulled
+            tally.totals.late_machine = tally.pulled
         observed.lasted = self._ends(observed)
         return Trial(observed, tally)
 
