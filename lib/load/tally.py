@@ -475,7 +475,7 @@ class Tally:
 
     def _offered(self, start: float, end: float) -> float | None:
         """Returns the pulls per second that the schedule offered in this span; None without a schedule."""
-        return None if self.schedule is None else self.schedule.curve.offered(start, end)
+        return None if self.schedule is None else self.schedule.offered(start, end)
 
     def _is_sloped(self, start: float, end: float) -> bool:
         return self.schedule is not None and self.schedule.curve.is_sloped(start, end)

@@ -88,7 +88,8 @@ class Worker:
     """Pulls in its own thread, from `start` until `stop` and the end of the current pull.
 
     It emits every Event to its overseer and reports its end. Its `turns` say what it pulls when, and end it after the
-    last launch of fixed work. `pruning` has the begin and end (monotonic) of each time that it pruned.
+    last launch of fixed work. `pruning` has the begin and end (monotonic) of each time that it pruned. `index` is its
+    place among the workers of this driver, `number` that in the whole load.
     """
 
     def __init__(
@@ -100,8 +101,10 @@ class Worker:
         *,
         scratch: Path,
         turns: Turns,
+        number: int | None = None,
     ) -> None:
         self.index = index
+        self.number = index if number is None else number
         self.image_set = image_set
         self.pruning: list[tuple[float, float]] = []
         self.doing = Doing(WAITING)
@@ -127,7 +130,7 @@ class Worker:
         """Starts a thread, also after an earlier one has ended. Raises RuntimeError if this machine cannot."""
         self._stopping.clear()
         self._ended = self._resumed = False
-        thread = threading.Thread(target=self._run, name=f"worker {self.index}", daemon=True)
+        thread = threading.Thread(target=self._run, name=f"worker {self.number}", daemon=True)
         self._turns.begin()
         thread.start()
         self._thread = thread

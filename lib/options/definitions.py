@@ -140,6 +140,13 @@ OPTIONS: list[click.Parameter] = [
         "rollout. With --prune, each image is pruned before its herd.",
     ),
     Section(
+        ["--share"],
+        section=LOAD,
+        metavar="K/N",
+        help="Take the K-th of N shares of the load: of its workers and of its schedule. Start the other shares on "
+        "other machines, with the same options and the same --start-at.",
+    ),
+    Section(
         ["--iteration-seconds"],
         section=LOAD,
         type=Seconds(),

@@ -19,6 +19,7 @@ from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
 from ..load.curve import Rate, parse_rate
 from ..load.order import Draw, parse_draw
+from ..load.share import WHOLE, Share, parse_share
 from ..load.stages import Stage, most_workers, parse_stages
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
@@ -59,6 +60,7 @@ class Settings:
     workers: int | None
     deal: str
     herd: bool
+    share: Share
     iteration_seconds: float | None
     passes: int | None
     warm_up: bool
@@ -125,7 +127,9 @@ class Settings:
             elif field.name == "stages":
                 shown["stage"] = [str(stage) for stage in self.stages]
             else:
-                shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate, Draw)) else value
+                shown[field.name] = (
+                    str(value) if isinstance(value, (Path, Listen, Rate, Draw, Share)) else value
+                )
         return shown
 
 
@@ -207,6 +211,10 @@ def _check_deal(settings: Settings) -> None:
         )
     if not settings.herd:
         return
+    if not settings.share.is_whole:
+        raise UsageError(
+            "--herd and --share cannot be combined, because a herd pulls at the same moment; leave one of them out"
+        )
     if settings.rate is not None:
         raise UsageError(
             "--herd and --rate cannot be combined, because herds have no schedule; leave one of them out"
@@ -236,6 +244,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         workers=options["workers"],
         deal=_deal(options["deal"], herd=options["herd"]),
         herd=options["herd"],
+        share=parse_share("--share", options["share"]) if options["share"] is not None else WHOLE,
         iteration_seconds=_iteration_seconds(options),
         passes=options["passes"],
         warm_up=options["warm_up"],

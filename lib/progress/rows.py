@@ -60,7 +60,7 @@ def interval_row(name: str, sample: Sample, tally: Tally) -> Row:
     return Row(
         name=name,
         rate=sample.rate,
-        offered=schedule.curve.offered(sample.at - sample.seconds, sample.at) if schedule else None,
+        offered=schedule.offered(sample.at - sample.seconds, sample.at) if schedule else None,
         pulled=sample.pulled,
         failed=sample.failed,
         retried=sample.retried,

@@ -204,7 +204,7 @@ class Watch:
 
     def _offered(self, before: float, now: float) -> float | None:
         schedule, start, end = self.run.tally.schedule, self._second(before), self._second(now)
-        return None if schedule is None else schedule.curve.offered(max(start, 0.0), end)
+        return None if schedule is None else schedule.offered(max(start, 0.0), end)
 
     def _late(self) -> tuple[tuple[str, int], ...] | None:
         tally = self.run.tally

@@ -86,7 +86,7 @@ class Doings:
     def _row(self, index: int, counts: WorkerTally, now: float, slow: float) -> WorkerRow:
         worker, doing, seconds = self.workers[index], self._seen[index][0], self._seconds(index, now)
         return WorkerRow(
-            index=worker.index,
+            index=worker.number,
             pattern=clean(worker.image_set.pattern),
             pass_number=worker.passes + is_busy(doing),
             number=doing.number,

@@ -37,6 +37,7 @@ class Outputs:
         self._logged = 0
         self._batched = settings.batch > 1
         self._herded = settings.herd
+        self._share = settings.share
         self._format = settings.metrics_format
         self.began = 0.0
         self.watcher: Callable[[Sample], None] | None = None
@@ -80,9 +81,17 @@ class Outputs:
     def on_event(self, event: Event) -> None:
         """Writes an event, and logs a failure."""
         if self.events is not None:
-            self.events.write(event_line(event, self._clock, batched=self._batched, herded=self._herded))
+            self.events.write(
+                event_line(self._numbered(event), self._clock, batched=self._batched, herded=self._herded)
+            )
         if event.outcome == FAILED and event.failure is not None:
             self._log_failure(event)
+
+    def _numbered(self, event: Event) -> Event:
+        """Returns the Event with the number that its worker has in the whole load."""
+        if self._share.is_whole:
+            return event
+        return event._replace(worker=self._share.number_in_whole(event.worker))
 
     def _log_failure(self, event: Event) -> None:
         assert event.failure is not None
@@ -91,9 +100,9 @@ class Outputs:
             return
         self._logged += 1
         what = "prune" if event.op == PRUNE else "pull"
-        failure = event.failure
+        failure, worker = event.failure, self._share.number_in_whole(event.worker)
         self.log(
-            f"worker {event.worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}"
+            f"worker {worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}"
         )
 
     @property
