@@ -27,6 +27,7 @@ def crew(
         shared=settings.deal == ALL,
         lean=settings.lean,
         sizes=prepared.sizes,
+        share=settings.share,
     )
     image_sets = prepared.selection.image_sets
     return tuple(
@@ -37,7 +38,6 @@ def crew(
             driver,
             scratch=prepared.scratch.folder(f"worker-{index}"),
             turns=turns,
-            number=settings.share.number_in_whole(index),
         )
         for index, (image_set, turns) in enumerate(
             zip(image_sets, _turns(settings, prepared, schedule, work, driver), strict=True)

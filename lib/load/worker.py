@@ -21,6 +21,7 @@ from ..sizes import Sizes
 from .event import PRUNE, PULL, Event
 from .pace import why_late
 from .pull import Pulled, Puller
+from .share import WHOLE, Share
 from .turns import Turn, Turns
 
 
@@ -61,7 +62,7 @@ class Work:
     `pruner` is None unless images are pruned during the load. `shared`: workers have the same images, so another worker
     may have pruned an image already.
     `lean`: worker threads and clients run under SCHED_BATCH (see `cpu_priority`).
-    `sizes`: those of the images; None if no size is known.
+    `sizes`: those of the images; None if no size is known. `share`: which workers of the whole load these are.
     """
 
     puller: Puller
@@ -70,6 +71,7 @@ class Work:
     warm: Warm = field(default_factory=Warm)
     lean: bool = True
     sizes: Sizes | None = None
+    share: Share = WHOLE
 
 
 class Overseer(Protocol):
@@ -101,10 +103,9 @@ class Worker:
         *,
         scratch: Path,
         turns: Turns,
-        number: int | None = None,
     ) -> None:
         self.index = index
-        self.number = index if number is None else number
+        self.number = work.share.number_in_whole(index)
         self.image_set = image_set
         self.pruning: list[tuple[float, float]] = []
         self.doing = Doing(WAITING)

@@ -45,6 +45,10 @@ class Standing:
     doing: Doing
     passes: int = 4
 
+    @property
+    def number(self) -> int:
+        return self.index
+
 
 @dataclass
 class Driving:

@@ -149,7 +149,7 @@ class Puller(Worker):
     passes = 0
 
     def __init__(self, index: int, plan: Plan, driver: Driver, killed: threading.Event) -> None:
-        self.index = index
+        self.index = self.number = index
         self.image_set = ImageSet("p", (IMAGE,))
         self.error: BaseException | None = None
         self.begun = 0

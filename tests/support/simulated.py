@@ -87,7 +87,7 @@ class SimulatedWorker(Worker):
     passes = 0
 
     def __init__(self, index: int, simulation: Simulation, seconds: float, outcome: str) -> None:
-        self.index = index
+        self.index = self.number = index
         self.image_set = ImageSet(f"p{index}", simulation.images)
         self.error: BaseException | None = None
         self.begun = 0
