@@ -306,6 +306,8 @@ def _seed(options: Mapping[str, Any]) -> int | None:
     """Returns the seed; if it is left out, one for what has to be repeatable from the summary."""
     given: int | None = options["seed"]
     needed = options["draw"] is not None or options["arrivals"] == POISSON
+    if given is None and options["share"] is not None and options["arrivals"] == POISSON:
+        raise UsageError("--share with --arrivals poisson needs --seed, the same number for all shares")
     return secrets.randbelow(1 << 32) if given is None and needed else given
 
 

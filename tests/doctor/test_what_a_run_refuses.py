@@ -308,6 +308,7 @@ PLACES = {
     "options/settings.py: _iteration_seconds": SETTINGS,
     "options/settings.py: _client": SETTINGS,
     "options/settings.py: _deal": SETTINGS,
+    "options/settings.py: _seed": SETTINGS,
     "options/settings.py: _socket": SETTINGS,
     "options/settings.py: _upstream_name": SETTINGS,
     "options/settings.py: check_together": SETTINGS,

@@ -103,3 +103,11 @@ def test_a_share_without_a_worker_is_refused(tmp_path: Path) -> None:
     )
     assert ended.status == 1
     assert "--share 3/3 has no worker, because the load has 2 workers" in ended.stderr
+
+
+def test_random_gaps_need_the_same_seed_on_all_machines(tmp_path: Path) -> None:
+    client = install(tmp_path / "bin")
+    words = (*NOBODY, f"--client={client}", "--workers=2", "--rate=3", "--arrivals=poisson", "--share=1/2")
+    ended = drive(tmp_path, *words)
+    assert (ended.status, ended.stderr.count("\n")) == (2, 1)
+    assert "needs --seed" in ended.stderr
