@@ -295,6 +295,7 @@ PLACES = {
     "listing/selection.py: select": "selection",
     "load/curve.py: parse_rate": SETTINGS,
     "load/order.py: parse_draw": SETTINGS,
+    "load/share.py: parse_share": SETTINGS,
     "load/stages.py: _parse": SETTINGS,
     "load/stages.py: parse_stages": SETTINGS,
     "load/warm_up.py: _start": LATER,
