@@ -30,6 +30,18 @@ class RateInterval(NamedTuple):
     high: float
 
 
+class State(NamedTuple):
+    """The content of `Shares`. The first `skipped` bins are empty."""
+
+    start: float
+    width: float
+    busy: float
+    bytes: float
+    sized: bool
+    skipped: int
+    bins: Sequence[float]
+
+
 class Shares:
     """The shares of pulls in one step. `start` and `end` are seconds since the load began; an open step has no end.
 
@@ -70,6 +82,33 @@ class Shares:
             left = self.start + index * self._width
             inside = min(high, left + self._width) - max(low, left)
             self._bins[index] += max(0.0, inside) * density
+
+    def state(self) -> State:
+        """Returns the content, from which `of` makes the same shares again."""
+        skipped = next((place for place, share in enumerate(self._bins) if share), len(self._bins))
+        return State(
+            self.start,
+            self._width,
+            self._busy,
+            self.bytes,
+            self.sized,
+            skipped,
+            self._bins[skipped:].tolist(),
+        )
+
+    @classmethod
+    def of(cls, state: State) -> Shares:
+        """Returns the shares with this content. Raises `ValueError` if no shares have such a content."""
+        doublings = math.log2(state.width / _FIRST_WIDTH) if state.width > 0 else -1.0
+        if doublings < 0 or doublings != round(doublings) or not 0 <= state.skipped <= _BINS:
+            raise ValueError("the shares have bins of another width, or too many")
+        if state.skipped + len(state.bins) > _BINS:
+            raise ValueError(f"the shares have more than {_BINS} bins")
+        found = cls(state.start)
+        found._width, found._busy = state.width, state.busy
+        found.bytes, found.sized = state.bytes, state.sized
+        found._bins = array("d", [*([0.0] * state.skipped), *state.bins])
+        return found
 
     def part(self) -> Shares:
         """Returns shares of the same step to which some of its pulls are added; see `merge`."""
