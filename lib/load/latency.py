@@ -121,7 +121,11 @@ class Latencies:
         if self._histogram is None or not self._count:
             return None
         return Packed(
-            self._histogram.encode().decode("ascii"), self._count, self._sum, self._least, self._most
+            histogram=self._histogram.encode().decode("ascii"),
+            number=self._count,
+            total=self._sum,
+            least=self._least,
+            most=self._most,
         )
 
     @classmethod

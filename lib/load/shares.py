@@ -87,13 +87,13 @@ class Shares:
         """Returns the content, from which `of` makes the same shares again."""
         skipped = next((place for place, share in enumerate(self._bins) if share), len(self._bins))
         return State(
-            self.start,
-            self._width,
-            self._busy,
-            self.bytes,
-            self.sized,
-            skipped,
-            self._bins[skipped:].tolist(),
+            start=self.start,
+            width=self._width,
+            busy=self._busy,
+            bytes=self.bytes,
+            sized=self.sized,
+            skipped=skipped,
+            bins=self._bins[skipped:].tolist(),
         )
 
     @classmethod
