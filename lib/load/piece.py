@@ -7,11 +7,39 @@ pieces of several hosts, which carry out the same plan, add up as those of one h
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
+from ..processes.machine import MachineUse
 from .counts import Counts
 from .event import Event
 from .latency import Latencies
 from .shares import Shares
+
+ENDS = Literal["interval", "step", "load"]
+
+
+class Place(NamedTuple):
+    """Where a piece lies: its `number` on its host, its tally interval and its step; and what ends with it.
+
+    All are counted from 0. With the load, the drain ends: what ended after its planned end.
+    """
+
+    number: int
+    sample: int
+    step: int
+    ends: ENDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalEnd:
+    """What one host knows about a tally interval, or about the drain, besides its pulls."""
+
+    workers: int
+    driver_cpu_seconds: float
+    client_cpu_seconds: float
+    cores: float
+    machine: MachineUse | None
+    paused_seconds: float
 
 
 @dataclass(slots=True)

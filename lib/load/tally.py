@@ -19,7 +19,7 @@ from .event import PRUNE, Event
 from .herd_tally import HerdTally
 from .latency import COARSE, Buckets, Latencies
 from .pace import Schedule
-from .piece import Piece
+from .piece import ENDS, IntervalEnd, Piece, Place
 from .plan import Step
 from .shares import RateInterval, Shares
 
@@ -162,12 +162,28 @@ class SetTally:
     latencies: Latencies = field(default_factory=lambda: Latencies(COARSE))
 
 
+def _interval_end(sample: Sample) -> IntervalEnd:
+    return IntervalEnd(
+        workers=sample.workers,
+        driver_cpu_seconds=sample.driver_cpu_seconds,
+        client_cpu_seconds=sample.client_cpu_seconds,
+        cores=sample.cores,
+        machine=sample.machine,
+        paused_seconds=sample.paused_seconds,
+    )
+
+
+# Receives a piece, where it lies, and what the host knows of the interval that ends with it.
+OnPiece = Callable[[Piece, Place, IntervalEnd | None], None]
+
+
 class Tally:
     """Counts Events.
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
     `pauses` tells when the driver itself was stopped. Set `sized` before the load if sizes of images are known.
+    `on_piece`, if set, is called with each Piece that has ended, before its histograms are used again.
     `totals` counts the whole run so far. `latencies`, `first` and `repeat` cover all pulls up to the last end of an
     interval or step.
     """
@@ -183,6 +199,7 @@ class Tally:
         pauses: Pauses | None = None,
     ) -> None:
         self.sized = False
+        self.on_piece: OnPiece | None = None
         self.schedule = schedule
         self.pauses = pauses or Pauses()
         self.totals = Counts(workers={index: WorkerTally() for index in range(workers)})
@@ -202,6 +219,7 @@ class Tally:
         self._driver_cpu_seconds = 0.0
         self._began = 0.0
         self._piece = Piece(0.0)
+        self._pieces = 0
         self._sample = _Open(0.0)
         self._step = _Open(0.0)
         self._shares = Shares(0.0)
@@ -377,8 +395,8 @@ class Tally:
                 break
             self._piece.add_share(index, shares, (began, ended), event.size)
 
-    def _cut(self, at: float) -> None:
-        """Ends the open piece at `at` seconds after the load began, and adds it to the sums."""
+    def _cut(self, at: float) -> Piece:
+        """Ends the open piece at `at` seconds after the load began, adds it to the sums, and returns it."""
         piece = self._piece
         piece.end = at
         for index, part in piece.shares.items():
@@ -389,6 +407,13 @@ class Tally:
         self.latencies.merge(piece.repeat)
         self._sample.add(piece)
         self._step.add(piece)
+        return piece
+
+    def _pass_on(self, piece: Piece, ends: ENDS, interval: IntervalEnd | None = None) -> None:
+        """Passes on a piece that has ended, and opens the next one."""
+        if self.on_piece is not None:
+            self.on_piece(piece, Place(self._pieces, len(self.samples), len(self.steps), ends), interval)
+        self._pieces += 1
         self._piece = piece.next()
 
     def close_sample(
@@ -404,13 +429,17 @@ class Tally:
         `driver_cpu_seconds` counts from the beginning of the load. `running_cpu_seconds` is the CPU time so far of the
         clients whose Events have not been counted yet. `machine` is how busy the machine was in the interval.
         """
+        piece = self._cut(at)
         sample = self._finished(at, workers, driver_cpu_seconds, running_cpu_seconds, machine)
+        self._pass_on(piece, "interval", _interval_end(sample))
         self.samples.append(sample)
         self._on_sample(sample)
 
     def end(self, at: float, workers: int, driver_cpu_seconds: float = 0.0) -> None:
         """Ends the counting, after all intervals and steps. What ended since the planned end becomes the drain."""
+        piece = self._cut(at)
         sample = self._finished(at, workers, driver_cpu_seconds, 0.0, None)
+        self._pass_on(piece, "load", _interval_end(sample))
         if sample.pulled or sample.failed:
             self.drain = Drain(sample.seconds, sample.pulled, sample.failed, sample.bytes)
             self._on_sample(sample)
@@ -424,7 +453,6 @@ class Tally:
         machine: MachineUse | None,
     ) -> Sample:
         """Returns the open interval as a Sample that ends now, and opens the next one."""
-        self._cut(at)
         open_ = self._sample
         ended_cpu_seconds = open_.sums.client_cpu_seconds - open_.counted_cpu_seconds
         # a client that has just ended may be missing from both, so the sum must not become negative
@@ -451,7 +479,7 @@ class Tally:
 
     def close_step(self, at: float, step: Step) -> None:
         """Ends a step of the load at `at` seconds after the load began."""
-        self._cut(at)
+        self._pass_on(self._cut(at), "step")
         open_ = self._step
         seconds = at - open_.start
         latency = open_.latencies.result()

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
 from ..load.counts import Counts, WorkerTally
 from ..load.latency import Latencies, Packed
-from ..load.piece import Piece
+from ..load.piece import ENDS, IntervalEnd, Piece, Place
 from ..load.shares import Shares, State
-from ..processes.machine import MachineUse
 
 # The type of the number of pulls and the like.
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -31,17 +30,6 @@ class Example(NamedTuple):
     message: str
 
 
-class IntervalEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """What one host knows about a tally interval besides its pulls, at its end."""
-
-    workers: _Count
-    driver_cpu_seconds: float
-    client_cpu_seconds: float
-    cores: float
-    machine: MachineUse | None
-    paused_seconds: _Seconds
-
-
 class PieceLine(msgspec.Struct, frozen=True, kw_only=True):
     """One piece. `number` counts the pieces of a host from 0; `sample` and `step` are those that the piece lies in.
 
@@ -53,7 +41,7 @@ class PieceLine(msgspec.Struct, frozen=True, kw_only=True):
     step: _Count
     start: _Seconds
     end: _Seconds
-    ends: Literal["interval", "step", "load"] | None
+    ends: ENDS
     counts: dict[str, _Count]
     client_cpu_seconds: float
     errors: dict[str, _Count]
@@ -72,15 +60,6 @@ _NUMBERS: Final = tuple(
 )
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(PieceLine).decode
-
-
-class Place(NamedTuple):
-    """Where a piece lies: its `number` on its host, its tally interval and its step; and what ends with it."""
-
-    number: int
-    sample: int
-    step: int
-    ends: Literal["interval", "step", "load"] | None = None
 
 
 def piece_line(piece: Piece, place: Place, interval: IntervalEnd | None = None) -> str:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.load.event import PULL, Event
-from lib.load.piece import Piece
+from lib.load.piece import IntervalEnd, Piece, Place
 from lib.load.shares import Shares
 from lib.outcomes import OK
-from lib.pieces.wire import IntervalEnd, Place, piece_line, read_piece
+from lib.pieces.wire import piece_line, read_piece
 from tests.properties.test_accounts import events
 
 
@@ -33,7 +33,7 @@ def a_piece(added: list[Event]) -> Piece:
 @given(st.lists(events(), max_size=30), st.booleans())
 def test_a_piece_is_the_same_after_it_was_text(added: list[Event], ends: bool) -> None:
     before = a_piece(added)
-    place = Place(7, 3, 1, "interval" if ends else None)
+    place = Place(7, 3, 1, "interval" if ends else "step")
     interval = IntervalEnd(
         workers=3, driver_cpu_seconds=0.5, client_cpu_seconds=2.5, cores=2.0, machine=None, paused_seconds=0.0
     )
@@ -48,7 +48,7 @@ def test_a_piece_is_the_same_after_it_was_text(added: list[Event], ends: bool) -
     }
 
 
-LINE: dict[str, Any] = json.loads(piece_line(a_piece([]), Place(0, 0, 0)))
+LINE: dict[str, Any] = json.loads(piece_line(a_piece([]), Place(0, 0, 0, "step")))
 
 
 @pytest.mark.parametrize(
