@@ -126,3 +126,20 @@ def test_parts_of_a_step_add_up_to_the_whole(
     assert (merged.interval() is None) == (whole.interval() is None)
     if (one := merged.interval()) is not None and (other := whole.interval()) is not None:
         assert tuple(one) == pytest.approx(tuple(other), abs=1e-6)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_parts_with_bins_of_different_widths_add_up(order: tuple[int, int]) -> None:
+    """The first second has most pulls, and one part has only these."""
+    whole, merged = Shares(0.0), Shares(0.0)
+    parts = [merged.part(), merged.part()]
+    for k in range(600):
+        at = 0.002 * k if k < 400 else 0.4 * (k - 400)
+        for shares in (whole, parts[k >= 400]):
+            shares.add(at, at + 0.01, None)
+    for place in order:
+        merged.merge(parts[place])
+    whole.close(80.0)
+    merged.close(80.0)
+    assert merged.interval() == pytest.approx(whole.interval())
+    assert merged.interval() is not None
