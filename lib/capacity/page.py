@@ -68,7 +68,7 @@ def _about(found: Capacity) -> str:
         if settings.get("prune")
         else "cached by a warm-up"
         if settings.get("warm_up")
-        else "cached or not is unknown"
+        else "cache state unknown"
     )
     words = [
         f"started {found.started.isoformat()}, {spoken(round(found.elapsed_seconds))}",

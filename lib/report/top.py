@@ -51,7 +51,7 @@ def answers(summary: Summary) -> Iterable[tuple[str, str, Answer]]:
     knee = headline.knee(summary)
     if knee is not None:
         yield KNEE_TILE, "knee", knee
-    yield "limit", "what limited it", limit(summary)
+    yield "limit", "what limited the rate", limit(summary)
     if summary.has_one_step:
         yield "precision", "precision of the rate", headline.precision(summary)
     else:

@@ -20,7 +20,7 @@ from .precision import highest, in_words, longer, why_no_peak
 from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
 TOO_SHORT: Final = "too short to tell"
-TOO_FEW: Final = "too few numbers of workers"
+UNKNOWN: Final = "unknown"
 
 
 def target(summary: Summary) -> str:
@@ -39,7 +39,7 @@ def cache_state(summary: Summary) -> str:
     """Returns what is known about the images in the cache of the server under test."""
     chosen = {name: bool(summary.settings.get(name)) for name in ("dry_run", "prune", "herd")}
     known = in_cache(summary.first_pulls, **chosen)
-    return known or ("" if chosen["dry_run"] else "cached or not is unknown")
+    return known or ("" if chosen["dry_run"] else "cache state unknown")
 
 
 def in_cache(first_pulls: str, *, dry_run: bool, prune: bool, herd: bool) -> str:
@@ -101,8 +101,8 @@ def knee(summary: Summary) -> Answer | None:
         )
     different = len({step.workers for step in summary.steps})
     if different < LEAST_DIFFERENT:
-        why = f"needs {LEAST_DIFFERENT} different numbers of workers, and the run had {different}"
-        return Answer(TOO_FEW, why, why)
+        why = f"needs {LEAST_DIFFERENT} different numbers of workers; the run had {different}"
+        return joined(UNKNOWN, ": ", why)
     return joined("none found", ": ", "the rate still grew, or the steps are too short to tell")
 
 
@@ -148,11 +148,11 @@ def failed(summary: Summary) -> Answer:
     if summary.prune_failed:
         others.append(f"{summary.prune_failed:,} prunes failed")
     known = [f"{share} of {summary.ended:,} pulls" if share else f"of {summary.ended:,} pulls"]
-    first = [f"{count} ({share})" if share else count, *([classes] if classes else []), retried(summary)]
+    first = f"{count} ({share}): {classes}; " if share and classes else f"{count}, "
     return Answer(
         f"{summary.failed:,} failed, {retried(summary)}",
         ", ".join([": ".join([*known, *([classes] if classes else [])]), *others]),
-        ", ".join([*first, *others]),
+        f"{first}{', '.join([retried(summary), *others])}",
     )
 
 
@@ -211,7 +211,7 @@ def precision(summary: Summary) -> Answer:
     if summary.precision is None:
         return Answer(TOO_SHORT, "", TOO_SHORT)
     now, _, later = in_words(summary.precision).partition("; ")
-    return Answer(now.removesuffix(" now"), later, in_words(summary.precision))
+    return Answer(now, later, in_words(summary.precision))
 
 
 def thresholds(summary: Summary) -> str | None:

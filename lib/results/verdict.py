@@ -6,7 +6,7 @@ from typing import Final
 
 from ..counted import counted
 from ..figures import percent
-from .headline import TOO_SHORT, by_class, peak, unstarted
+from .headline import TOO_SHORT, by_class, peak, peak_name
 from .limit import limit
 from .outage import outages
 from .summary import Summary
@@ -16,7 +16,7 @@ _MOST_OUTAGES: Final = 3
 
 
 def verdict(summary: Summary) -> list[str]:
-    """Returns the answer in a few sentences: outages, how much the server held, what failed, what limited it."""
+    """Returns the answer in a few sentences: outages, the peak, failed pulls, and what limited the rate."""
     if summary.settings.get("dry_run"):
         return ["This was a dry run. It pulled nothing, so these numbers do not describe a server."]
     if not summary.ended:
@@ -24,22 +24,22 @@ def verdict(summary: Summary) -> list[str]:
     if not summary.pulled:
         return ["No pull succeeded.", _failures(summary)]
     out = [f"{each.told()}." for each in outages(summary.samples)[:_MOST_OUTAGES]]
-    limited = [] if out else [f"What limited it: {limit(summary).figure}."]
-    return [*out, _held(summary), _failures(summary), *limited]
+    limited = [] if out else [f"What limited the rate: {limit(summary).figure}."]
+    return [*out, _served(summary), _failures(summary), *limited]
 
 
-def _held(summary: Summary) -> str:
+def _served(summary: Summary) -> str:
     best = summary.peak
     if best is None:
         helps = peak(summary).more
-        return f"The run was {TOO_SHORT} how much the server holds{f'; {helps}' if helps else ''}."
-    least = "at least " if summary.limited_by else ""
-    return f"The server held {least}{peak(summary)}."
+        return f"The run was {TOO_SHORT} the {peak_name(summary)}{f'; {helps}' if helps else ''}."
+    served = "can serve at least" if summary.limited_by else "served"
+    return f"The server {served} {peak(summary)}."
 
 
 def _failures(summary: Summary) -> str:
     again = f"; clients retried {counted(summary.retried, 'time')}" if summary.retried else ""
-    again += f"; {unstarted(summary)}" if summary.unstarted else ""
+    again += f"; {counted(summary.unstarted, 'pull')} never started" if summary.unstarted else ""
     if not summary.failed:
         return f"No pull failed{again}."
     share = percent(summary.error_rate) if summary.error_rate is not None else f"{summary.failed:,}"

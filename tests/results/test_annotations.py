@@ -80,7 +80,7 @@ def test_the_markdown_has_the_result_as_tables() -> None:
     lines = shown(markdown(summary, {("pull", "timeout"): "too slow"}))
     for line in (
         "### ocidriver: 2 of 3 thresholds missed",
-        "| tested | cache:8080 with crane 0.20, a ramp, cached or not is unknown (3 images) |",
+        "| tested | cache:8080 with crane 0.20, a ramp, cache state unknown (3 images) |",
         "| peak | 5 pulls/s (4 to 6) at 1 worker |",
         "| latency | p50 2.04 ms, p95 4 ms, p99 5 ms at the peak |",
         "| error_rate<1% | 50 % | **missed** |",
