@@ -12,10 +12,10 @@ from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult
 
 OUTCOMES: Final = {True: "held", False: "did not hold", None: "not certain"}
 _ADVICE = {
-    CLIENT: "this machine's clients were the limit, not the server; pull more images per launch (--batch), "
-    "or give more workers or cores",
-    MACHINE: "this machine was the limit, not the server; run ocidriver on a machine with nothing else to do",
+    CLIENT: "pull more images per launch (--batch), or give more workers or cores",
+    MACHINE: "run ocidriver on a machine of its own",
 }
+LIMITERS: Final = {CLIENT: "the client side", MACHINE: "this machine"}
 
 
 def trial_line(number: int, trial: TrialResult) -> str:
@@ -26,7 +26,7 @@ def trial_line(number: int, trial: TrialResult) -> str:
 def _outcome(trial: TrialResult) -> str:
     verdict = OUTCOMES[trial.held]
     if trial.limited_by is not None and trial.held is False:
-        verdict = f"no verdict on the server: {trial.limited_by} was the limit"
+        verdict = f"no verdict on the server: {LIMITERS[trial.limited_by]} was the limit"
     return f"{verdict} ({trial.missed or figures(trial)})"
 
 
@@ -44,7 +44,7 @@ def figures(trial: TrialResult) -> str:
 
 
 def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: int) -> str | None:
-    """Returns in words what speaks against a rate; None if nothing does."""
+    """Returns in words why a rate does not hold; None if nothing speaks against it."""
     against = verdict.missed
     if lacked_workers:
         return f"all {workers} workers were busy; give more --workers"
@@ -56,7 +56,7 @@ def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: i
 
 
 def answer(found: Capacity) -> tuple[str, ...]:
-    """Returns the answer: what the server holds, and what it does not."""
+    """Returns the answer: the highest rate that the server sustains, and the lowest that it does not."""
     if not found.trials:
         return ()
     return (_what_held(found), _what_did_not(found))
@@ -65,21 +65,21 @@ def answer(found: Capacity) -> tuple[str, ...]:
 def _what_held(found: Capacity) -> str:
     held = found.held
     if held is None:
-        return f"The server does not hold {rate(found.trials[0].rate)}, the first rate; give a lower --from."
+        lower = f"; give a --from below {found.failed_at.rate:g}" if found.failed_at is not None else ""
+        return f"The search found no rate that the server sustains{lower}."
     last = next(each for each in reversed(found.trials) if each.rate == held.rate)
-    sure = "" if held.certain else ", which is likely but not certain at 95 %"
-    return f"The server holds {rate(held.rate)}{sure}: {figures(last)}."
+    sure = "" if held.certain else " (likely, but not certain at 95 %)"
+    return f"The server sustains {rate(held.rate)}{sure}: {figures(last)}."
 
 
 def _what_did_not(found: Capacity) -> str:
     limit, failed = found.limit, found.failed_at
     if limit == MAX_RATE:
-        return "That is --max-rate; the server may hold more."
+        return "The search ended at --max-rate. The server may sustain a higher rate."
     if limit in _ADVICE:
-        where = f"At {rate(found.trials[-1].rate)}, "
-        return f"{where}{_ADVICE[limit]}."
-    if failed is None:
-        return "No rate was found that it does not hold."
+        return f"At {rate(found.trials[-1].rate)}, {LIMITERS[limit]} was the limit, not the server; {_ADVICE[limit]}."
     over = "; --max-time ended the search" if limit == MAX_TIME else ""
     stopped = "; a signal ended the search" if found.interrupted else ""
-    return f"It does not hold {rate(failed.rate)}: {failed.reason}{over}{stopped}."
+    if failed is None:
+        return f"The search found no rate that the server does not sustain{over}{stopped}."
+    return f"It does not sustain {rate(failed.rate)}: {failed.reason}{over}{stopped}."

@@ -115,7 +115,7 @@ def test_too_few_workers_are_no_limit_of_the_server() -> None:
     searched.carry_out(Places(searched.slos, workers=2), 2, lines.append)
     assert (searched.limit, searched.search.held, searched.search.failed) == (CLIENT, 20, None)
     assert lines[-1].endswith(
-        "no verdict on the server: client was the limit (all 2 workers were busy; give more --workers)"
+        "no verdict on the server: the client side was the limit (all 2 workers were busy; give more --workers)"
     )
 
 
