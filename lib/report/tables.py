@@ -64,7 +64,7 @@ def intervals(summary: Summary) -> str:
     """Returns the table of a run with one step: the whole step, then its tally intervals over time."""
     samples = merged(summary.samples, _MOST_INTERVALS)
     ends = accumulate(each.seconds for each in samples)
-    heads = ("interval", "until s", "seconds", "pulled", "failed", "pulls/s", "low", "high")
+    heads = ("interval", "end, s", "seconds", "pulled", "failed", "pulls/s", "low", "high")
     whole = [_interval("all", each.seconds, each, each.low, each.high) for each in summary.steps]
     parts = [
         _interval(str(place), end, each)

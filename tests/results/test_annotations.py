@@ -176,7 +176,7 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
 
 def test_a_load_of_one_step_has_its_intervals() -> None:
     lines = markdown(summary_of(held([30, 60])), {}).splitlines()
-    head = next(place for place, line in enumerate(lines) if line.startswith("| until s |"))
+    head = next(place for place, line in enumerate(lines) if line.startswith("| end, s |"))
     assert [line.split(" | ")[:4] for line in lines[head + 2 : head + 4]] == [
         ["| 15.0", "30", "0", "2"],
         ["| 30.0", "60", "0", "4"],
