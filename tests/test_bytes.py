@@ -362,4 +362,4 @@ def test_doctor_reports_sizes(indexes: Server, crane: str) -> None:
         )  # fmt: skip
     checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     assert checks["sizes"]["status"] == "ok"
-    assert checks["sizes"]["message"].startswith("known of all images: ")
+    assert checks["sizes"]["message"].startswith("known for all images: ")

@@ -45,7 +45,8 @@ def _lead(told: Told, latency: Quantity | None, a: str, b: str) -> str:
     """Returns what is known of rate and latency."""
     rate = told.rate
     if rate.verdict == INCONCLUSIVE:
-        also = f"; {_on_latency(latency, _of(b))}" if latency else ""
+        whose = f"{b}'s"
+        also = f"; {_on_latency(latency, whose)}" if latency else ""
         return f"The runs do not show whether {b} is faster or slower than {a}: {_why(told, b)}{also}"
     if rate.verdict == SAME:
         lead = f"{b} pulls as many images per second as {a} ({_range(rate)})"
@@ -65,10 +66,6 @@ def _lead(told: Told, latency: Quantity | None, a: str, b: str) -> str:
 def _latency(rows: dict[str, Quantity]) -> Quantity | None:
     """Returns the latency to name, or None if none has a verdict."""
     return next((rows[name] for name in _LATENCIES if rows[name].verdict != INCONCLUSIVE), None)
-
-
-def _of(name: str) -> str:
-    return f"{name}'s"
 
 
 def _on_latency(latency: Quantity, whose: str = "its") -> str:

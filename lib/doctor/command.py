@@ -33,10 +33,10 @@ from .next_steps import next_steps, without
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
 # What the commands of `next_steps` show.
 _NEXT = {
-    "a first look": "A first look",
+    "a first look": "A first look, with short steps",
     "cached": "Cached pulls: the warm-up puts each image into the cache",
     "cold": "Cold pulls: the cache fetches each image from the upstream again",
-    "capacity": "The highest rate that meets SLOs",
+    "capacity": "The highest rate that meets the SLOs (change --slo to yours)",
 }
 _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
 

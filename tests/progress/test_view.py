@@ -90,7 +90,7 @@ def test_the_view_fits_and_tells_all(width: int, workers: int) -> None:
     assert re.fullmatch(r"time       1:05 elapsed, 1:02:05 left  ━+[╸╺]?━+  42 %", text[2])
     assert len(text[2]) == 75
     assert text[3] == (
-        f"workers    {workers} of {workers} planned, at most {workers}: {workers} pulling, 2 waiting"
+        f"workers    {workers} of {workers} planned, {workers} in all: {workers} pulling, 2 waiting"
     )
     assert re.fullmatch(r"rate now   89.5 pulls/s +[▁▂▃▄▅▆▇█]+█+", text[4])
     assert re.fullmatch(r"p95 now    50.1 ms +[▁▂▃▄▅▆▇█]+█+", text[5])
