@@ -148,9 +148,9 @@ capacity = SectionedCommand(
     params=PARAMETERS,
     help="""Find how many pulls per second the server can sustain.
 
-    capacity runs trials. In each trial, pulls start at a fixed rate, even if earlier ones have not ended. A rate holds if
-    it meets every --slo. The search doubles the rate until one does not hold. Then it tries the rate halfway between the
-    highest that held and the lowest that did not, again and again.
+    capacity runs trials. In each trial, pulls start at a fixed rate, even if earlier ones have not ended. A rate holds
+    if it meets every --slo. The search doubles the rate until one does not hold. Then it narrows the gap between the
+    highest rate that held and the lowest that did not.
 
     capacity takes the options of the load test, except those that shape the load. With --prune, each trial begins cold.
 

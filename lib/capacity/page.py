@@ -57,8 +57,8 @@ def _body(found: Capacity, drawn: Sequence[Chart]) -> Iterator[str]:
 
 _HOW: Final = (
     "In each trial, pulls started at the offered rate, even if earlier ones had not ended. The verdict leaves out the "
-    "first tenth of a trial. If a verdict was not certain at 95 %, the trial was repeated. The next verdict then covers "
-    "all trials at that rate."
+    "first tenth of a trial. If a verdict was not certain at 95 %, the trial was repeated. The next verdict then "
+    "covers all trials at that rate."
 )
 
 

@@ -49,9 +49,13 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     late_machine: Annotated[Count, about("Pulls that started late because this machine was slow.")]
     limited_by: Annotated[
         Literal["client", "machine"] | None,
-        about("What limited the trial, other than the server: the client side, or this machine. Null: nothing else."),
+        about(
+            "What limited the trial, other than the server: the client side, or this machine. Null: nothing else."
+        ),
     ]
-    missed: Annotated[str | None, about("Why the rate did not hold, in words; null if nothing spoke against it.")]
+    missed: Annotated[
+        str | None, about("Why the rate did not hold, in words; null if nothing spoke against it.")
+    ]
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,14 +59,15 @@ def answer(found: Capacity) -> tuple[str, ...]:
     """Returns the answer: the highest rate that the server sustains, and the lowest that it does not."""
     if not found.trials:
         return ()
-    return (_what_held(found), _what_did_not(found))
+    return tuple(filter(None, (_what_held(found), _what_did_not(found))))
 
 
 def _what_held(found: Capacity) -> str:
     held = found.held
+    if held is None and found.failed_at is None:
+        return "The search has no result for the server."
     if held is None:
-        lower = f"; give a --from below {found.failed_at.rate:g}" if found.failed_at is not None else ""
-        return f"The search found no rate that the server sustains{lower}."
+        return "The search found no rate that the server sustains; give a lower --from."
     last = next(each for each in reversed(found.trials) if each.rate == held.rate)
     sure = "" if held.certain else " (likely, but not certain at 95 %)"
     return f"The server sustains {rate(held.rate)}{sure}: {figures(last)}."
@@ -78,8 +79,8 @@ def _what_did_not(found: Capacity) -> str:
         return "The search ended at --max-rate. The server may sustain a higher rate."
     if limit in _ADVICE:
         return f"At {rate(found.trials[-1].rate)}, {LIMITERS[limit]} was the limit, not the server; {_ADVICE[limit]}."
-    over = "; --max-time ended the search" if limit == MAX_TIME else ""
-    stopped = "; a signal ended the search" if found.interrupted else ""
-    if failed is None:
-        return f"The search found no rate that the server does not sustain{over}{stopped}."
-    return f"It does not sustain {rate(failed.rate)}: {failed.reason}{over}{stopped}."
+    by = "a signal" if found.interrupted else "--max-time" if limit == MAX_TIME else ""
+    ended = f"{by} ended the search" if by else ""
+    if failed is not None:
+        return f"It does not sustain {rate(failed.rate)}: {failed.reason}{ended and f'; {ended}'}."
+    return f"No {'higher ' if found.held else ''}rate has a verdict{ended and f': {ended}'}."

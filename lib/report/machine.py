@@ -50,7 +50,11 @@ def _lines(findings: Findings, samples: Sequence[Sample], cores: Sequence[float]
     at = [when(findings.span.begin), *ends(samples)]
     shares = (
         ("busy", lambda use: 1 - use.idle, {"color": BLUE, "width": 2}),
-        ("processes waited for CPU", lambda use: use.pressure, {"color": PURPLE, "width": 1.5, "dash": "dot"}),
+        (
+            "processes waited for CPU",
+            lambda use: use.pressure,
+            {"color": PURPLE, "width": 1.5, "dash": "dot"},
+        ),
         ("taken by the hypervisor", lambda use: use.steal, {"color": GREY, "width": 1.5}),
         ("throttled by a CPU limit", lambda use: use.throttled, {"color": RED, "width": 1.5, "dash": "dash"}),
     )

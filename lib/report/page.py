@@ -166,4 +166,6 @@ def _first(summary: Summary) -> str:
         return "First pulls were cached, because a warm-up had pulled each image before the load."
     if summary.settings.get("prune"):
         return "First pulls after a prune were cold. In the first pass, the cache may have had the images already."
-    return "First pulls may have been cached: nothing was pruned, so the cache may have had the images already."
+    return (
+        "First pulls may have been cached: nothing was pruned, so the cache may have had the images already."
+    )

@@ -131,8 +131,8 @@ def _of_fit(fitted: Fit | None, summary: Summary) -> Iterator[str]:
     unknown, known = unknown_set(summary), known_steps(summary)
     if unknown is not None:
         yield (
-            f"Most pulls of image set {unknown + 1} failed, so its speed is unknown. The fit leaves out steps with more "
-            f"than {counted(unknown, 'worker')}."
+            f"Most pulls of image set {unknown + 1} failed, so its speed is unknown. The fit leaves out steps with "
+            f"more than {counted(unknown, 'worker')}."
         )
     if fitted is None:
         different = len({step.workers for step in known})
@@ -144,9 +144,7 @@ def _of_fit(fitted: Fit | None, summary: Summary) -> Iterator[str]:
             yield "Use more workers."
         return
     if fitted.knee is None:
-        yield (
-            f"No knee: the rate may still have grown when the last of {fitted.law.most} workers started."
-        )
+        yield (f"No knee: the rate may still have grown when the last of {fitted.law.most} workers started.")
     else:
         yield (
             f"Knee: about {_shown(fitted.knee)} workers, where perfect scaling would meet the plateau of "

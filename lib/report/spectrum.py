@@ -43,9 +43,7 @@ def spectrum(findings: Findings) -> Chart:
 def _of_events(findings: Findings) -> tuple[list[Trace], str]:
     events = findings.events
     assert events is not None
-    told = (
-        "The percentiles are accurate to 0.1 %. Each line ends at its longest latency."
-    )
+    told = "The percentiles are accurate to 0.1 %. Each line ends at its longest latency."
     series = [("all pulls", events.all, GREEN)]
     series += [(f"{name} pulls", pulls.latencies, colour) for name, pulls, colour in kinds(events)]
     shown = [(name, each, colour) for name, each, colour in series if each.count]

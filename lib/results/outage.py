@@ -14,7 +14,7 @@ from .sample import Sample
 class Outage:
     """An outage. `errors` has its failed pulls by class.
 
-    `recovered` is the end of the first interval after it in which pulls succeeded and none failed; None if there is none.
+    `recovered` is the end of the first interval after it in which pulls succeeded and none failed. None: there is none.
     """
 
     begin: datetime

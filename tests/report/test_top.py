@@ -109,8 +109,8 @@ def labels(run: Summary) -> list[str]:
         (a_ramp(settings={**OF_ONE["settings"], "passes": 3}, peak=None),
          ["peak", "latency of all pulls", "failed and retried", "what limited the rate", "average over the ramp"]),
         (a_ramp(herds={"count": 3, "spread_ms": LATENCY, "latency_ms": LATENCY, "late": 0}),
-         ["peak", "latency at the peak", "until every worker had the image", "failed and retried", "what limited the rate",
-          "average over the ramp"]),
+         ["peak", "latency at the peak", "until every worker had the image", "failed and retried",
+          "what limited the rate", "average over the ramp"]),
     ],
     ids=["ramp", "constant", "schedule", "passes", "herds"],
 )  # fmt: skip
@@ -206,7 +206,10 @@ def test_the_verdict(run: Summary, sentences: list[str]) -> None:
 def test_without_the_use_of_the_machine_nothing_is_said_about_it() -> None:
     (sample,) = OF_ONE["samples"]
     told = limit(a_ramp(knee=None, samples=[{**sample, "machine": None}]))
-    assert told == "unknown, but not driver and clients: driver and clients did not use up the CPU of this machine"
+    assert (
+        told
+        == "unknown, but not driver and clients: driver and clients did not use up the CPU of this machine"
+    )
 
 
 def test_a_dry_run_says_that_it_tested_no_server() -> None:
