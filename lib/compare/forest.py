@@ -87,8 +87,8 @@ def forest_of_errors(told: Told, letter: str, margins: Margins) -> Chart:
     layout["shapes"] = [_band(scale(-margin), scale(margin)), _line(0.0)]
     note = (
         "The share of all pulls that failed, and retries per pull. Left of the line: fewer. Right of it: more. The "
-        f"grey band is the margin of ±{100 * margin:g} percentage points. If the whole interval is beyond the band, the "
-        "verdict is more or fewer. If it is inside, the verdict is same."
+        f"grey band is the margin of ±{100 * margin:g} percentage points. If the whole interval is beyond the band, "
+        "the verdict is more or fewer. If it is inside, the verdict is same."
     )
     return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 
