@@ -245,7 +245,7 @@ def _status(
     if unwritten is not None:
         return ExitStatus.FAILED
     if missed_thresholds:
-        message = f"threshold missed: {', '.join(missed_thresholds)}"
+        message = f"threshold missed: {'; '.join(missed_thresholds)}"
         outputs.log(message)
         say(message)
         return ExitStatus.THRESHOLD

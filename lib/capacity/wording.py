@@ -7,6 +7,7 @@ from typing import Final
 from ..durations import spoken
 from ..figures import milliseconds, percent, rate
 from ..latency import SHOWN_PERCENTILES
+from ..results.verdict import DRY_RUN
 from .judge import Verdict
 from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult
 
@@ -59,6 +60,8 @@ def answer(found: Capacity) -> tuple[str, ...]:
     """Returns the answer: the highest rate that the server sustains, and the lowest that it does not."""
     if not found.trials:
         return ()
+    if found.settings.get("dry_run"):
+        return (DRY_RUN,)
     return tuple(filter(None, (_what_held(found), _what_did_not(found))))
 
 

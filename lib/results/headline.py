@@ -30,8 +30,8 @@ def target(summary: Summary) -> str:
 
 def tested(summary: Summary) -> str:
     """Returns what was tested and how: target, client, shape of the load, and what is known of the cache."""
-    client = "dry run" if summary.settings.get("dry_run") else str(summary.client or "no client")
-    words = [f"{target(summary)} with {client}", summary.load, cache_state(summary)]
+    by = "in a dry run" if summary.settings.get("dry_run") else f"with {summary.client or 'no client'}"
+    words = [f"{target(summary)} {by}", summary.load, cache_state(summary)]
     return f"{', '.join(word for word in words if word)} ({counted(summary.images, 'image')})"
 
 

@@ -39,9 +39,10 @@ def limit(summary: Summary) -> Answer:
     if refused >= _MANY * max(summary.ended, 1):
         return joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
     if summary.late_no_worker or summary.unstarted:
+        counts = ((summary.late_no_worker, "started late"), (summary.unstarted, "never started"))
+        late = ", ".join(f"{counted(count, 'pull')} {what}" for count, what in counts if count)
         told = (
-            f"all workers were busy: {summary.late_no_worker:,} pulls started late, {summary.unstarted:,} never, and "
-            f"{_not_this(summary)}; give more --workers, or a lower rate"
+            f"all workers were busy: {late}, and {_not_this(summary)}; give more --workers, or a lower rate"
         )
         return Answer("the server, or too few workers", told, told)
     if summary.late_machine:

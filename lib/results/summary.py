@@ -179,8 +179,8 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def _because(self) -> str:
         if self.why is not None:
-            return f", {self.why}"
-        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
+            return f" ({self.why})"
+        needs = (f" ({name} needs {least} pulls)" for name, least in LEAST.items() if name in self.expression)
         return next(needs, "")
 
     @property

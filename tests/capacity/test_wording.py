@@ -61,6 +61,10 @@ def found(**changes: Any) -> Capacity:
             ["The server sustains 10 pulls/s (likely, but not certain at 95 %): 0 % failed.",
              "The search ended at --max-rate. The server may sustain a higher rate."],
         ),
+        (
+            found(held=HELD, settings={"dry_run": True}),
+            ["This was a dry run. It pulled nothing, so these numbers do not describe a server."],
+        ),
         (found(trials=[]), []),
     ],
 )  # fmt: skip

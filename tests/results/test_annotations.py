@@ -45,7 +45,7 @@ def test_a_good_run_has_no_annotation() -> None:
 def test_missed_thresholds_are_errors() -> None:
     assert commands(a_summary(thresholds=THRESHOLDS), {}) == [
         "::error title=ocidriver%3A threshold missed::error rate was 50 %25, must be under 1 %25",
-        "::error title=ocidriver%3A threshold missed::p95 was not measured, must be under 1 ms, p95 needs 20 pulls",
+        "::error title=ocidriver%3A threshold missed::p95 was not measured, must be under 1 ms (p95 needs 20 pulls)",
     ]
 
 
@@ -84,7 +84,7 @@ def test_the_markdown_has_the_result_as_tables() -> None:
         "| peak | 5 pulls/s (4 to 6) at 1 worker |",
         "| latency | p50 2.04 ms, p95 4 ms, p99 5 ms at the peak |",
         "| error_rate<1% | 50 % | **missed** |",
-        "| p95<1ms | not measured, p95 needs 20 pulls | **missed** |",
+        "| p95<1ms | not measured (p95 needs 20 pulls) | **missed** |",
         "| rate>1 | 5 pulls/s | passed |",
         "| timeout | pulls | 2 | too slow |",
         "| 1 | up | 1.0 | 5 | 1 | 5 | 2.0 | 4.0 | 5.0 |",

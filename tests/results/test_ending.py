@@ -135,7 +135,7 @@ def test_what_is_an_outage(samples: list[dict[str, Any]], said: str) -> None:
     [
         ({"limited_by": "client"}, "driver and clients used nearly all CPU of this machine"),
         ({"limited_by": "machine"}, "other programs used nearly all CPU of this machine"),
-        ({"late_no_worker": 7, "unstarted": 3}, "all workers were busy: 7 pulls started late, 3 never"),
+        ({"late_no_worker": 7, "unstarted": 3}, "all workers were busy: 7 pulls started late, 3 pulls never started"),
         ({"late_machine": 7}, "this machine was slow to start 7 pulls"),
     ],
 )  # fmt: skip
