@@ -148,7 +148,7 @@ def _of_the_runs(runs: Runs) -> Iterator[Note]:
         names = [run.file for run in runs if run.summary.limited_by == limit]
         verb, whose = ("were", "their") if len(names) > 1 else ("was", "its")
         text = f"{listed(names)} {verb} limited by {whose} {limit}"
-        yield Note(f"{text}, not only by the server", text, LIMIT)
+        yield Note(f"{text}, so the server may be faster than the figures show", text, LIMIT)
 
 
 def _of_the_settings(group: Runs) -> Iterator[Note]:

@@ -84,9 +84,9 @@ def _body(
     if summary.prune_errors:
         yield section("Failed prunes by class", tables.errors(summary.prune_errors))
     if summary.has_one_step:
-        yield section("The whole run, and its intervals", tables.intervals(summary), _drained(summary))
+        yield section("The whole run, and its intervals", tables.intervals(summary), _of_steps(summary))
     elif summary.steps:
-        yield section("Steps", tables.steps(summary), _drained(summary))
+        yield section("Steps", tables.steps(summary), _of_steps(summary))
     if summary.workers:
         yield section("Workers", tables.workers(summary))
     if summary.image_sets:
@@ -147,12 +147,14 @@ def _herds(herds: Herds) -> str:
     return f"{counted(herds.count, 'herd')}. The spread is the time from the first start of a herd to the last. {late}"
 
 
-def _drained(summary: Summary) -> str:
+def _of_steps(summary: Summary) -> str:
+    """Explains the tables of steps and intervals."""
+    interval = "Low and high are the ends of the 95 % confidence interval of the rate."
     if summary.drain is None:
-        return ""
+        return interval
     drain = summary.drain
     return (
-        f"After the planned end, the last pulls took {drain.seconds:,.1f} s more: {drain.pulled:,} pulled, "
+        f"{interval} After the planned end, the last pulls took {drain.seconds:,.1f} s more: {drain.pulled:,} pulled, "
         f"{drain.failed:,} failed. No step contains them."
     )
 

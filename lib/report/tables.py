@@ -152,7 +152,7 @@ def thresholds(summary: Summary) -> str:
         (
             (
                 each.expression,
-                Number(each.value, ",.6g"),
+                each.value_shown if each.value is None else Number(each.value, text=each.value_shown),
                 Mark("passed" if each.passed else "missed", each.passed),
             )
             for each in summary.thresholds

@@ -367,7 +367,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     limited_by: Annotated[
         str | None,
         about(
-            "What else than the server was the limit for a tenth of the load or more: `client` if driver and clients "
+            "What other than the server was the limit for a tenth of the load or more: `client` if driver and clients "
             "used nearly all CPU time that they may use, or were throttled; `machine` if other programs used it or the "
             "hypervisor took it away."
         ),
