@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import ExitStatus
+from ..errors import ExitStatus, UsageError
 from ..finish import READER_SECONDS
 from ..first_pulls import warm_up
 from ..load.curve import MOST_PULLS_PER_SECOND
@@ -46,6 +46,10 @@ def find_capacity(
     **options: Any,
 ) -> int:
     """Carries out the search and returns the exit status. Writes the result even if the search fails."""
+    if max_time is not None and max_time < trial:
+        raise UsageError(
+            "--max-time is shorter than one trial (--trial); give a longer one, or a shorter --trial"
+        )
     hunt = Hunt(
         slos_of(slo),
         Search(first, within, max_rate or MOST_PULLS_PER_SECOND),

@@ -13,12 +13,13 @@ from .summary import Summary
 
 # A verdict names at most this many outages.
 _MOST_OUTAGES: Final = 3
+DRY_RUN: Final = "This was a dry run. It pulled nothing, so these numbers do not describe a server."
 
 
 def verdict(summary: Summary) -> list[str]:
     """Returns the answer in a few sentences: outages, how much the server held, what failed, what limited it."""
     if summary.settings.get("dry_run"):
-        return ["This was a dry run. It pulled nothing, so these numbers do not describe a server."]
+        return [DRY_RUN]
     if not summary.ended:
         return ["No pull ended."]
     if not summary.pulled:
