@@ -21,8 +21,8 @@ BINS: Final = 12
 class Pull(NamedTuple):
     """One pull. `due` counts from the beginning of the trial. Times are in seconds.
 
-    `latency` counts from when the pull was due, `own` from the start of its launch. An image that was pulled again alone,
-    after its batch had failed, was not due then: it is not `timed`, and only its outcome counts.
+    `latency` counts from when the pull was due, `own` from the start of its launch. An image that was pulled again
+    alone, after its batch had failed, was not due then: it is not `timed`, and only its outcome counts.
     """
 
     due: float

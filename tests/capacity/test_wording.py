@@ -15,7 +15,7 @@ from lib.results.verdict import DRY_RUN
 def trial(rate: float, *, held: bool | None, limited_by: Any = None) -> TrialResult:
     return TrialResult(
         rate=rate, seconds=30.0, held=held, pulled=9, failed=1, retried=0, first=0, latency_ms=None, error_rate=0.1,
-        errors={"timeout": 1}, unstarted=0, late_no_worker=0, late_machine=0, limited_by=limited_by, missed="it was slow",
+        errors={"timeout": 1}, unstarted=0, late_no_worker=0, late_machine=0, limited_by=limited_by, missed="slow",
     )  # fmt: skip
 
 
