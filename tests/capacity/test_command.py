@@ -164,6 +164,28 @@ def test_a_hopeless_beginning_is_exit_1_too(tmp_path: Path, upstream: Upstream, 
     assert written(summary)["reason"].startswith("none of the first 10 pulls succeeded")
 
 
+def test_a_search_outlives_the_reader_of_its_lines(tmp_path: Path) -> None:
+    client, summary = install(tmp_path / "bin"), tmp_path / "summary.json"
+    words = (
+        *between(client, "ok/app-0:v1"),
+        "--slo=p50<60s",
+        "--from=2",
+        "--max-rate=4",
+        f"--summary-file={summary}",
+    )
+    running = begin(*words)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    _, err = running.communicate(timeout=2 * SECONDS)
+    assert running.returncode == 1
+    assert err.splitlines() == [
+        "ocidriver: warning: cannot write the trials to stdout: Broken pipe; the test goes on without it",
+        "ocidriver: not all output was written (trials: Broken pipe)",
+    ]
+    assert written(summary)["limit"] == "max-rate"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_tells_what_is_known_and_leaves_nothing(
     tmp_path: Path, temporary: dict[str, str], number: signal.Signals
