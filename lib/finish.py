@@ -18,7 +18,7 @@ from .progress.choose import wants_live
 from .results.annotations import annotate, is_wanted
 from .results.ending import ending
 from .results.headline import herds, percentiles
-from .results.line_file import LineFile
+from .results.line_file import STALLED, LineFile
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
@@ -68,7 +68,8 @@ def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool
 def _show(settings: Settings, summary: Summary) -> str | None:
     """Shows the result: on stdout, unless other output goes there; and below a live view that stdout does not show.
 
-    Returns why stdout could not take it, or None. A reader that has read enough, as `head` does, is no failure.
+    Returns why stdout could not take it, or None. A reader that is gone, as `head` may be, or that has stalled is no
+    failure.
     """
     unshown = None
     if summary.steps:
@@ -76,10 +77,10 @@ def _show(settings: Settings, summary: Summary) -> str | None:
         if not any(map(is_stdout, _files(settings).values())):
             unshown = _write(lines, 1)
             if os.isatty(1):
-                return unshown
+                return None
         if wants_live(settings.progress, os.isatty(2), os.environ.get):
             _write(lines, 2)
-    return None if unshown == os.strerror(errno.EPIPE) else unshown
+    return None if unshown in (os.strerror(errno.EPIPE), STALLED) else unshown
 
 
 def _write(lines: Sequence[str], descriptor: int) -> str | None:

@@ -19,7 +19,7 @@ from ..results.summary import ClientInfo
 from ..results.times import as_written
 from ..results.whole_file import write_whole
 from ..session import Session, opened, prepared, recorded
-from ..streams import STDOUT, say, warn
+from ..streams import STDOUT, say
 from .hunt import Bounds, Hunt
 from .judge import Verdict, is_lost
 from .options import PARAMETERS, settings_of, slos_of
@@ -55,8 +55,8 @@ def find_capacity(
         Bounds(trial=trial, most_seconds=max_time),
     )
     session = opened(settings_of(options, first, trial), (called(), *sys.argv[1:]))
-    # a reader that is gone or has stalled must not end the search, whose files hold the same
-    lines = LineFile(STDOUT, "trials", warn)
+    # a reader that is gone or has stalled must not end the search, whose files hold the same; the end tells of it
+    lines = LineFile(STDOUT, "trials", lambda _: None)
     with session.stop.listening(), ExitStack() as lasting:
         try:
             with recorded(session):
