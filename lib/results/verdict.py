@@ -9,10 +9,13 @@ from ..figures import percent
 from .headline import TOO_SHORT, by_class, peak, unstarted
 from .limit import limit
 from .outage import outages
+from .precision import highest
 from .summary import Summary
 
 # A verdict names at most this many outages.
 _MOST_OUTAGES: Final = 3
+# A server that fails this share of the pulls at a rate does not hold it.
+_MANY: Final = 0.01
 DRY_RUN: Final = "This was a dry run. It pulled nothing, so these numbers do not describe a server."
 
 
@@ -34,6 +37,10 @@ def _held(summary: Summary) -> str:
     if best is None:
         helps = peak(summary).more
         return f"The run was {TOO_SHORT} how much the server holds{f'; {helps}' if helps else ''}."
+    step = highest(summary.steps)
+    if step is not None and step.failed >= _MANY * (step.pulled + step.failed) > 0:
+        share = percent(step.failed / (step.pulled + step.failed))
+        return f"The highest rate of good pulls was {peak(summary)}; {share} of the pulls failed there."
     least = "at least " if summary.limited_by else ""
     return f"The server held {least}{peak(summary)}."
 
