@@ -7,6 +7,7 @@ from typing import Final
 from ..durations import spoken
 from ..figures import milliseconds, percent, rate
 from ..latency import SHOWN_PERCENTILES
+from ..results.verdict import DRY_RUN
 from .judge import Verdict
 from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult
 
@@ -58,17 +59,22 @@ def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: i
 def answer(found: Capacity) -> tuple[str, ...]:
     """Returns the answer: what the server holds, and what it does not."""
     if not found.trials:
-        return ()
+        return ("No trial came to its end, so nothing is known of the server.",) if found.interrupted else ()
+    if found.settings.get("dry_run"):
+        return (DRY_RUN,)
     return (_what_held(found), _what_did_not(found))
 
 
 def _what_held(found: Capacity) -> str:
     held = found.held
-    if held is None:
-        return f"The server does not hold {rate(found.trials[0].rate)}, the first rate; give a lower --from."
-    last = next(each for each in reversed(found.trials) if each.rate == held.rate)
-    sure = "" if held.certain else ", which is likely but not certain at 95 %"
-    return f"The server holds {rate(held.rate)}{sure}: {figures(last)}."
+    if held is not None:
+        return f"The server holds {rate(held.rate)}{_sure(found, held.rate)}: {figures(_last(found, held.rate))}."
+    if found.failed_at is None:
+        return "How much the server holds is not known: no rate held."
+    first = found.failed_at.rate
+    return (
+        f"The server does not hold {rate(first)}, the first rate{_sure(found, first)}; give a lower --from."
+    )
 
 
 def _what_did_not(found: Capacity) -> str:
@@ -78,8 +84,18 @@ def _what_did_not(found: Capacity) -> str:
     if limit in _ADVICE:
         where = f"At {rate(found.trials[-1].rate)}, "
         return f"{where}{_ADVICE[limit]}."
+    ended = "; --max-time ended the search" if limit == MAX_TIME else ""
+    ended += "; a signal ended the search" if found.interrupted else ""
     if failed is None:
-        return "No rate was found that it does not hold."
-    over = "; --max-time ended the search" if limit == MAX_TIME else ""
-    stopped = "; a signal ended the search" if found.interrupted else ""
-    return f"It does not hold {rate(failed.rate)}: {failed.reason}{over}{stopped}."
+        return f"No rate was found that it does not hold{ended}."
+    return f"It does not hold {rate(failed.rate)}{_sure(found, failed.rate)}: {failed.reason}{ended}."
+
+
+def _last(found: Capacity, at: float) -> TrialResult:
+    """Returns the last trial at a rate. Its verdict is that of all trials at the rate."""
+    return next(each for each in reversed(found.trials) if each.rate == at)
+
+
+def _sure(found: Capacity, at: float) -> str:
+    """Returns how sure the verdict on a rate is; nothing if it is certain."""
+    return "" if _last(found, at).held is not None else ", which is likely but not certain at 95 %"

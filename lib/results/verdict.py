@@ -9,16 +9,20 @@ from ..figures import percent
 from .headline import TOO_SHORT, by_class, peak, unstarted
 from .limit import limit
 from .outage import outages
+from .precision import highest
 from .summary import Summary
 
 # A verdict names at most this many outages.
 _MOST_OUTAGES: Final = 3
+# A server that fails this share of the pulls at a rate does not hold it.
+_MANY: Final = 0.01
+DRY_RUN: Final = "This was a dry run. It pulled nothing, so these numbers do not describe a server."
 
 
 def verdict(summary: Summary) -> list[str]:
     """Returns the answer in a few sentences: outages, how much the server held, what failed, what limited it."""
     if summary.settings.get("dry_run"):
-        return ["This was a dry run. It pulled nothing, so these numbers do not describe a server."]
+        return [DRY_RUN]
     if not summary.ended:
         return ["No pull ended."]
     if not summary.pulled:
@@ -33,6 +37,10 @@ def _held(summary: Summary) -> str:
     if best is None:
         helps = peak(summary).more
         return f"The run was {TOO_SHORT} how much the server holds{f'; {helps}' if helps else ''}."
+    step = highest(summary.steps)
+    if step is not None and step.failed >= _MANY * (step.pulled + step.failed) > 0:
+        share = percent(step.failed / (step.pulled + step.failed))
+        return f"The highest rate of good pulls was {peak(summary)}; {share} of the pulls failed there."
     least = "at least " if summary.limited_by else ""
     return f"The server held {least}{peak(summary)}."
 

@@ -261,7 +261,7 @@ def test_what_limits_now_is_of_now(clock: Clock) -> None:
     clock.now += 2.0
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
-    assert seen.limit.startswith("all workers were busy: 1 pulls late")
+    assert seen.limit.startswith("all workers were busy: 1 pull late")
     assert seen.limited
     for _ in range(4):
         clock.now += 3.0

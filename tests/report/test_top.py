@@ -189,6 +189,10 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
         (a_ramp(errors={"rate-limited": 73}, retried=0),
          ["The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "2.66 % of all pulls failed: 73 rate-limited.",
           "What limited it: the server's rate limit."]),
+        (a_ramp(errors={"not-found": 73}, retried=0, steps=[{**STEP, "pulled": 75, "failed": 25}], knee=None),
+         ["The highest rate of good pulls was 29.7 pulls/s (28.9 to 30.5) at 6 workers; "
+          "25 % of the pulls failed there.",
+          "2.66 % of all pulls failed: 73 not-found.", "What limited it: not this machine."]),
         (a_ramp(pulled=0, error_rate=1.0, peak=None),
          ["No pull succeeded.", "100 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
         (a_ramp(pulled=0, failed=0, errors={}, peak=None), ["No pull ended."]),
@@ -197,7 +201,7 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
           "The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
           "2.66 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
     ],
-    ids=["cached", "short", "client", "overload", "rate limit", "no success", "nothing", "outage"],
+    ids=["cached", "short", "client", "overload", "rate limit", "failing", "no success", "nothing", "outage"],
 )  # fmt: skip
 def test_the_verdict(run: Summary, sentences: list[str]) -> None:
     assert verdict(run) == sentences

@@ -116,12 +116,25 @@ def test_an_outage_is_named_as_one() -> None:
     )
 
 
+def near(share: float) -> dict[str, Any]:
+    """What calibrate found, of which the run came to this share."""
+    return {
+        "rate": 100.0, "batch": 1, "workers": 4, "layers": 5, "layer_bytes": 2048,
+        "measured": "2026-01-31", "share": share,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("samples", "said"),
     [
         (OUT[:4], "refused (73), timeout (30); until the end, not all was well again"),
         ([*OUT, *OUT], "all was well 20 s later (and 1 more outage)"),
         ([OUT[0], OUT[2], OUT[5]], "not this machine"),
+        # pulls fail now and then, and there are few of them in an interval
+        ([OUT[0], sample(20, 0, 1, refused=1), OUT[5]], "not this machine"),
+        ([sample(10 * k, min(k, 1), int(k == 0), refused=1) for k in range(6)] * 5, "not this machine"),
+        ([sample(10, 1, 0), *[sample(20, 0, 3, refused=3), sample(30, 1, 2, refused=2)] * 3], "not this machine"),
+        ([sample(10, 5, 0), *[sample(20 + 10 * k, 0, 1, timeout=1) for k in range(4)]], "From 12:03:10 to 12:03:50"),
         ([sample(10, 3, 40, refused=40)], "not this machine"),
         ([OUT[0], OUT[1], OUT[2], OUT[5]], "From 12:03:10 to 12:03:20 no pull succeeded: refused (40); all was well"),
     ],
@@ -137,6 +150,12 @@ def test_what_is_an_outage(samples: list[dict[str, Any]], said: str) -> None:
         ({"limited_by": "machine"}, "other programs used nearly all CPU of this machine"),
         ({"late_no_worker": 7, "unstarted": 3}, "all workers were busy: 7 pulls late, 3 never started"),
         ({"late_machine": 7}, "this machine was slow to start 7 pulls"),
+        ({"settings": {"dry_run": True}}, "dry run: nothing was pulled"),
+        # one late pull of hundreds limits nothing
+        ({"late_no_worker": 1, "pulled": 500}, "not this machine"),
+        ({"late_machine": 1, "pulled": 500}, "not this machine"),
+        ({"machine_limit": near(0.97)}, "perhaps this machine: the peak is 97 % of the 100 pulls/s that calibrate"),
+        ({"machine_limit": near(0.5)}, "not this machine: "),
     ],
 )  # fmt: skip
 def test_what_limited_it(fields: dict[str, Any], said: str) -> None:
