@@ -75,7 +75,7 @@ def limit_of_machine(summary: Summary) -> str | None:
     if known is None:
         return None
     images = f"{counted(known.layers, 'layer')} of {known.layer_bytes:,} bytes"
-    what = "peak" if summary.peak is not None and not summary.has_one_step else "rate"
+    what = "peak" if summary.peak is not None else "rate"
     return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached here ({images})"
 
 

@@ -103,7 +103,7 @@ def labels(run: Summary) -> list[str]:
     [
         (a_ramp(), [*ALWAYS, "knee", "what limited it", "average over the ramp"]),
         (a_ramp(steps=[{**STEP, "direction": "hold"}]),
-         ["rate", "latency", "failed and retried", "what limited it", "precision of the rate"]),
+         ["peak", "latency", "failed and retried", "what limited it", "average over the whole run"]),
         (a_ramp(steps=[{**STEP, "offered": 30.0}, STEP], peak={**PEAK, "offered": 30.0}),
          ["peak", "latency at the peak", "failed and retried", "what limited it", "average over the whole run"]),
         (a_ramp(settings={**OF_ONE["settings"], "passes": 3}, peak=None),
@@ -145,7 +145,7 @@ def test_the_rate_of_a_constant_load_is_the_rate_that_a_threshold_concerns() -> 
         for each in shown_tiles(a_ramp(steps=[{**STEP, "direction": "hold"}], thresholds=[missed("rate>50")]))
         if isinstance(each.figure, Mark)
     )
-    assert tile.label == "rate"
+    assert tile.label == "average over the whole run"
 
 
 def test_missed_thresholds_stand_on_top() -> None:

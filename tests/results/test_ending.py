@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lib.figures import rate
 from lib.results.ending import ending
 from lib.results.limit import limit
 from lib.results.summary import Summary
@@ -68,13 +69,12 @@ def test_no_claim_without_data() -> None:
     assert none["knee"] == "none found: the rate still grew, or the steps are too short to tell"
 
 
-def test_a_constant_load_has_a_rate_and_no_peak_or_knee() -> None:
-    shown = texts(
-        a_summary(steps=steps(4, direction="hold"), peak={**PEAK, "workers": 4}, load="constant load")
-    )
-    assert "peak" not in shown
+def test_a_constant_load_has_a_peak_an_average_and_no_knee() -> None:
+    run = a_summary(steps=steps(4, direction="hold"), peak={**PEAK, "workers": 4}, load="constant load")
+    shown = texts(run)
     assert "knee" not in shown
-    assert shown["rate"] == "29.7 pulls/s (28.9 to 30.5) at 4 workers"
+    assert shown["average"].startswith(f"{rate(run.rate)} over the whole run")
+    assert shown["peak"] == "29.7 pulls/s (28.9 to 30.5) at 4 workers"
     assert "at the peak" not in shown["latency"]
 
 
