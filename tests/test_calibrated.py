@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -54,6 +55,19 @@ def test_a_result_is_kept_for_the_same_client_version_and_cores(cache: Path) -> 
 def test_a_broken_file_is_no_result(text: str) -> None:
     remember(a_result())
     place("crane").write_text(text)
+    assert recall("crane", "1") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batches": rates((0, 500.0))}, {"batches": rates((1001, 500.0))}, {"batches": rates((1, -5.0))},
+        {"batches": rates((1, 1e300))}, {"batches": (BatchRate(batch=1, rate=5.0, workers=-1),)}, {"layers": -1},
+        {"layer_bytes": 10**30}, {"measured": "\x1b[31mtoday"},
+    ],
+)  # fmt: skip
+def test_values_that_no_run_could_use_are_no_result(changes: dict[str, Any]) -> None:
+    remember(a_result(**changes))
     assert recall("crane", "1") is None
 
 

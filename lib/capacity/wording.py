@@ -59,21 +59,24 @@ def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: i
 def answer(found: Capacity) -> tuple[str, ...]:
     """Returns the answer: the highest rate that the server sustains, and the lowest that it does not."""
     if not found.trials:
-        return ()
+        return (
+            ("The search ended during its first trial, so it has no result for the server.",)
+            if found.interrupted
+            else ()
+        )
     if found.settings.get("dry_run"):
         return (DRY_RUN,)
-    return tuple(filter(None, (_what_held(found), _what_did_not(found))))
+    return (_what_held(found), _what_did_not(found))
 
 
 def _what_held(found: Capacity) -> str:
     held = found.held
-    if held is None and found.failed_at is None:
-        return "The search has no result for the server."
-    if held is None:
-        return "The search found no rate that the server sustains; give a lower --from."
-    last = next(each for each in reversed(found.trials) if each.rate == held.rate)
-    sure = "" if held.certain else " (likely, but not certain at 95 %)"
-    return f"The server sustains {rate(held.rate)}{sure}: {figures(last)}."
+    if held is not None:
+        return f"The server sustains {rate(held.rate)}{_sure(found, held.rate)}: {figures(_last(found, held.rate))}."
+    if found.failed_at is None:
+        return "The search has no result for the server: no rate held."
+    first = found.failed_at.rate
+    return f"The server does not sustain {rate(first)}, the first rate{_sure(found, first)}; give a lower --from."
 
 
 def _what_did_not(found: Capacity) -> str:
@@ -82,8 +85,18 @@ def _what_did_not(found: Capacity) -> str:
         return "The search ended at --max-rate. The server may sustain a higher rate."
     if limit in _ADVICE:
         return f"At {rate(found.trials[-1].rate)}, {LIMITERS[limit]} was the limit, not the server; {_ADVICE[limit]}."
-    by = "a signal" if found.interrupted else "--max-time" if limit == MAX_TIME else ""
-    ended = f"{by} ended the search" if by else ""
-    if failed is not None:
-        return f"It does not sustain {rate(failed.rate)}: {failed.reason}{ended and f'; {ended}'}."
-    return f"No {'higher ' if found.held else ''}rate has a verdict{ended and f': {ended}'}."
+    ended = "; --max-time ended the search" if limit == MAX_TIME else ""
+    ended += "; a signal ended the search" if found.interrupted else ""
+    if failed is None:
+        return f"No {'higher ' if found.held else ''}rate has a verdict{ended}."
+    return f"It does not sustain {rate(failed.rate)}{_sure(found, failed.rate)}: {failed.reason}{ended}."
+
+
+def _last(found: Capacity, at: float) -> TrialResult:
+    """Returns the last trial at a rate. Its verdict is that of all trials at the rate."""
+    return next(each for each in reversed(found.trials) if each.rate == at)
+
+
+def _sure(found: Capacity, at: float) -> str:
+    """Returns how sure the verdict on a rate is; nothing if it is certain."""
+    return "" if _last(found, at).held is not None else " (likely, but not certain at 95 %)"

@@ -74,7 +74,10 @@ def examine(as_json: bool, **options: Any) -> int:
     if not examination.undecided:
         words = recommended(sys.argv[2:], examination.changes)
         command = [called(), *words]
-        after = dict(next_steps(called(), words, examination.settings)) if well else {}
+        prunable = all(check.status != WARNING for check in checks if check.name == "prune")
+        wanted = settings.prune or settings.prune_first
+        steps = next_steps(called(), words, examination.settings, prunable=wanted or prunable)
+        after = dict(steps) if well else {}
     if as_json:
         found = {"ok": well, "checks": [asdict(check) for check in checks], "command": command, "next": after}
         click.echo(json.dumps(found, indent=2))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from ..load.tally import Sample
 from ..results.limit import limit
-from ..results.outage import Outage, outages
+from ..results.outage import Outage, spans
 from ..results.run_state import Run
 from ..results.summarize import sample_of
 from ..results.summary import Summary
@@ -59,4 +59,4 @@ def outage_now(samples: Sequence[Sample], pulled: int, second: float) -> Outage 
         return None
     began = datetime.now() - timedelta(seconds=second)
     last = [sample_of(each, began + timedelta(seconds=each.at)) for each in samples[begun:]]
-    return next(iter(outages(last)), None)
+    return next(iter(spans(last)), None)

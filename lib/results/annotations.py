@@ -21,7 +21,7 @@ from ..latency import SHOWN_PERCENTILES, cells
 from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
 from .ending import answers
-from .headline import peak_name, percentiles
+from .headline import percentiles
 from .sample import Sample
 from .summary import Step, Summary
 
@@ -129,7 +129,7 @@ def _verdict(summary: Summary) -> str:
     if misses:
         return f"{misses} of {counted(len(summary.thresholds), 'threshold')} missed"
     best = summary.peak
-    return f"{rate(summary.rate)} on average" if best is None else f"{peak_name(summary)} {rate(best.rate)}"
+    return f"{rate(summary.rate)} on average" if best is None else f"peak {rate(best.rate)}"
 
 
 def _result(summary: Summary) -> Iterator[str]:

@@ -55,11 +55,6 @@ def in_cache(first_pulls: str, *, dry_run: bool, prune: bool, herd: bool) -> str
     return "first pulls cold" if first_pulls == "cold" else ""
 
 
-def peak_name(summary: Summary) -> str:
-    """Returns what the peak is called: a load of one step has a rate, and no peak."""
-    return "rate" if summary.has_one_step else "peak"
-
-
 def peak(summary: Summary) -> Answer:
     """Returns the highest rate, with its interval, its number of workers, and its data per second if known."""
     best = summary.peak
@@ -204,14 +199,6 @@ def average(summary: Summary) -> Answer:
     sure = in_words(summary.precision) if summary.precision else ""
     more = ", ".join(filter(None, [data.removeprefix(", "), sure]))
     return Answer(figure, more, ", ".join(filter(None, [f"{figure} over the whole run", more])))
-
-
-def precision(summary: Summary) -> Answer:
-    """Returns how sure the rate of a load of one step is."""
-    if summary.precision is None:
-        return Answer(TOO_SHORT, "", TOO_SHORT)
-    now, _, later = in_words(summary.precision).partition("; ")
-    return Answer(now, later, in_words(summary.precision))
 
 
 def thresholds(summary: Summary) -> str | None:

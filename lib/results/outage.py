@@ -1,13 +1,20 @@
-"""Outages: spans of tally intervals in which pulls failed and none succeeded."""
+"""Outages: spans of tally intervals in which pulls failed and none succeeded, as chance would not explain."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from .sample import Sample
+
+# Fewer failures are no outage: with few pulls in an interval, each may fail by chance.
+_LEAST_FAILED: Final = 3
+# So likely an outage anywhere in the run may be by chance, if pulls fail as often as in its other intervals.
+_BY_CHANCE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,10 @@ class Outage:
     end: datetime
     errors: Mapping[str, int]
     recovered: datetime | None
+
+    @property
+    def failed(self) -> int:
+        return sum(self.errors.values())
 
     @property
     def seconds(self) -> float:
@@ -42,7 +53,23 @@ class Outage:
 
 
 def outages(samples: Sequence[Sample]) -> tuple[Outage, ...]:
-    """Returns the outages, in order. An interval in which no pull ended continues one, but begins none."""
+    """Returns the outages, in order.
+
+    If pulls fail now and then, an interval with few of them may have failed ones only. That is no outage.
+    """
+    long = [each for each in spans(samples) if each.failed >= _LEAST_FAILED]
+    failed = sum(each.failed for each in samples) - sum(each.failed for each in long)
+    ended = failed + sum(each.pulled for each in samples)
+    share = (failed + 1) / (ended + 2)
+    most = math.log(_BY_CHANCE / max(1, len(samples)))
+    return tuple(each for each in long if each.failed * math.log(share) < most)
+
+
+def spans(samples: Sequence[Sample]) -> tuple[Outage, ...]:
+    """Returns all spans of intervals in which pulls failed and none succeeded, in order.
+
+    An interval in which no pull ended continues one, but begins none.
+    """
     found: list[Outage] = []
     place = 0
     while place < len(samples):

@@ -6,13 +6,16 @@ from typing import Final
 
 from ..counted import counted
 from ..figures import percent
-from .headline import TOO_SHORT, by_class, peak, peak_name
+from .headline import TOO_SHORT, by_class, peak
 from .limit import limit
 from .outage import outages
+from .precision import highest
 from .summary import Summary
 
 # A verdict names at most this many outages.
 _MOST_OUTAGES: Final = 3
+# A server that fails this share of the pulls at a rate does not serve it.
+_MANY: Final = 0.01
 DRY_RUN: Final = "This was a dry run. It pulled nothing, so these numbers do not describe a server."
 
 
@@ -33,7 +36,11 @@ def _served(summary: Summary) -> str:
     best = summary.peak
     if best is None:
         helps = peak(summary).more
-        return f"The run was {TOO_SHORT} the {peak_name(summary)}{f'; {helps}' if helps else ''}."
+        return f"The run was {TOO_SHORT} the peak{f'; {helps}' if helps else ''}."
+    step = highest(summary.steps)
+    if step is not None and step.failed >= _MANY * (step.pulled + step.failed) > 0:
+        share = percent(step.failed / (step.pulled + step.failed))
+        return f"The highest rate of successful pulls was {peak(summary)}; {share} of the pulls failed there."
     served = "can serve at least" if summary.limited_by else "served"
     return f"The server {served} {peak(summary)}."
 

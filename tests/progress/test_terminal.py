@@ -104,7 +104,7 @@ def check_what_remains(terminal: Tmux, *, workers: int, whole: bool) -> None:
     assert after[: len(left_out)] == left_out
     told = [line for line in after[len(left_out) : -2] if not re.match(STAMP, line)]
     labels = [line[:11].rstrip() for line in told]
-    one_step = ["tested", "rate", "latency", "failed", "limit", "precision"]
+    one_step = ["tested", "peak", "latency", "failed", "limit", "average"]
     ramp = ["tested", "peak", "knee", "latency", "failed", "limit", "average"]
     assert labels == (ramp if len(steps) > 1 else one_step)
     assert re.fullmatch(r"status \d+", after[-2])

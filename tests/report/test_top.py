@@ -103,7 +103,7 @@ def labels(run: Summary) -> list[str]:
     [
         (a_ramp(), [*ALWAYS, "knee", "what limited the rate", "average over the ramp"]),
         (a_ramp(steps=[{**STEP, "direction": "hold"}]),
-         ["rate", "latency", "failed and retried", "what limited the rate", "precision of the rate"]),
+         ["peak", "latency", "failed and retried", "what limited the rate", "average over the whole run"]),
         (a_ramp(steps=[{**STEP, "offered": 30.0}, STEP], peak={**PEAK, "offered": 30.0}),
          ["peak", "latency at the peak", "failed and retried", "what limited the rate", "average over the whole run"]),
         (a_ramp(settings={**OF_ONE["settings"], "passes": 3}, peak=None),
@@ -145,7 +145,7 @@ def test_the_rate_of_a_constant_load_is_the_rate_that_a_threshold_concerns() -> 
         for each in shown_tiles(a_ramp(steps=[{**STEP, "direction": "hold"}], thresholds=[missed("rate>50")]))
         if isinstance(each.figure, Mark)
     )
-    assert tile.label == "rate"
+    assert tile.label == "average over the whole run"
 
 
 def test_missed_thresholds_stand_on_top() -> None:
@@ -189,6 +189,10 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
         (a_ramp(errors={"rate-limited": 73}, retried=0),
          ["The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "2.66 % of all pulls failed: 73 rate-limited.",
           "What limited the rate: the server's rate limit."]),
+        (a_ramp(errors={"not-found": 73}, retried=0, steps=[{**STEP, "pulled": 75, "failed": 25}], knee=None),
+         ["The highest rate of successful pulls was 29.7 pulls/s (28.9 to 30.5) at 6 workers; "
+          "25 % of the pulls failed there.",
+          "2.66 % of all pulls failed: 73 not-found.", "What limited the rate: unknown, but not this machine."]),
         (a_ramp(pulled=0, error_rate=1.0, peak=None),
          ["No pull succeeded.", "100 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
         (a_ramp(pulled=0, failed=0, errors={}, peak=None), ["No pull ended."]),
@@ -197,7 +201,7 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
           "The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
           "2.66 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
     ],
-    ids=["cached", "short", "client", "overload", "rate limit", "no success", "nothing", "outage"],
+    ids=["cached", "short", "client", "overload", "rate limit", "failing", "no success", "nothing", "outage"],
 )  # fmt: skip
 def test_the_verdict(run: Summary, sentences: list[str]) -> None:
     assert verdict(run) == sentences
