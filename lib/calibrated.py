@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import platformdirs
 from msgspec import Meta
 
 from .choices import MOST_IN_A_BATCH
@@ -55,6 +54,8 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
 
 def place(client: str) -> Path:
     """Returns the file for this machine and client."""
+    import platformdirs  # it takes seven milliseconds to import, and a load does not need it
+
     machine = "".join(c if c.isalnum() or c in "-._" else "_" for c in platform.node()) or "unnamed"
     return Path(platformdirs.user_cache_dir("ocidriver")) / f"calibrated-{machine}-{client}.json"
 

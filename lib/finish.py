@@ -128,17 +128,13 @@ def _write_report(settings: Settings, path: Path, summary: Summary, stopped: boo
     try:
         from .report.page import Labels, write_report
 
-        write_report(path, summary, events, Labels(source=_file(settings.summary_file)), remark)
+        source = _written(settings).get("summary")
+        write_report(path, summary, events, Labels(source=Path(source) if source else None), remark)
     except OSError as error:
         return f"cannot write the report to {path}: {error.strerror}"
     except Exception as error:  # a fault in the report must not spoil the run's own result
         return f"cannot make the report: {error if isinstance(error, (ImportError, UsageError)) else repr(error)}"
     return None
-
-
-def _file(path: Path | None) -> Path | None:
-    """Returns the path if it is a file of its own, and not stdout."""
-    return path if path is not None and path.is_file() else None
 
 
 def log_result(log: Callable[[str], None], state: Run) -> None:

@@ -14,6 +14,7 @@ from ..pages.chart import milliseconds as of_milliseconds
 from ..pages.command_line import command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import Mark, Number, safe, table, tiles
+from ..results.headline import CACHE_UNKNOWN, CACHED
 from ..results.whole_file import write_whole
 from .result import Capacity, TrialResult
 from .wording import LIMITERS, OUTCOMES, answer
@@ -67,9 +68,9 @@ def _about(found: Capacity) -> str:
     cold = (
         "cold, pruned before each trial"
         if settings.get("prune")
-        else "cached by a warm-up"
+        else CACHED
         if settings.get("warm_up")
-        else "cache state unknown"
+        else CACHE_UNKNOWN
     )
     words = [
         f"started {found.started.isoformat()}, {spoken(round(found.elapsed_seconds))}",

@@ -28,16 +28,9 @@ from ..streams import LINE_LENGTH
 from .check import FAILURE, OK, WARNING, Check
 from .checks import checks as all_checks
 from .examination import Examination
-from .next_steps import next_steps, without
+from .next_steps import HEADINGS, next_steps, without
 
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
-# What the commands of `next_steps` show.
-_NEXT = {
-    "a first look": "A first look, with short steps",
-    "cached": "Cached pulls: the warm-up puts each image into the cache",
-    "cold": "Cold pulls: the cache fetches each image from the upstream again",
-    "capacity": "The highest rate that meets the SLOs (change --slo to yours)",
-}
 _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
 
 
@@ -84,7 +77,7 @@ def examine(as_json: bool, **options: Any) -> int:
     else:
         click.echo(f"\n{_recommendation(well, command)}")
         for name, each in after.items():
-            click.echo(f"\n{_NEXT[name]}:\n\n  {shlex.join(each)}")
+            click.echo(f"\n{HEADINGS[name]}:\n\n  {shlex.join(each)}")
     return ExitStatus.OK if well else ExitStatus.FAILED
 
 

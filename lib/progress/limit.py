@@ -24,7 +24,7 @@ def limit_now(run: Run, last: Sample, limited_by: str | None, late: tuple[int, i
         started=began,
         elapsed_seconds=last.seconds,
         interrupted=False,
-        settings={"rate": run.settings.rate and str(run.settings.rate)},
+        settings={"rate": run.settings.rate and str(run.settings.rate), "dry_run": run.settings.dry_run},
         client=None,
         images=0,
         pulled=last.pulled,

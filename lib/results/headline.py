@@ -21,11 +21,14 @@ from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
 TOO_SHORT: Final = "too short to tell"
 UNKNOWN: Final = "unknown"
+# What is known about the images in the cache of the server under test.
+CACHE_UNKNOWN: Final = "cache state unknown"
+CACHED: Final = "cached by a warm-up"
 
 
 def target(summary: Summary) -> str:
     """Returns the address of the server under test."""
-    return str(summary.settings.get("pullthrough_url", "")).partition("://")[2] or "unknown"
+    return str(summary.settings.get("pullthrough_url", "")).partition("://")[2] or UNKNOWN
 
 
 def tested(summary: Summary) -> str:
@@ -39,7 +42,7 @@ def cache_state(summary: Summary) -> str:
     """Returns what is known about the images in the cache of the server under test."""
     chosen = {name: bool(summary.settings.get(name)) for name in ("dry_run", "prune", "herd")}
     known = in_cache(summary.first_pulls, **chosen)
-    return known or ("" if chosen["dry_run"] else "cache state unknown")
+    return known or ("" if chosen["dry_run"] else CACHE_UNKNOWN)
 
 
 def in_cache(first_pulls: str, *, dry_run: bool, prune: bool, herd: bool) -> str:
@@ -47,7 +50,7 @@ def in_cache(first_pulls: str, *, dry_run: bool, prune: bool, herd: bool) -> str
     if dry_run:
         return ""
     if first_pulls == "warm":
-        return "cached by a warm-up"
+        return CACHED
     if herd and prune:
         return "cold, pruned before each herd"
     if prune:

@@ -275,6 +275,16 @@ def test_what_limits_now_is_of_now(clock: Clock) -> None:
     assert "driver and clients" in str(watch.snapshot(rows=1, steps=1).limit)
 
 
+def test_a_dry_run_is_limited_by_nothing(clock: Clock) -> None:
+    run = run_of(Doing(WAITING))
+    cast(SimpleNamespace, run.settings).dry_run = True
+    watch = Watch(run, plan_ramp(1, 60.0))
+    run.tally.add(event(0, 0.010))
+    run.tally.close_sample(2.0, 1)
+    clock.now += 2.0
+    assert str(watch.snapshot(rows=1, steps=1).limit).startswith("dry run: nothing was pulled")
+
+
 def test_plain_words() -> None:
     plan = plan_ramp(2, 10.0)
     sample = Sample(10.0, 5.0, 1, 450, 3, LATENCY)

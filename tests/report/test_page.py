@@ -17,9 +17,10 @@ import pytest
 
 from lib.errors import UsageError
 from lib.report.charts import charts
-from lib.report.events import DOTS, SLOWEST, EventSeries, Reservoir
+from lib.report.events import DOTS, SLOWEST, EventSeries
 from lib.report.page import page
 from lib.report.ramp_time import Span
+from lib.report.reservoir import Reservoir
 from lib.report.run_data import Findings, find
 from lib.results.event_line import EventLine
 from lib.results.scalability import steps_of
@@ -196,7 +197,7 @@ def test_memory_is_bounded_whatever_the_names() -> None:
 
 
 def test_a_reservoir_is_a_fair_choice() -> None:
-    reservoir = Reservoir(1000)
+    reservoir = Reservoir[tuple[float, float]](1000)
     for place in range(10_000):
         reservoir.add((float(place), 0.0))
     assert len(reservoir.items) == 1000
