@@ -20,6 +20,7 @@ NEEDED = (
     "dateutil",
     "hdrh",
     "msgspec",
+    "platformdirs",
     "prometheus_client",
     "re2",
     "rich",

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-import platformdirs
+from msgspec import Meta
 
+from .choices import MOST_IN_A_BATCH
 from .processes.cpu import cores
+from .units import Count, Rate
 from .user_files import read_whole
 
 _MOST_BYTES = 1 << 20
@@ -21,9 +24,9 @@ _MOST_BYTES = 1 << 20
 class BatchRate(msgspec.Struct, frozen=True, kw_only=True):
     """The highest rate with one batch size, in pulls per second, and the number of workers that reached it."""
 
-    batch: int
-    rate: float
-    workers: int
+    batch: Annotated[int, Meta(ge=1, le=MOST_IN_A_BATCH)]
+    rate: Rate
+    workers: Annotated[int, Meta(ge=1, le=10**6)]
 
 
 class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,9 +35,9 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     version: str
     cores: float
-    layers: int
-    layer_bytes: int
-    measured: str
+    layers: Count
+    layer_bytes: Count
+    measured: Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
     batches: tuple[BatchRate, ...]
 
     @property
@@ -51,6 +54,8 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
 
 def place(client: str) -> Path:
     """Returns the file for this machine and client."""
+    import platformdirs  # it takes seven milliseconds to import, and a load does not need it
+
     machine = "".join(c if c.isalnum() or c in "-._" else "_" for c in platform.node()) or "unnamed"
     return Path(platformdirs.user_cache_dir("ocidriver")) / f"calibrated-{machine}-{client}.json"
 

@@ -37,6 +37,9 @@ ALWAYS: Final = "always"
 NEVER: Final = "never"
 PROGRESS: Final = (AUTO, ALWAYS, NEVER)
 
+# --batch
+MOST_IN_A_BATCH: Final = 1000
+
 # --sizes
 SIZES: Final = (AUTO, ALWAYS, NEVER)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from .progress.choose import wants_live
 from .results.annotations import annotate, is_wanted
 from .results.ending import ending
 from .results.headline import herds, percentiles
-from .results.line_file import LineFile
+from .results.line_file import STALLED, LineFile
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
@@ -55,31 +56,43 @@ def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool
     if settings.report_file is not None:
         unwritten = _write_report(settings, settings.report_file, summary, state.interrupted) or unwritten
     status = _status(state, stop, outputs, unwritten, [each.told for each in summary.missed])
-    if show:
-        _show(settings, summary)
+    unshown = _show(settings, summary) if show else None
+    if unshown is not None:
+        say(f"not all output was written (result: {unshown})")
+        status = ExitStatus.FAILED if status in (ExitStatus.OK, ExitStatus.THRESHOLD) else status
     if is_wanted(settings.annotations, os.environ):
         annotate(summary, tally.examples, os.environ)
     return status
 
 
-def _show(settings: Settings, summary: Summary) -> None:
-    """Shows the result: on stdout, unless other output goes there; and below a live view that stdout does not show."""
+def _show(settings: Settings, summary: Summary) -> str | None:
+    """Shows the result: on stdout, unless other output goes there; and below a live view that stdout does not show.
+
+    Returns why stdout could not take it, or None. A reader that is gone, as `head` may be, or that has stalled is no
+    failure.
+    """
+    unshown = None
     if summary.steps:
         lines = ending(summary, _written(settings))
         if not any(map(is_stdout, _files(settings).values())):
-            _write(lines, 1)
+            unshown = _write(lines, 1)
             if os.isatty(1):
-                return
+                return None
         if wants_live(settings.progress, os.isatty(2), os.environ.get):
             _write(lines, 2)
+    return None if unshown in (os.strerror(errno.EPIPE), STALLED) else unshown
 
 
-def _write(lines: Sequence[str], descriptor: int) -> None:
-    """Writes lines to stdout or stderr, and waits at most `READER_SECONDS` for a stalled reader."""
+def _write(lines: Sequence[str], descriptor: int) -> str | None:
+    """Writes lines to stdout or stderr, and waits at most `READER_SECONDS` for a stalled reader.
+
+    Returns why they could not be written, or None.
+    """
     file = LineFile(STDOUT, "result", lambda _: None, descriptor=descriptor)
     for line in lines:
         file.write(line)
     file.finish(READER_SECONDS)
+    return file.failed
 
 
 def _files(settings: Settings) -> dict[str, str]:
@@ -115,17 +128,13 @@ def _write_report(settings: Settings, path: Path, summary: Summary, stopped: boo
     try:
         from .report.page import Labels, write_report
 
-        write_report(path, summary, events, Labels(source=_file(settings.summary_file)), remark)
+        source = _written(settings).get("summary")
+        write_report(path, summary, events, Labels(source=Path(source) if source else None), remark)
     except OSError as error:
         return f"cannot write the report to {path}: {error.strerror}"
     except Exception as error:  # a fault in the report must not spoil the run's own result
         return f"cannot make the report: {error if isinstance(error, (ImportError, UsageError)) else repr(error)}"
     return None
-
-
-def _file(path: Path | None) -> Path | None:
-    """Returns the path if it is a file of its own, and not stdout."""
-    return path if path is not None and path.is_file() else None
 
 
 def log_result(log: Callable[[str], None], state: Run) -> None:
@@ -245,7 +254,7 @@ def _status(
     if unwritten is not None:
         return ExitStatus.FAILED
     if missed_thresholds:
-        message = f"threshold missed: {', '.join(missed_thresholds)}"
+        message = f"threshold missed: {'; '.join(missed_thresholds)}"
         outputs.log(message)
         say(message)
         return ExitStatus.THRESHOLD

@@ -10,25 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from .choices import ALL, ALWAYS, AUTO, POISSON
+from .choices import ALL, ALWAYS, POISSON
 from .client_setup import ClientSetup, set_up_client, set_up_dry_run
 from .clients.files import client_environment
 from .clients.find import Found, find_client, missing_before
-from .clients.platforms import parsed
-from .counted import counted
 from .errors import RunError, UsageError
-from .http.address import Endpoint, surely_same, url_of
+from .http.address import Endpoint
 from .http.connections import Connections
-from .http.logins import HUB_NAMES
 from .http.network import Network
 from .http.proxies import ProxyError, remarks, usable_proxy_for
 from .http.registry import RegistryError
-from .listing.image_list import HUB, ImageList
+from .listing.image_list import ImageList
 from .listing.selection import Listing, Selection, list_upstream, read_image_list, select
+from .listing.upstream_sizes import read_sizes
 from .load.arrivals import Poisson
 from .load.constant import plan_constant
 from .load.pace import Schedule
@@ -43,7 +40,6 @@ from .processes.scratch import Scratch
 from .results.run_state import Run
 from .results.writable import missing_folders, unwritable_files
 from .servers.choose_prune import PruneWays, PruneWish
-from .servers.image_sizes import Chooses, SizeReader
 from .servers.mixed_up import warn_of_one_server, warn_of_swapped
 from .servers.prune import Pruner
 from .sizes import Sizes
@@ -371,44 +367,10 @@ class Preparation(Staged):
 
         The upstream is asked, and never the server under test: that could make its first pulls warm.
         """
-        settings, found, connections = self.settings, self.found(), self.connections()
-        if found is None or not _wants_sizes(settings):
+        found = self.found()
+        if found is None:
             return None
-        if _is_one_server(settings):
-            connections.log("the sizes of images are not read, because the upstream is the server under test")
-            return None
-        able, images, network = found.kind.abilities, self.selection().images, connections.network
-        upstream = cache(lambda name: connections.registry(url_of(name) if name else _upstream_url(settings)))
-        reader = SizeReader(
-            lambda image: upstream(image.upstream),
-            Chooses(picks=able.picks, platform=parsed(settings.platform)),
-            connections.log,
-        )
-        connections.log(f"reading the sizes of {counted(len(images), 'image')} from their upstream")
-        sizes = network.run_until_stop(reader.read(images))
-        return Sizes(sizes, shares_layers=able.shares_layers)
-
-
-def _wants_sizes(settings: Settings) -> bool:
-    """Returns whether the sizes of images are to be read.
-
-    The user has to say so for a list, and if the upstream is the server under test by intention.
-    """
-    if settings.sizes == AUTO:
-        return settings.image_list is None and not settings.layout.is_upstream
-    return settings.sizes == ALWAYS
-
-
-def _is_one_server(settings: Settings) -> bool:
-    """Returns whether asking the upstream would warm the server under test."""
-    # below a path, one server may have the upstream and its cache apart
-    apart = settings.layout.is_upstream or settings.registry.path
-    return not apart and surely_same(settings.pullthrough, settings.registry)
-
-
-def _upstream_url(settings: Settings) -> str:
-    """Returns where the manifests of the run's upstream are: those of Docker Hub are not at its usual names."""
-    return url_of(HUB) if settings.registry.name.lower() in HUB_NAMES else settings.registry.url
+        return read_sizes(self.settings, found.kind.abilities, self.selection(), self.connections())
 
 
 def asked(settings: Settings) -> tuple[Endpoint, ...]:

@@ -268,10 +268,10 @@ def test_a_size_that_is_unknown_is_null_and_the_run_goes_on(client: Path, tmp_pa
     assert ended.log.count("warning: the sizes of 1 of 3 images are unknown (such as ok/c:v1: HTTP 403)") == 1
     by_image = {event["image"]: event.get("bytes") for event in ended.events}
     assert by_image == {"ok/a:v1": 1000, "ok/b:v1": 2000, "ok/c:v1": None}
-    rate, average = (
-        next(line for line in ended.end if line.startswith(name)) for name in ("rate", "precision")
+    peak, average = (
+        next(line for line in ended.end if line.startswith(name)) for name in ("peak", "average")
     )
-    assert "B/s" not in rate + average
+    assert "B/s" not in peak + average
 
 
 def test_an_unknown_size_of_an_image_that_is_not_pulled_harms_nobody(client: Path, tmp_path: Path) -> None:
@@ -362,4 +362,4 @@ def test_doctor_reports_sizes(indexes: Server, crane: str) -> None:
         )  # fmt: skip
     checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     assert checks["sizes"]["status"] == "ok"
-    assert checks["sizes"]["message"].startswith("known of all images: ")
+    assert checks["sizes"]["message"].startswith("known for all images: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -57,6 +58,19 @@ def test_a_broken_file_is_no_result(text: str) -> None:
     assert recall("crane", "1") is None
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batches": rates((0, 500.0))}, {"batches": rates((1001, 500.0))}, {"batches": rates((1, -5.0))},
+        {"batches": rates((1, 1e300))}, {"batches": (BatchRate(batch=1, rate=5.0, workers=-1),)}, {"layers": -1},
+        {"layer_bytes": 10**30}, {"measured": "\x1b[31mtoday"},
+    ],
+)  # fmt: skip
+def test_values_that_no_run_could_use_are_no_result(changes: dict[str, Any]) -> None:
+    remember(a_result(**changes))
+    assert recall("crane", "1") is None
+
+
 def test_the_best_batch_and_the_best_of_at_most_a_size() -> None:
     found = a_result()
     assert found.best.batch == 3
@@ -98,4 +112,4 @@ def test_a_cache_folder_that_cannot_be_written_is_no_reason_to_fail(crane: str, 
     cache.write_text("a file, not a folder")
     done = run(*command("calibrate", "--batch=1", "--seconds=1", "--workers=1", f"--client={crane}"))
     assert done.returncode == 0
-    assert "the result is not kept for later runs" in done.stderr
+    assert "later runs cannot use this result" in done.stderr

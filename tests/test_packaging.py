@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,19 @@ def test_every_requirement_is_pinned() -> None:
         wanted = [line for line in lines if line and not line.startswith(("#", "-r "))]
         assert wanted
         assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+(; .+)?", line) for line in wanted), name
+
+
+def test_the_script_looks_for_every_package_that_a_run_needs() -> None:
+    """Where one is missing, it goes on in the checkout's .venv, or says what to install."""
+    modules: dict[str, set[str]] = {}
+    for module, names in packages_distributions().items():
+        for name in names:
+            modules.setdefault(name.lower().replace("_", "-"), set()).add(module)
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    needed = set(runpy.run_path(str(ROOT / "ocidriver.py"), run_name="looked at")["NEEDED"])
+    lacking = {name for name in pinned if not modules[name] & needed}
+    assert lacking == {"numpy"}  # only the report and the comparison need it
 
 
 def test_the_load_test_imports_nothing_of_the_lab_or_the_comparison() -> None:

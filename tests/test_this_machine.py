@@ -120,6 +120,16 @@ def test_a_full_disk_for_the_summary(client: Path, tmp_path: Path) -> None:
     assert (done.stdout.count("tested "), done.stderr) == (1, told)
 
 
+def test_a_full_disk_for_the_result(client: Path, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(*files(tmp_path), *work(client, "ok/app:1")),
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+    told = "ocidriver: not all output was written (result: No space left on device)\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
 def test_a_disk_that_fills_in_mid_run(client: Path, tmp_path: Path, temporary: dict[str, str]) -> None:
     client.write_text(QUIET_CLIENT)
     words = work(client, "ok/app:1", passes=200)

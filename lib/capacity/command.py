@@ -8,19 +8,18 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
-import click
-
-from ..errors import ExitStatus
+from ..errors import ExitStatus, UsageError
 from ..finish import READER_SECONDS
 from ..first_pulls import warm_up
 from ..load.curve import MOST_PULLS_PER_SECOND
 from ..options.sections import SectionedCommand
 from ..options.usage import called
+from ..results.line_file import LineFile
 from ..results.summary import ClientInfo
 from ..results.times import as_written
 from ..results.whole_file import write_whole
 from ..session import Session, opened, prepared, recorded
-from ..streams import say
+from ..streams import STDOUT, say
 from .hunt import Bounds, Hunt
 from .judge import Verdict, is_lost
 from .options import PARAMETERS, settings_of, slos_of
@@ -46,42 +45,46 @@ def find_capacity(
     **options: Any,
 ) -> int:
     """Carries out the search and returns the exit status. Writes the result even if the search fails."""
+    if max_time is not None and max_time < trial:
+        raise UsageError(
+            "--max-time is shorter than one trial (--trial); give a longer one, or a shorter --trial"
+        )
     hunt = Hunt(
         slos_of(slo),
         Search(first, within, max_rate or MOST_PULLS_PER_SECOND),
         Bounds(trial=trial, most_seconds=max_time),
     )
     session = opened(settings_of(options, first, trial), (called(), *sys.argv[1:]))
+    # a reader that is gone or has stalled must not end the search, whose files hold the same; the end tells of it
+    lines = LineFile(STDOUT, "trials", lambda _: None)
     with session.stop.listening(), ExitStack() as lasting:
         try:
             with recorded(session):
-                _search(session, lasting, hunt)
+                _search(session, lasting, hunt, lines)
         finally:
-            status = _finish(session, hunt)
+            status = _finish(session, hunt, lines)
             session.outputs.close()
     return status
 
 
-def _search(session: Session, lasting: ExitStack, hunt: Hunt) -> None:
+def _search(session: Session, lasting: ExitStack, hunt: Hunt, lines: LineFile) -> None:
     stop, outputs, state = session.stop, session.outputs, session.state
     with prepared(session, lasting) as (ready, kill):
         if state.settings.warm_up:
             warm_up(ready, kill, stop, outputs, state)
         trials = Trials(ready, state, outputs, stop, kill, lambda observed: is_lost(observed, hunt.slos))
-        hunt.carry_out(trials, len(ready.selection.image_sets), _tell)
+        hunt.carry_out(trials, len(ready.selection.image_sets), lines.write)
 
 
-def _tell(line: str) -> None:
-    click.echo(line)
-
-
-def _finish(session: Session, hunt: Hunt) -> int:
+def _finish(session: Session, hunt: Hunt, lines: LineFile) -> int:
     """Writes the result, and returns the exit status. One line on stderr says why the search failed."""
     state, stop, outputs = session.state, session.stop, session.outputs
     found = _capacity(session, hunt)
     for line in answer(found):
-        click.echo(line)
-    outputs.finish(0.0 if stop.count else READER_SECONDS)
+        lines.write(line)
+    patience = 0.0 if stop.count else READER_SECONDS
+    lines.finish(patience)
+    outputs.finish(patience)
     unwritten = _write(session, found)
     if unwritten is not None:
         say(unwritten)
@@ -91,9 +94,10 @@ def _finish(session: Session, hunt: Hunt) -> int:
         outputs.log(f"error: {state.reason}")
         say(state.reason)
         return ExitStatus.FAILED
-    if outputs.failed:
-        say(f"not all output was written ({'; '.join(outputs.failed)})")
-    if outputs.failed or unwritten is not None:
+    unwritten_lines = [*outputs.failed, *([f"{lines.name}: {lines.failed}"] if lines.failed else [])]
+    if unwritten_lines:
+        say(f"not all output was written ({'; '.join(unwritten_lines)})")
+    if unwritten_lines or unwritten is not None:
         return ExitStatus.FAILED
     return ExitStatus.OK if found.held is not None else ExitStatus.THRESHOLD
 
@@ -148,9 +152,12 @@ capacity = SectionedCommand(
     params=PARAMETERS,
     help="""Find how many pulls per second the server can sustain.
 
-    capacity runs trials. In each trial, pulls start at a fixed rate, whether or not earlier ones have ended. It doubles
-    the rate until a trial does not meet every --slo, then halves the gap between the rates. It takes the options of the
-    load test, except those that shape the load. With --prune, each trial begins cold. The exit status is 0 if a rate
-    was found that holds, and 3 if even the first one does not.""",
+    capacity runs trials. In each trial, pulls start at a fixed rate, even if earlier ones have not ended. A rate holds
+    if it meets every --slo. The search doubles the rate until one does not hold. Then it narrows the gap between the
+    highest rate that held and the lowest that did not.
+
+    capacity takes the options of the load test, except those that shape the load. With --prune, each trial begins cold.
+
+    Exit status: 0 if a rate held; 3 if even the first rate did not hold; otherwise as for the load test.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

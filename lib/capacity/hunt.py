@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from ..options.thresholds import Threshold
 from ..outcomes import FAILED, OK
-from .judge import Verdict, judge
+from .judge import Verdict, judge, refuses
 from .observed import Observed, latency_of
 from .result import CLIENT, MAX_RATE, MAX_TIME, SLO, UNSTARTED, Limit, TrialResult
 from .search import Search
@@ -45,9 +45,18 @@ class Hunt:
     reasons: dict[float, str] = field(default_factory=dict)
     limit: Limit | None = None
     _observed: dict[float, list[Observed]] = field(default_factory=dict)
+    # rates that did not hold as long as something else than the server was the limit
+    _unjudged: set[float] = field(default_factory=set)
 
     def carry_out(self, trials: CarriesOut, workers: int, told: Callable[[str], None]) -> None:
         """Carries out trials until the search is over. Calls `told` with a line for each as it ends."""
+        try:
+            self._carry_out(trials, workers, told)
+        finally:
+            for rate in self._unjudged:
+                self.search.forget(rate)
+
+    def _carry_out(self, trials: CarriesOut, workers: int, told: Callable[[str], None]) -> None:
         began = monotonic()
         while (rate := self.search.next_rate()) is not None:
             most = self.bounds.most_seconds
@@ -70,13 +79,19 @@ class Hunt:
         not_held = verdict.held is False or not verdict.likely
         lacked = not_held and trial.lacked_workers and judge(observed, self.slos, own=True).likely
         limited_by = CLIENT if lacked and trial.limited_by is None else trial.limited_by
+        if refuses(observed, self.slos):
+            limited_by = None
         why = missed(verdict, workers, lacked_workers=lacked, unstarted=trial.observed.unstarted)
         self.results.append(_result(trial, verdict, limited_by, why))
-        if verdict.held is False and limited_by is not None:
-            self.limit = limited_by  # no verdict on the server
-            return True
         self.search.add(rate, verdict)
-        if not_held:
+        self._unjudged.discard(rate)
+        if not_held and limited_by is not None:  # no verdict on the server
+            self._unjudged.add(rate)
+            self.reasons.pop(rate, None)
+            if not self.search.may_repeat(rate):
+                self.limit = limited_by
+                return True
+        elif not_held:
             self.limit = UNSTARTED if verdict.unstarted and verdict.missed is None else SLO
             self.reasons[rate] = why or ""
         return False
@@ -96,7 +111,7 @@ def _result(
         failed=len(judged) - len(ok),
         retried=None if tally.retried is None else sum(pull.retries or 0 for pull in judged),
         first=sum(pull.first for pull in ok),
-        latency_ms=latency_of([pull.latency for pull in ok]),
+        latency_ms=latency_of([pull.latency for pull in ok if pull.timed]),
         error_rate=(len(judged) - len(ok)) / len(judged) if judged else None,
         errors=dict(errors.most_common()),
         unstarted=observed.unstarted,

@@ -12,17 +12,30 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..latency import PERCENTILES, rank
 from ..options.thresholds import ERROR_GROUPS, Threshold
-from ..outcomes import FAILED, OK
+from ..outcomes import FAILED, OK, ErrorClass
 from ..student import reach
 from .observed import Observed, Pull, all_judged
 
 # A rate does not hold if a larger share of its pulls never started.
 MOST_UNSTARTED: Final = 0.01
+# Classes of failures that are answers of the server; None: the pull succeeded. A busy machine causes none of them.
+_ANSWERED: Final = (
+    None,
+    ErrorClass.UNAUTHORIZED,
+    ErrorClass.FORBIDDEN,
+    ErrorClass.NOT_FOUND,
+    ErrorClass.NO_PLATFORM,
+    ErrorClass.RATE_LIMITED,
+    ErrorClass.SERVER_ERROR,
+    ErrorClass.BAD_CONTENT,
+    ErrorClass.BAD_DIGEST,
+    ErrorClass.UNSUPPORTED,
+)
 _BELOW: Final = ("<", "<=")
 _Z: Final = 1.959964
 Binned = Sequence[tuple[int, Pull]]
@@ -76,6 +89,18 @@ def judge(observed: Sequence[Observed], slos: Sequence[Threshold], *, own: bool 
     elif all(each.held for each in findings):
         held = True
     return Verdict(held, not unstarted and all(each.likely for each in findings), findings, unstarted)
+
+
+def refuses(observed: Sequence[Observed], slos: Sequence[Threshold]) -> bool:
+    """Returns whether the answers of the server break an SLO on failures, however busy this machine was."""
+    of_failures = [
+        slo for slo in slos if slo.quantity in ("error_rate", "failed") or slo.quantity.startswith("errors.")
+    ]
+    answered = [
+        replace(each, unstarted=0, pulls=[pull for pull in each.pulls if pull.error_class in _ANSWERED])
+        for each in observed
+    ]
+    return judge(answered, of_failures).held is False and any(each.judged() for each in answered)
 
 
 def _finding(slo: Threshold, binned: Binned, observed: Sequence[Observed], *, own: bool) -> Finding:
@@ -167,7 +192,7 @@ def _successful(binned: Binned, group: str) -> list[tuple[int, Pull]]:
     return [
         (where, pull)
         for where, pull in binned
-        if pull.outcome == OK and (not group or pull.first == (group == "first"))
+        if pull.outcome == OK and pull.timed and (not group or pull.first == (group == "first"))
     ]
 
 

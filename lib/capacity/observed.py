@@ -21,7 +21,8 @@ BINS: Final = 12
 class Pull(NamedTuple):
     """One pull. `due` counts from the beginning of the trial. Times are in seconds.
 
-    `latency` counts from when the pull was due, `own` from the start of its launch.
+    `latency` counts from when the pull was due, `own` from the start of its launch. An image that was pulled again
+    alone, after its batch had failed, was not due then: it is not `timed`, and only its outcome counts.
     """
 
     due: float
@@ -31,6 +32,7 @@ class Pull(NamedTuple):
     error_class: str | None = None
     first: bool = False
     retries: int | None = 0
+    timed: bool = True
 
 
 @dataclass(slots=True)
@@ -48,8 +50,8 @@ class Observed:
     unstarted: int = 0
 
     def add(self, event: Event) -> None:
-        """Adds the pull of an Event; ignores prunes and pulls that were made again alone."""
-        if event.op != PULL or event.repulled:
+        """Adds the pull of an Event; ignores prunes."""
+        if event.op != PULL:
             return
         began = event.ended if event.began is None else event.began
         failure = event.failure
@@ -62,6 +64,7 @@ class Observed:
                 error_class=failure.error_class if failure else None,
                 first=event.first,
                 retries=event.retries,
+                timed=not event.repulled,
             )
         )
 

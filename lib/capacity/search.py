@@ -54,7 +54,7 @@ class Search:
             middle = _as_shown(math.sqrt(held * failed))
             if held < middle < failed:
                 return middle
-        return held if self._may_repeat(held) else None
+        return held if self.may_repeat(held) else None
 
     def add(self, rate: float, verdict: Verdict) -> None:
         """Takes the verdict on a rate, from all trials at this rate together."""
@@ -62,13 +62,18 @@ class Search:
         self._tried[rate] += 1
         self._last = rate
 
-    def _may_repeat(self, rate: float) -> bool:
+    def forget(self, rate: float) -> None:
+        """Takes back the verdict on a rate: its trials say nothing about the server."""
+        self.verdicts.pop(rate, None)
+
+    def may_repeat(self, rate: float) -> bool:
+        """Whether another trial at this rate may make its verdict certain."""
         return self.verdicts[rate].held is None and self._tried[rate] <= REPEATS
 
     def _is_worth_repeating(self, rate: float) -> bool:
         """Whether the verdict is not certain, and no trial at a higher rate will tell more."""
         doubling = all(_holds(verdict) for verdict in self.verdicts.values()) and rate < self.most
-        return self._may_repeat(rate) and not doubling
+        return self.may_repeat(rate) and not doubling
 
 
 def _holds(verdict: Verdict) -> bool:

@@ -30,7 +30,7 @@ from .result import CLIENT, MACHINE
 _INTERVALS: Final = 12
 # From this share of pulls on, what made them late is the limit.
 _MANY_LATE: Final = 0.05
-_LOST: Final = "the trial cannot hold any more"
+_LOST: Final = "the trial can no longer meet the SLOs"
 
 
 @dataclass(frozen=True, slots=True)

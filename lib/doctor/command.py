@@ -28,16 +28,9 @@ from ..streams import LINE_LENGTH
 from .check import FAILURE, OK, WARNING, Check
 from .checks import checks as all_checks
 from .examination import Examination
-from .next_steps import next_steps, without
+from .next_steps import HEADINGS, next_steps, without
 
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
-# What the commands of `next_steps` show.
-_NEXT = {
-    "a first look": "A first look",
-    "cached": "Cached pulls: the warm-up puts each image into the cache",
-    "cold": "Cold pulls: the cache fetches each image from the upstream again",
-    "capacity": "The highest rate that meets SLOs",
-}
 _PLAIN_MARKS = {OK: "ok  ", WARNING: "warn", FAILURE: "FAIL"}
 
 
@@ -74,14 +67,17 @@ def examine(as_json: bool, **options: Any) -> int:
     if not examination.undecided:
         words = recommended(sys.argv[2:], examination.changes)
         command = [called(), *words]
-        after = dict(next_steps(called(), words, examination.settings)) if well else {}
+        prunable = all(check.status != WARNING for check in checks if check.name == "prune")
+        wanted = settings.prune or settings.prune_first
+        steps = next_steps(called(), words, examination.settings, prunable=wanted or prunable)
+        after = dict(steps) if well else {}
     if as_json:
         found = {"ok": well, "checks": [asdict(check) for check in checks], "command": command, "next": after}
         click.echo(json.dumps(found, indent=2))
     else:
         click.echo(f"\n{_recommendation(well, command)}")
         for name, each in after.items():
-            click.echo(f"\n{_NEXT[name]}:\n\n  {shlex.join(each)}")
+            click.echo(f"\n{HEADINGS[name]}:\n\n  {shlex.join(each)}")
     return ExitStatus.OK if well else ExitStatus.FAILED
 
 

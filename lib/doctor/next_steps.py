@@ -15,10 +15,22 @@ from ..options.settings import Settings
 _KEPT_SECTIONS: Final = (SERVERS, TLS, IMAGES, CLIENT)
 _KEPT: Final = ("patterns", "workers")
 _LEFT_OUT: Final = ("dry_run",)
+# What each command shows, in words.
+HEADINGS: Final = {
+    "a first look": "A first look, with short steps",
+    "cached": "Cached pulls: the warm-up puts each image into the cache",
+    "cold": "Cold pulls: the cache fetches each image from the upstream again",
+    "capacity": "The highest rate that meets the SLOs (change --slo to yours)",
+}
 
 
-def next_steps(program: str, words: Sequence[str], settings: Settings) -> Mapping[str, Sequence[str]]:
-    """Returns command lines by what they are for. `words` are the options of the recommended command."""
+def next_steps(
+    program: str, words: Sequence[str], settings: Settings, *, prunable: bool = True
+) -> Mapping[str, Sequence[str]]:
+    """Returns command lines by what they are for. `words` are the options of the recommended command.
+
+    `prunable`: the server under test can be pruned.
+    """
     same = list(without(words, _of_the_load()))
     run = [program, *same]
     quick = ("--iteration-seconds", "5s", "--tally-seconds", "5s")
@@ -29,7 +41,7 @@ def next_steps(program: str, words: Sequence[str], settings: Settings) -> Mappin
         "cold": [*run, *ramp, "--prune-first", "--prune", *_files("cold")],
         "capacity": [program, "capacity", *same, "--warm-up", "--slo", "p95<1s", "--slo", "error_rate<1%"],
     }
-    if settings.layout.is_upstream:  # nothing may be pruned there
+    if settings.layout.is_upstream or not prunable:  # nothing may be pruned at the upstream itself
         del steps["cold"]
     return steps
 

@@ -12,6 +12,7 @@ from ..choices import (
     EVEN,
     FOREIGN,
     METRICS_FORMATS,
+    MOST_IN_A_BATCH,
     PROGRESS,
     PRUNE_VIA,
     REFUSE,
@@ -307,7 +308,7 @@ OPTIONS: list[click.Parameter] = [
     Section(
         ["--batch"],
         section=CLIENT,
-        type=WholeOrAuto(1, 1000),
+        type=WholeOrAuto(1, MOST_IN_A_BATCH),
         default=1,
         show_default=True,
         metavar="N|auto",

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Final
 
 from ..errors import UsageError
-from ..figures import data, data_rate, milliseconds, percent, rate, three
+from ..figures import DIGITS, data, data_rate, digits_apart, digits_of, milliseconds, percent, rate, three
 from ..outcomes import ErrorClass
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -80,17 +80,22 @@ class Threshold:
 
     def shown(self, value: float) -> str:
         """Returns a value of the quantity with its unit."""
-        return named(self.quantity)[1](value)
+        return named(self.quantity)[1](value, DIGITS)
 
     def told(self, value: float | None) -> str:
-        """Returns what was measured and what it must be: `p95 was 43.8 ms, must be under 1 ms`."""
+        """Returns what was measured and what it must be: `p95 was 43.8 ms, must be under 1 ms`.
+
+        The limit has all its digits, and the value as many as it takes to see on which side of the limit it is.
+        """
         name, show = named(self.quantity)
-        must = f"must be {_WORDS[self.comparison]} {show(self.limit)}"
-        return f"{name} was not measured, {must}" if value is None else f"{name} was {show(value)}, {must}"
+        must = f"must be {_WORDS[self.comparison]} {show(self.limit, digits_of(self.limit))}"
+        if value is None:
+            return f"{name} was not measured, {must}"
+        return f"{name} was {show(value, digits_apart(value, self.limit))}, {must}"
 
 
-def named(quantity: str) -> tuple[str, Callable[[float], str]]:
-    """Returns a quantity's name in words, and how its values are shown."""
+def named(quantity: str) -> tuple[str, Callable[[float, int], str]]:
+    """Returns a quantity's name in words, and how its values are shown with so many digits."""
     group, _, name = quantity.rpartition(".")
     if f"{group}." in ERROR_GROUPS:
         return f"the number of {name} {'prunes' if group.startswith('prune') else 'failures'}", _count
@@ -102,14 +107,16 @@ def named(quantity: str) -> tuple[str, Callable[[float], str]]:
         return "bytes", data
     if name == "rate":
         return f"{group} rate".strip(), rate
-    if name in FIELDS or f"{group}." == KNEE or name == "workers":
+    if name == "workers":
+        return f"the number of workers at the {group}", _count
+    if name in FIELDS:
         return f"{group} {name}".strip().replace("_", " "), _count
     group_words = {"first": " of first pulls", "repeat": " of repeat pulls", "peak": " at the peak"}
     return f"{name}{group_words.get(group, '')}", milliseconds
 
 
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else three(value)
+def _count(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if value == int(value) else three(value, digits)
 
 
 @dataclass(frozen=True, slots=True)

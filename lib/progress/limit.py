@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from ..load.tally import Sample
 from ..results.limit import limit
-from ..results.outage import Outage, outages
+from ..results.outage import Outage, spans
 from ..results.run_state import Run
 from ..results.summarize import sample_of
 from ..results.summary import Summary
@@ -24,7 +24,7 @@ def limit_now(run: Run, last: Sample, limited_by: str | None, late: tuple[int, i
         started=began,
         elapsed_seconds=last.seconds,
         interrupted=False,
-        settings={"rate": run.settings.rate and str(run.settings.rate)},
+        settings={"rate": run.settings.rate and str(run.settings.rate), "dry_run": run.settings.dry_run},
         client=None,
         images=0,
         pulled=last.pulled,
@@ -59,4 +59,4 @@ def outage_now(samples: Sequence[Sample], pulled: int, second: float) -> Outage 
         return None
     began = datetime.now() - timedelta(seconds=second)
     last = [sample_of(each, began + timedelta(seconds=each.at)) for each in samples[begun:]]
-    return next(iter(outages(last)), None)
+    return next(iter(spans(last)), None)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from random import Random
 from typing import TextIO
 
 from msgspec import UNSET
@@ -22,6 +21,7 @@ from ..user_files import reason
 from .failing import Failing
 from .herd_series import HerdSeries
 from .ramp_time import Span
+from .reservoir import Reservoir
 from .size_series import SizeSeries
 
 # The latency histogram: its bins per decade, its lower end in seconds, and the decades that it covers.
@@ -47,34 +47,12 @@ class ImageTally:
     slowest: float = 0.0
 
 
-class Reservoir:
-    """Keeps a uniform random sample of at most `size` items.
-
-    This is algorithm R: J. S. Vitter, "Random Sampling with a Reservoir" (ACM TOMS, 1985).
-    """
-
-    def __init__(self, size: int) -> None:
-        self.items: list[tuple[float, float]] = []
-        self.seen = 0
-        self._size = size
-        self._random = Random(1)  # noqa: S311 - a choice that is the same each time, not a secret
-
-    def add(self, item: tuple[float, float]) -> None:
-        self.seen += 1
-        if len(self.items) < self._size:
-            self.items.append(item)
-            return
-        place = int(self._random.random() * self.seen)
-        if place < self._size:
-            self.items[place] = item
-
-
 @dataclass(slots=True)
 class Pulls:
     """First or repeat pulls that succeeded: histograms, and dots (seconds into the ramp, latency in seconds)."""
 
     histogram: list[int] = field(default_factory=lambda: [0] * (DECADES * BINS_PER_DECADE))
-    dots: Reservoir = field(default_factory=lambda: Reservoir(DOTS))
+    dots: Reservoir[tuple[float, float]] = field(default_factory=lambda: Reservoir(DOTS))
     latencies: Latencies = field(default_factory=Latencies)
 
     def add(self, at: float, seconds: float) -> None:

@@ -4,43 +4,31 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from random import Random
 from statistics import median
 from typing import Final
 from zlib import crc32
+
+from .reservoir import Reservoir
 
 # At most this many images are kept, a random choice if there are more; and this many latencies of each.
 MOST_IMAGES: Final = 2000
 MOST_LATENCIES: Final = 101
 
 
-@dataclass(slots=True)
-class SizedPulls:
-    """The first or the repeat pulls of one image: a uniform random sample of their latencies, in seconds."""
-
-    sample: array[float] = field(default_factory=lambda: array("f"))
-    seen: int = 0
-
-    def add(self, seconds: float, random: Random) -> None:
-        """Adds a latency (algorithm R, as for `events.Reservoir`)."""
-        self.seen += 1
-        if len(self.sample) < MOST_LATENCIES:
-            self.sample.append(seconds)
-            return
-        place = int(random.random() * self.seen)
-        if place < MOST_LATENCIES:
-            self.sample[place] = seconds
-
-
-@dataclass(slots=True)
 class SizedImage:
-    """An image, with its size in bytes."""
+    """An image, with its size in bytes, and a sample of the latencies of its first and of its repeat pulls, in seconds.
 
-    name: str
-    size: int
-    first: SizedPulls = field(default_factory=SizedPulls)
-    repeat: SizedPulls = field(default_factory=SizedPulls)
+    All images share `random`.
+    """
+
+    __slots__ = ("first", "name", "repeat", "size")
+
+    def __init__(self, name: str, size: int, random: Random) -> None:
+        self.name = name
+        self.size = size
+        self.first = Reservoir[float](MOST_LATENCIES, array("f"), random)
+        self.repeat = Reservoir[float](MOST_LATENCIES, array("f"), random)
 
 
 class SizeSeries:
@@ -59,10 +47,10 @@ class SizeSeries:
         if image is None:
             if _checksum(name) >= self._limit:
                 return
-            image = self._images[name] = SizedImage(name, size)
+            image = self._images[name] = SizedImage(name, size, self._random)
             if len(self._images) > 2 * self._most:
                 self._drop()
-        (image.first if first else image.repeat).add(seconds, self._random)
+        (image.first if first else image.repeat).add(seconds)
 
     def _drop(self) -> None:
         self.dropped = True
@@ -70,12 +58,12 @@ class SizeSeries:
         self._limit = _checksum(kept[-1]) + 1
         self._images = {name: self._images[name] for name in kept}
 
-    def medians(self, *, first: bool) -> Iterator[tuple[SizedImage, SizedPulls, float]]:
+    def medians(self, *, first: bool) -> Iterator[tuple[SizedImage, Reservoir[float], float]]:
         """Yields each image that has first (or repeat) pulls, these pulls, and their median latency in seconds."""
         for image in self._images.values():
             pulls = image.first if first else image.repeat
-            if pulls.sample:
-                yield image, pulls, median(pulls.sample)
+            if pulls.items:
+                yield image, pulls, median(pulls.items)
 
 
 def _checksum(name: str) -> int:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..latency import PERCENTILES, Latency
+from ..load.latency import Latencies
 from ..pages.chart import BLUE, GREEN, ORANGE, Chart, Trace, milliseconds
+from .events import EventSeries
 from .latency import kinds
 from .run_data import Findings
 
@@ -20,11 +22,9 @@ def spectrum(findings: Findings) -> Chart:
     name, title = "spectrum", "Latency by percentile"
     if findings.summary.latency_ms is None:
         return Chart(name, title, "No pull succeeded, so there is no latency.")
-    data, told = (
-        _of_summary(findings)
-        if findings.events is None or not findings.events.all.count
-        else _of_events(findings)
-    )
+    events = findings.events
+    every = Latencies() if events is None else events.all
+    data, told = _of_summary(findings) if events is None or not every.count else _of_events(events, every)
     values = [value for trace in data for value in trace["y"]]
     layout = {
         "xaxis": _axis(data),
@@ -34,19 +34,15 @@ def spectrum(findings: Findings) -> Chart:
     return Chart(
         name,
         title,
-        f"At a percentile of 99 %, 99 of 100 pulls took at most as long as the line shows. {told}",
+        f"At 99 %, the line shows the time that 99 of 100 pulls did not exceed. {told}",
         data=data,
         layout=layout,
     )
 
 
-def _of_events(findings: Findings) -> tuple[list[Trace], str]:
-    events = findings.events
-    assert events is not None
-    told = (
-        "Each percentile is a latency that occurred, accurate to 0.1 %. A line ends at the longest latency."
-    )
-    series = [("all pulls", events.all, GREEN)]
+def _of_events(events: EventSeries, every: Latencies) -> tuple[list[Trace], str]:
+    told = "The percentiles are accurate to 0.1 %. Each line ends at its longest latency."
+    series = [("all pulls", every, GREEN)]
     series += [(f"{name} pulls", pulls.latencies, colour) for name, pulls, colour in kinds(events)]
     shown = [(name, each, colour) for name, each, colour in series if each.count]
     if len(shown) == len(series) - 1:  # all pulls are of one kind
@@ -55,7 +51,7 @@ def _of_events(findings: Findings) -> tuple[list[Trace], str]:
 
 
 def _of_summary(findings: Findings) -> tuple[list[Trace], str]:
-    told = "Only the marked percentiles were measured. Give the events file to see all."
+    told = "Without the events file, only the marked percentiles are known."
     summary = findings.summary
     groups = (
         ("all pulls", summary.latency_ms, GREEN),

@@ -33,8 +33,6 @@ def top(summary: Summary) -> Iterator[str]:
 def shown_tiles(summary: Summary) -> list[Tile]:
     """Returns the tiles in their order. Those that a missed threshold concerns are marked as bad."""
     missed = set(map(concerned, summary.missed))
-    if summary.has_one_step:  # its rate is the average
-        missed = {PEAK_TILE if each == AVERAGE_TILE else each for each in missed}
     return [
         Tile(Mark(answer.figure, good=False) if name in missed else answer.figure, label, answer.more)
         for name, label, answer in answers(summary)
@@ -43,7 +41,7 @@ def shown_tiles(summary: Summary) -> list[Tile]:
 
 def answers(summary: Summary) -> Iterable[tuple[str, str, Answer]]:
     """Yields (name, label, answer) of each tile. A load has tiles of its form, such as those of herds."""
-    yield PEAK_TILE, headline.peak_name(summary), headline.peak(summary)
+    yield PEAK_TILE, "peak", headline.peak(summary)
     yield LATENCY_TILE, headline.latency_name(summary), headline.latency_at_peak(summary)
     if summary.in_herds is not None:
         yield "herds", "until every worker had the image", headline.herds(summary.in_herds)
@@ -51,11 +49,8 @@ def answers(summary: Summary) -> Iterable[tuple[str, str, Answer]]:
     knee = headline.knee(summary)
     if knee is not None:
         yield KNEE_TILE, "knee", knee
-    yield "limit", "what limited it", limit(summary)
-    if summary.has_one_step:
-        yield "precision", "precision of the rate", headline.precision(summary)
-    else:
-        yield AVERAGE_TILE, headline.average_name(summary), headline.average(summary)
+    yield "limit", "what limited the rate", limit(summary)
+    yield AVERAGE_TILE, headline.average_name(summary), headline.average(summary)
 
 
 def concerned(threshold: ThresholdResult) -> str:

@@ -21,7 +21,7 @@ from ..latency import SHOWN_PERCENTILES, cells
 from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
 from .ending import answers
-from .headline import peak_name, percentiles
+from .headline import percentiles
 from .sample import Sample
 from .summary import Step, Summary
 
@@ -129,7 +129,7 @@ def _verdict(summary: Summary) -> str:
     if misses:
         return f"{misses} of {counted(len(summary.thresholds), 'threshold')} missed"
     best = summary.peak
-    return f"{rate(summary.rate)} on average" if best is None else f"{peak_name(summary)} {rate(best.rate)}"
+    return f"{rate(summary.rate)} on average" if best is None else f"peak {rate(best.rate)}"
 
 
 def _result(summary: Summary) -> Iterator[str]:
@@ -169,7 +169,7 @@ def _steps(steps: Sequence[Step]) -> Iterator[str]:
 
 def _intervals(samples: Sequence[Sample]) -> Iterator[str]:
     """Yields the table of a run with one step, whose totals are above."""
-    heads = ("until s", "pulled", "failed", "pulls/s", *(f"{name} ms" for name in SHOWN_PERCENTILES))
+    heads = ("end, s", "pulled", "failed", "pulls/s", *(f"{name} ms" for name in SHOWN_PERCENTILES))
     yield from _head(*heads)
     ends = accumulate(each.seconds for each in samples)
     for end, each in zip(ends, samples[:_STEPS_SHOWN], strict=False):

@@ -21,7 +21,7 @@ def ending(summary: Summary, files: Mapping[str, str]) -> list[str]:
 def answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yields each answer of a run, with what it is about. `files` are those that were written, by what they hold."""
     yield "tested", headline.tested(summary)
-    yield headline.peak_name(summary), headline.peak(summary)
+    yield "peak", headline.peak(summary)
     knee = headline.knee(summary)
     if knee is not None:
         yield "knee", knee
@@ -30,10 +30,7 @@ def answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, s
     if summary.in_herds is not None:
         yield "herds", headline.herds(summary.in_herds)
     yield "limit", limit(summary)
-    if summary.has_one_step:
-        yield "precision", headline.precision(summary)
-    else:
-        yield "average", headline.average(summary)
+    yield "average", headline.average(summary)
     thresholds = headline.thresholds(summary)
     if thresholds is not None:
         yield "thresholds", thresholds

@@ -9,21 +9,25 @@ from ..figures import percent, rate, three
 from ..load.tally import CLIENT, MACHINE
 from ..outcomes import ErrorClass
 from .answer import Answer, joined
-from .headline import by_class
+from .headline import UNKNOWN, by_class
 from .outage import outages
 from .summary import Summary
 
 # Who used the CPU of this machine, and what helps.
 _MACHINE_LIMITS: Final = {
-    CLIENT: ("driver and clients", "try --batch, or more machines"),
+    CLIENT: ("driver and clients", "pull more images per launch (--batch), or use more machines"),
     MACHINE: ("other programs", "run ocidriver on a machine of its own"),
 }
-# From this share of pulls on, failures of one kind are what limited the run.
+# From this share of pulls on, failures or delays of one kind are what limited the run.
 _MANY: Final = 0.01
+# From this share of what calibrate reached on, the run may have come to the limit of this machine.
+_NEAR: Final = 0.8
 
 
 def limit(summary: Summary) -> Answer:
     """Returns what limited the rate, as far as the run can tell."""
+    if summary.settings.get("dry_run"):
+        return joined("dry run", ": ", "nothing was pulled, so these numbers do not describe a server")
     if summary.failed and not summary.pulled:
         return joined("no pull succeeded", ": ", by_class(summary.errors.items()))
     out = outages(summary.samples)
@@ -36,36 +40,43 @@ def limit(summary: Summary) -> Answer:
         told = f"{who} used nearly all CPU"
         return Answer("this machine", f"{told}; {advice}", f"{told} of this machine; {advice}")
     refused = summary.errors.get(ErrorClass.RATE_LIMITED, 0)
-    if refused >= _MANY * max(summary.ended, 1):
+    many = _MANY * max(summary.ended + summary.unstarted, 1)
+    if refused >= many:
         return joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
-    if summary.late_no_worker or summary.unstarted:
+    if summary.late_no_worker + summary.unstarted >= many:
+        counts = ((summary.late_no_worker, "started late"), (summary.unstarted, "never started"))
+        late = ", ".join(f"{counted(count, 'pull')} {what}" for count, what in counts if count)
         told = (
-            f"all workers were busy: {summary.late_no_worker:,} pulls late, {summary.unstarted:,} never started, and "
-            f"{_not_this(summary)}; give more --workers, or a lower rate"
+            f"all workers were busy: {late}, and {_not_this(summary)}; give more --workers, or a lower rate"
         )
         return Answer("the server, or too few workers", told, told)
-    if summary.late_machine:
+    if summary.late_machine >= many:
         return joined(
             "this machine",
             " ",
             f"was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate",
         )
     if summary.is_scheduled and summary.pulled and not summary.failed:
-        return joined("the offered rate", ": ", f"all pulls started on time, and {_not_this(summary)}")
+        which = "nearly all" if summary.late or summary.unstarted else "all"
+        return joined("the offered rate", ": ", f"{which} pulls started on time, and {_not_this(summary)}")
+    known = summary.limit_of_machine
+    if known is not None and known.share >= _NEAR:
+        told = f"{limit_of_machine(summary)}, although {_busy(summary, 'its')}"
+        return joined("perhaps this machine", ": ", told)
     if summary.knee is not None:
         told = f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}"
         return Answer("the server or network", told, f"the server, or the network to it: {told}")
-    figure = "not this machine" if _tells_its_use(summary) else "not driver and clients"
-    return joined(figure, ": ", _not_this(summary, "its"))
+    checked = "this machine" if _tells_its_use(summary) else "driver and clients"
+    return joined(f"{UNKNOWN}, but not {checked}", ": ", _not_this(summary, "its"))
 
 
 def limit_of_machine(summary: Summary) -> str | None:
-    """Returns how near the run came to what calibrate found this machine able to drive; None if that is not known."""
+    """Returns the rate of the run as a share of the highest that calibrate reached on this machine; None if unknown."""
     known = summary.limit_of_machine
     if known is None:
         return None
     images = f"{counted(known.layers, 'layer')} of {known.layer_bytes:,} bytes"
-    what = "peak" if summary.peak is not None and not summary.has_one_step else "rate"
+    what = "peak" if summary.peak is not None else "rate"
     return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached here ({images})"
 
 

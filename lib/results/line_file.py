@@ -15,6 +15,8 @@ from ..errors import UsageError
 from ..streams import is_stdout
 from .writable import cannot_write, make_folder
 
+# Why a file failed whose reader took nothing for too long. On a terminal, a message would have to wait as well.
+STALLED = "its reader has stalled"
 # Bytes that are kept for a reader that has stalled.
 _MOST_KEPT = 4 << 20
 
@@ -63,7 +65,7 @@ class LineFile:
             self._left += line.encode("utf-8", "replace") + b"\n"
             self._write_what_goes(0.0)
             if len(self._left) > _MOST_KEPT:
-                self._fail("its reader has stalled")
+                self._fail(STALLED)
 
     def finish(self, seconds: float) -> None:
         """Waits at most this many seconds until all lines are read. It fails if lines are left."""
@@ -71,7 +73,7 @@ class LineFile:
             if self.failed is None:
                 self._write_what_goes(seconds)
                 if self._left:
-                    self._fail("its reader has stalled")
+                    self._fail(STALLED)
 
     def _write_what_goes(self, seconds: float) -> None:
         until = monotonic() + seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -37,6 +37,8 @@ from .summary import (
 from .times import as_written
 
 T = TypeVar("T")
+# calibrate rounds its rates to so many pulls per second
+_LEAST_RATE: Final = 0.001
 
 
 def summarize(run: Run, clock: Clock) -> Summary:
@@ -143,7 +145,7 @@ def _machine_limit(run: Run, summary: Summary) -> MachineLimit | msgspec.UnsetTy
         return UNSET
     known = recall(summary.client.name, summary.client.version)
     best = known.with_batch(run.settings.batch) if known is not None else None
-    if known is None or best is None or not best.rate:
+    if known is None or best is None or best.rate < _LEAST_RATE:
         return UNSET
     rate = summary.peak.rate if summary.peak is not None else summary.rate
     return MachineLimit(

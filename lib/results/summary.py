@@ -179,8 +179,8 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def _because(self) -> str:
         if self.why is not None:
-            return f", {self.why}"
-        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
+            return f" ({self.why})"
+        needs = (f" ({name} needs {least} pulls)" for name, least in LEAST.items() if name in self.expression)
         return next(needs, "")
 
     @property
@@ -367,7 +367,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     limited_by: Annotated[
         str | None,
         about(
-            "What else than the server was the limit for a tenth of the load or more: `client` if driver and clients "
+            "What other than the server was the limit for a tenth of the load or more: `client` if driver and clients "
             "used nearly all CPU time that they may use, or were throttled; `machine` if other programs used it or the "
             "hypervisor took it away."
         ),

@@ -76,7 +76,7 @@ def check(found: dict[str, Any], status: int, lines: Sequence[str]) -> None:
         assert found["held"] is None or found["held"]["rate"] < found["failed_at"]["rate"]
     for each in trials:
         assert each["failed"] == sum(each["errors"].values())
-        assert each["latency_ms"] is None or each["latency_ms"]["count"] == each["pulled"]
+        assert each["latency_ms"] is None or each["latency_ms"]["count"] <= each["pulled"]
         assert 0 < each["seconds"] <= 2
 
 
@@ -123,6 +123,27 @@ def test_a_first_rate_at_which_half_of_the_pulls_fail(tmp_path: Path) -> None:
     assert found["trials"][0]["errors"].keys() == {"refused"}
 
 
+def test_failures_count_in_batches_too(tmp_path: Path) -> None:
+    """The images of a batch that failed are pulled again one by one: their last outcome counts."""
+    client = install(tmp_path / "bin")
+    summary = tmp_path / "summary.json"
+    status, lines, _ = search(
+        *between(client, "ok/app-0:v1", "refused/app-1:v1"),
+        "--slo=failed>=0", "--from=300", "--max-rate=300", "--batch=4", f"--summary-file={summary}",
+        f"--events-file={tmp_path / 'events'}",
+    )  # fmt: skip
+    found = written(summary)
+    events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert any(event["repulled"] for event in events)
+    (trial,) = found["trials"]
+    judged = {outcome: sum(event["outcome"] == outcome for event in events) for outcome in ("ok", "failed")}
+    # each launch pulls as many images that fail as images that do not; a part of them is not judged
+    for name, outcome in (("pulled", "ok"), ("failed", "failed")):
+        assert judged[outcome] / 2 < trial[name] <= judged[outcome]
+    assert status in (0, 3)
+    assert lines
+
+
 def test_if_no_pull_ever_succeeds_it_is_exit_1(tmp_path: Path) -> None:
     client = install(tmp_path / "bin")
     words = [word for word in between(client, "refused/app-0:v1") if word != "--keep-going"]
@@ -132,6 +153,7 @@ def test_if_no_pull_ever_succeeds_it_is_exit_1(tmp_path: Path) -> None:
     assert line.startswith("ocidriver: the server under test does not answer")
     status, lines, err = search(*words, "--slo=p95<1s", "--from=50", "--dry-run", "--max-rate=50")
     assert status in (0, 3)
+    assert lines[-1].startswith("This was a dry run. It pulled nothing")
 
 
 def test_a_hopeless_beginning_is_exit_1_too(tmp_path: Path, upstream: Upstream, crane: str) -> None:
@@ -145,6 +167,25 @@ def test_a_hopeless_beginning_is_exit_1_too(tmp_path: Path, upstream: Upstream, 
     assert (status, lines) == (1, [])
     assert err.startswith("ocidriver: none of the first 10 pulls succeeded: not-found: ")
     assert written(summary)["reason"].startswith("none of the first 10 pulls succeeded")
+
+
+def test_a_search_outlives_the_reader_of_its_lines(tmp_path: Path) -> None:
+    client, summary = install(tmp_path / "bin"), tmp_path / "summary.json"
+    words = (
+        *between(client, "ok/app-0:v1"),
+        "--slo=p50<60s",
+        "--from=2",
+        "--max-rate=4",
+        f"--summary-file={summary}",
+    )
+    running = begin(*words)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    _, err = running.communicate(timeout=2 * SECONDS)
+    assert running.returncode == 1
+    assert err == "ocidriver: not all output was written (trials: Broken pipe)\n"
+    assert written(summary)["limit"] == "max-rate"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -163,6 +204,9 @@ def test_a_stop_tells_what_is_known_and_leaves_nothing(
     assert running.returncode == 128 + number
     found = written(summary)
     assert (found["interrupted"], found["held"], found["limit"], found["trials"]) == (True, None, None, [])
+    assert out.splitlines() == [
+        "The search ended during its first trial, so it has no result for the server."
+    ]
     assert left_running(Path(temporary["TMPDIR"])) == []
     assert list(Path(temporary["TMPDIR"]).iterdir()) == []
     assert "Traceback" not in out + err
@@ -171,17 +215,18 @@ def test_a_stop_tells_what_is_known_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("--rate=5", "capacity has no --rate: the search chooses the rates"),
-        ("--stage=1s:2", "capacity has no --stage"),
-        ("--passes=3", "capacity has no --passes"),
-        ("--herd", "capacity has no --herd"),
-        ("--threshold=p95<1s", "capacity has no --threshold: give --slo"),
+        ("--rate=5", "capacity does not take --rate: the search chooses the rate of each trial"),
+        ("--stage=1s:2", "capacity does not take --stage"),
+        ("--passes=3", "capacity does not take --passes"),
+        ("--herd", "capacity does not take --herd"),
+        ("--threshold=p95<1s", "capacity does not take --threshold: give --slo"),
         ("--slo=peak.rate>5", "--slo: a trial has no peak.rate"),
         ("--slo=p95<5", "--slo: 'p95<5' needs 'ms' or 's' after the number"),
         ("--within=0", "Invalid value for '--within': '0' is out of range"),
         ("--within=x", "Invalid value for '--within': 'x' is not a percentage"),
         ("--from=0", "Invalid value for '--from'"),
-        ("--prune", "--prune needs --workers N"),
+        ("--prune", "capacity: --prune needs --workers or --patterns; give one of them"),
+        ("--max-time=29s", "--max-time is shorter than one trial (--trial)"),
     ],
 )
 def test_wrong_usage_is_one_line(option: str, says: str) -> None:

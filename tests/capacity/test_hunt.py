@@ -12,11 +12,11 @@ from lib.capacity.hunt import Bounds, Hunt
 from lib.capacity.judge import is_lost
 from lib.capacity.observed import Observed, Pull
 from lib.capacity.result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, SLO, UNSTARTED
-from lib.capacity.search import Search
+from lib.capacity.search import REPEATS, Search
 from lib.capacity.trial import Trial
 from lib.load.tally import Tally
 from lib.options.thresholds import Threshold, parse_slo
-from lib.outcomes import OK
+from lib.outcomes import FAILED, OK
 
 TRIAL = 30.0
 
@@ -115,7 +115,7 @@ def test_too_few_workers_are_no_limit_of_the_server() -> None:
     searched.carry_out(Places(searched.slos, workers=2), 2, lines.append)
     assert (searched.limit, searched.search.held, searched.search.failed) == (CLIENT, 20, None)
     assert lines[-1].endswith(
-        "no verdict on the server: client was the limit (all 2 workers were busy; give more --workers)"
+        "no verdict on the server: the client side was the limit (all 2 workers were busy; give more --workers)"
     )
 
 
@@ -135,6 +135,42 @@ def test_a_slow_machine_ends_it_without_a_verdict() -> None:
         (20, None),
         (40, "machine"),
     ]
+
+
+class Busy:
+    """A machine that is busy in every trial. The pulls of each trial have these outcomes in turn."""
+
+    def __init__(self, *failures: str | None, latency: float = 0.1) -> None:
+        self._failures = failures
+        self._latency = latency
+
+    def carry_out(self, rate: float, seconds: float) -> Trial:
+        observed = Observed(rate, seconds, lasted=seconds)
+        tally = Tally(1, retries_known=True, on_sample=lambda _: None)
+        for number in range(int(rate * seconds)):
+            failure = self._failures[number % len(self._failures)]
+            outcome = FAILED if failure else OK
+            observed.pulls.append(Pull(number / rate, self._latency, self._latency, outcome, failure))
+        tally.totals.pulled = tally.totals.late_machine = len(observed.pulls)
+        return Trial(observed, tally)
+
+
+def test_a_busy_machine_does_not_excuse_failures_that_the_server_answered_with() -> None:
+    searched = hunt("error_rate<1%")
+    searched.carry_out(Busy(None, "server-error"), 64, lambda _: None)
+    assert (searched.limit, searched.search.failed) == (SLO, 10)
+    searched, lines = hunt("error_rate<1%"), list[str]()
+    searched.carry_out(Busy(None, "timeout"), 64, lines.append)
+    assert (searched.limit, searched.search.failed) == (MACHINE, None)
+    assert "no verdict on the server: this machine was the limit" in lines[0]
+
+
+def test_an_uncertain_trial_on_a_busy_machine_is_no_verdict_however_often_it_is_repeated() -> None:
+    # 1 failure in 95 is more than 1 %, but too few pulls show it
+    searched = hunt("error_rate<1%", first=3.2)
+    searched.carry_out(Busy(*["timeout", *[None] * 94]), 64, lambda _: None)
+    assert [each.held for each in searched.results] == [None] * (1 + REPEATS)
+    assert (searched.limit, searched.search.failed, searched.reasons) == (MACHINE, None, {})
 
 
 def test_without_an_slo_on_latency_what_never_starts_is_the_limit() -> None:

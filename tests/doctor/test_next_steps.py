@@ -64,6 +64,11 @@ def test_each_command_is_one_that_the_driver_accepts(more: tuple[str, ...]) -> N
             check_load_test(line)
 
 
+def test_without_a_prune_there_is_no_cold_load() -> None:
+    words = [*SERVERS, "--workers=2"]
+    assert "cold" not in next_steps("ocidriver", words, settings(*words), prunable=False)
+
+
 def test_nothing_is_pruned_at_the_upstream_itself() -> None:
     words = [*SERVERS, "--workers=2", "--layout=direct"]
     assert "cold" not in next_steps("ocidriver", words, settings(*words))

@@ -45,6 +45,28 @@ def test_reading(expression: str, read: Threshold) -> None:
 
 
 @pytest.mark.parametrize(
+    ("expression", "value", "told"),
+    [
+        ("p95<250ms", 43.812, "p95 was 43.8 ms, must be under 250 ms"),
+        ("p95<=250ms", 250.4, "p95 was 250.4 ms, must be at most 250 ms"),
+        ("p95<250ms", 250.0, "p95 was 250 ms, must be under 250 ms"),
+        ("p95<1234ms", 1300.0, "p95 was 1,300 ms, must be under 1,234 ms"),
+        ("p95<=12.345s", 12345.6, "p95 was 12.35 s, must be at most 12.345 s"),
+        ("error_rate<=1%", 0.010004, "error rate was 1.0004 %, must be at most 1 %"),
+        ("error_rate<0.1234%", 1 / 3, "error rate was 33.3 %, must be under 0.1234 %"),
+        ("rate>1234.5", 1234.1, "rate was 1,230 pulls/s, must be over 1,234.5 pulls/s"),
+        ("bytes>1.2345GB", 1.2344e9, "bytes was 1.23 GB, must be over 1.2345 GB"),
+        ("bytes_per_second>=2MB/s", 1_999_900.0, "bytes per second was 1.9999 MB/s, must be at least 2 MB/s"),
+        ("retried<=2.5", 3.0, "retried was 3, must be at most 2.5"),
+        ("pulled>=1234567", 0.0, "pulled was 0, must be at least 1,234,567"),
+        ("mean<0ms", 0.0, "mean was 0 ms, must be under 0 ms"),
+    ],
+)
+def test_a_missed_threshold_never_reads_as_one_that_is_met(expression: str, value: float, told: str) -> None:
+    assert parse_threshold(expression).told(value) == told
+
+
+@pytest.mark.parametrize(
     ("comparison", "below", "equal", "above"),
     [
         ("<", True, False, False),

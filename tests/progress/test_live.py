@@ -201,8 +201,8 @@ def check_the_end(screen: Screen, last_word: str) -> None:
     header = next(k for k, line in enumerate(screen.lines) if line.split()[:2] == ["pulls/s", "pulled"])
     table = [line for line in screen.lines[header + 1 :] if not line.startswith("until ")]
     assert len(table) < len(screen.lines) - header - 1
-    assert [line[:11].strip() for line in table if re.match(r"(tested|rate|failed|precision) ", line)] == [
-        "tested", "rate", "failed", "precision",
+    assert [line[:11].strip() for line in table if re.match(r"(tested|peak|failed|average) ", line)] == [
+        "tested", "peak", "failed", "average",
     ]  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def test_a_snapshot_reads_the_counters_and_cleans_names(clock: Clock) -> None:
     assert seen.doing == ((PULLING, 1), (WAITING, 1), (STOPPED, 1))
     assert seen.to_do == "0:58 left"
     assert seen.done == pytest.approx(2 / 60)
-    assert seen.target == "cache:8080 with dry run"
+    assert seen.target == "cache:8080 in a dry run"
     assert seen.load == "ramp of 6 steps of 10s, 1m in all, up to 3 workers"
     assert seen.rate == 15
     assert seen.offered is None
@@ -266,7 +266,7 @@ def test_what_limits_now_is_of_now(clock: Clock) -> None:
     clock.now += 2.0
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
-    assert seen.limit.startswith("all workers were busy: 1 pulls late")
+    assert seen.limit.startswith("all workers were busy: 1 pull started late")
     assert seen.limited
     for _ in range(4):
         clock.now += 3.0
@@ -278,6 +278,16 @@ def test_what_limits_now_is_of_now(clock: Clock) -> None:
     run.driver = cast(Driver, Driving(1, 1, client_cpu_seconds=1e6))
     clock.now += 1.0
     assert "driver and clients" in str(watch.snapshot(rows=1, steps=1).limit)
+
+
+def test_a_dry_run_is_limited_by_nothing(clock: Clock) -> None:
+    run = run_of(Doing(WAITING))
+    cast(SimpleNamespace, run.settings).dry_run = True
+    watch = Watch(run, plan_ramp(1, 60.0))
+    run.tally.add(event(0, 0.010))
+    run.tally.close_sample(2.0, 1)
+    clock.now += 2.0
+    assert str(watch.snapshot(rows=1, steps=1).limit).startswith("dry run: nothing was pulled")
 
 
 def test_plain_words() -> None:

@@ -26,7 +26,7 @@ LABELLED = {
     "load": rf"(ramp|fixed work|stages|constant load|\d+ pulls/s){LONG}",
     "time": r"(\d+:\d\d elapsed, (\d+:\d\d left|\d+ of \d+ pulls done)(  ━*[╸╺]?━* +\d+ %)?"
     r"|ending: the last pull or prune of \d+ workers?)",
-    "workers": rf"\d+ of \d+ planned, at most \d+: {LONG}",
+    "workers": rf"\d+ of \d+ planned, \d+ in all: {LONG}",
     "rate now": r"[\d.,]+ pulls/s *[▁▂▃▄▅▆▇█]*",
     "p95 now": r"(-|[\d.,]+ m?s) *[ ▁▂▃▄▅▆▇█]*",
     "errors": rf"(none|\d{LONG})",
@@ -104,7 +104,7 @@ def check_what_remains(terminal: Tmux, *, workers: int, whole: bool) -> None:
     assert after[: len(left_out)] == left_out
     told = [line for line in after[len(left_out) : -2] if not re.match(STAMP, line)]
     labels = [line[:11].rstrip() for line in told]
-    one_step = ["tested", "rate", "latency", "failed", "limit", "precision"]
+    one_step = ["tested", "peak", "latency", "failed", "limit", "average"]
     ramp = ["tested", "peak", "knee", "latency", "failed", "limit", "average"]
     assert labels == (ramp if len(steps) > 1 else one_step)
     assert re.fullmatch(r"status \d+", after[-2])
@@ -119,7 +119,7 @@ def test_a_run_leaves_the_terminal_as_it_was(
     with Tmux(tmp_path, width, height) as terminal:
         terminal.begin(a_run(tmp_path, "slow", workers, long))
         lines = wait_for_view(terminal, lambda seen: any(re.fullmatch(ROW, line) for line in seen))
-        assert f", at most {workers}: " in part(lines, "workers")
+        assert f", {workers} in all: " in part(lines, "workers")
         assert len(lines) < height
         terminal.press("C-c")
         assert terminal.end() == 130

@@ -17,9 +17,10 @@ import pytest
 
 from lib.errors import UsageError
 from lib.report.charts import charts
-from lib.report.events import DOTS, SLOWEST, EventSeries, Reservoir
+from lib.report.events import DOTS, SLOWEST, EventSeries
 from lib.report.page import page
 from lib.report.ramp_time import Span
+from lib.report.reservoir import Reservoir
 from lib.report.run_data import Findings, find
 from lib.results.event_line import EventLine
 from lib.results.scalability import steps_of
@@ -196,7 +197,7 @@ def test_memory_is_bounded_whatever_the_names() -> None:
 
 
 def test_a_reservoir_is_a_fair_choice() -> None:
-    reservoir = Reservoir(1000)
+    reservoir = Reservoir[tuple[float, float]](1000)
     for place in range(10_000):
         reservoir.add((float(place), 0.0))
     assert len(reservoir.items) == 1000
@@ -211,7 +212,7 @@ def test_lines_that_are_no_events_are_told_of(tmp_path: Path) -> None:
     findings = find(read_summary(paths[0]), paths[1])
     assert findings.events is not None
     assert findings.events.unreadable == 4
-    assert "not events and were skipped: 4." in page(findings)
+    assert "The events file has 4 lines without an event." in page(findings)
 
 
 def test_events_of_another_run_are_warned_of(tmp_path: Path) -> None:

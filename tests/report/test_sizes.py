@@ -1,4 +1,4 @@
-"""Latency against image size in the report: the series from the events, and the chart."""
+"""Latency by image size in the report: the series from the events, and the chart."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_memory_is_bounded_and_the_choice_of_images_is_the_same_each_time() -> N
     for k in range(100 * MOST_LATENCIES):
         one.add("a", 1, float(k), first=False)
     ((_, pulls, middle),) = one.medians(first=False)
-    assert (len(pulls.sample), pulls.seen) == (MOST_LATENCIES, 100 * MOST_LATENCIES)
+    assert (len(pulls.items), pulls.seen) == (MOST_LATENCIES, 100 * MOST_LATENCIES)
     assert 20 * MOST_LATENCIES < middle < 80 * MOST_LATENCIES
 
 

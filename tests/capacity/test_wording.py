@@ -1,0 +1,62 @@
+"""The answer of a search claims no more than its trials show."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from lib.capacity.result import Capacity, FailedAt, Held, TrialResult
+from lib.capacity.wording import answer
+from lib.results.verdict import DRY_RUN
+
+
+def trial(rate: float, *, held: bool | None, limited_by: Any = None) -> TrialResult:
+    return TrialResult(
+        rate=rate, seconds=30.0, held=held, pulled=9, failed=1, retried=0, first=0, latency_ms=None, error_rate=0.1,
+        errors={"timeout": 1}, unstarted=0, late_no_worker=0, late_machine=0, limited_by=limited_by, missed="slow",
+    )  # fmt: skip
+
+
+def found(*trials: TrialResult, **fields: Any) -> Capacity:
+    given: dict[str, Any] = {
+        "started": datetime(2026, 1, 31, tzinfo=timezone.utc), "elapsed_seconds": 30.0, "interrupted": False,
+        "reason": None, "command": (), "settings": {}, "slos": (), "client": None, "held": None, "failed_at": None,
+        "limit": None, "trials": trials, **fields,
+    }  # fmt: skip
+    return Capacity(**given)
+
+
+HELD = Held(rate=10.0, certain=True, latency_ms=None)
+FAILED = FailedAt(rate=20.0, reason="it was slow")
+
+
+@pytest.mark.parametrize("limit", ["machine", "client"])
+def test_a_limit_of_this_machine_at_the_first_rate_is_no_verdict_on_the_server(limit: str) -> None:
+    held, did_not = answer(found(trial(20.0, held=False, limited_by=limit), limit=limit))
+    assert held == "The search has no result for the server: no rate held."
+    assert "not the server" in did_not
+
+
+def test_what_is_only_likely_is_called_so() -> None:
+    held, did_not = answer(found(trial(20.0, held=None), failed_at=FAILED, limit="slo"))
+    assert "(likely, but not certain at 95 %)" in held
+    assert "(likely, but not certain at 95 %)" in did_not
+    lines = answer(
+        found(trial(10.0, held=True), trial(20.0, held=False), held=HELD, failed_at=FAILED, limit="slo")
+    )
+    assert not any("likely" in line for line in lines)
+
+
+def test_what_ended_the_search_early_is_told() -> None:
+    lines = answer(found(trial(10.0, held=True), held=HELD, limit="max-time"))
+    assert lines[1] == "No higher rate has a verdict; --max-time ended the search."
+    lines = answer(found(trial(10.0, held=True), held=HELD, interrupted=True))
+    assert lines[1] == "No higher rate has a verdict; a signal ended the search."
+
+
+def test_a_dry_run_says_nothing_about_a_server() -> None:
+    assert answer(found(trial(10.0, held=True), held=HELD, limit="max-rate", settings={"dry_run": True})) == (
+        DRY_RUN,
+    )
