@@ -87,13 +87,13 @@ class Catalog:
 class Selection:
     """The images of each worker; `listed` counts the images before the filter, `foreign` those of other upstreams.
 
-    With `--share`, these are the workers of this share. `whole` has the number of images of each worker of the load.
+    With `--share`, these are the workers of this share. `whole` has the image sets of all workers of the load.
     """
 
     listed: int
     image_sets: tuple[ImageSet, ...]
     foreign: int = 0
-    whole: tuple[int, ...] = ()
+    whole: tuple[ImageSet, ...] = ()
 
     @property
     def images(self) -> list[Image]:
@@ -185,7 +185,7 @@ def select(settings: Settings, listing: Listing, connections: Connections) -> Se
             f"--share {settings.share} has no worker, because the load has {counted(len(whole), 'worker')}; leave this "
             "share out, or give more workers"
         )
-    selection = Selection(listed, own, foreign, tuple(len(each.images) for each in whole))
+    selection = Selection(listed, own, foreign, tuple(whole))
     if settings.deal != ALL:  # else the user wants the workers to share images
         _warn_of_overlaps(selection.image_sets, connections, heed)
     return selection

@@ -181,13 +181,15 @@ class Driver:
         if self.hopeless is None:
             self.hopeless = reason
 
-    def drive(self, workers: Sequence[Worker]) -> None:
+    def drive(self, workers: Sequence[Worker], began: float) -> None:
         """Runs the load until the last worker has ended, every Event is counted and every thread is joined.
+
+        The load begins at `began` (monotonic), which is now or just was.
 
         Raises the error of the first worker that ended with one.
         """
         self._workers = workers
-        self.began, self._cpu_began = monotonic(), own_seconds()
+        self.began, self._cpu_began = began, own_seconds()
         self._meter = MachineMeter(self.began)
         self._tally.begin(self.began)
         self._tally.pauses.begin(self.began)

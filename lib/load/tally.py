@@ -6,117 +6,22 @@ drain. The caller passes the times.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..latency import Latency
 from ..outcomes import FAILED, OK
 from ..processes.machine import MachineUse
 from ..processes.pauses import Pauses
+from .account import Account
+from .closed import Drain, Sample, SetTally, StepTally
 from .counts import Counts, Sums, WorkerTally
 from .event import PRUNE, Event
-from .herd_tally import HerdTally
-from .latency import COARSE, Buckets, Latencies
+from .latency import Buckets, Latencies
 from .pace import Schedule
 from .piece import ENDS, IntervalEnd, Piece, Place
 from .plan import Step
-from .shares import RateInterval, Shares
-
-# The client side limits an interval if driver and clients used at least this share of the machine's CPU time in it.
-CLIENT_LIMITED = 0.9
-# They also do if the kernel held them up in at least this share of the periods of their CPU limit.
-THROTTLED = 0.25
-# This machine limits an interval if its processors were idle for at most this share of it, or if its hypervisor took
-# away (stole) at least this share.
-MACHINE_LIMITED = 0.1
-# A limit of intervals that make up at least this share of the run's time is a limit of the run.
-RUN_LIMITED = 0.1
-CLIENT, MACHINE = "client", "machine"
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One tally interval: it took `seconds` and ended `at` seconds after the ramp began.
-
-    The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
-    this machine (or its container) may use. `machine` is how busy the whole machine was. `errors` counts the failed
-    pulls by class. The driver itself was stopped for `paused_seconds`. `bytes` is what the pulls fetched, or
-    None.
-    """
-
-    at: float
-    seconds: float
-    workers: int
-    pulled: int
-    failed: int
-    latency: Latency | None
-    driver_cpu_seconds: float = 0.0
-    client_cpu_seconds: float = 0.0
-    cores: float = 1.0
-    machine: MachineUse | None = None
-    errors: Mapping[str, int] = field(default_factory=dict)
-    retried: int | None = None
-    paused_seconds: float = 0.0
-    bytes: int | None = None
-
-    @property
-    def rate(self) -> float:
-        """Successful pulls per second."""
-        return self.pulled / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def limited_by(self) -> str | None:
-        """What else than the server may have been the limit, or None.
-
-        `client`: driver and clients used nearly all CPU time that they may use, or wanted more than their CPU limit.
-        `machine`: other programs used nearly all, or the hypervisor.
-        """
-        used, use = self.driver_cpu_seconds + self.client_cpu_seconds, self.machine
-        if used >= CLIENT_LIMITED * self.seconds * self.cores > 0:
-            return CLIENT
-        if use is not None and use.throttled is not None and use.throttled >= THROTTLED:
-            return CLIENT
-        busy = use is not None and (use.idle <= MACHINE_LIMITED or use.steal >= MACHINE_LIMITED)
-        return MACHINE if busy else None
-
-
-@dataclass(frozen=True, slots=True)
-class StepTally:
-    """The counts of one step of the load, which took `seconds`. `shares` has the shares of the pulls that lie in it.
-
-    With a schedule, `offered` is the rate of due pulls in the step, in pulls per second.
-    `retried` is None if the client does not report its retries. `bytes` is what the pulls fetched that ended in the
-    step; None if unknown. `sized`: sizes of images are known.
-    """
-
-    step: Step
-    seconds: float
-    pulled: int
-    failed: int
-    latency: Latency | None
-    offered: float | None
-    shares: Shares
-    retried: int | None = None
-    bytes: int | None = None
-    sized: bool = False
-
-    @property
-    def rate(self) -> float:
-        """Successful pulls per second, each counted by the share of its time that lies in the step."""
-        return self.shares.total / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def bytes_per_second(self) -> float | None:
-        """Bytes per second, of each pull by the share of its time that lies in the step; None if unknown."""
-        if not (self.sized and self.shares.sized):
-            return None
-        return self.shares.bytes / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def interval(self) -> RateInterval | None:
-        """The 95 % confidence interval of the rate, or None."""
-        return self.shares.interval()
+from .shares import Shares
 
 
 @dataclass(slots=True)
@@ -143,25 +48,6 @@ class _Open:
         return _Open(start, latencies=self.latencies, counted_cpu_seconds=counted_cpu_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """What ended after the planned end of the load, which took `seconds` more."""
-
-    seconds: float
-    pulled: int
-    failed: int
-    bytes: int | None = None
-
-
-@dataclass(slots=True)
-class SetTally:
-    """The counts of one image set. Its percentiles are accurate to 1 %, as there may be hundreds of sets."""
-
-    pulled: int = 0
-    failed: int = 0
-    latencies: Latencies = field(default_factory=lambda: Latencies(COARSE))
-
-
 def _interval_end(sample: Sample) -> IntervalEnd:
     return IntervalEnd(
         workers=sample.workers,
@@ -177,15 +63,14 @@ def _interval_end(sample: Sample) -> IntervalEnd:
 OnPiece = Callable[[Piece, Place, IntervalEnd | None], None]
 
 
-class Tally:
+class Tally(Account):
     """Counts Events.
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
     `pauses` tells when the driver itself was stopped. Set `sized` before the load if sizes of images are known.
     `on_piece`, if set, is called with each Piece that has ended, before its histograms are used again.
-    `totals` counts the whole run so far. `latencies`, `first` and `repeat` cover all pulls up to the last end of an
-    interval or step.
+    `pieces` is how many have ended.
     """
 
     def __init__(
@@ -198,144 +83,25 @@ class Tally:
         cores: float = 1.0,
         pauses: Pauses | None = None,
     ) -> None:
-        self.sized = False
+        super().__init__(
+            retries_known=retries_known,
+            totals=Counts(workers={index: WorkerTally() for index in range(workers)}),
+            image_sets=workers,
+        )
         self.on_piece: OnPiece | None = None
+        self.pieces = 0
         self.schedule = schedule
         self.pauses = pauses or Pauses()
-        self.totals = Counts(workers={index: WorkerTally() for index in range(workers)})
-        self.herds = HerdTally()
-        self.latencies = Latencies()
-        self.first = Latencies()
-        self.repeat = Latencies()
         self.first_buckets = Buckets()
         self.repeat_buckets = Buckets()
-        self.image_sets = [SetTally() for _ in range(workers)]
-        self.drain: Drain | None = None
-        self.samples: list[Sample] = []
-        self.steps: list[StepTally] = []
-        self._retries_known = retries_known
         self._on_sample = on_sample
         self._cores = cores
         self._driver_cpu_seconds = 0.0
         self._began = 0.0
         self._piece = Piece(0.0)
-        self._pieces = 0
         self._sample = _Open(0.0)
         self._step = _Open(0.0)
         self._shares = Shares(0.0)
-
-    @property
-    def pulled(self) -> int:
-        """Pulls that succeeded."""
-        return self.totals.pulled
-
-    @property
-    def failed(self) -> int:
-        """Pulls that failed."""
-        return self.totals.failed
-
-    @property
-    def interrupted(self) -> int:
-        """Pulls that the driver ended because the run was stopped."""
-        return self.totals.interrupted
-
-    @property
-    def pruned(self) -> int:
-        """Prunes that succeeded."""
-        return self.totals.pruned
-
-    @property
-    def prune_failed(self) -> int:
-        """Prunes that failed."""
-        return self.totals.prune_failed
-
-    @property
-    def repulled(self) -> int:
-        """Images that were pulled alone after their batch had failed."""
-        return self.totals.repulled
-
-    @property
-    def retried(self) -> int | None:
-        """Retries of the clients; None if they do not report them."""
-        return self.totals.retried if self._retries_known else None
-
-    @property
-    def errors(self) -> Counter[str]:
-        """Failed pulls by error class."""
-        return self.totals.errors
-
-    @property
-    def prune_errors(self) -> Counter[str]:
-        """Failed prunes by error class."""
-        return self.totals.prune_errors
-
-    @property
-    def examples(self) -> Mapping[tuple[str, str], str]:
-        """The first message for each (op, error class)."""
-        return self.totals.examples
-
-    @property
-    def client_cpu_seconds(self) -> float:
-        """CPU seconds of the clients that have ended."""
-        return self.totals.client_cpu_seconds
-
-    @property
-    def workers(self) -> list[WorkerTally]:
-        """The counts of each worker."""
-        return list(self.totals.workers.values())
-
-    @property
-    def attempts(self) -> int:
-        """Pulls that started: successful, failed and interrupted ones."""
-        return self.pulled + self.failed + self.interrupted
-
-    @property
-    def late_no_worker(self) -> int:
-        """Pulls of a schedule that started late because no worker was free."""
-        return self.totals.late_no_worker
-
-    @property
-    def late_machine(self) -> int:
-        """Pulls of a schedule that started late because this machine was slow."""
-        return self.totals.late_machine
-
-    @property
-    def late(self) -> int:
-        """Pulls of a schedule that started late, for whatever reason."""
-        return self.late_no_worker + self.late_machine
-
-    @property
-    def planned_seconds(self) -> float:
-        """The seconds of all closed intervals: up to the planned end of the load, or its stop."""
-        return sum(sample.seconds for sample in self.samples)
-
-    @property
-    def rate(self) -> float:
-        """Successful pulls per second up to the planned end of the load. What ended later is the drain."""
-        seconds = self.planned_seconds
-        return sum(sample.pulled for sample in self.samples) / seconds if seconds > 0 else 0.0
-
-    @property
-    def bytes(self) -> int | None:
-        """The bytes that all successful pulls fetched; None if the size of any of them is unknown."""
-        return self._known(self.totals)
-
-    @property
-    def bytes_per_second(self) -> float | None:
-        """Bytes per second up to the planned end of the load, as for `rate`; None if `bytes` is."""
-        if self.bytes is None:
-            return None
-        seconds = self.planned_seconds
-        return sum(sample.bytes or 0 for sample in self.samples) / seconds if seconds > 0 else 0.0
-
-    def _known(self, sums: Sums) -> int | None:
-        return sums.bytes if self.sized and not sums.unsized else None
-
-    @property
-    def error_rate(self) -> float | None:
-        """The share of failed pulls among the pulls that were not interrupted; None if there are none."""
-        ended = self.pulled + self.failed
-        return self.failed / ended if ended else None
 
     def open_latency(self, least: int) -> Latency | None:
         """Returns the latency of the open interval; None if it has fewer than `least` pulls, or fewer than two.
@@ -412,8 +178,8 @@ class Tally:
     def _pass_on(self, piece: Piece, ends: ENDS, interval: IntervalEnd | None = None) -> None:
         """Passes on a piece that has ended, and opens the next one."""
         if self.on_piece is not None:
-            self.on_piece(piece, Place(self._pieces, len(self.samples), len(self.steps), ends), interval)
-        self._pieces += 1
+            self.on_piece(piece, Place(self.pieces, len(self.samples), len(self.steps), ends), interval)
+        self.pieces += 1
         self._piece = piece.next()
 
     def close_sample(
@@ -465,13 +231,13 @@ class Tally:
             failed=open_.sums.failed,
             latency=open_.latencies.result(),
             errors=dict(open_.sums.errors.most_common()),
-            retried=open_.sums.retried if self._retries_known else None,
+            retried=open_.sums.retried if self.retries_known else None,
             driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
             client_cpu_seconds=ended_cpu_seconds + running,
             cores=self._cores,
             machine=machine,
             paused_seconds=self.pauses.within(open_.start, at),
-            bytes=self._known(open_.sums),
+            bytes=self.known(open_.sums),
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self._sample = open_.next(at, running)
@@ -492,8 +258,8 @@ class Tally:
                 latency=latency,
                 offered=self._offered(open_.start, at),
                 shares=self._shares,
-                retried=open_.sums.retried if self._retries_known else None,
-                bytes=self._known(open_.sums),
+                retried=open_.sums.retried if self.retries_known else None,
+                bytes=self.known(open_.sums),
                 sized=self.sized,
             )
         )
@@ -507,19 +273,3 @@ class Tally:
 
     def _is_sloped(self, start: float, end: float) -> bool:
         return self.schedule is not None and self.schedule.curve.is_sloped(start, end)
-
-    @property
-    def paused_seconds(self) -> float:
-        """The seconds of the load in which the driver itself was stopped."""
-        return sum(sample.paused_seconds for sample in self.samples)
-
-    @property
-    def limited_by(self) -> str | None:
-        """What limited at least `RUN_LIMITED` of the run's time, `client` or `machine`, else None."""
-        by_client, by_machine = (
-            sum(sample.seconds for sample in self.samples if sample.limited_by == limit)
-            for limit in (CLIENT, MACHINE)
-        )
-        if not by_client + by_machine or by_client + by_machine < RUN_LIMITED * self.planned_seconds:
-            return None
-        return CLIENT if by_client >= by_machine else MACHINE

@@ -402,6 +402,14 @@ OPTIONS: list[click.Parameter] = [
         help="Write one JSON line for each pull and prune.",
     ),
     Section(
+        ["--pieces-file"],
+        section=OUTPUT,
+        type=Writes(),
+        metavar="FILE",
+        help="Write what ocidriver merge adds up to one summary: a JSON line for each interval and each step. For a "
+        "load on several machines (--share).",
+    ),
+    Section(
         ["--report-file"],
         section=OUTPUT,
         type=Writes(),

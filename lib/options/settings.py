@@ -42,6 +42,8 @@ _LATER: Final[Mapping[str, Any]] = {
     "deal": SPLIT,
     "herd": False,
     "sizes": AUTO,
+    "share": WHOLE,
+    "pieces_file": None,
 }
 
 
@@ -98,6 +100,7 @@ class Settings:
     grace: float
     summary_file: Path | None
     events_file: Path | None
+    pieces_file: Path | None
     report_file: Path | None
     progress: str
     keep_going: bool
@@ -108,6 +111,19 @@ class Settings:
     def under_test(self) -> ServerUnderTest:
         """The server under test as these options describe it."""
         return ServerUnderTest(self.pullthrough, self.registry, self.upstream_name, self.layout)
+
+    @property
+    def written(self) -> dict[str, str]:
+        """The files that a run writes, by what they hold. The option of each is `--WHAT-file`."""
+        files = {
+            "summary": self.summary_file,
+            "events": self.events_file,
+            "report": self.report_file,
+            "pieces": self.pieces_file,
+            "metrics": self.metrics_file,
+            "log": self.log_file,
+        }
+        return {what: str(path) for what, path in files.items() if path is not None}
 
     def as_json(self) -> dict[str, Any]:
         """Returns the settings for the summary, by option name. They contain no secrets."""
@@ -282,6 +298,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         grace=options["grace"],
         summary_file=options["summary_file"],
         events_file=options["events_file"],
+        pieces_file=options["pieces_file"],
         report_file=options["report_file"],
         progress=options["progress"],
         keep_going=options["keep_going"],

@@ -1,4 +1,4 @@
-"""Adds the pieces of several hosts up to the tally of the whole load.
+"""Adds the pieces of several hosts up to the account of the whole load.
 
 All hosts carry out the same plan, so a tally interval and a step have the same number everywhere. The result does not
 depend on the order of the pieces.
@@ -10,12 +10,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..load.account import Account
+from ..load.closed import Drain, Sample, StepTally, limit
 from ..load.counts import Counts, WorkerTally
+from ..load.curve import Curve
 from ..load.latency import DECODED_COUNT_BYTES, Latencies
 from ..load.piece import IntervalEnd, Piece, Place
 from ..load.plan import Step
 from ..load.shares import Shares
-from ..load.tally import Drain, Sample, StepTally
 from ..processes.machine import MachineUse
 
 
@@ -30,29 +32,29 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the hosts share: the steps of the whole load, and what is known of its pulls.
+    """What the hosts share: the steps of the whole load and the number of its workers, and what is known of its pulls.
 
-    `offered` returns the pulls per second that the whole schedule wants between two seconds; None without one.
-    `sloped` returns whether that rate changes between them.
+    `curve` is set if pulls start on a schedule: the rates of all hosts together.
     """
 
     steps: Sequence[Step]
+    workers: int
     retries_known: bool
     sized: bool
-    offered: Callable[[float, float], float | None] = lambda _start, _end: None
-    sloped: Callable[[float, float], bool] = lambda _start, _end: False
+    curve: Curve | None = None
 
 
-@dataclass(slots=True)
-class Folded:
-    """The tally of the whole load."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPieces:
+    """The pieces of one host, in any order; a piece that comes twice counts once.
 
-    totals: Counts
-    samples: list[Sample]
-    steps: list[StepTally]
-    drain: Drain | None
-    first: Latencies
-    repeat: Latencies
+    `number_in_whole` returns the number that a worker of the host has in the whole load. `before` are the counts of
+    what was pruned before the load.
+    """
+
+    number_in_whole: Callable[[int], int]
+    pieces: Iterable[Ended]
+    before: Counts = field(default_factory=Counts)
 
 
 @dataclass(slots=True)
@@ -77,23 +79,32 @@ class _Sum:
             self.ends.append(ended.interval)
 
 
-def fold(load: Load, hosts: Iterable[tuple[Callable[[int], int], Iterable[Ended]]]) -> Folded:
-    """Returns the tally. A host is the number that its workers have in the whole load, and its pieces.
-
-    A piece that comes twice counts once.
-    """
-    totals, shares = Counts(), {number: Shares(step.start) for number, step in enumerate(load.steps)}
+def fold(load: Load, hosts: Iterable[HostPieces]) -> Account:
+    """Returns the account of the whole load, but for its image sets."""
+    account = Account(
+        retries_known=load.retries_known,
+        totals=Counts(workers={index: WorkerTally() for index in range(load.workers)}),
+        image_sets=0,
+    )
+    account.sized = load.sized
+    account.latencies, account.first, account.repeat = (
+        Latencies(count_bytes=DECODED_COUNT_BYTES) for _ in range(3)
+    )
+    # the last one is for what ended after the last step
+    shares = [*(Shares(step.start) for step in load.steps), Shares(0.0)]
     samples: dict[int, _Sum] = defaultdict(_Sum)
     steps: dict[int, _Sum] = defaultdict(_Sum)
     drain = _Sum()
-    first, repeat = (Latencies(count_bytes=DECODED_COUNT_BYTES) for _ in range(2))
-    for number_in_whole, pieces in hosts:
-        once = {ended.place.number: ended for ended in pieces}
-        for ended in sorted(once.values(), key=lambda ended: ended.place.number):
+    for host in hosts:
+        account.totals.merge_all(_renumbered(host.before, host.number_in_whole))
+        once = {ended.place.number: ended for ended in host.pieces}
+        for _, ended in sorted(once.items()):
             piece, place = ended.piece, ended.place
-            totals.merge_all(_renumbered(piece.counts, number_in_whole))
-            first.merge(piece.first)
-            repeat.merge(piece.repeat)
+            account.totals.merge_all(_renumbered(piece.counts, host.number_in_whole))
+            for latencies in (piece.first, piece.repeat):
+                account.latencies.merge(latencies)
+            account.first.merge(piece.first)
+            account.repeat.merge(piece.repeat)
             if place.ends == "load":
                 drain.add(ended, True)
             else:
@@ -101,18 +112,14 @@ def fold(load: Load, hosts: Iterable[tuple[Callable[[int], int], Iterable[Ended]
                 steps[place.step].add(ended, place.ends == "step")
             for step, part in piece.shares.items():
                 shares[step].merge(part)
-    return Folded(
-        totals=totals,
-        samples=[_sample(load, samples[number]) for number in sorted(samples) if samples[number].closed],
-        steps=[
-            _step(load, number, steps[number], shares[number])
-            for number in sorted(steps)
-            if steps[number].closed
-        ],
-        drain=_drain(load, drain),
-        first=first,
-        repeat=repeat,
-    )
+    account.samples = [_sample(account, each) for _, each in sorted(samples.items()) if each.closed]
+    account.steps = [
+        _step(account, load, each, (load.steps[number], shares[number]))
+        for number, each in sorted(steps.items())
+        if each.closed
+    ]
+    account.drain = _drain(account, drain)
+    return account
 
 
 def _renumbered(counts: Counts, number_in_whole: Callable[[int], int]) -> Counts:
@@ -120,15 +127,12 @@ def _renumbered(counts: Counts, number_in_whole: Callable[[int], int]) -> Counts
     return replace(counts, workers=workers)
 
 
-def _known(load: Load, counts: Counts) -> int | None:
-    return counts.bytes if load.sized and not counts.unsized else None
-
-
-def _sample(load: Load, found: _Sum) -> Sample:
-    counts, ends = found.counts, found.ends
+def _sample(account: Account, found: _Sum) -> Sample:
+    counts, ends, seconds = found.counts, found.ends, found.end - found.start
+    limits = [limit(seconds, each) for each in ends]
     return Sample(
         at=found.end,
-        seconds=found.end - found.start,
+        seconds=seconds,
         workers=sum(each.workers for each in ends),
         pulled=counts.pulled,
         failed=counts.failed,
@@ -138,9 +142,10 @@ def _sample(load: Load, found: _Sum) -> Sample:
         cores=sum(each.cores for each in ends),
         machine=_machines(ends),
         errors=dict(counts.errors.most_common()),
-        retried=counts.retried if load.retries_known else None,
+        retried=counts.retried if account.retries_known else None,
         paused_seconds=max((each.paused_seconds for each in ends), default=0.0),
-        bytes=_known(load, counts),
+        bytes=account.known(counts),
+        limits=tuple(each for each in limits if each is not None) if len(ends) > 1 else None,
     )
 
 
@@ -150,6 +155,8 @@ def _machines(ends: Sequence[IntervalEnd]) -> MachineUse | None:
     cores = sum(each.cores for each in ends)
     if not cores or any(use is None for use, _ in uses):
         return None
+    if len(uses) == 1:
+        return uses[0][0]
 
     def mean(value: Callable[[MachineUse], float | None]) -> float | None:
         found = [(value(use), weight) for use, weight in uses if use is not None]
@@ -165,25 +172,26 @@ def _machines(ends: Sequence[IntervalEnd]) -> MachineUse | None:
     )
 
 
-def _step(load: Load, number: int, found: _Sum, shares: Shares) -> StepTally:
-    counts = found.counts
-    shares.close(found.end, sloped=load.sloped(found.start, found.end))
+def _step(account: Account, load: Load, found: _Sum, planned: tuple[Step, Shares]) -> StepTally:
+    counts, curve = found.counts, load.curve
+    step, shares = planned
+    shares.close(found.end, sloped=curve is not None and curve.is_sloped(found.start, found.end))
     return StepTally(
-        step=load.steps[number],
+        step=step,
         seconds=found.end - found.start,
         pulled=counts.pulled,
         failed=counts.failed,
         latency=found.latencies.result(),
-        offered=load.offered(found.start, found.end),
+        offered=None if curve is None else curve.offered(found.start, found.end),
         shares=shares,
-        retried=counts.retried if load.retries_known else None,
-        bytes=_known(load, counts),
-        sized=load.sized,
+        retried=counts.retried if account.retries_known else None,
+        bytes=account.known(counts),
+        sized=account.sized,
     )
 
 
-def _drain(load: Load, found: _Sum) -> Drain | None:
+def _drain(account: Account, found: _Sum) -> Drain | None:
     counts = found.counts
     if not counts.pulled and not counts.failed:
         return None
-    return Drain(found.end - found.start, counts.pulled, counts.failed, _known(load, counts))
+    return Drain(found.end - found.start, counts.pulled, counts.failed, account.known(counts))

@@ -10,8 +10,9 @@ from rich.text import Text
 from ..counted import counted
 from ..figures import three
 from ..latency import SHOWN_PERCENTILES, Latency
+from ..load.closed import Sample, StepTally
 from ..load.plan import DOWN, HOLD, UP
-from ..load.tally import Sample, StepTally, Tally
+from ..load.tally import Tally
 from .plain import duration
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from time import monotonic
 from typing import NamedTuple
 
 from ..latency import Latency
+from ..load.closed import CLIENT, CLIENT_LIMITED, Sample
 from ..load.pace import MACHINE, NO_WORKER
 from ..load.plan import Plan
-from ..load.tally import CLIENT, CLIENT_LIMITED, Sample
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run
 from .about import about

@@ -6,7 +6,7 @@ from typing import Final
 
 from ..counted import counted
 from ..figures import percent, rate, three
-from ..load.tally import CLIENT, MACHINE
+from ..load.closed import CLIENT, MACHINE
 from ..outcomes import ErrorClass
 from .answer import Answer, joined
 from .headline import UNKNOWN, by_class

@@ -12,8 +12,8 @@ from ..clean import clean
 from ..clock import Clock
 from ..counted import counted
 from ..latency import SHOWN_PERCENTILES, cells
+from ..load.closed import Sample
 from ..load.event import PRUNE, Event
-from ..load.tally import Sample
 from ..options.settings import Settings
 from ..outcomes import FAILED
 from ..streams import LINE_LENGTH, say, warn
@@ -44,6 +44,7 @@ class Outputs:
         self.metrics = LineFile(settings.metrics_file, "metrics", warn)
         self.logs = LineFile(settings.log_file, "log", warn)
         self.events = LineFile(settings.events_file, "events", warn) if settings.events_file else None
+        self.pieces = LineFile(settings.pieces_file, "pieces", warn) if settings.pieces_file else None
         for file in self._files:
             file.empty()
         if self._format == CSV:
@@ -56,7 +57,7 @@ class Outputs:
 
     @property
     def _files(self) -> list[LineFile]:
-        return [file for file in (self.metrics, self.logs, self.events) if file is not None]
+        return [file for file in (self.metrics, self.logs, self.events, self.pieces) if file is not None]
 
     def on_sample(self, sample: Sample) -> None:
         """Writes the metrics line of a tally interval."""

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.latency import Latency
+from lib.load.closed import Sample, StepTally
 from lib.load.event import Event
 from lib.load.piece import IntervalEnd, Piece, Place
 from lib.load.plan import Step
 from lib.load.share import WHOLE, Share
-from lib.load.tally import Sample, StepTally, Tally
+from lib.load.tally import Tally
 from lib.pieces.fold import Ended, Folded, Load, fold
 from lib.pieces.wire import piece_line, read_piece
 from tests.properties.test_accounts import WORKERS, events

@@ -13,6 +13,7 @@ import pytest
 from lib.http.address import parse_endpoint
 from lib.images import Image, ImageSet
 from lib.latency import Latency
+from lib.load.closed import Sample
 from lib.load.counts import WorkerTally
 from lib.load.curve import Curve, Rate
 from lib.load.driver import Driver
@@ -20,7 +21,7 @@ from lib.load.event import PULL, Event
 from lib.load.pace import Schedule
 from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp
-from lib.load.tally import Sample, Tally
+from lib.load.tally import Tally
 from lib.load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 from lib.options.settings import Settings
 from lib.outcomes import FAILED, OK, Failure

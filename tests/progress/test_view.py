@@ -18,6 +18,7 @@ from rich.text import Text
 
 from lib.finish import log_result
 from lib.latency import Latency
+from lib.load.closed import Sample, StepTally
 from lib.load.constant import plan_constant
 from lib.load.curve import Curve, Rate
 from lib.load.pace import Schedule
@@ -25,7 +26,7 @@ from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.shares import Shares
 from lib.load.stages import parse_stages, plan_stages
-from lib.load.tally import Sample, StepTally, Tally
+from lib.load.tally import Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
 from lib.progress.about import cache_state
