@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.latency import Latency
+from lib.load.account import Account
 from lib.load.closed import Sample, StepTally
 from lib.load.event import Event
 from lib.load.piece import IntervalEnd, Piece, Place
 from lib.load.plan import Step
 from lib.load.share import WHOLE, Share
 from lib.load.tally import Tally
-from lib.pieces.fold import Ended, Folded, Load, fold
-from lib.pieces.wire import piece_line, read_piece
+from lib.pieces.fold import Ended, HostPieces, Load, fold
+from lib.pieces.wire import PieceLine, decoded, encoded, piece_line, piece_of
 from tests.properties.test_accounts import WORKERS, events
 
 HOSTS = 3
@@ -38,14 +39,15 @@ class Host:
         self.tally.sized = True
 
     def keep(self, piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
-        self.lines.append(piece_line(piece, place, interval))
+        self.lines.append(encoded(piece_line(piece, place, interval)))
 
     def ended(self) -> list[Ended]:
         found = []
-        for line in self.lines:
-            piece, told = read_piece(line)
-            place = Place(told.number, told.sample, told.step, told.ends)
-            found.append(Ended(piece, place, told.interval))
+        for text in self.lines:
+            line = decoded(text)
+            assert isinstance(line, PieceLine)
+            place = Place(line.number, line.sample, line.step, line.ends)
+            found.append(Ended(piece_of(line), place, line.interval))
         return found
 
 
@@ -72,13 +74,13 @@ def carried_out(happenings: list[Event | str], tallies: list[Host]) -> list[Step
     return steps
 
 
-def folded(steps: list[Step], hosts: list[Host], shuffle: Callable[[list[Ended]], None]) -> Folded:
+def folded(steps: list[Step], hosts: list[Host], shuffle: Callable[[list[Ended]], None]) -> Account:
     parts = []
     for host in hosts:
         pieces = host.ended() + host.ended()[:2]  # some come twice
         shuffle(pieces)
-        parts.append((host.share.number_in_whole, pieces))
-    return fold(Load(steps=steps, retries_known=True, sized=True), parts)
+        parts.append(HostPieces(number_in_whole=host.share.number_in_whole, pieces=pieces))
+    return fold(Load(steps=steps, workers=WORKERS, retries_known=True, sized=True), parts)
 
 
 @given(HAPPENINGS, st.integers(0, 100))

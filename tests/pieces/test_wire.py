@@ -13,7 +13,7 @@ from lib.load.event import PULL, Event
 from lib.load.piece import IntervalEnd, Piece, Place
 from lib.load.shares import Shares
 from lib.outcomes import OK
-from lib.pieces.wire import piece_line, read_piece
+from lib.pieces.wire import PieceLine, decoded, encoded, piece_line, piece_of
 from tests.properties.test_accounts import events
 
 
@@ -37,7 +37,9 @@ def test_a_piece_is_the_same_after_it_was_text(added: list[Event], ends: bool) -
     interval = IntervalEnd(
         workers=3, driver_cpu_seconds=0.5, client_cpu_seconds=2.5, cores=2.0, machine=None, paused_seconds=0.0
     )
-    after, line = read_piece(piece_line(before, place, interval if ends else None))
+    line = decoded(encoded(piece_line(before, place, interval if ends else None)))
+    assert isinstance(line, PieceLine)
+    after = piece_of(line)
     assert (line.number, line.sample, line.step, line.ends) == place
     assert line.interval == (interval if ends else None)
     assert (after.start, after.end, after.counts) == (before.start, before.end, before.counts)
@@ -48,7 +50,13 @@ def test_a_piece_is_the_same_after_it_was_text(added: list[Event], ends: bool) -
     }
 
 
-LINE: dict[str, Any] = json.loads(piece_line(a_piece([]), Place(0, 0, 0, "step")))
+LINE: dict[str, Any] = json.loads(encoded(piece_line(a_piece([]), Place(0, 0, 0, "step"))))
+
+
+def read(document: object) -> None:
+    line = decoded(json.dumps(document))
+    assert isinstance(line, PieceLine)
+    piece_of(line)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +66,11 @@ LINE: dict[str, Any] = json.loads(piece_line(a_piece([]), Place(0, 0, 0, "step")
         ("number", "1"),
         ("start", None),
         ("ends", "nothing"),
-        ("counts", {"pulled": -1}),
-        ("counts", {"unheard": 1}),
-        ("workers", {"0": [1]}),
-        ("workers", {"x": [0] * 6}),
+        ("line", "pieces"),
+        ("counts", {**LINE["counts"], "numbers": {"pulled": -1}}),
+        ("counts", {**LINE["counts"], "numbers": {"unheard": 1}}),
+        ("counts", {**LINE["counts"], "workers": {"0": [1]}}),
+        ("counts", {**LINE["counts"], "workers": {"x": [0] * 6}}),
         ("first", ["", 1, 0.1, 0.1, 0.1]),
         ("shares", {"0": [0.0, 0.003, 0.0, 0.0, True, 0, []]}),
         ("shares", {"0": [0.0, 0.0, 0.0, 0.0, True, 0, []]}),
@@ -70,12 +79,12 @@ LINE: dict[str, Any] = json.loads(piece_line(a_piece([]), Place(0, 0, 0, "step")
     ],
 )
 def test_what_is_no_piece_is_refused(field: str, value: object) -> None:
-    read_piece(json.dumps(LINE))
+    read(LINE)
     with pytest.raises(ValueError, match=r".+"):
-        read_piece(json.dumps({**LINE, field: value}))
+        read({**LINE, field: value})
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"number": 1'])
 def test_what_is_no_line_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        read_piece(text)
+        decoded(text)
