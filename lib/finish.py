@@ -14,9 +14,9 @@ from .figures import rate, three
 from .load.closed import CLIENT, MACHINE
 from .load.tally import Tally
 from .options.settings import Settings
-from .pieces.record import record_end
 from .processes.signals import Stop
 from .progress.choose import wants_live
+from .record import record_end
 from .results.annotations import annotate, is_wanted
 from .results.ending import ending
 from .results.headline import herds, percentiles

@@ -17,11 +17,11 @@ from .load.driver import Clients, Driver, Reports, Rules
 from .load.plan import Plan
 from .load.tally import Tally
 from .options.settings import Settings
-from .pieces.record import record_pieces
 from .prepare import Prepared
 from .processes.cpu import cores
 from .processes.signals import Stop
 from .progress.choose import start_progress
+from .record import record_pieces
 from .results.output import Outputs
 from .results.run_state import COLD
 from .results.summarize import facts_of

@@ -27,7 +27,7 @@ from tests.support.driving import command
 from tests.support.upstream import Upstream
 
 LIB = Path(__file__).resolve().parents[2] / "lib"
-FILES = ("metrics", "log", "events", "summary", "report")
+FILES = ("metrics", "log", "events", "pieces", "summary", "report")
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ PLACES = {
     "servers/route.py: _template_route": "client_setup",
     "servers/route.py: plan_route": "client_setup",
 }
-NOT_OF_A_RUN = ("capacity", "compare", "doctor", "lab", "pages", "report")
+NOT_OF_A_RUN = ("capacity", "compare", "doctor", "lab", "pages", "pieces", "report")
 
 
 def refusing(tree: ast.AST, function: str = "") -> Iterator[str]:
@@ -473,7 +473,7 @@ def test_the_doctor_leaves_no_trace(tmp_path: Path) -> None:
     for files in (kept, missing):
         done = ran("doctor", *words, *files)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
-        assert "✓ files: metrics, log, events, summary, report can be written" in done.stdout
+        assert "✓ files: summary, events, report, pieces, metrics, log can be written" in done.stdout
         assert f"✓ metrics: can be served at http://127.0.0.1:{port}/metrics" in done.stdout
         assert tree(tmp_path) == before
     with socket.create_server(("127.0.0.1", port)):

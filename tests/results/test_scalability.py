@@ -181,7 +181,7 @@ def test_a_step_that_is_too_short_may_be_the_peak() -> None:
         judged = judge(parse_threshold(expression), run)
         assert (judged.value, judged.passed) == (None, False)
         assert "was not measured, must be " in judged.told
-        assert judged.told.endswith(f", {told}")
+        assert judged.told.endswith(f" ({told})")
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,18 @@ from __future__ import annotations
 import platform
 from dataclasses import replace
 
-from .. import __version__
-from ..clock import Clock
-from ..images import distinct
-from ..load.piece import IntervalEnd, Piece, Place
-from ..load.plan import WITH_THE_LAST_WORKER
-from ..load.share import WHOLE
-from ..prepare import Prepared, make_plan
-from ..processes.cpu import cores
-from ..results.facts import Facts
-from ..results.line_file import LineFile
-from ..results.run_state import Run
-from .wire import End, Header, RateLine, StepLine, counts_line, encoded, piece_line, set_lines
+from . import __version__
+from .clock import Clock
+from .images import distinct
+from .load.piece import IntervalEnd, Piece, Place
+from .load.plan import WITH_THE_LAST_WORKER
+from .load.share import WHOLE
+from .pieces.wire import End, Header, RateLine, StepLine, counts_line, encoded, piece_line, set_lines
+from .prepare import Prepared, make_plan
+from .processes.cpu import cores
+from .results.facts import Facts
+from .results.line_file import LineFile
+from .results.run_state import Run
 
 
 def record_pieces(file: LineFile, run: Run, ready: Prepared, facts: Facts, clock: Clock) -> None:
