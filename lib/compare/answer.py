@@ -19,8 +19,8 @@ from .quantities import (
 )
 from .wording import longer
 
-# The latency that the sentence names: the first of these with a verdict.
-_LATENCIES = {"p95": "p95", "mean": "mean latency", "p50": "median latency"}
+# The latency that the sentence names, and in which words: the first of these with a verdict.
+_LATENCIES = {"p95": "", "mean": "mean latency", "p50": "median latency"}
 
 
 def answer(told: Told, a: str = "A", b: str = "B") -> str:
@@ -69,7 +69,7 @@ def _latency(rows: dict[str, Quantity]) -> Quantity | None:
 
 
 def _on_latency(latency: Quantity, whose: str = "its") -> str:
-    name = f"{whose} {_LATENCIES[latency.name]}"
+    name = f"{whose} {_LATENCIES[latency.name] or latency.name}"
     if latency.verdict == SAME or latency.a is None or latency.b is None:
         return f"{name} is the same"
     longer = "longer" if latency.verdict == SLOWER else "shorter"
