@@ -137,7 +137,7 @@ def test_folders_that_a_run_makes_are_told(tmp_path: Path) -> None:
     made = sorted(line.partition(": ")[2] for line in ended.stderr.splitlines())
     assert ended.status == 0
     assert [line.partition(":")[0] for line in made] == [
-        "--events-file", "--log-file", "--report-file", "--summary-file",
+        "--log-file", "--metrics-file", "--report-file", "--summary-file",
     ]  # fmt: skip
     assert all("made the folder" in line for line in made)
     log = (tmp_path / "new" / "log" / "log").read_text()
