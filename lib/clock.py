@@ -7,14 +7,14 @@ from datetime import datetime
 
 
 class Clock:
-    """Converts monotonic times to local wall time."""
+    """Converts monotonic times to local wall time. `offset` is the wall time at monotonic time 0, in seconds."""
 
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+    def __init__(self, offset: float | None = None) -> None:
+        self.offset = time.time() - time.monotonic() if offset is None else offset
 
     def wall(self, monotonic: float) -> datetime:
         """Returns the local time, with its time zone."""
-        return datetime.fromtimestamp(self._offset + monotonic).astimezone()
+        return datetime.fromtimestamp(self.offset + monotonic).astimezone()
 
     def line_time(self, monotonic: float) -> str:
         """Returns the local time as `YYYY-MM-DD HH:MM:SS`, the beginning of metrics and log lines."""

@@ -27,6 +27,7 @@ def crew(
         shared=settings.deal == ALL,
         lean=settings.lean,
         sizes=prepared.sizes,
+        share=settings.share,
     )
     image_sets = prepared.selection.image_sets
     return tuple(
@@ -68,12 +69,12 @@ def _turns(
 
 def _order(settings: Settings, worker: int, image_set: ImageSet) -> Order:
     """Returns the order in which the images of a worker's set are pulled."""
-    random = _random(settings.seed, worker)
+    random = _random(settings.seed, settings.share.number_in_whole(worker))
     if settings.draw is not None:
         return Drawn(image_set.images, settings.draw, random)
     return AsListed(image_set, random if settings.shuffle else None)
 
 
 def _random(seed: int | None, worker: int) -> Random:
-    """Returns a random generator for one worker. The same seed and worker give the same sequence."""
+    """Returns a random generator for one worker of the whole load. The same seed and worker give the same sequence."""
     return Random() if seed is None else Random(f"{seed}/{worker}")  # noqa: S311 - an order, not a secret

@@ -11,10 +11,12 @@ from .clock import Clock
 from .counted import counted
 from .errors import ExitStatus, UsageError
 from .figures import rate, three
-from .load.tally import CLIENT, MACHINE, Tally
+from .load.closed import CLIENT, MACHINE
+from .load.tally import Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .progress.choose import wants_live
+from .record import record_end
 from .results.annotations import annotate, is_wanted
 from .results.ending import ending
 from .results.headline import herds, percentiles
@@ -22,7 +24,7 @@ from .results.line_file import STALLED, LineFile
 from .results.output import Outputs
 from .results.precision import in_words
 from .results.run_state import Run
-from .results.summarize import herds_of, peak_caution, precision_of, summarize
+from .results.summarize import facts_of, herds_of, peak_caution, precision_of, summarize
 from .results.summary import Summary
 from .results.summary_file import summary_text
 from .results.whole_file import write_whole
@@ -45,7 +47,10 @@ def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool
         state.reason = _nothing_pulled(tally, settings)
     if state.reason is not None and tally.errors and not tally.pulled:
         state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
-    summary = summarize(state, clock)
+    facts = facts_of(state, clock)
+    summary = summarize(facts, tally)
+    if outputs.pieces is not None:
+        record_end(outputs.pieces, state, facts)
     outputs.finish(0.0 if stop.count else READER_SECONDS)
     unwritten = None
     if settings.summary_file is not None:
@@ -74,7 +79,7 @@ def _show(settings: Settings, summary: Summary) -> str | None:
     unshown = None
     if summary.steps:
         lines = ending(summary, _written(settings))
-        if not any(map(is_stdout, _files(settings).values())):
+        if not any(map(is_stdout, settings.written.values())):
             unshown = _write(lines, 1)
             if os.isatty(1):
                 return None
@@ -95,21 +100,9 @@ def _write(lines: Sequence[str], descriptor: int) -> str | None:
     return file.failed
 
 
-def _files(settings: Settings) -> dict[str, str]:
-    """Returns the files of a run, by what they hold."""
-    files = {
-        "summary": settings.summary_file,
-        "events": settings.events_file,
-        "report": settings.report_file,
-        "metrics": settings.metrics_file,
-        "log": settings.log_file,
-    }
-    return {what: str(path) for what, path in files.items() if path is not None}
-
-
 def _written(settings: Settings) -> dict[str, str]:
-    """Returns those that are files of their own."""
-    return {what: path for what, path in _files(settings).items() if Path(path).is_file()}
+    """Returns the files of a run by what they hold, without streams and devices."""
+    return {what: path for what, path in settings.written.items() if Path(path).is_file()}
 
 
 def _write_report(settings: Settings, path: Path, summary: Summary, stopped: bool) -> str | None:
@@ -254,7 +247,7 @@ def _status(
     if unwritten is not None:
         return ExitStatus.FAILED
     if missed_thresholds:
-        message = f"threshold missed: {', '.join(missed_thresholds)}"
+        message = f"threshold missed: {'; '.join(missed_thresholds)}"
         outputs.log(message)
         say(message)
         return ExitStatus.THRESHOLD

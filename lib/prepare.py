@@ -350,7 +350,7 @@ class Preparation(Staged):
     @stage
     def plan(self) -> Plan:
         """Returns the plan of the load: how many workers run when."""
-        return make_plan(self.settings, [len(each.images) for each in self.selection().image_sets])
+        return make_plan(self.settings, [len(each.images) for each in self.selection().whole])
 
     @stage
     def schedule(self) -> Schedule | None:
@@ -358,7 +358,8 @@ class Preparation(Staged):
         curve = self.plan().curve
         if curve is None:
             return None
-        return Schedule(curve, Poisson(self.settings.seed) if self.settings.arrivals == POISSON else None)
+        poisson = Poisson(self.settings.seed) if self.settings.arrivals == POISSON else None
+        return Schedule(curve, poisson, self.settings.share)
 
     @stage
     def sizes(self) -> Sizes | None:
@@ -381,11 +382,15 @@ def asked(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 def make_plan(settings: Settings, images: Sequence[int]) -> Plan:
-    """Returns the plan that the settings ask for. `images` has the number of images of each worker."""
+    """Returns the plan that the settings ask for. `images` has the number of images of each worker of the load."""
     plan = _shape(settings, images)
     if settings.herd:
         return replace(plan, about=f"{plan.about}, all pull the same image at once")
-    return replace(plan, about=f"{plan.about}, each pulls all images") if settings.deal == ALL else plan
+    if settings.deal == ALL:
+        plan = replace(plan, about=f"{plan.about}, each pulls all images")
+    if plan.passes is not None:
+        plan = replace(plan, pulls=plan.passes * sum(settings.share.pick(images)))
+    return plan.share(settings.share)
 
 
 def _shape(settings: Settings, images: Sequence[int]) -> Plan:

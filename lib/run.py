@@ -21,8 +21,10 @@ from .prepare import Prepared
 from .processes.cpu import cores
 from .processes.signals import Stop
 from .progress.choose import start_progress
+from .record import record_pieces
 from .results.output import Outputs
-from .results.run_state import COLD, Run
+from .results.run_state import COLD
+from .results.summarize import facts_of
 from .session import Session, opened, prepared, recorded
 from .streams import say, warn
 
@@ -69,7 +71,7 @@ def _carry_out(session: Session, lasting: ExitStack) -> None:
         if state.settings.warm_up:
             warm_up(ready, kill, stop, outputs, state)
         _wait_until(ready.start_at, stop, outputs)
-        _drive(ready, kill, stop, outputs, state)
+        _drive(session, ready, kill)
 
 
 def _announce_length(plan: Plan, outputs: Outputs) -> None:
@@ -95,7 +97,8 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
         raise Stopped
 
 
-def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Outputs, state: Run) -> None:
+def _drive(session: Session, prepared: Prepared, kill: Callable[[], None]) -> None:
+    stop, outputs, state, clock = session.stop, session.outputs, session.state, session.clock
     settings, launcher, plan = state.settings, prepared.client_setup.launcher, prepared.plan
     driver = Driver(
         plan,
@@ -117,10 +120,11 @@ def _drive(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: Ou
         )
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
+    if outputs.pieces is not None:
+        record_pieces(outputs.pieces, state, prepared, facts_of(state, clock), clock)
     try:
-        driver.drive(state.workers)
+        driver.drive(state.workers, state.begin)
     finally:
-        outputs.began = state.begin = driver.began
         state.elapsed = driver.elapsed
         state.driver_cpu_seconds = driver.cpu_seconds
         if state.tally.schedule is not None:

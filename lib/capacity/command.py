@@ -152,9 +152,12 @@ capacity = SectionedCommand(
     params=PARAMETERS,
     help="""Find how many pulls per second the server can sustain.
 
-    capacity runs trials. In each trial, pulls start at a fixed rate, whether or not earlier ones have ended. It doubles
-    the rate until a trial does not meet every --slo, then halves the gap between the rates. It takes the options of the
-    load test, except those that shape the load. With --prune, each trial begins cold. The exit status is 0 if a rate
-    was found that holds, and 3 if even the first one does not.""",
+    capacity runs trials. In each trial, pulls start at a fixed rate, even if earlier ones have not ended. A rate holds
+    if it meets every --slo. The search doubles the rate until one does not hold. Then it narrows the gap between the
+    highest rate that held and the lowest that did not.
+
+    capacity takes the options of the load test, except those that shape the load. With --prune, each trial begins cold.
+
+    Exit status: 0 if a rate held; 3 if even the first rate did not hold; otherwise as for the load test.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

@@ -21,17 +21,18 @@ from ..options.types import Seconds
 SEARCH: Final = "Search"
 # Options of the load test that a search decides itself, with why.
 _REFUSED: Final[Mapping[str, str]] = {
-    "rate": "the search chooses the rates; give --from and --max-rate",
+    "rate": "the search chooses the rate of each trial; give --from and --max-rate",
     "iteration_seconds": "a trial has no ramp; give --trial for its length",
     "passes": "a trial has a fixed length; give --trial",
     "hold": "a trial has no ramp; give --trial for its length",
     "duration": "give --trial for the length of a trial",
-    "stage": "the search chooses the rates; give --from and --max-rate",
-    "herd": "a trial pulls by a schedule, and herds have none",
-    "threshold": "give --slo in place of --threshold",
-    "start_at": "start the search at that time instead, for example with at or sleep",
-    "metrics_listen": "a search is many loads, and no single one to watch",
-    "annotations": "a search has no annotations",
+    "stage": "the search chooses the rate of each trial; give --from and --max-rate",
+    "herd": "a trial starts pulls on a schedule, and herds do not; leave it out",
+    "share": "each trial depends on the one before, so one machine makes them all; leave it out",
+    "threshold": "give --slo instead",
+    "start_at": "leave it out, and start capacity at that time, for example with sleep",
+    "metrics_listen": "it serves the metrics of one load, and a search has many; leave it out",
+    "annotations": "a search writes no annotations; leave it out",
 }
 # What the refused options are in each trial.
 _DECIDED: Final[Mapping[str, Any]] = {
@@ -40,6 +41,7 @@ _DECIDED: Final[Mapping[str, Any]] = {
     "hold": None,
     "stage": (),
     "herd": False,
+    "share": None,
     "threshold": (),
     "start_at": None,
     "metrics_listen": None,
@@ -89,7 +91,7 @@ def _refused(option: click.Parameter) -> click.Option:
 
     def refuse(_: click.Context, param: click.Parameter, value: Any) -> None:
         if value not in (None, (), False):
-            raise UsageError(f"capacity has no {param.opts[0]}: {reason}")
+            raise UsageError(f"capacity does not take {param.opts[0]}: {reason}")
 
     flag = isinstance(option, click.Option) and (option.is_flag or isinstance(option.flag_value, str))
     return click.Option(
@@ -110,7 +112,8 @@ SEARCH_OPTIONS: Final[list[click.Parameter]] = [
         metavar="EXPR",
         multiple=True,
         required=True,
-        help="What a rate has to meet to hold: p95<250ms, error_rate<1%, … as for --threshold. Repeatable.",
+        help="A rate holds if it meets every EXPR, such as p95<250ms or error_rate<1%. The same expressions as for "
+        "--threshold, without those of peak and knee. Repeatable.",
     ),
     Section(
         ["--from", "first"],
@@ -119,7 +122,7 @@ SEARCH_OPTIONS: Final[list[click.Parameter]] = [
         metavar="R",
         default=10.0,
         show_default=True,
-        help="Rate of the first trial, in pulls per second. The rate is doubled until it does not hold.",
+        help="Rate of the first trial, in pulls per second. The search doubles it until a rate does not hold.",
     ),
     Section(
         ["--within"],
@@ -128,7 +131,7 @@ SEARCH_OPTIONS: Final[list[click.Parameter]] = [
         metavar="P%",
         default="5%",
         show_default=True,
-        help="End when the rate that held and the rate that did not are this close.",
+        help="End when the highest rate that held and the lowest that did not are this close.",
     ),
     Section(
         ["--trial"],
@@ -137,21 +140,22 @@ SEARCH_OPTIONS: Final[list[click.Parameter]] = [
         metavar="S",
         default="30s",
         show_default=True,
-        help="Length of a trial. Its first tenth is not judged. A trial that is not certain is repeated.",
+        help="Length of a trial. The verdict leaves out its first tenth. If the verdict is not certain, the "
+        "trial is repeated.",
     ),
     Section(
         ["--max-rate"],
         section=SEARCH,
         type=click.FloatRange(min=0, min_open=True, max=MOST_PULLS_PER_SECOND),
         metavar="R",
-        help="Try no higher rate.",
+        help="Try no higher rate, in pulls per second.",
     ),
     Section(
         ["--max-time"],
         section=SEARCH,
         type=Seconds(),
         metavar="S",
-        help="Start no trial that would end later than this after the first one began.",
+        help="Time for all trials together. The search starts no trial that would end later.",
     ),
 ]
 PARAMETERS: Final = [*SEARCH_OPTIONS, *_of_the_load_test()]
@@ -163,7 +167,7 @@ def settings_of(options: Mapping[str, Any], first: float, trial: float) -> Setti
     if not given["patterns"] and given["workers"] is None:
         if given["prune"] or given["prune_first"]:
             raise UsageError(
-                "--prune needs --workers N, with at least as many images as workers, or --patterns; give one of them"
+                "capacity: --prune needs --workers or --patterns; give one of them, with at least one image per worker"
             )
         given["workers"], given["deal"] = _WORKERS, given["deal"] or ALL
     return make_settings(given)

@@ -14,9 +14,10 @@ from ..pages.chart import milliseconds as of_milliseconds
 from ..pages.command_line import command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import Mark, Number, safe, table, tiles
+from ..results.headline import CACHE_UNKNOWN, CACHED
 from ..results.whole_file import write_whole
 from .result import Capacity, TrialResult
-from .wording import OUTCOMES, answer
+from .wording import LIMITERS, OUTCOMES, answer
 
 _COLOURS: Final = dict(zip(SHOWN_PERCENTILES, (BLUE, ORANGE, PURPLE), strict=True))
 _HOLLOW: Final = {True: "circle", False: "x", None: "circle-open"}
@@ -42,7 +43,7 @@ def _title(found: Capacity) -> str:
 def _body(found: Capacity, drawn: Sequence[Chart]) -> Iterator[str]:
     yield f'<header><h1>{safe(_title(found))}</h1><p class="faint">{safe(_about(found))}</p></header>'
     if found.reason:
-        yield warning(f"The search did not come to its end: {found.reason}.")
+        yield warning(f"The search failed: {found.reason}.")
     if found.trials:
         first, *others = answer(found)
         yield f'<p class="verdict"><b>{safe(first)}</b>{safe(" ".join(others))}</p>'
@@ -56,8 +57,9 @@ def _body(found: Capacity, drawn: Sequence[Chart]) -> Iterator[str]:
 
 
 _HOW: Final = (
-    "In each trial, pulls started at the offered rate, whether or not earlier ones had ended. The first tenth of a "
-    "trial is not judged. A trial that was not certain at 95 % was repeated, and judged together with the earlier ones."
+    "In each trial, pulls started at the offered rate, even if earlier ones had not ended. The verdict leaves out the "
+    "first tenth of a trial. If a verdict was not certain at 95 %, the trial was repeated. The next verdict then "
+    "covers all trials at that rate."
 )
 
 
@@ -66,9 +68,9 @@ def _about(found: Capacity) -> str:
     cold = (
         "cold, pruned before each trial"
         if settings.get("prune")
-        else "cached by a warm-up"
+        else CACHED
         if settings.get("warm_up")
-        else "cached or not is unknown"
+        else CACHE_UNKNOWN
     )
     words = [
         f"started {found.started.isoformat()}, {spoken(round(found.elapsed_seconds))}",
@@ -98,8 +100,7 @@ def _tiles(found: Capacity) -> list[tuple[object, str]]:
 _LIMITS: Final = {
     "slo": "an SLO",
     "unstarted": "pulls that never started",
-    "client": "the client side",
-    "machine": "this machine",
+    **LIMITERS,
     "max-rate": "--max-rate",
     "max-time": "--max-time",
 }
@@ -174,12 +175,12 @@ def _latency(found: Capacity) -> Chart:
             }
         )
     if not data:
-        return Chart(name, title, "No trial had enough pulls to tell a latency.")
+        return Chart(name, title, "No trial had enough pulls for a latency.")
     layout = _layout(found, "ms")
     layout["yaxis"] |= of_milliseconds([value for trace in data for value in trace["y"]])
     note = (
-        "Circles are trials that held, crosses are trials that did not; hollow ones were not certain. "
-        "Grey: the gap between the rate that held and the one that did not."
+        "Circles: trials that held. Crosses: trials that did not. Hollow circles: not certain. "
+        "Grey: between the highest rate that held and the lowest that did not."
     )
     return Chart(name, title, note, data=data, layout=layout)
 

@@ -29,7 +29,7 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
 
     rate: Annotated[Rate, about("Offered pulls per second.")]
     seconds: Annotated[
-        Seconds, about("Length of the trial, in seconds. One that cannot hold any more ends early.")
+        Seconds, about("Length of the trial, in seconds. It ends early if it can no longer meet the SLOs.")
     ]
     held: Annotated[
         bool | None,
@@ -49,9 +49,13 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     late_machine: Annotated[Count, about("Pulls that started late because this machine was slow.")]
     limited_by: Annotated[
         Literal["client", "machine"] | None,
-        about("What else than the server limited the trial: clients and driver, or this machine."),
+        about(
+            "What limited the trial, other than the server: the client side, or this machine. Null: nothing else."
+        ),
     ]
-    missed: Annotated[str | None, about("What spoke against the rate, in words; null if nothing did.")]
+    missed: Annotated[
+        str | None, about("Why the rate did not hold, in words; null if nothing spoke against it.")
+    ]
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Final, Literal
 
 from ..choices import POISSON
@@ -11,12 +12,13 @@ from ..crew import crew
 from ..errors import RunError, Stopped
 from ..first_pulls import prune_first
 from ..load.arrivals import Poisson
+from ..load.closed import Sample
 from ..load.constant import plan_constant
 from ..load.curve import Rate
 from ..load.driver import Clients, Driver, Reports, Rules
 from ..load.event import Event
 from ..load.pace import Schedule
-from ..load.tally import Sample, Tally
+from ..load.tally import Tally
 from ..options.settings import Settings
 from ..prepare import Prepared
 from ..processes.cpu import cores
@@ -30,7 +32,7 @@ from .result import CLIENT, MACHINE
 _INTERVALS: Final = 12
 # From this share of pulls on, what made them late is the limit.
 _MANY_LATE: Final = 0.05
-_LOST: Final = "the trial cannot hold any more"
+_LOST: Final = "the trial can no longer meet the SLOs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Trials:
         state.tally, state.driver = tally, driver
         state.workers = crew(settings, self._prepared, schedule, driver)
         self._outputs.log(f"trial at {plan.about}")
-        driver.drive(state.workers)
+        driver.drive(state.workers, monotonic())
         observed.unstarted = schedule.unstarted(driver.second)
         if self._stop.count:
             raise Stopped

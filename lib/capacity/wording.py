@@ -13,10 +13,10 @@ from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult
 
 OUTCOMES: Final = {True: "held", False: "did not hold", None: "not certain"}
 _ADVICE = {
-    CLIENT: "this machine's clients were the limit, not the server; pull more images per launch (--batch), "
-    "or give more workers or cores",
-    MACHINE: "this machine was the limit, not the server; run ocidriver on a machine with nothing else to do",
+    CLIENT: "pull more images per launch (--batch), or give more workers or cores",
+    MACHINE: "run ocidriver on a machine of its own",
 }
+LIMITERS: Final = {CLIENT: "the client side", MACHINE: "this machine"}
 
 
 def trial_line(number: int, trial: TrialResult) -> str:
@@ -27,7 +27,7 @@ def trial_line(number: int, trial: TrialResult) -> str:
 def _outcome(trial: TrialResult) -> str:
     verdict = OUTCOMES[trial.held]
     if trial.limited_by is not None and trial.held is False:
-        verdict = f"no verdict on the server: {trial.limited_by} was the limit"
+        verdict = f"no verdict on the server: {LIMITERS[trial.limited_by]} was the limit"
     return f"{verdict} ({trial.missed or figures(trial)})"
 
 
@@ -45,7 +45,7 @@ def figures(trial: TrialResult) -> str:
 
 
 def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: int) -> str | None:
-    """Returns in words what speaks against a rate; None if nothing does."""
+    """Returns in words why a rate does not hold; None if nothing speaks against it."""
     against = verdict.missed
     if lacked_workers:
         return f"all {workers} workers were busy; give more --workers"
@@ -57,9 +57,13 @@ def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: i
 
 
 def answer(found: Capacity) -> tuple[str, ...]:
-    """Returns the answer: what the server holds, and what it does not."""
+    """Returns the answer: the highest rate that the server sustains, and the lowest that it does not."""
     if not found.trials:
-        return ("No trial came to its end, so nothing is known of the server.",) if found.interrupted else ()
+        return (
+            ("The search ended during its first trial, so it has no result for the server.",)
+            if found.interrupted
+            else ()
+        )
     if found.settings.get("dry_run"):
         return (DRY_RUN,)
     return (_what_held(found), _what_did_not(found))
@@ -68,27 +72,24 @@ def answer(found: Capacity) -> tuple[str, ...]:
 def _what_held(found: Capacity) -> str:
     held = found.held
     if held is not None:
-        return f"The server holds {rate(held.rate)}{_sure(found, held.rate)}: {figures(_last(found, held.rate))}."
+        return f"The server sustains {rate(held.rate)}{_sure(found, held.rate)}: {figures(_last(found, held.rate))}."
     if found.failed_at is None:
-        return "How much the server holds is not known: no rate held."
+        return "The search has no result for the server: no rate held."
     first = found.failed_at.rate
-    return (
-        f"The server does not hold {rate(first)}, the first rate{_sure(found, first)}; give a lower --from."
-    )
+    return f"The server does not sustain {rate(first)}, the first rate{_sure(found, first)}; give a lower --from."
 
 
 def _what_did_not(found: Capacity) -> str:
     limit, failed = found.limit, found.failed_at
     if limit == MAX_RATE:
-        return "That is --max-rate; the server may hold more."
+        return "The search ended at --max-rate. The server may sustain a higher rate."
     if limit in _ADVICE:
-        where = f"At {rate(found.trials[-1].rate)}, "
-        return f"{where}{_ADVICE[limit]}."
+        return f"At {rate(found.trials[-1].rate)}, {LIMITERS[limit]} was the limit, not the server; {_ADVICE[limit]}."
     ended = "; --max-time ended the search" if limit == MAX_TIME else ""
     ended += "; a signal ended the search" if found.interrupted else ""
     if failed is None:
-        return f"No rate was found that it does not hold{ended}."
-    return f"It does not hold {rate(failed.rate)}{_sure(found, failed.rate)}: {failed.reason}{ended}."
+        return f"No {'higher ' if found.held else ''}rate has a verdict{ended}."
+    return f"It does not sustain {rate(failed.rate)}{_sure(found, failed.rate)}: {failed.reason}{ended}."
 
 
 def _last(found: Capacity, at: float) -> TrialResult:
@@ -98,4 +99,4 @@ def _last(found: Capacity, at: float) -> TrialResult:
 
 def _sure(found: Capacity, at: float) -> str:
     """Returns how sure the verdict on a rate is; nothing if it is certain."""
-    return "" if _last(found, at).held is not None else ", which is likely but not certain at 95 %"
+    return "" if _last(found, at).held is not None else " (likely, but not certain at 95 %)"

@@ -19,8 +19,8 @@ from .quantities import (
 )
 from .wording import longer
 
-# The latency that the sentence names: the first of these with a verdict.
-_LATENCIES = {"p95": "its p95", "mean": "its mean latency", "p50": "its median latency"}
+# The latency that the sentence names, and in which words: the first of these with a verdict.
+_LATENCIES = {"p95": "", "mean": "mean latency", "p50": "median latency"}
 
 
 def answer(told: Told, a: str = "A", b: str = "B") -> str:
@@ -45,8 +45,9 @@ def _lead(told: Told, latency: Quantity | None, a: str, b: str) -> str:
     """Returns what is known of rate and latency."""
     rate = told.rate
     if rate.verdict == INCONCLUSIVE:
-        also = f"; {_on_latency(latency)}" if latency else ""
-        return f"The runs do not show whether {b} is faster or slower than {a}: {_why(told)}{also}"
+        whose = f"{b}'s"
+        also = f"; {_on_latency(latency, whose)}" if latency else ""
+        return f"The runs do not show whether {b} is faster or slower than {a}: {_why(told, b)}{also}"
     if rate.verdict == SAME:
         lead = f"{b} pulls as many images per second as {a} ({_range(rate)})"
     else:
@@ -67,8 +68,8 @@ def _latency(rows: dict[str, Quantity]) -> Quantity | None:
     return next((rows[name] for name in _LATENCIES if rows[name].verdict != INCONCLUSIVE), None)
 
 
-def _on_latency(latency: Quantity) -> str:
-    name = _LATENCIES[latency.name]
+def _on_latency(latency: Quantity, whose: str = "its") -> str:
+    name = f"{whose} {_LATENCIES[latency.name] or latency.name}"
     if latency.verdict == SAME or latency.a is None or latency.b is None:
         return f"{name} is the same"
     longer = "longer" if latency.verdict == SLOWER else "shorter"
@@ -88,23 +89,24 @@ def _failures(rows: dict[str, Quantity]) -> Iterator[str]:
         yield "the runs do not show whether more or fewer pulls fail"
     if retries.verdict in (*GOOD, *BAD):
         often = "more" if retries.verdict == MORE else "less"
-        yield f"clients retry {often} often ({_instead(retries)} of the pulls)"
+        yield f"clients retry {often} often (retries per pull: {_instead(retries)})"
 
 
 def _instead(quantity: Quantity) -> str:
     return f"{percent(quantity.b or 0.0)} instead of {percent(quantity.a or 0.0)}"
 
 
-def _why(told: Told) -> str:
+def _why(told: Told, b: str) -> str:
     """Returns why the rate has no verdict, and what gives it one."""
     rate = told.rate
     if rate.change is None or rate.low is None or rate.high is None:
-        return rate.why or "too few data"
+        why, _, advice = (rate.why or "too few data").partition("; ")
+        return f"{why} ({advice})" if advice else why
     times = rate.longer_to_tell(told.margins)
     if times is None:
         return "they pulled different mixes of images"
     several = len(told.comparison.b) > 1
-    return f"its rate is {_span(rate.low, rate.high)}; to tell, {longer(times, several=several)}"
+    return f"the rate of {b} is {_span(rate.low, rate.high)} (to tell, {longer(times, several=several)})"
 
 
 def _span(low: float, high: float) -> str:

@@ -62,7 +62,7 @@ def runs_chart(sides: Sequence[Side]) -> Chart:
     }
     note = "One point per run."
     if any(side.number for side in sides):
-        note += " The nearer the runs of a version lie to each other, the surer is the comparison."
+        note += " The closer the runs of a version are to each other, the smaller a change the comparison can show."
     return Chart(name, title, note, data=data, layout=layout)
 
 
@@ -110,7 +110,7 @@ def _rate(sides: Sequence[Side]) -> Chart:
     note = "Successful pulls per second in each tally interval. Each load begins at zero."
     if constant:
         layout["shapes"] = [band for side in constant for band in _bands(side)]
-        note += " Straight lines: the mean of a constant load, in a band of its 95 % confidence interval."
+        note += " Straight lines: the mean of a constant load. Bands: its 95 % confidence interval."
     return Chart(name, title, note, data=data, layout=layout)
 
 
@@ -206,7 +206,7 @@ def _rate_by_workers(sides: Sequence[Side]) -> Chart:
     return Chart(name, title, _STEPS, data=data, layout=layout)
 
 
-_STEPS = "One point per step. Filled: workers were added or held. Hollow and thin: workers were stopped."
+_STEPS = "One point per step. Filled: the number of workers rises or stays. Hollow and thin: it falls."
 
 
 def _directions(sides: Sequence[Side]) -> Iterator[tuple[Side, str, list[Span]]]:

@@ -119,7 +119,7 @@ def compare(a: Runs, b: Runs, rules: Rules) -> Comparison:
         quantities = [weigh(each, weighted.ratio, rules.margins) for each in quantities]
     notes = [*_of_the_runs((*a, *b)), *_of_the_settings(a), *_of_the_settings(b), *method.notes()]
     if len(kinds) > 1:
-        notes.append(_of_first_pulls(" and ".join(sorted(kinds))))
+        notes.append(_of_first_pulls("; ".join(sorted(kinds))))
     return Comparison(
         a=a, b=b, quantities=tuple(quantities), notes=ordered(notes), mix=mix, weighted=weighted
     )
@@ -127,7 +127,8 @@ def compare(a: Runs, b: Runs, rules: Rules) -> Comparison:
 
 def _of_first_pulls(kinds: str) -> Note:
     return Note(
-        f"first pulls were {kinds}, so first latencies have no verdict: prune before both runs, or warm up both",
+        f"first pulls were of different kinds ({kinds}), so first latencies have no verdict: give --prune-first, or "
+        "--warm-up, to all runs",
         "first pulls of different kinds",
         LOADS,
     )
@@ -147,7 +148,7 @@ def _of_the_runs(runs: Runs) -> Iterator[Note]:
         names = [run.file for run in runs if run.summary.limited_by == limit]
         verb, whose = ("were", "their") if len(names) > 1 else ("was", "its")
         text = f"{listed(names)} {verb} limited by {whose} {limit}"
-        yield Note(f"{text}, not only by the server", text, LIMIT)
+        yield Note(f"{text}, so the server may be faster than the figures show", text, LIMIT)
 
 
 def _of_the_settings(group: Runs) -> Iterator[Note]:

@@ -62,8 +62,8 @@ def forest(told: Told, letter: str, margins: Margins) -> Chart:
     layout = _layout(shown, "change in %, with its 95 % interval", scale.axis(changes))
     layout["shapes"] = [_band(scale(-margin), scale(margin)), _line(scale(0.0))]
     note = (
-        "Left of the line is less, right of it is more. More rate is faster, more latency is slower. The whole "
-        f"interval is beyond the grey band, the margin of ±{100 * margin:g} %: faster or slower. It is inside: same."
+        f"Left of the line: less. Right of it: more. The grey band is the margin of ±{100 * margin:g} %. If the whole "
+        "interval is beyond the band, the verdict is faster or slower. If it is inside, the verdict is same."
     )
     if scale.ratios:
         note += " The axis is logarithmic, because some changes are large."
@@ -86,8 +86,9 @@ def forest_of_errors(told: Told, letter: str, margins: Margins) -> Chart:
     )
     layout["shapes"] = [_band(scale(-margin), scale(margin)), _line(0.0)]
     note = (
-        "The share of all pulls that failed, and retries per pull. Right of the line is more. The whole interval is "
-        f"beyond the grey band, the margin of ±{100 * margin:g} points: more or fewer. It is inside: same."
+        "The share of all pulls that failed, and retries per pull. Left of the line: fewer. Right of it: more. The "
+        f"grey band is the margin of ±{100 * margin:g} percentage points. If the whole interval is beyond the band, "
+        "the verdict is more or fewer. If it is inside, the verdict is same."
     )
     return Chart(name, title, note, data=list(_by_verdict(shown, scale)), layout=layout)
 

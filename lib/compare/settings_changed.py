@@ -15,6 +15,7 @@ _OF_NO_WEIGHT = frozenset(
         "summary_file",
         "events_file",
         "report_file",
+        "pieces_file",
         "metrics_format",
         "metrics_listen",
         "progress",

@@ -169,10 +169,10 @@ def _short(quantity: Quantity, value: float | None) -> str:
 
 
 def longer(times: float, *, several: bool) -> str:
-    """Says how much more has to be measured. Small factors are rounded up, as a shorter run does not decide."""
+    """Says how much longer the runs must be. Small factors are rounded up, because shorter runs do not decide it."""
     what = "it takes about {} times as many runs" if several else "the runs must be about {} times as long"
     if isinf(times):
-        return "the change is at the limit, so no length of the runs decides it"
+        return "the change is at the limit, so longer runs do not decide it"
     if times > LONGEST:
         return what.replace("about", "more than").format(f"{LONGEST:,}")
     return what.format(f"{max(1.1, times):.2g}" if times < 10 else f"{times:.0f}")

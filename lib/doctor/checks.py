@@ -79,14 +79,7 @@ def _files(exam: Examination) -> Iterator[Check]:
         exam.is_told(beginning.files)
     else:
         yield from exam.carry_out("files", beginning.files)
-    written = {
-        "metrics": settings.metrics_file,
-        "log": settings.log_file,
-        "events": settings.events_file,
-        "summary": settings.summary_file,
-        "report": settings.report_file,
-    }
-    named = [name for name, path in written.items() if path is not None and str(path) != "-"]
+    named = [what for what, path in settings.written.items() if path != "-"]
     if named and not refused:
         missing = {str(folder): None for folder in beginning.files().values()}
         made = f"; a run makes the folder {', '.join(missing)}" if missing else ""

@@ -50,20 +50,19 @@ def selection(exam: Examination, upstream_answers: bool) -> Checks:
 
 
 def sizes(exam: Examination) -> Iterator[Check]:
-    """Reports of how many images the sizes are known, if the run reads them."""
+    """Reports for how many images the sizes are known, if the run reads them."""
     found = exam.preparation.sizes()
     if found is None:
         return
     count = len(exam.preparation.selection().images)
     if found.known == count:
-        yield Check("sizes", OK, f"known of all images: {data(found.total)} in all")
+        yield Check("sizes", OK, f"known for all images: {data(found.total)} in all")
         return
     yield Check(
         "sizes",
         WARNING,
-        f"the upstream's manifests do not tell those of {count - found.known} of {counted(count, 'image')}, so the run "
-        "may have no bytes",
-        "see the log of the run, or leave out bytes with --sizes never",
+        f"unknown for {count - found.known} of {counted(count, 'image')}, so the run may not report bytes",
+        "the log of the run says why; --sizes never turns bytes off",
     )
 
 

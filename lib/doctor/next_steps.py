@@ -17,10 +17,10 @@ _KEPT: Final = ("patterns", "workers")
 _LEFT_OUT: Final = ("dry_run",)
 # What each command shows, in words.
 HEADINGS: Final = {
-    "a first look": "A first look",
+    "a first look": "A first look, with short steps",
     "cached": "Cached pulls: the warm-up puts each image into the cache",
     "cold": "Cold pulls: the cache fetches each image from the upstream again",
-    "capacity": "The highest rate that meets SLOs",
+    "capacity": "The highest rate that meets the SLOs (change --slo to yours)",
 }
 
 

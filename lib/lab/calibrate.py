@@ -23,7 +23,7 @@ from ..clients.find import find_client
 from ..counted import counted
 from ..durations import spoken
 from ..errors import RunError, UsageError
-from ..figures import rate, three
+from ..figures import rate
 from ..options.types import Seconds, Size, Whole
 from ..processes.cpu import cores, seconds_of
 from ..processes.scratch import Scratch
@@ -229,7 +229,7 @@ def _remember(calibration: Calibration, client: ClientInfo, layers: int, layer_s
     try:
         remember(result)
     except OSError as error:
-        warn(f"the result is not kept for later runs: cannot write {place(client.name)}: {reason(error)}")
+        warn(f"later runs cannot use this result: cannot write {place(client.name)}: {reason(error)}")
 
 
 def _sizes(client: str, batches: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -292,16 +292,16 @@ def _table(calibration: Calibration, layers: int, layer_size: int) -> Iterator[s
         yield f"{each.batch:<6}{rates}   {each.client_ms:6.2f}  {each.driver_ms:6.2f}  {each.registry_ms:8.2f}"
     yield ""
     best, recommended = calibration.best, calibration.recommended
-    yield f"At most {rate(best.best)}, with --batch {best.batch} and {counted(best.best_workers, 'worker')}"
-    yield f"({three(calibration.bound)} if the registry were on another machine)."
+    yield f"Highest rate: {rate(best.best)}, with --batch {best.batch} and {counted(best.best_workers, 'worker')}."
+    yield f"With the registry on another machine, an estimate is {rate(calibration.bound)}."
     workers = counted(recommended.best_workers, "worker")
     recommendation = f"Recommended: --batch {recommended.batch} ({rate(recommended.best)} with {workers})"
     if len(calibration.measured) == 1:
         yield f"{recommendation}."
     else:
-        yield f"{recommendation}, the smallest batch that is nearly as fast."
-        yield f"From now on, --batch auto on this machine means the fastest, --batch {best.batch}."
-        yield "With batches, images share layers, and latencies are per launch. To measure latencies, use --batch 1."
+        yield f"{recommendation}, the smallest batch that reaches {NEARLY:.0%} of that rate."
+        yield f"From now on, --batch auto on this machine means --batch {best.batch}, the fastest."
+        yield "With batches, a latency is that of a launch of several images. To measure latencies, use --batch 1."
 
 
 def _columns(workers: Sequence[int], most: int = 8) -> list[int]:

@@ -85,11 +85,15 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The images of each worker; `listed` counts the images before the filter, `foreign` those of other upstreams."""
+    """The images of each worker; `listed` counts the images before the filter, `foreign` those of other upstreams.
+
+    With `--share`, these are the workers of this share. `whole` has the image sets of all workers of the load.
+    """
 
     listed: int
     image_sets: tuple[ImageSet, ...]
     foreign: int = 0
+    whole: tuple[ImageSet, ...] = ()
 
     @property
     def images(self) -> list[Image]:
@@ -174,7 +178,14 @@ def select(settings: Settings, listing: Listing, connections: Connections) -> Se
         empty = settings.image_list is None and not listed
         hint = swapped_if_empty(settings.under_test, connections) if empty else ""
         raise RunError(f"{_nothing_left(settings, listed, passed_over.tags, foreign)}{hint}")
-    selection = Selection(listed, tuple(_deal(settings, images, heed)), foreign)
+    whole = _deal(settings, images, heed)
+    own = settings.share.pick(whole)
+    if not own:
+        raise RunError(
+            f"--share {settings.share} has no worker, because the load has {counted(len(whole), 'worker')}; leave this "
+            "share out, or give more workers"
+        )
+    selection = Selection(listed, own, foreign, tuple(whole))
     if settings.deal != ALL:  # else the user wants the workers to share images
         _warn_of_overlaps(selection.image_sets, connections, heed)
     return selection

@@ -181,13 +181,15 @@ class Driver:
         if self.hopeless is None:
             self.hopeless = reason
 
-    def drive(self, workers: Sequence[Worker]) -> None:
+    def drive(self, workers: Sequence[Worker], began: float) -> None:
         """Runs the load until the last worker has ended, every Event is counted and every thread is joined.
+
+        The load begins at `began` (monotonic), which is now or just was.
 
         Raises the error of the first worker that ended with one.
         """
         self._workers = workers
-        self.began, self._cpu_began = monotonic(), own_seconds()
+        self.began, self._cpu_began = began, own_seconds()
         self._meter = MachineMeter(self.began)
         self._tally.begin(self.began)
         self._tally.pauses.begin(self.began)
@@ -246,25 +248,25 @@ class Driver:
         chosen, now = worker.image_set, self._now()
         if worker.index in self._open:
             if worker.resume():
-                self._log(f"worker {worker.index} goes on")
+                self._log(f"worker {worker.number} goes on")
                 return
             worker.join()
             self._take(0.0)
         self._log(
-            f"start worker {worker.index} with pattern {chosen.pattern}, {counted(len(chosen.images), 'image')}"
+            f"start worker {worker.number} with pattern {chosen.pattern}, {counted(len(chosen.images), 'image')}"
         )
         try:
             worker.start()
         except RuntimeError as error:
             self.hopeless = (
-                f"cannot start worker {worker.index}: {error}; raise the limit on processes (ulimit -u)"
+                f"cannot start worker {worker.number}: {error}; raise the limit on processes (ulimit -u)"
             )
         else:
             self._open[worker.index] = span = _Span(now)
             self._spans.append(span)
 
     def _retire(self, worker: Worker) -> None:
-        self._log(f"stop worker {worker.index}")
+        self._log(f"stop worker {worker.number}")
         worker.stop()
 
     def _stop_all(self, workers: Sequence[Worker], *, hurry: bool) -> None:
@@ -333,7 +335,7 @@ class Driver:
         self._open.pop(worker.index).end = self._now()
         self._ends += 1
         if worker.error is not None and self.hopeless is None:
-            self.hopeless = f"worker {worker.index} ended with {worker.error!r}"
+            self.hopeless = f"worker {worker.number} ended with {worker.error!r}"
 
     def _count_or_hold(self, events: Sequence[Event]) -> None:
         boundary = self._next_boundary()

@@ -12,6 +12,7 @@ from time import monotonic
 
 from .arrivals import Arrivals, Even
 from .curve import Curve
+from .share import WHOLE, Share
 
 # A pull is late if it starts more than this many seconds after it was due.
 LATE_SECONDS = 0.05
@@ -33,12 +34,14 @@ def why_late(due: float, asked: float, started: float) -> str | None:
 class Schedule:
     """The open model: pulls are due at the rate of `curve`, and any free worker takes the next one.
 
-    `arrivals` says where the pulls lie: evenly, unless it is given.
+    `arrivals` says where the pulls lie: evenly, unless it is given. Of all pulls, this schedule has those of its
+    `share`.
     """
 
-    def __init__(self, curve: Curve, arrivals: Arrivals | None = None) -> None:
+    def __init__(self, curve: Curve, arrivals: Arrivals | None = None, share: Share = WHOLE) -> None:
         self.curve = curve
         self.taken = 0
+        self._share = share
         self._arrivals = arrivals or Even()
         # the margin absorbs rounding errors: a whole number of pulls stays that number, the last due before the end
         self._end = curve.total * (1 - 1e-12)
@@ -54,7 +57,7 @@ class Schedule:
 
         Pulls are numbered from 0.
         """
-        position = self._arrivals.position(pull)
+        position = self._arrivals.position(self._share.number_in_whole(pull))
         return self.curve.second_of(position) if position < self._end else math.inf
 
     def due(self) -> float | None:
@@ -80,7 +83,16 @@ class Schedule:
     def due_pulls(self, second: float) -> int:
         """Returns the whole number of pulls due by this second. The last is due before the end."""
         # the last position before the end: what is due at the end itself is no more part of the load
-        return self._arrivals.count_by(min(self.curve.due_by(second), math.nextafter(self._end, 0.0)))
+        whole = self._arrivals.count_by(min(self.curve.due_by(second), math.nextafter(self._end, 0.0)))
+        return self._share.count(whole)
+
+    def offered(self, start: float, end: float) -> float | None:
+        """Returns the mean rate between two seconds; None if no time of the curve lies between them.
+
+        The shares of a schedule have equal parts of it.
+        """
+        whole = self.curve.offered(start, end)
+        return None if whole is None else whole / self._share.of
 
     def unstarted(self, second: float) -> int:
         """Returns how many pulls were due by this second of the load and have not started."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
 from .curve import Curve
+from .share import Share
 
 # The end of a step that lasts until the last worker has ended.
 WITH_THE_LAST_WORKER = inf
@@ -62,6 +63,13 @@ class Plan:
         """The planned end in seconds since the load began; None if the load ends with its last worker."""
         end = self.steps[-1].end
         return None if end == WITH_THE_LAST_WORKER else end
+
+    def share(self, share: Share) -> Plan:
+        """Returns the plan of one share: the same steps at the same times, with the workers of this share."""
+        if share.is_whole:
+            return self
+        steps = tuple(replace(step, workers=share.count(step.workers)) for step in self.steps)
+        return replace(self, steps=steps, about=f"{self.about}, share {share}")
 
     def workers_at(self, at: float) -> int:
         """Returns how many workers the plan has running at this second; at a boundary, those of the step that ends."""

@@ -30,6 +30,18 @@ class RateInterval(NamedTuple):
     high: float
 
 
+class State(NamedTuple):
+    """The content of `Shares`. The first `skipped` bins are empty."""
+
+    start: float
+    width: float
+    busy: float
+    bytes: float
+    sized: bool
+    skipped: int
+    bins: Sequence[float]
+
+
 class Shares:
     """The shares of pulls in one step. `start` and `end` are seconds since the load began; an open step has no end.
 
@@ -70,6 +82,53 @@ class Shares:
             left = self.start + index * self._width
             inside = min(high, left + self._width) - max(low, left)
             self._bins[index] += max(0.0, inside) * density
+
+    def state(self) -> State:
+        """Returns the content, from which `of` makes the same shares again."""
+        skipped = next((place for place, share in enumerate(self._bins) if share), len(self._bins))
+        return State(
+            start=self.start,
+            width=self._width,
+            busy=self._busy,
+            bytes=self.bytes,
+            sized=self.sized,
+            skipped=skipped,
+            bins=self._bins[skipped:].tolist(),
+        )
+
+    @classmethod
+    def of(cls, state: State) -> Shares:
+        """Returns the shares with this content. Raises `ValueError` if no shares have such a content."""
+        doublings = math.log2(state.width / _FIRST_WIDTH) if state.width > 0 else -1.0
+        if doublings < 0 or doublings != round(doublings) or not 0 <= state.skipped <= _BINS:
+            raise ValueError("the shares have bins of another width, or too many")
+        if state.skipped + len(state.bins) > _BINS:
+            raise ValueError(f"the shares have more than {_BINS} bins")
+        found = cls(state.start)
+        found._width, found._busy = state.width, state.busy
+        found.bytes, found.sized = state.bytes, state.sized
+        found._bins = array("d", [*([0.0] * state.skipped), *state.bins])
+        return found
+
+    def part(self) -> Shares:
+        """Returns shares of the same step to which some of its pulls are added; see `merge`."""
+        part = Shares(self.start)
+        part.end = self.end
+        return part
+
+    def merge(self, part: Shares) -> None:
+        """Adds the shares of other pulls in the same step. `part` may not be read any more."""
+        self.sized &= part.sized
+        self.bytes += part.bytes
+        self._busy += part._busy
+        while self._width < part._width:
+            self._halve()
+        while part._width < self._width:
+            part._halve()
+        if len(self._bins) < len(part._bins):
+            self._bins.extend([0.0] * (len(part._bins) - len(self._bins)))
+        for index, share in enumerate(part._bins):
+            self._bins[index] += share
 
     def close(self, end: float, *, sloped: bool = False) -> None:
         """Ends the step. Later pulls may still add what they spent in it."""
@@ -121,12 +180,16 @@ class Shares:
     def _reach(self, at: float) -> None:
         """Makes room for bins up to this second, and halves their number when there are too many."""
         while at - self.start >= _BINS * self._width:
-            self._width *= 2
-            odd = self._bins[1::2] if len(self._bins) % 2 == 0 else array("d", [*self._bins[1::2], 0.0])
-            self._bins = array("d", map(float.__add__, self._bins[::2], odd))
+            self._halve()
         missing = int((at - self.start) / self._width) + 1 - len(self._bins)
         if missing > 0:
             self._bins.extend([0.0] * missing)
+
+    def _halve(self) -> None:
+        """Makes one bin of every two."""
+        self._width *= 2
+        odd = self._bins[1::2] if len(self._bins) % 2 == 0 else array("d", [*self._bins[1::2], 0.0])
+        self._bins = array("d", map(float.__add__, self._bins[::2], odd))
 
 
 def _slope(values: Sequence[float]) -> float:

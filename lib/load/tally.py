@@ -6,180 +6,71 @@ drain. The caller passes the times.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..latency import Latency
-from ..outcomes import FAILED, INTERRUPTED, OK
+from ..outcomes import FAILED, OK
 from ..processes.machine import MachineUse
 from ..processes.pauses import Pauses
+from .account import Account
+from .closed import Drain, Sample, SetTally, StepTally
+from .counts import Counts, Sums, WorkerTally
 from .event import PRUNE, Event
-from .herd_tally import HerdTally
-from .latency import COARSE, Buckets, Latencies
-from .pace import MACHINE as MACHINE_WAS_SLOW
-from .pace import NO_WORKER, Schedule
+from .latency import Buckets, Latencies
+from .pace import Schedule
+from .piece import ENDS, IntervalEnd, Piece, Place
 from .plan import Step
-from .shares import RateInterval, Shares
-
-# The client side limits an interval if driver and clients used at least this share of the machine's CPU time in it.
-CLIENT_LIMITED = 0.9
-# They also do if the kernel held them up in at least this share of the periods of their CPU limit.
-THROTTLED = 0.25
-# This machine limits an interval if its processors were idle for at most this share of it, or if its hypervisor took
-# away (stole) at least this share.
-MACHINE_LIMITED = 0.1
-# A limit of intervals that make up at least this share of the run's time is a limit of the run.
-RUN_LIMITED = 0.1
-CLIENT, MACHINE = "client", "machine"
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One tally interval: it took `seconds` and ended `at` seconds after the ramp began.
-
-    The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
-    this machine (or its container) may use. `machine` is how busy the whole machine was. `errors` counts the failed
-    pulls by class. The driver itself was stopped for `paused_seconds`. `bytes` is what the pulls fetched, or
-    None.
-    """
-
-    at: float
-    seconds: float
-    workers: int
-    pulled: int
-    failed: int
-    latency: Latency | None
-    driver_cpu_seconds: float = 0.0
-    client_cpu_seconds: float = 0.0
-    cores: float = 1.0
-    machine: MachineUse | None = None
-    errors: Mapping[str, int] = field(default_factory=dict)
-    retried: int | None = None
-    paused_seconds: float = 0.0
-    bytes: int | None = None
-
-    @property
-    def rate(self) -> float:
-        """Successful pulls per second."""
-        return self.pulled / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def limited_by(self) -> str | None:
-        """What else than the server may have been the limit, or None.
-
-        `client`: driver and clients used nearly all CPU time that they may use, or wanted more than their CPU limit.
-        `machine`: other programs used nearly all, or the hypervisor.
-        """
-        used, use = self.driver_cpu_seconds + self.client_cpu_seconds, self.machine
-        if used >= CLIENT_LIMITED * self.seconds * self.cores > 0:
-            return CLIENT
-        if use is not None and use.throttled is not None and use.throttled >= THROTTLED:
-            return CLIENT
-        busy = use is not None and (use.idle <= MACHINE_LIMITED or use.steal >= MACHINE_LIMITED)
-        return MACHINE if busy else None
-
-
-@dataclass(frozen=True, slots=True)
-class StepTally:
-    """The counts of one step of the load, which took `seconds`. `shares` has the shares of the pulls that lie in it.
-
-    With a schedule, `offered` is the rate of due pulls in the step, in pulls per second.
-    `retried` is None if the client does not report its retries. `bytes` is what the pulls fetched that ended in the
-    step; None if unknown. `sized`: sizes of images are known.
-    """
-
-    step: Step
-    seconds: float
-    pulled: int
-    failed: int
-    latency: Latency | None
-    offered: float | None
-    shares: Shares
-    retried: int | None = None
-    bytes: int | None = None
-    sized: bool = False
-
-    @property
-    def rate(self) -> float:
-        """Successful pulls per second, each counted by the share of its time that lies in the step."""
-        return self.shares.total / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def bytes_per_second(self) -> float | None:
-        """Bytes per second, of each pull by the share of its time that lies in the step; None if unknown."""
-        if not (self.sized and self.shares.sized):
-            return None
-        return self.shares.bytes / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def interval(self) -> RateInterval | None:
-        """The 95 % confidence interval of the rate, or None."""
-        return self.shares.interval()
+from .shares import Shares
 
 
 @dataclass(slots=True)
-class Interval:
-    """The counts of an open interval or step.
+class _Open:
+    """The sums of an open tally interval or step since `start`.
 
-    `client_cpu_seconds` is for the clients that ended in it, minus what earlier intervals already counted for them.
+    `counted_cpu_seconds` is what earlier intervals already counted for clients that ended in it.
     """
 
     start: float
-    pulled: int = 0
-    failed: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    retried: int = 0
-    bytes: int = 0
-    unsized: int = 0
-    client_cpu_seconds: float = 0.0
+    sums: Sums = field(default_factory=Sums)
     latencies: Latencies = field(default_factory=Latencies)
+    counted_cpu_seconds: float = 0.0
 
-    def next(self, start: float, counted_cpu_seconds: float = 0.0) -> Interval:
-        """Returns the interval that follows. It reuses this one's histogram, so this one must not be read any more."""
+    def add(self, piece: Piece) -> None:
+        """Adds a piece that lies in it."""
+        self.sums.merge(piece.counts)
+        self.latencies.merge(piece.first)
+        self.latencies.merge(piece.repeat)
+
+    def next(self, start: float, counted_cpu_seconds: float = 0.0) -> _Open:
+        """Returns the one that follows. It reuses this one's histogram, so this one must not be read any more."""
         self.latencies.clear()
-        return Interval(start, client_cpu_seconds=-counted_cpu_seconds, latencies=self.latencies)
+        return _Open(start, latencies=self.latencies, counted_cpu_seconds=counted_cpu_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """What ended after the planned end of the load, which took `seconds` more."""
-
-    seconds: float
-    pulled: int
-    failed: int
-    bytes: int | None = None
-
-
-@dataclass(slots=True)
-class SetTally:
-    """The counts of one image set. Its percentiles are accurate to 1 %, as there may be hundreds of sets."""
-
-    pulled: int = 0
-    failed: int = 0
-    latencies: Latencies = field(default_factory=lambda: Latencies(COARSE))
+def _interval_end(sample: Sample) -> IntervalEnd:
+    return IntervalEnd(
+        workers=sample.workers,
+        driver_cpu_seconds=sample.driver_cpu_seconds,
+        client_cpu_seconds=sample.client_cpu_seconds,
+        cores=sample.cores,
+        machine=sample.machine,
+        paused_seconds=sample.paused_seconds,
+    )
 
 
-@dataclass(slots=True)
-class WorkerTally:
-    """One worker's counts."""
-
-    pulled: int = 0
-    failed: int = 0
-    interrupted: int = 0
-    pruned: int = 0
-    prune_failed: int = 0
-    prune_interrupted: int = 0
+# Receives a piece, where it lies, and what the host knows of the interval that ends with it.
+OnPiece = Callable[[Piece, Place, IntervalEnd | None], None]
 
 
-class Tally:
+class Tally(Account):
     """Counts Events.
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
     `on_sample` is called with each Sample when its interval is closed.
     `pauses` tells when the driver itself was stopped. Set `sized` before the load if sizes of images are known.
-    `examples` holds the first message for each (op, error class).
-    `latencies`, `first` and `repeat` cover all pulls up to the last end of an interval or step.
+    `on_piece`, if set, is called with each Piece that has ended, before its histograms are used again.
+    `pieces` is how many have ended.
     """
 
     def __init__(
@@ -192,162 +83,65 @@ class Tally:
         cores: float = 1.0,
         pauses: Pauses | None = None,
     ) -> None:
-        self.sized = False
-        self.pulled = 0
-        self.failed = 0
-        self.interrupted = 0
-        self.pruned = 0
-        self.prune_failed = 0
-        self.repulled = 0
-        self._bytes = 0
-        self._unsized = 0
-        self.late_no_worker = 0
-        self.late_machine = 0
+        super().__init__(
+            retries_known=retries_known,
+            totals=Counts(workers={index: WorkerTally() for index in range(workers)}),
+            image_sets=workers,
+        )
+        self.on_piece: OnPiece | None = None
+        self.pieces = 0
         self.schedule = schedule
         self.pauses = pauses or Pauses()
-        self.herds = HerdTally()
-        self.retried: int | None = 0 if retries_known else None
-        self.errors: Counter[str] = Counter()
-        self.prune_errors: Counter[str] = Counter()
-        self.examples: dict[tuple[str, str], str] = {}
-        self.client_cpu_seconds = 0.0
-        self.latencies = Latencies()
-        self.first = Latencies()
-        self.repeat = Latencies()
         self.first_buckets = Buckets()
         self.repeat_buckets = Buckets()
-        self.workers = [WorkerTally() for _ in range(workers)]
-        self.image_sets = [SetTally() for _ in range(workers)]
-        self.drain: Drain | None = None
-        self.samples: list[Sample] = []
-        self.steps: list[StepTally] = []
         self._on_sample = on_sample
         self._cores = cores
         self._driver_cpu_seconds = 0.0
         self._began = 0.0
-        self._sample = Interval(0.0)
-        self._step = Interval(0.0)
+        self._piece = Piece(0.0)
+        self._sample = _Open(0.0)
+        self._step = _Open(0.0)
         self._shares = Shares(0.0)
-        # latencies of first and of repeat pulls since the last end of an interval or step; merged into the others there
-        self._recent = (Latencies(), Latencies())
-
-    @property
-    def attempts(self) -> int:
-        """Pulls that started: successful, failed and interrupted ones."""
-        return self.pulled + self.failed + self.interrupted
-
-    @property
-    def late(self) -> int:
-        """Pulls of a schedule that started late, for whatever reason."""
-        return self.late_no_worker + self.late_machine
-
-    @property
-    def planned_seconds(self) -> float:
-        """The seconds of all closed intervals: up to the planned end of the load, or its stop."""
-        return sum(sample.seconds for sample in self.samples)
-
-    @property
-    def rate(self) -> float:
-        """Successful pulls per second up to the planned end of the load. What ended later is the drain."""
-        seconds = self.planned_seconds
-        return sum(sample.pulled for sample in self.samples) / seconds if seconds > 0 else 0.0
-
-    @property
-    def bytes(self) -> int | None:
-        """The bytes that all successful pulls fetched; None if the size of any of them is unknown."""
-        return self._known(self._bytes, self._unsized)
-
-    @property
-    def bytes_per_second(self) -> float | None:
-        """Bytes per second up to the planned end of the load, as for `rate`; None if `bytes` is."""
-        if self.bytes is None:
-            return None
-        seconds = self.planned_seconds
-        return sum(sample.bytes or 0 for sample in self.samples) / seconds if seconds > 0 else 0.0
-
-    def _known(self, size: int, unsized: int) -> int | None:
-        return size if self.sized and not unsized else None
-
-    @property
-    def error_rate(self) -> float | None:
-        """The share of failed pulls among the pulls that were not interrupted; None if there are none."""
-        ended = self.pulled + self.failed
-        return self.failed / ended if ended else None
 
     def open_latency(self, least: int) -> Latency | None:
         """Returns the latency of the open interval; None if it has fewer than `least` pulls, or fewer than two.
 
         Other threads may call this. The pull counted last may be missing from the result, which is why it takes two.
         """
-        open_ = self._sample
-        if open_.pulled < max(least, 2):
+        open_, piece = self._sample, self._piece
+        if open_.sums.pulled + piece.counts.pulled < max(least, 2):
             return None
         together = Latencies()
-        for latencies in (open_.latencies, *self._recent):
+        for latencies in (open_.latencies, piece.first, piece.repeat):
             together.merge(latencies)
         return together.result()
 
     def begin(self, at: float) -> None:
         """Begins the first interval (monotonic). The CPU time of pruning before the load belongs to no interval."""
         self._began = at
-        self._sample = Interval(0.0)
+        self._sample, self._piece = _Open(0.0), Piece(0.0)
 
     def add(self, event: Event) -> None:
-        """Counts an Event in the open interval and the open step."""
-        self.client_cpu_seconds += event.cpu_seconds
-        self._sample.client_cpu_seconds += event.cpu_seconds
-        self.repulled += event.repulled
-        if event.late is not None:
-            self.late_no_worker += event.late == NO_WORKER
-            self.late_machine += event.late == MACHINE_WAS_SLOW
+        """Counts an Event in the totals and in the open piece."""
+        self.totals.add(event)
+        self._piece.add(event)
         if event.herd is not None:
             self.herds.add(event, event.herd)
         if event.op == PRUNE:
-            self._add_prune(event)
-        elif event.outcome == OK:
+            return
+        if event.outcome == OK:
             self._add_pulled(event)
         elif event.outcome == FAILED:
-            self._add_failed(event)
-        else:
-            self.interrupted += 1
-            self.workers[event.worker].interrupted += 1
-        if self.retried is not None and event.retries:
-            self.retried += event.retries
-            self._sample.retried += event.retries
-            self._step.retried += event.retries
-
-    def _add_prune(self, event: Event) -> None:
-        worker = self.workers[event.worker]
-        if event.outcome == OK:
-            self.pruned += 1
-            worker.pruned += 1
-        elif event.outcome == INTERRUPTED:
-            worker.prune_interrupted += 1
-        else:
-            self.prune_failed += 1
-            worker.prune_failed += 1
-            self._add_error(event, self.prune_errors)
+            self._set_of(event).failed += 1
 
     def _add_pulled(self, event: Event) -> None:
-        self.pulled += 1
-        self.workers[event.worker].pulled += 1
-        self._sample.pulled += 1
-        self._step.pulled += 1
-        if event.size is None:
-            self._add_unsized()
-        else:
-            self._bytes += event.size
-            self._sample.bytes += event.size
-            self._step.bytes += event.size
-        self._set_of(event).pulled += 1
+        image_set = self._set_of(event)
+        image_set.pulled += 1
         self._add_shares(event)
         if event.timed:
-            self._add_latency(event)
-
-    def _add_unsized(self) -> None:
-        self._unsized += 1
-        self._sample.unsized += 1
-        self._step.unsized += 1
+            (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
+            self._piece.add_latency(event)
+            image_set.latencies.add(event.seconds)
 
     def _set_of(self, event: Event) -> SetTally:
         """Returns the tally of the image set; without a schedule, each worker has a set of its own."""
@@ -360,38 +154,33 @@ class Tally:
             event.ended - event.seconds - self._began if event.began is None else event.began - self._began
         )
         began = min(began, ended)
-        self._shares.add(began, ended, event.size)
-        for step in reversed(self.steps):
-            if step.shares.end <= began:
+        self._piece.add_share(len(self.steps), self._shares, (began, ended), event.size)
+        for index in range(len(self.steps) - 1, -1, -1):
+            shares = self.steps[index].shares
+            if shares.end <= began:
                 break
-            step.shares.add(began, ended, event.size)
+            self._piece.add_share(index, shares, (began, ended), event.size)
 
-    def _add_latency(self, event: Event) -> None:
-        (self.first_buckets if event.first else self.repeat_buckets).add(event.seconds)
-        self._recent[not event.first].add(event.seconds)
-        self._set_of(event).latencies.add(event.seconds)
+    def _cut(self, at: float) -> Piece:
+        """Ends the open piece at `at` seconds after the load began, adds it to the sums, and returns it."""
+        piece = self._piece
+        piece.end = at
+        for index, part in piece.shares.items():
+            (self.steps[index].shares if index < len(self.steps) else self._shares).merge(part)
+        self.first.merge(piece.first)
+        self.repeat.merge(piece.repeat)
+        self.latencies.merge(piece.first)
+        self.latencies.merge(piece.repeat)
+        self._sample.add(piece)
+        self._step.add(piece)
+        return piece
 
-    def _merge_recent(self) -> None:
-        for recent, whole in zip(self._recent, (self.first, self.repeat), strict=True):
-            for latencies in (whole, self.latencies, self._sample.latencies, self._step.latencies):
-                latencies.merge(recent)
-            recent.clear()
-
-    def _add_failed(self, event: Event) -> None:
-        self.failed += 1
-        self.workers[event.worker].failed += 1
-        self._sample.failed += 1
-        self._step.failed += 1
-        self._set_of(event).failed += 1
-        self._add_error(event, self.errors, self._sample.errors)
-
-    def _add_error(self, event: Event, *counts: Counter[str]) -> None:
-        failure = event.failure
-        error_class = failure.error_class if failure else "other"
-        for errors in counts:
-            errors[error_class] += 1
-        if failure:
-            self.examples.setdefault((event.op, error_class), failure.message)
+    def _pass_on(self, piece: Piece, ends: ENDS, interval: IntervalEnd | None = None) -> None:
+        """Passes on a piece that has ended, and opens the next one."""
+        if self.on_piece is not None:
+            self.on_piece(piece, Place(self.pieces, len(self.samples), len(self.steps), ends), interval)
+        self.pieces += 1
+        self._piece = piece.next()
 
     def close_sample(
         self,
@@ -406,13 +195,17 @@ class Tally:
         `driver_cpu_seconds` counts from the beginning of the load. `running_cpu_seconds` is the CPU time so far of the
         clients whose Events have not been counted yet. `machine` is how busy the machine was in the interval.
         """
+        piece = self._cut(at)
         sample = self._finished(at, workers, driver_cpu_seconds, running_cpu_seconds, machine)
+        self._pass_on(piece, "interval", _interval_end(sample))
         self.samples.append(sample)
         self._on_sample(sample)
 
     def end(self, at: float, workers: int, driver_cpu_seconds: float = 0.0) -> None:
         """Ends the counting, after all intervals and steps. What ended since the planned end becomes the drain."""
+        piece = self._cut(at)
         sample = self._finished(at, workers, driver_cpu_seconds, 0.0, None)
+        self._pass_on(piece, "load", _interval_end(sample))
         if sample.pulled or sample.failed:
             self.drain = Drain(sample.seconds, sample.pulled, sample.failed, sample.bytes)
             self._on_sample(sample)
@@ -426,25 +219,25 @@ class Tally:
         machine: MachineUse | None,
     ) -> Sample:
         """Returns the open interval as a Sample that ends now, and opens the next one."""
-        self._merge_recent()
         open_ = self._sample
+        ended_cpu_seconds = open_.sums.client_cpu_seconds - open_.counted_cpu_seconds
         # a client that has just ended may be missing from both, so the sum must not become negative
-        running = max(running_cpu_seconds, -open_.client_cpu_seconds)
+        running = max(running_cpu_seconds, -ended_cpu_seconds)
         sample = Sample(
             at=at,
             seconds=at - open_.start,
             workers=workers,
-            pulled=open_.pulled,
-            failed=open_.failed,
+            pulled=open_.sums.pulled,
+            failed=open_.sums.failed,
             latency=open_.latencies.result(),
-            errors=dict(open_.errors.most_common()),
-            retried=None if self.retried is None else open_.retried,
+            errors=dict(open_.sums.errors.most_common()),
+            retried=open_.sums.retried if self.retries_known else None,
             driver_cpu_seconds=driver_cpu_seconds - self._driver_cpu_seconds,
-            client_cpu_seconds=open_.client_cpu_seconds + running,
+            client_cpu_seconds=ended_cpu_seconds + running,
             cores=self._cores,
             machine=machine,
             paused_seconds=self.pauses.within(open_.start, at),
-            bytes=self._known(open_.bytes, open_.unsized),
+            bytes=self.known(open_.sums),
         )
         self._driver_cpu_seconds = driver_cpu_seconds
         self._sample = open_.next(at, running)
@@ -452,7 +245,7 @@ class Tally:
 
     def close_step(self, at: float, step: Step) -> None:
         """Ends a step of the load at `at` seconds after the load began."""
-        self._merge_recent()
+        self._pass_on(self._cut(at), "step")
         open_ = self._step
         seconds = at - open_.start
         latency = open_.latencies.result()
@@ -460,13 +253,13 @@ class Tally:
             StepTally(
                 step=step,
                 seconds=seconds,
-                pulled=open_.pulled,
-                failed=open_.failed,
+                pulled=open_.sums.pulled,
+                failed=open_.sums.failed,
                 latency=latency,
                 offered=self._offered(open_.start, at),
                 shares=self._shares,
-                retried=None if self.retried is None else open_.retried,
-                bytes=self._known(open_.bytes, open_.unsized),
+                retried=open_.sums.retried if self.retries_known else None,
+                bytes=self.known(open_.sums),
                 sized=self.sized,
             )
         )
@@ -476,23 +269,7 @@ class Tally:
 
     def _offered(self, start: float, end: float) -> float | None:
         """Returns the pulls per second that the schedule offered in this span; None without a schedule."""
-        return None if self.schedule is None else self.schedule.curve.offered(start, end)
+        return None if self.schedule is None else self.schedule.offered(start, end)
 
     def _is_sloped(self, start: float, end: float) -> bool:
         return self.schedule is not None and self.schedule.curve.is_sloped(start, end)
-
-    @property
-    def paused_seconds(self) -> float:
-        """The seconds of the load in which the driver itself was stopped."""
-        return sum(sample.paused_seconds for sample in self.samples)
-
-    @property
-    def limited_by(self) -> str | None:
-        """What limited at least `RUN_LIMITED` of the run's time, `client` or `machine`, else None."""
-        by_client, by_machine = (
-            sum(sample.seconds for sample in self.samples if sample.limited_by == limit)
-            for limit in (CLIENT, MACHINE)
-        )
-        if not by_client + by_machine or by_client + by_machine < RUN_LIMITED * self.planned_seconds:
-            return None
-        return CLIENT if by_client >= by_machine else MACHINE

@@ -21,6 +21,7 @@ from ..sizes import Sizes
 from .event import PRUNE, PULL, Event
 from .pace import why_late
 from .pull import Pulled, Puller
+from .share import WHOLE, Share
 from .turns import Turn, Turns
 
 
@@ -61,7 +62,7 @@ class Work:
     `pruner` is None unless images are pruned during the load. `shared`: workers have the same images, so another worker
     may have pruned an image already.
     `lean`: worker threads and clients run under SCHED_BATCH (see `cpu_priority`).
-    `sizes`: those of the images; None if no size is known.
+    `sizes`: those of the images; None if no size is known. `share`: which workers of the whole load these are.
     """
 
     puller: Puller
@@ -70,6 +71,7 @@ class Work:
     warm: Warm = field(default_factory=Warm)
     lean: bool = True
     sizes: Sizes | None = None
+    share: Share = WHOLE
 
 
 class Overseer(Protocol):
@@ -88,7 +90,8 @@ class Worker:
     """Pulls in its own thread, from `start` until `stop` and the end of the current pull.
 
     It emits every Event to its overseer and reports its end. Its `turns` say what it pulls when, and end it after the
-    last launch of fixed work. `pruning` has the begin and end (monotonic) of each time that it pruned.
+    last launch of fixed work. `pruning` has the begin and end (monotonic) of each time that it pruned. `index` is its
+    place among the workers of this driver, `number` that in the whole load.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Worker:
         turns: Turns,
     ) -> None:
         self.index = index
+        self.number = work.share.number_in_whole(index)
         self.image_set = image_set
         self.pruning: list[tuple[float, float]] = []
         self.doing = Doing(WAITING)
@@ -127,7 +131,7 @@ class Worker:
         """Starts a thread, also after an earlier one has ended. Raises RuntimeError if this machine cannot."""
         self._stopping.clear()
         self._ended = self._resumed = False
-        thread = threading.Thread(target=self._run, name=f"worker {self.index}", daemon=True)
+        thread = threading.Thread(target=self._run, name=f"worker {self.number}", daemon=True)
         self._turns.begin()
         thread.start()
         self._thread = thread

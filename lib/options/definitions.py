@@ -141,6 +141,13 @@ OPTIONS: list[click.Parameter] = [
         "rollout. With --prune, each image is pruned before its herd.",
     ),
     Section(
+        ["--share"],
+        section=LOAD,
+        metavar="K/N",
+        help="Take the K-th of N shares of the load: of its workers and of its schedule. Start the other shares on "
+        "other machines, with the same options and the same --start-at.",
+    ),
+    Section(
         ["--iteration-seconds"],
         section=LOAD,
         type=Seconds(),
@@ -393,6 +400,14 @@ OPTIONS: list[click.Parameter] = [
         type=Writes(),
         metavar="FILE",
         help="Write one JSON line for each pull and prune.",
+    ),
+    Section(
+        ["--pieces-file"],
+        section=OUTPUT,
+        type=Writes(),
+        metavar="FILE",
+        help="Write what ocidriver merge adds up to one summary: a JSON line for each interval and each step. For a "
+        "load on several machines (--share).",
     ),
     Section(
         ["--report-file"],

@@ -19,6 +19,7 @@ from ..http.tls import Tls, parse_tls
 from ..images import compile_regex
 from ..load.curve import Rate, parse_rate
 from ..load.order import Draw, parse_draw
+from ..load.share import WHOLE, Share, parse_share
 from ..load.stages import Stage, most_workers, parse_stages
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
@@ -41,6 +42,8 @@ _LATER: Final[Mapping[str, Any]] = {
     "deal": SPLIT,
     "herd": False,
     "sizes": AUTO,
+    "share": WHOLE,
+    "pieces_file": None,
 }
 
 
@@ -59,6 +62,7 @@ class Settings:
     workers: int | None
     deal: str
     herd: bool
+    share: Share
     iteration_seconds: float | None
     passes: int | None
     warm_up: bool
@@ -96,6 +100,7 @@ class Settings:
     grace: float
     summary_file: Path | None
     events_file: Path | None
+    pieces_file: Path | None
     report_file: Path | None
     progress: str
     keep_going: bool
@@ -106,6 +111,19 @@ class Settings:
     def under_test(self) -> ServerUnderTest:
         """The server under test as these options describe it."""
         return ServerUnderTest(self.pullthrough, self.registry, self.upstream_name, self.layout)
+
+    @property
+    def written(self) -> dict[str, str]:
+        """The files that a run writes, by what they hold. The option of each is `--WHAT-file`."""
+        files = {
+            "summary": self.summary_file,
+            "events": self.events_file,
+            "report": self.report_file,
+            "pieces": self.pieces_file,
+            "metrics": self.metrics_file,
+            "log": self.log_file,
+        }
+        return {what: str(path) for what, path in files.items() if path is not None}
 
     def as_json(self) -> dict[str, Any]:
         """Returns the settings for the summary, by option name. They contain no secrets."""
@@ -125,7 +143,9 @@ class Settings:
             elif field.name == "stages":
                 shown["stage"] = [str(stage) for stage in self.stages]
             else:
-                shown[field.name] = str(value) if isinstance(value, (Path, Listen, Rate, Draw)) else value
+                shown[field.name] = (
+                    str(value) if isinstance(value, (Path, Listen, Rate, Draw, Share)) else value
+                )
         return shown
 
 
@@ -207,6 +227,10 @@ def _check_deal(settings: Settings) -> None:
         )
     if not settings.herd:
         return
+    if not settings.share.is_whole:
+        raise UsageError(
+            "--herd and --share cannot be combined, because a herd pulls at the same moment; leave one of them out"
+        )
     if settings.rate is not None:
         raise UsageError(
             "--herd and --rate cannot be combined, because herds have no schedule; leave one of them out"
@@ -236,6 +260,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         workers=options["workers"],
         deal=_deal(options["deal"], herd=options["herd"]),
         herd=options["herd"],
+        share=parse_share("--share", options["share"]) if options["share"] is not None else WHOLE,
         iteration_seconds=_iteration_seconds(options),
         passes=options["passes"],
         warm_up=options["warm_up"],
@@ -273,6 +298,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         grace=options["grace"],
         summary_file=options["summary_file"],
         events_file=options["events_file"],
+        pieces_file=options["pieces_file"],
         report_file=options["report_file"],
         progress=options["progress"],
         keep_going=options["keep_going"],
@@ -297,6 +323,8 @@ def _seed(options: Mapping[str, Any]) -> int | None:
     """Returns the seed; if it is left out, one for what has to be repeatable from the summary."""
     given: int | None = options["seed"]
     needed = options["draw"] is not None or options["arrivals"] == POISSON
+    if given is None and options["share"] is not None and options["arrivals"] == POISSON:
+        raise UsageError("--share with --arrivals poisson needs --seed, the same number for all shares")
     return secrets.randbelow(1 << 32) if given is None and needed else given
 
 

@@ -43,6 +43,9 @@ SUBCOMMANDS = {
     "lab": Subcommand(
         "start an upstream with images and a cache of it on this machine, for trials", ".lab.commands", "lab"
     ),
+    "merge": Subcommand(
+        "add the shares of a load on several machines up to one summary", ".pieces.command", "merge"
+    ),
     "populate": Subcommand("make random images and push them to an upstream", ".lab.commands", "populate"),
     "report": Subcommand(
         "make an HTML page of a finished run, from its summary and events", ".report.command", "report"

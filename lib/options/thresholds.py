@@ -107,7 +107,9 @@ def named(quantity: str) -> tuple[str, Callable[[float, int], str]]:
         return "bytes", data
     if name == "rate":
         return f"{group} rate".strip(), rate
-    if name in FIELDS or f"{group}." == KNEE or name == "workers":
+    if name == "workers":
+        return f"the number of workers at the {group}", _count
+    if name in FIELDS:
         return f"{group} {name}".strip().replace("_", " "), _count
     group_words = {"first": " of first pulls", "repeat": " of repeat pulls", "peak": " at the peak"}
     return f"{name}{group_words.get(group, '')}", milliseconds

@@ -14,9 +14,9 @@ def about(run: Run, plan: Plan) -> tuple[str, str]:
 
     `cache:8080 with crane 0.22.1, first pulls cold` and `constant load of 4 workers for 10m`.
     """
-    client = "dry run" if run.client is None else f"{run.client.name} {run.client.executable.version}"
+    by = "in a dry run" if run.client is None else f"with {run.client.name} {run.client.executable.version}"
     address = run.settings.pullthrough.url.partition("://")[2]
-    known = (f"{address} with {client}", cache_state(run.settings, run.first_pulls))
+    known = (f"{address} {by}", cache_state(run.settings, run.first_pulls))
     return clean(", ".join(word for word in known if word)), clean(plan.about)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from ..load.closed import StepTally
 from ..load.plan import Plan
-from ..load.tally import StepTally
 from ..results.run_state import Run
 from .rows import spaced, step_row, table, until_row
 

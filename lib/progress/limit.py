@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from ..load.tally import Sample
+from ..load.closed import Sample
 from ..results.limit import limit
 from ..results.outage import Outage, spans
 from ..results.run_state import Run

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ..counted import counted
 from ..durations import spoken
 from ..figures import milliseconds, rate
+from ..load.closed import Sample
 from ..load.plan import Plan
-from ..load.tally import Sample
 from ..load.warm_up import WarmUp
 from ..results.headline import by_class, retries
 from ..results.line_file import LineFile

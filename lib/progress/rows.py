@@ -10,8 +10,9 @@ from rich.text import Text
 from ..counted import counted
 from ..figures import three
 from ..latency import SHOWN_PERCENTILES, Latency
+from ..load.closed import Sample, StepTally
 from ..load.plan import DOWN, HOLD, UP
-from ..load.tally import Sample, StepTally, Tally
+from ..load.tally import Tally
 from .plain import duration
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def interval_row(name: str, sample: Sample, tally: Tally) -> Row:
     return Row(
         name=name,
         rate=sample.rate,
-        offered=schedule.curve.offered(sample.at - sample.seconds, sample.at) if schedule else None,
+        offered=schedule.offered(sample.at - sample.seconds, sample.at) if schedule else None,
         pulled=sample.pulled,
         failed=sample.failed,
         retried=sample.retried,

@@ -8,9 +8,9 @@ from time import monotonic
 from typing import NamedTuple
 
 from ..latency import Latency
+from ..load.closed import CLIENT, CLIENT_LIMITED, Sample
 from ..load.pace import MACHINE, NO_WORKER
 from ..load.plan import Plan
-from ..load.tally import CLIENT, CLIENT_LIMITED, Sample
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run
 from .about import about
@@ -204,7 +204,7 @@ class Watch:
 
     def _offered(self, before: float, now: float) -> float | None:
         schedule, start, end = self.run.tally.schedule, self._second(before), self._second(now)
-        return None if schedule is None else schedule.curve.offered(max(start, 0.0), end)
+        return None if schedule is None else schedule.offered(max(start, 0.0), end)
 
     def _late(self) -> tuple[tuple[str, int], ...] | None:
         tally = self.run.tally

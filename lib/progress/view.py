@@ -109,7 +109,7 @@ def _time(snapshot: Snapshot, width: int) -> Text:
 
 def _workers_now(snapshot: Snapshot, width: int) -> Text:
     doing = ", ".join(f"{count} {what}" for what, count in snapshot.doing)
-    planned = f"{snapshot.running} of {snapshot.planned} planned, at most {snapshot.peak}"
+    planned = f"{snapshot.running} of {snapshot.planned} planned, {snapshot.peak} in all"
     return _labelled("workers", f"{planned}: {doing}", width)
 
 

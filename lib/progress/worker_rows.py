@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..clean import clean
-from ..load.tally import WorkerTally
+from ..load.counts import WorkerTally
 from ..load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 
 # In the order in which the view counts them.
@@ -86,7 +86,7 @@ class Doings:
     def _row(self, index: int, counts: WorkerTally, now: float, slow: float) -> WorkerRow:
         worker, doing, seconds = self.workers[index], self._seen[index][0], self._seconds(index, now)
         return WorkerRow(
-            index=worker.index,
+            index=worker.number,
             pattern=clean(worker.image_set.pattern),
             pass_number=worker.passes + is_busy(doing),
             number=doing.number,

@@ -8,7 +8,9 @@ from .events import BINS_PER_DECADE, LEAST_SECONDS, EventSeries
 from .latency import kinds
 from .run_data import Findings
 
-_FIRST = "A first pull is an image's first of the run or after its prune. All other pulls are repeat pulls."
+_FIRST = (
+    "First pulls: the first pull of each image, and the first after each prune. All others are repeat pulls."
+)
 
 
 def distribution(findings: Findings) -> Chart:

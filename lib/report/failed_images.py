@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..counted import counted
 from ..pages.chart import HEADROOM, Chart, Trace, label, whole_numbers
 from .failed_pulls import class_colours
 from .run_data import Findings
@@ -50,15 +51,13 @@ def failed_images(findings: Findings) -> Chart:
         }
     )  # fmt: skip
     most = max(sum(classes.values()) for _, classes in worst)
-    note = f"The {len(worst)} of {events.failing.known:,} failed images with the most failed pulls."
+    note = f"{events.failing.known:,} images have failed pulls. These {len(worst)} have the most."
     if len(worst) == 1:
-        note = "One image failed."
+        note = "One image has failed pulls."
     elif len(worst) == events.failing.known:
-        note = f"All {len(worst)} images with failed pulls."
+        note = f"All {len(worst)} images that have failed pulls."
     if events.failing.dropped:
-        note += (
-            f" There are too many to count: {events.failing.dropped:,} failed pulls of others are left out."
-        )
+        note += f" Of other images, {counted(events.failing.dropped, 'failed pull')} are not counted here."
     return Chart(
         name,
         title,

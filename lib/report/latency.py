@@ -31,9 +31,9 @@ def latency(findings: Findings, samples: Sequence[Sample]) -> Chart:
         "Only successful pulls count."
     )
     if len(samples) < len(findings.summary.samples):
-        note += " Neighbouring intervals are merged, and their percentiles are averaged by pulls."
+        note += " A point covers several intervals, and its percentiles are their average, weighted by pulls."
     if findings.events is not None:
-        note += " Dots are single pulls. If there are many, they are a random choice."
+        note += " Dots are single pulls, or a random sample of them if there are many."
     shapes, told = marks(findings, samples)
     layout = {
         "shapes": shapes,

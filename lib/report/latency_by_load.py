@@ -21,7 +21,11 @@ def latency_by_load(summary: Summary) -> Chart:
     name = "latency-by-load"
     title = f"Latency by {'offered rate' if offered else 'number of workers'}"
     if summary.settings.get("passes"):
-        return Chart(name, title, "With fixed work (--passes), no step has a known number of workers.")
+        return Chart(
+            name,
+            title,
+            "With fixed work (--passes), workers end at different times, so no step has a known number of workers.",
+        )
     steps = [each for each in steps_of(summary) if each.latency_ms is not None]
     if not steps:
         return Chart(name, title, "No step has a successful pull.")
@@ -31,8 +35,8 @@ def latency_by_load(summary: Summary) -> Chart:
     return Chart(
         name,
         title,
-        "Percentiles of each step. A circle is a step while the load rises, a square while it stays, an open diamond "
-        "while it falls. p95 needs 20 pulls in a step, and p99 needs 100.",
+        "Percentiles of each step. Circles: the load rises. Squares: it stays. Open diamonds: it falls. A p95 needs 20 "
+        "pulls in a step, and a p99 needs 100.",
         data=data,
         layout={
             "xaxis": {"title": axis, "range": [0, most * 1.05], **({} if offered else whole_numbers(int(most)))},

@@ -8,7 +8,7 @@ from ..pages.chart import BLUE, ORANGE, Chart, Trace, label, logarithmic
 from .run_data import Findings
 from .size_series import MOST_IMAGES, SizeSeries
 
-_NAME, _TITLE = "size", "Latency against image size"
+_NAME, _TITLE = "size", "Latency by image size"
 
 
 def latency_by_size(findings: Findings) -> list[Chart]:
@@ -25,11 +25,11 @@ def latency_by_size(findings: Findings) -> list[Chart]:
         return []
     note = (
         "Each dot is the median latency of one image's first or repeat pulls. The size is that of config and layers, "
-        "compressed. Where the dots rise with the size, the data take the time. Where they are level, something else "
-        "does, such as requests and the start of the client."
+        "compressed. If the dots rise with the size, the transfer of data takes much of the time. If they are level, "
+        "other things do, such as requests and the start of the client."
     )
     if series.dropped:
-        note += f" The images are a random choice of about {MOST_IMAGES:,}."
+        note += f" The chart shows a random sample of about {MOST_IMAGES:,} images."
     sizes, times = ([value for trace in traces for value in trace[axis]] for axis in "xy")
     layout = {
         "xaxis": {"title": {"text": "size"}, **_of_sizes(min(sizes), max(sizes))},

@@ -23,7 +23,7 @@ def machine(findings: Findings, samples: Sequence[Sample]) -> Chart:
     """Draws how busy this machine was, and which cores driver and clients used."""
     name, title = "machine", "CPU of this machine over time"
     if not any(each.machine for each in samples):
-        return Chart(name, title, "The system does not say how busy its CPU was.")
+        return Chart(name, title, "This system does not report its CPU use.")
     cores = [
         round((each.driver_cpu_seconds + each.client_cpu_seconds) / each.seconds, 3) if each.seconds else 0.0
         for each in samples
@@ -40,7 +40,7 @@ def machine(findings: Findings, samples: Sequence[Sample]) -> Chart:
         "hovermode": "x unified",
     }  # fmt: skip
     note = (
-        "How busy this machine was, whoever used it, and how many cores driver and clients used. Squares mark the "
+        "Busy: the CPU use of all programs on this machine. Cores: what driver and clients used. Squares mark the "
         f"intervals in which this machine was the limit.{told}"
     )
     return Chart(name, title, note, data=list(_lines(findings, samples, cores)), layout=layout)
@@ -50,9 +50,13 @@ def _lines(findings: Findings, samples: Sequence[Sample], cores: Sequence[float]
     at = [when(findings.span.begin), *ends(samples)]
     shares = (
         ("busy", lambda use: 1 - use.idle, {"color": BLUE, "width": 2}),
-        ("processes waited", lambda use: use.pressure, {"color": PURPLE, "width": 1.5, "dash": "dot"}),
+        (
+            "processes waited for CPU",
+            lambda use: use.pressure,
+            {"color": PURPLE, "width": 1.5, "dash": "dot"},
+        ),
         ("taken by the hypervisor", lambda use: use.steal, {"color": GREY, "width": 1.5}),
-        ("held up by the CPU limit", lambda use: use.throttled, {"color": RED, "width": 1.5, "dash": "dash"}),
+        ("throttled by a CPU limit", lambda use: use.throttled, {"color": RED, "width": 1.5, "dash": "dash"}),
     )
     for name, share, line in shares:
         values = [_percent(each.machine, share) for each in samples]

@@ -84,16 +84,16 @@ def _body(
     if summary.prune_errors:
         yield section("Failed prunes by class", tables.errors(summary.prune_errors))
     if summary.has_one_step:
-        yield section("The whole run, and its intervals", tables.intervals(summary), _drained(summary))
+        yield section("The whole run, and its intervals", tables.intervals(summary), _of_steps(summary))
     elif summary.steps:
-        yield section("Steps", tables.steps(summary), _drained(summary))
+        yield section("Steps", tables.steps(summary), _of_steps(summary))
     if summary.workers:
         yield section("Workers", tables.workers(summary))
     if summary.image_sets:
         yield section("Image sets", tables.image_sets(summary))
     if events is not None and events.slowest():
         dropped = (
-            " There are too many images to count every pull, so counts and means cover only some of the pulls."
+            " There are too many images to count every pull. So counts and means leave out some pulls."
             if events.images_dropped
             else ""
         )
@@ -126,18 +126,18 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     paused = sum(sample.paused_seconds for sample in summary.samples)
     if paused:
         yield (
-            f"The driver itself was stopped for {paused:,.1f} s, by a signal or with its machine. Rates and latencies "
-            "of that time are not those of the server."
+            f"The driver itself was stopped for {paused:,.1f} s, by a signal or because its machine was paused. Rates "
+            "and latencies of that time are not those of the server."
         )
     if summary.latency_unit == "launch":
         yield (
-            "Each launch pulled several images (--batch). A latency is the time of a whole launch, and the images of a "
-            "launch fetch their shared layers once."
+            "Each launch pulled several images (--batch). A latency is the time of a whole launch. Layers that images "
+            "of one launch share are fetched once."
         )
     if findings.mismatch:
         yield f"{findings.mismatch[0].upper()}{findings.mismatch[1:]}."
     if events is not None and events.unreadable:
-        yield f"Lines of the events file that are not events and were skipped: {events.unreadable:,}."
+        yield f"The events file has {counted(events.unreadable, 'line')} without an event. The report leaves them out."
     if remark:
         yield remark
 
@@ -147,25 +147,27 @@ def _herds(herds: Herds) -> str:
     return f"{counted(herds.count, 'herd')}. The spread is the time from the first start of a herd to the last. {late}"
 
 
-def _drained(summary: Summary) -> str:
+def _of_steps(summary: Summary) -> str:
+    """Explains the tables of steps and intervals."""
+    interval = "Low and high are the ends of the 95 % confidence interval of the rate."
     if summary.drain is None:
-        return ""
+        return interval
     drain = summary.drain
     return (
-        f"After the planned end, running pulls took {drain.seconds:,.1f} s more: {drain.pulled:,} pulled, "
-        f"{drain.failed:,} failed. They are in no step."
+        f"{interval} After the planned end, the last pulls took {drain.seconds:,.1f} s more: {drain.pulled:,} pulled, "
+        f"{drain.failed:,} failed. No step contains them."
     )
 
 
 def _first(summary: Summary) -> str:
-    """Explains whether first pulls were cold. That depends on whether the images were pruned before."""
+    """Explains whether first pulls were cold: only if the images were pruned before."""
     if summary.first_pulls == "cold" or summary.settings.get("prune_first"):
         when = "their herds" if summary.in_herds is not None else "the load"
         return f"First pulls were cold, because the images were pruned before {when}."
     if summary.first_pulls == "warm":
-        return "First pulls were warm, because a warm-up had pulled each image before the load."
+        return "First pulls were cached, because a warm-up had pulled each image before the load."
     if summary.settings.get("prune"):
-        return "First pulls after a prune were cold. In the first pass, the server may have had the images already."
+        return "First pulls after a prune were cold. In the first pass, the cache may have had the images already."
     return (
-        "First pulls may have been warm. Nothing was pruned, so the server may have had the images already."
+        "First pulls may have been cached: nothing was pruned, so the cache may have had the images already."
     )

@@ -23,8 +23,8 @@ def retries(findings: Findings, samples: Sequence[Sample]) -> Chart:
     return Chart(
         name,
         title,
-        "Retries that clients made by themselves, in the interval in which their pull ended. A retry delays its pull "
-        f"by seconds.{told}",
+        "Retries that the clients made by themselves. Each counts in the interval in which its pull ended. A retry "
+        f"makes its pull slower.{told}",
         data=[
             {
                 **interval_bars(samples, counts, "retries", ORANGE),

@@ -131,22 +131,20 @@ def _of_fit(fitted: Fit | None, summary: Summary) -> Iterator[str]:
     unknown, known = unknown_set(summary), known_steps(summary)
     if unknown is not None:
         yield (
-            f"The speed of image set {unknown + 1} is unknown, as most of its pulls failed. So steps with more than "
-            f"{counted(unknown, 'worker')} are left out of the fit."
+            f"Most pulls of image set {unknown + 1} failed, so its speed is unknown. The fit leaves out steps with "
+            f"more than {counted(unknown, 'worker')}."
         )
     if fitted is None:
         different = len({step.workers for step in known})
         yield (
-            f"There are too few points for a fit: {counted(different, 'different number')} of "
-            f"workers. A fit needs {LEAST_DIFFERENT}."
+            f"There are too few points for a fit: {counted(different, 'different number')} of workers, and a fit needs "
+            f"{LEAST_DIFFERENT}."
         )
         if unknown is None:
             yield "Use more workers."
         return
     if fitted.knee is None:
-        yield (
-            f"No knee is sure: the rate may still have grown when the last of {fitted.law.most} workers started."
-        )
+        yield (f"No knee: the rate may still have grown when the last of {fitted.law.most} workers started.")
     else:
         yield (
             f"Knee: about {_shown(fitted.knee)} workers, where perfect scaling would meet the plateau of "
@@ -166,10 +164,12 @@ def _computed(fitted: Fit, steps: int) -> Iterator[str]:
         "Ranges are 95 % confidence intervals."
     )
     if not fitted.usl:
-        yield "The rates turn more sharply than this law can. So the curve is a law with a limit."
-    yield f"By the curve, one worker alone has λ = {fitted.lam:.3g} pulls/s."
+        yield (
+            "The rates level off more sharply than this law allows. So the curve is that of a law with a maximum rate."
+        )
+    yield f"On the curve, one worker alone reaches λ = {fitted.lam:.3g} pulls/s."
     if fitted.law.demands:
-        yield "The image sets differ in speed, so the law allows for what each worker pulls."
+        yield "The image sets differ in speed. The fit takes into account which of them each worker pulls."
 
 
 def _cautions(summary: Summary) -> Iterator[str]:

@@ -34,16 +34,14 @@ def spectrum(findings: Findings) -> Chart:
     return Chart(
         name,
         title,
-        f"At a percentile of 99 %, 99 of 100 pulls took at most as long as the line shows. {told}",
+        f"At 99 %, the line shows the time that 99 of 100 pulls did not exceed. {told}",
         data=data,
         layout=layout,
     )
 
 
 def _of_events(events: EventSeries, every: Latencies) -> tuple[list[Trace], str]:
-    told = (
-        "Each percentile is a latency that occurred, accurate to 0.1 %. A line ends at the longest latency."
-    )
+    told = "The percentiles are accurate to 0.1 %. Each line ends at its longest latency."
     series = [("all pulls", every, GREEN)]
     series += [(f"{name} pulls", pulls.latencies, colour) for name, pulls, colour in kinds(events)]
     shown = [(name, each, colour) for name, each, colour in series if each.count]
@@ -53,7 +51,7 @@ def _of_events(events: EventSeries, every: Latencies) -> tuple[list[Trace], str]
 
 
 def _of_summary(findings: Findings) -> tuple[list[Trace], str]:
-    told = "Only the marked percentiles were measured. Give the events file to see all."
+    told = "Without the events file, only the marked percentiles are known."
     summary = findings.summary
     groups = (
         ("all pulls", summary.latency_ms, GREEN),

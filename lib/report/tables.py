@@ -64,7 +64,7 @@ def intervals(summary: Summary) -> str:
     """Returns the table of a run with one step: the whole step, then its tally intervals over time."""
     samples = merged(summary.samples, _MOST_INTERVALS)
     ends = accumulate(each.seconds for each in samples)
-    heads = ("interval", "until s", "seconds", "pulled", "failed", "pulls/s", "low", "high")
+    heads = ("interval", "end, s", "seconds", "pulled", "failed", "pulls/s", "low", "high")
     whole = [_interval("all", each.seconds, each, each.low, each.high) for each in summary.steps]
     parts = [
         _interval(str(place), end, each)
@@ -152,7 +152,7 @@ def thresholds(summary: Summary) -> str:
         (
             (
                 each.expression,
-                Number(each.value, ",.6g"),
+                each.value_shown if each.value is None else Number(each.value, text=each.value_shown),
                 Mark("passed" if each.passed else "missed", each.passed),
             )
             for each in summary.thresholds

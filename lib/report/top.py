@@ -49,7 +49,7 @@ def answers(summary: Summary) -> Iterable[tuple[str, str, Answer]]:
     knee = headline.knee(summary)
     if knee is not None:
         yield KNEE_TILE, "knee", knee
-    yield "limit", "what limited it", limit(summary)
+    yield "limit", "what limited the rate", limit(summary)
     yield AVERAGE_TILE, headline.average_name(summary), headline.average(summary)
 
 

@@ -169,7 +169,7 @@ def _steps(steps: Sequence[Step]) -> Iterator[str]:
 
 def _intervals(samples: Sequence[Sample]) -> Iterator[str]:
     """Yields the table of a run with one step, whose totals are above."""
-    heads = ("until s", "pulled", "failed", "pulls/s", *(f"{name} ms" for name in SHOWN_PERCENTILES))
+    heads = ("end, s", "pulled", "failed", "pulls/s", *(f"{name} ms" for name in SHOWN_PERCENTILES))
     yield from _head(*heads)
     ends = accumulate(each.seconds for each in samples)
     for end, each in zip(ends, samples[:_STEPS_SHOWN], strict=False):

@@ -20,18 +20,21 @@ from .precision import highest, in_words, longer, why_no_peak
 from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
 TOO_SHORT: Final = "too short to tell"
-TOO_FEW: Final = "too few numbers of workers"
+UNKNOWN: Final = "unknown"
+# What is known about the images in the cache of the server under test.
+CACHE_UNKNOWN: Final = "cache state unknown"
+CACHED: Final = "cached by a warm-up"
 
 
 def target(summary: Summary) -> str:
     """Returns the address of the server under test."""
-    return str(summary.settings.get("pullthrough_url", "")).partition("://")[2] or "unknown"
+    return str(summary.settings.get("pullthrough_url", "")).partition("://")[2] or UNKNOWN
 
 
 def tested(summary: Summary) -> str:
     """Returns what was tested and how: target, client, shape of the load, and what is known of the cache."""
-    client = "dry run" if summary.settings.get("dry_run") else str(summary.client or "no client")
-    words = [f"{target(summary)} with {client}", summary.load, cache_state(summary)]
+    by = "in a dry run" if summary.settings.get("dry_run") else f"with {summary.client or 'no client'}"
+    words = [f"{target(summary)} {by}", summary.load, cache_state(summary)]
     return f"{', '.join(word for word in words if word)} ({counted(summary.images, 'image')})"
 
 
@@ -39,7 +42,7 @@ def cache_state(summary: Summary) -> str:
     """Returns what is known about the images in the cache of the server under test."""
     chosen = {name: bool(summary.settings.get(name)) for name in ("dry_run", "prune", "herd")}
     known = in_cache(summary.first_pulls, **chosen)
-    return known or ("" if chosen["dry_run"] else "cached or not is unknown")
+    return known or ("" if chosen["dry_run"] else CACHE_UNKNOWN)
 
 
 def in_cache(first_pulls: str, *, dry_run: bool, prune: bool, herd: bool) -> str:
@@ -47,7 +50,7 @@ def in_cache(first_pulls: str, *, dry_run: bool, prune: bool, herd: bool) -> str
     if dry_run:
         return ""
     if first_pulls == "warm":
-        return "cached by a warm-up"
+        return CACHED
     if herd and prune:
         return "cold, pruned before each herd"
     if prune:
@@ -96,8 +99,8 @@ def knee(summary: Summary) -> Answer | None:
         )
     different = len({step.workers for step in summary.steps})
     if different < LEAST_DIFFERENT:
-        why = f"needs {LEAST_DIFFERENT} different numbers of workers, and the run had {different}"
-        return Answer(TOO_FEW, why, why)
+        why = f"needs {LEAST_DIFFERENT} different numbers of workers; the run had {different}"
+        return joined(UNKNOWN, ": ", why)
     return joined("none found", ": ", "the rate still grew, or the steps are too short to tell")
 
 
@@ -143,11 +146,11 @@ def failed(summary: Summary) -> Answer:
     if summary.prune_failed:
         others.append(f"{summary.prune_failed:,} prunes failed")
     known = [f"{share} of {summary.ended:,} pulls" if share else f"of {summary.ended:,} pulls"]
-    first = [f"{count} ({share})" if share else count, *([classes] if classes else []), retried(summary)]
+    first = f"{count} ({share}): {classes}; " if share and classes else f"{count}, "
     return Answer(
         f"{summary.failed:,} failed, {retried(summary)}",
         ", ".join([": ".join([*known, *([classes] if classes else [])]), *others]),
-        ", ".join([*first, *others]),
+        f"{first}{', '.join([retried(summary), *others])}",
     )
 
 

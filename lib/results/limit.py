@@ -6,16 +6,16 @@ from typing import Final
 
 from ..counted import counted
 from ..figures import percent, rate, three
-from ..load.tally import CLIENT, MACHINE
+from ..load.closed import CLIENT, MACHINE
 from ..outcomes import ErrorClass
 from .answer import Answer, joined
-from .headline import by_class
+from .headline import UNKNOWN, by_class
 from .outage import outages
 from .summary import Summary
 
 # Who used the CPU of this machine, and what helps.
 _MACHINE_LIMITS: Final = {
-    CLIENT: ("driver and clients", "try --batch, or more machines"),
+    CLIENT: ("driver and clients", "pull more images per launch (--batch), or use more machines"),
     MACHINE: ("other programs", "run ocidriver on a machine of its own"),
 }
 # From this share of pulls on, failures or delays of one kind are what limited the run.
@@ -44,9 +44,10 @@ def limit(summary: Summary) -> Answer:
     if refused >= many:
         return joined("the server's rate limit", ": ", f"{counted(refused, 'pull')} failed with HTTP 429")
     if summary.late_no_worker + summary.unstarted >= many:
+        counts = ((summary.late_no_worker, "started late"), (summary.unstarted, "never started"))
+        late = ", ".join(f"{counted(count, 'pull')} {what}" for count, what in counts if count)
         told = (
-            f"all workers were busy: {counted(summary.late_no_worker, 'pull')} late, {summary.unstarted:,} never "
-            f"started, and {_not_this(summary)}; give more --workers, or a lower rate"
+            f"all workers were busy: {late}, and {_not_this(summary)}; give more --workers, or a lower rate"
         )
         return Answer("the server, or too few workers", told, told)
     if summary.late_machine >= many:
@@ -65,12 +66,12 @@ def limit(summary: Summary) -> Answer:
     if summary.knee is not None:
         told = f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}"
         return Answer("the server or network", told, f"the server, or the network to it: {told}")
-    figure = "not this machine" if _tells_its_use(summary) else "not driver and clients"
-    return joined(figure, ": ", _not_this(summary, "its"))
+    checked = "this machine" if _tells_its_use(summary) else "driver and clients"
+    return joined(f"{UNKNOWN}, but not {checked}", ": ", _not_this(summary, "its"))
 
 
 def limit_of_machine(summary: Summary) -> str | None:
-    """Returns how near the run came to what calibrate found this machine able to drive; None if that is not known."""
+    """Returns the rate of the run as a share of the highest that calibrate reached on this machine; None if unknown."""
     known = summary.limit_of_machine
     if known is None:
         return None

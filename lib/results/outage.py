@@ -21,14 +21,13 @@ _BY_CHANCE: Final = 0.05
 class Outage:
     """An outage. `errors` has its failed pulls by class.
 
-    `well` is the end of the first interval after it with pulls that succeeded and none that failed; None if there is
-    none.
+    `recovered` is the end of the first interval after it in which pulls succeeded and none failed. None: there is none.
     """
 
     begin: datetime
     end: datetime
     errors: Mapping[str, int]
-    well: datetime | None
+    recovered: datetime | None
 
     @property
     def failed(self) -> int:
@@ -39,11 +38,11 @@ class Outage:
         return (self.end - self.begin).total_seconds()
 
     def told(self) -> str:
-        """Returns the outage in words: from when to when, what failed, and how long until all was well."""
+        """Returns the outage in words: from when to when, what failed, and when the server recovered."""
         span = f"From {self.begin:%H:%M:%S} to {self.end:%H:%M:%S} no pull succeeded: {self._by_class()}"
-        if self.well is None:
-            return f"{span}; until the end, not all was well again"
-        return f"{span}; all was well {(self.well - self.end).total_seconds():.0f} s later"
+        if self.recovered is None:
+            return f"{span}; not recovered by the end of the run"
+        return f"{span}; recovered {(self.recovered - self.end).total_seconds():.0f} s later"
 
     def told_so_far(self) -> str:
         """Returns an outage that is not over in words: since when, and what failed."""
@@ -87,7 +86,9 @@ def spans(samples: Sequence[Sample]) -> tuple[Outage, ...]:
                 begin=first.time - timedelta(seconds=first.seconds),
                 end=last.time,
                 errors=dict(sum((Counter(each.errors) for each in out), Counter()).most_common()),
-                well=next((each.time for each in samples[place:] if each.pulled and not each.failed), None),
+                recovered=next(
+                    (each.time for each in samples[place:] if each.pulled and not each.failed), None
+                ),
             )
         )
     return tuple(found)

@@ -12,8 +12,8 @@ from ..clean import clean
 from ..clock import Clock
 from ..counted import counted
 from ..latency import SHOWN_PERCENTILES, cells
+from ..load.closed import Sample
 from ..load.event import PRUNE, Event
-from ..load.tally import Sample
 from ..options.settings import Settings
 from ..outcomes import FAILED
 from ..streams import LINE_LENGTH, say, warn
@@ -37,12 +37,14 @@ class Outputs:
         self._logged = 0
         self._batched = settings.batch > 1
         self._herded = settings.herd
+        self._share = settings.share
         self._format = settings.metrics_format
         self.began = 0.0
         self.watcher: Callable[[Sample], None] | None = None
         self.metrics = LineFile(settings.metrics_file, "metrics", warn)
         self.logs = LineFile(settings.log_file, "log", warn)
         self.events = LineFile(settings.events_file, "events", warn) if settings.events_file else None
+        self.pieces = LineFile(settings.pieces_file, "pieces", warn) if settings.pieces_file else None
         for file in self._files:
             file.empty()
         if self._format == CSV:
@@ -55,7 +57,7 @@ class Outputs:
 
     @property
     def _files(self) -> list[LineFile]:
-        return [file for file in (self.metrics, self.logs, self.events) if file is not None]
+        return [file for file in (self.metrics, self.logs, self.events, self.pieces) if file is not None]
 
     def on_sample(self, sample: Sample) -> None:
         """Writes the metrics line of a tally interval."""
@@ -80,9 +82,17 @@ class Outputs:
     def on_event(self, event: Event) -> None:
         """Writes an event, and logs a failure."""
         if self.events is not None:
-            self.events.write(event_line(event, self._clock, batched=self._batched, herded=self._herded))
+            self.events.write(
+                event_line(self._numbered(event), self._clock, batched=self._batched, herded=self._herded)
+            )
         if event.outcome == FAILED and event.failure is not None:
             self._log_failure(event)
+
+    def _numbered(self, event: Event) -> Event:
+        """Returns the Event with the number that its worker has in the whole load."""
+        if self._share.is_whole:
+            return event
+        return event._replace(worker=self._share.number_in_whole(event.worker))
 
     def _log_failure(self, event: Event) -> None:
         assert event.failure is not None
@@ -91,9 +101,9 @@ class Outputs:
             return
         self._logged += 1
         what = "prune" if event.op == PRUNE else "pull"
-        failure = event.failure
+        failure, worker = event.failure, self._share.number_in_whole(event.worker)
         self.log(
-            f"worker {event.worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}"
+            f"worker {worker}: {what} of {event.image.name} failed: {failure.error_class}: {failure.message}"
         )
 
     @property

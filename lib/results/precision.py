@@ -61,16 +61,16 @@ def longer(step: Step, settings: Mapping[str, Any]) -> str:
 
 
 def in_words(found: Precision) -> str:
-    """Returns how precise the rate is, and how long the run must be: `±4 % now; ±2 % needs about 8 minutes`."""
+    """Returns how precise the rate is, and how long the run must be: `±4 %; ±2 % takes a run of about 8 minutes`."""
     now = f"±{_rounded(found.percent)} %"
     if found.percent <= _GOAL_PERCENT:
         return now
     goal = f"±{_GOAL_PERCENT:g} %"
     seconds = found.seconds_for_2_percent
     if seconds is None:
-        return f"{now} now; {goal} needs more than a year"
+        return f"{now}; {goal} takes a run of more than a year"
     size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
-    return f"{now} now; {goal} needs about {max(2, math.ceil(seconds / size))} {unit}"
+    return f"{now}; {goal} takes a run of about {max(2, math.ceil(seconds / size))} {unit}"
 
 
 def _rounded(percent: float) -> str:

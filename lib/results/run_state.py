@@ -64,12 +64,9 @@ class Run:
         return self.tally.rate
 
     @property
-    def pulling_rate(self) -> float | None:
-        """The rate over the share of the workers' time that was not spent on pruning; None if no worker prunes.
-
-        It is not the rate of a load without prunes: workers with fast images prune more often, so they count for less.
-        """
+    def working(self) -> tuple[float, float] | None:
+        """(pulling, running): the seconds that all workers ran without pruning, and in all; None if none prunes."""
         if not self.settings.prune or self.driver is None:
             return None
-        pruning, working = self.driver.worker_seconds()
-        return self.rate * working / (working - pruning) if working > pruning else 0.0
+        pruning, running = self.driver.worker_seconds()
+        return max(0.0, running - pruning), running

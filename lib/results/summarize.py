@@ -1,4 +1,4 @@
-"""Makes the summary from a run's state, and judges its thresholds."""
+"""Makes the summary of a load from its account and from the facts about it, and judges its thresholds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from msgspec import UNSET, UnsetType
 
 from ..calibrated import recall
 from ..clock import Clock
-from ..images import ImageSet, distinct
+from ..images import distinct
 from ..latency import Latency
-from ..load import tally
+from ..load import closed
+from ..load.account import Account
 from ..load.herd_tally import HerdTally
 from ..load.warm_up import WarmUp
 from ..processes import machine
+from .facts import Facts
 from .precision import peak, precision, why_no_peak
 from .quantity import judge
 from .run_state import Run
@@ -27,6 +29,7 @@ from .summary import (
     Herds,
     ImageSetCounts,
     Knee,
+    KnownLimit,
     MachineLimit,
     Precision,
     Step,
@@ -41,22 +44,52 @@ T = TypeVar("T")
 _LEAST_RATE: Final = 0.001
 
 
-def summarize(run: Run, clock: Clock) -> Summary:
-    """Returns the summary of a run, with its numbers rounded for the file."""
-    counts, client = run.tally, run.client
-    steps = tuple(map(_step, counts.steps))
-    summary = Summary(
-        started=as_written(run.started, "seconds"),
-        elapsed_seconds=round(run.elapsed, 6),
+def facts_of(run: Run, clock: Clock) -> Facts:
+    """Returns what the summary of this run says besides its counts."""
+    settings, client, begin = run.settings, run.client, run.begin or 0.0
+    info = ClientInfo(name=client.name, version=client.executable.version) if client else None
+    return Facts(
+        started=run.started,
+        elapsed=run.elapsed,
         interrupted=run.interrupted,
         reason=run.reason,
         command=run.command,
-        settings=run.settings.as_json(),
+        settings=settings.as_json(),
+        thresholds=settings.thresholds,
         load=run.load,
-        client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
+        client=info,
         listed=run.listed,
         foreign=run.foreign,
         images=len(distinct(run.image_sets)),
+        image_sets=tuple((each.pattern, len(each.images)) for each in run.image_sets),
+        passes=tuple(worker.passes for worker in run.workers),
+        unstarted=run.unstarted,
+        working=run.working,
+        sized_images=None if run.sizes is None else run.sizes.known,
+        first_pulls=run.first_pulls,
+        warm_up=_warm_up(run.warm_up),
+        herds=herds_of(run.tally.herds) if settings.herd else None,
+        driver_cpu_seconds=run.driver_cpu_seconds,
+        machine=_known_limit(info, settings.batch),
+        wall=lambda second: clock.wall(begin + second),
+    )
+
+
+def summarize(facts: Facts, counts: Account) -> Summary:
+    """Returns the summary of a load, with its numbers rounded for the file."""
+    steps = tuple(map(_step, counts.steps))
+    summary = Summary(
+        started=as_written(facts.started, "seconds"),
+        elapsed_seconds=round(facts.elapsed, 6),
+        interrupted=facts.interrupted,
+        reason=facts.reason,
+        command=facts.command,
+        settings=facts.settings,
+        load=facts.load,
+        client=facts.client,
+        listed=facts.listed,
+        foreign=facts.foreign,
+        images=facts.images,
         pulled=counts.pulled,
         failed=counts.failed,
         interrupted_pulls=counts.interrupted,
@@ -67,57 +100,65 @@ def summarize(run: Run, clock: Clock) -> Summary:
         late=counts.late,
         late_no_worker=counts.late_no_worker,
         late_machine=counts.late_machine,
-        unstarted=run.unstarted,
+        unstarted=facts.unstarted,
         error_rate=counts.error_rate,
-        rate=run.rate,
-        pulling_rate=run.pulling_rate,
+        rate=counts.rate,
+        pulling_rate=None if facts.working is None else _pulling_rate(counts.rate, *facts.working),
         bytes=counts.bytes,
         bytes_per_second=counts.bytes_per_second,
-        sized_images=UNSET if run.sizes is None else run.sizes.known,
+        sized_images=_known(facts.sized_images),
         errors=dict(counts.errors.most_common()),
         prune_errors=dict(counts.prune_errors.most_common()),
-        latency_unit="pull" if run.settings.batch == 1 else "launch",
+        latency_unit="pull" if facts.settings.get("batch", 1) == 1 else "launch",
         latency_ms=_rounded(counts.latencies.result()),
         first_latency_ms=_rounded(counts.first.result()),
         repeat_latency_ms=_rounded(counts.repeat.result()),
-        workers=_workers(run),
-        image_sets=tuple(map(_image_set, run.image_sets, counts.image_sets)),
-        herds=herds_of(counts.herds) if run.settings.herd else UNSET,
-        first_pulls=run.first_pulls,
-        warm_up=_warm_up(run.warm_up),
+        workers=_workers(facts, counts),
+        image_sets=tuple(map(_image_set, facts.image_sets, counts.image_sets)),
+        herds=_known(facts.herds),
+        first_pulls=facts.first_pulls,
+        warm_up=_known(facts.warm_up),
         steps=steps,
-        samples=tuple(sample_of(each, clock.wall((run.begin or 0.0) + each.at)) for each in counts.samples),
+        samples=tuple(sample_of(each, facts.wall(each.at)) for each in counts.samples),
         drain=_drain(counts.drain),
-        peak=peak(_whole(steps, run)),
+        peak=peak(_whole(steps, facts.interrupted)),
         precision=precision(steps),
-        driver_cpu_seconds=round(run.driver_cpu_seconds, 3),
+        driver_cpu_seconds=round(facts.driver_cpu_seconds, 3),
         client_cpu_seconds=round(counts.client_cpu_seconds, 3),
         limited_by=counts.limited_by,
         thresholds=(),
     )
     summary = msgspec.structs.replace(
-        summary, knee=_knee(summary), machine_limit=_machine_limit(run, summary)
+        summary, knee=_knee(summary), machine_limit=_machine_limit(facts.machine, summary)
     )
-    judged = tuple(judge(threshold, summary) for threshold in run.settings.thresholds)
+    judged = tuple(judge(threshold, summary) for threshold in facts.thresholds)
     return msgspec.structs.replace(summary, thresholds=judged)
 
 
-def precision_of(counts: tally.Tally) -> Precision | None:
+def precision_of(counts: Account) -> Precision | None:
     """Returns how precise the rate of the closed steps is; None if they are too short to tell."""
     return precision(tuple(map(_step, counts.steps)))
 
 
 def peak_caution(run: Run) -> str | None:
     """Returns why the peak is not known although some steps are long enough; None if it is, or if none of them is."""
-    steps = _whole(tuple(map(_step, run.tally.steps)), run)
+    steps = _whole(tuple(map(_step, run.tally.steps)), run.interrupted)
     if all(step.low is None for step in steps):
         return None
     return why_no_peak(steps, run.settings.as_json())
 
 
-def _whole(steps: tuple[Step, ...], run: Run) -> tuple[Step, ...]:
+def _whole(steps: tuple[Step, ...], interrupted: bool) -> tuple[Step, ...]:
     """Returns the steps without the one that a signal cut short, if it has no interval."""
-    return steps[:-1] if run.interrupted and steps and steps[-1].low is None else steps
+    return steps[:-1] if interrupted and steps and steps[-1].low is None else steps
+
+
+def _pulling_rate(rate: float, pulling: float, running: float) -> float:
+    """Returns the rate over the share of the workers' time that was not spent on pruning.
+
+    It is not the rate of a load without prunes: workers with fast images prune more often, so they count for less.
+    """
+    return rate * running / pulling if pulling > 0 else 0.0
 
 
 def _knee(summary: Summary) -> Knee | None:
@@ -139,27 +180,30 @@ def _knee(summary: Summary) -> Knee | None:
     return Knee(workers=workers, low=low, high=high)
 
 
-def _machine_limit(run: Run, summary: Summary) -> MachineLimit | msgspec.UnsetType:
-    """Returns what calibrate found this machine able to drive with at most the run's batch size."""
-    if summary.client is None:
-        return UNSET
-    known = recall(summary.client.name, summary.client.version)
-    best = known.with_batch(run.settings.batch) if known is not None else None
+def _known_limit(client: ClientInfo | None, batch: int) -> KnownLimit | None:
+    """Returns what calibrate found this machine able to drive with at most this batch size."""
+    known = recall(client.name, client.version) if client is not None else None
+    best = known.with_batch(batch) if known is not None else None
     if known is None or best is None or best.rate < _LEAST_RATE:
-        return UNSET
-    rate = summary.peak.rate if summary.peak is not None else summary.rate
-    return MachineLimit(
+        return None
+    return KnownLimit(
         rate=best.rate,
         batch=best.batch,
         workers=best.workers,
         layers=known.layers,
         layer_bytes=known.layer_bytes,
         measured=known.measured,
-        share=round(rate / best.rate, 4),
     )
 
 
-def sample_of(sample: tally.Sample, ended: datetime) -> Sample:
+def _machine_limit(known: KnownLimit | None, summary: Summary) -> MachineLimit | msgspec.UnsetType:
+    if known is None:
+        return UNSET
+    rate = summary.peak.rate if summary.peak is not None else summary.rate
+    return MachineLimit(**msgspec.structs.asdict(known), share=round(rate / known.rate, 4))
+
+
+def sample_of(sample: closed.Sample, ended: datetime) -> Sample:
     """Returns a tally interval as files show it. `ended` is its end as wall-clock time."""
     size, seconds = sample.bytes, sample.seconds
     return Sample(
@@ -191,7 +235,7 @@ def _machine(use: machine.MachineUse | None) -> MachineUse | None:
     )
 
 
-def _step(each: tally.StepTally) -> Step:
+def _step(each: closed.StepTally) -> Step:
     interval = each.interval
     return Step(
         workers=each.step.workers,
@@ -209,9 +253,9 @@ def _step(each: tally.StepTally) -> Step:
     )
 
 
-def _warm_up(warm_up: WarmUp | None) -> WarmUpCounts | msgspec.UnsetType:
+def _warm_up(warm_up: WarmUp | None) -> WarmUpCounts | None:
     if warm_up is None:
-        return msgspec.UNSET
+        return None
     return WarmUpCounts(pulled=warm_up.pulled, failed=warm_up.failed, seconds=round(warm_up.seconds, 6))
 
 
@@ -225,7 +269,7 @@ def herds_of(counts: HerdTally) -> Herds:
     )
 
 
-def _drain(drain: tally.Drain | None) -> Drain | None:
+def _drain(drain: closed.Drain | None) -> Drain | None:
     if drain is None:
         return None
     return Drain(
@@ -236,29 +280,30 @@ def _drain(drain: tally.Drain | None) -> Drain | None:
     )
 
 
-def _image_set(image_set: ImageSet, counts: tally.SetTally) -> ImageSetCounts:
+def _image_set(image_set: tuple[str, int], counts: closed.SetTally) -> ImageSetCounts:
+    pattern, images = image_set
     return ImageSetCounts(
-        pattern=image_set.pattern,
-        images=len(image_set.images),
+        pattern=pattern,
+        images=images,
         pulled=counts.pulled,
         failed=counts.failed,
         latency_ms=_rounded(counts.latencies.result()),
     )
 
 
-def _workers(run: Run) -> tuple[WorkerCounts, ...]:
-    counts = zip(run.image_sets, run.tally.workers, strict=False)
-    passes = [worker.passes for worker in run.workers]
+def _workers(facts: Facts, counts: Account) -> tuple[WorkerCounts, ...]:
     return tuple(
         WorkerCounts(
-            pattern=each.pattern,
-            images=len(each.images),
-            passes=passes[index] if index < len(passes) else 0,
+            pattern=pattern,
+            images=images,
+            passes=facts.passes[index] if index < len(facts.passes) else 0,
             pulled=count.pulled,
             failed=count.failed,
             pruned=count.pruned,
         )
-        for index, (each, count) in enumerate(counts)
+        for index, ((pattern, images), count) in enumerate(
+            zip(facts.image_sets, counts.workers, strict=False)
+        )
     )
 
 

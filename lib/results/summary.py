@@ -179,8 +179,8 @@ class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def _because(self) -> str:
         if self.why is not None:
-            return f", {self.why}"
-        needs = (f", {name} needs {least} pulls" for name, least in LEAST.items() if name in self.expression)
+            return f" ({self.why})"
+        needs = (f" ({name} needs {least} pulls)" for name, least in LEAST.items() if name in self.expression)
         return next(needs, "")
 
     @property
@@ -215,8 +215,8 @@ class Herds(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class MachineLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ocidriver calibrate` found this machine able to drive with this client, and how near the run came to it."""
+class KnownLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ocidriver calibrate` found this machine able to drive with this client."""
 
     rate: Annotated[
         Rate, about("Highest rate that calibrate reached with batches of at most the run's size, in pulls/s.")
@@ -226,7 +226,43 @@ class MachineLimit(msgspec.Struct, frozen=True, kw_only=True):
     layers: Annotated[Count, about("Layers of each image that calibrate pulled.")]
     layer_bytes: Annotated[Count, about("Size of each of these layers, in bytes.")]
     measured: Annotated[str, about("Date of the measurement.")]
+
+
+class MachineLimit(KnownLimit, frozen=True, kw_only=True):
+    """What `ocidriver calibrate` found this machine able to drive with this client, and how near the run came to it."""
+
     share: Annotated[float, about("Rate of the peak (without one, `rate`) divided by this rate.")]
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host was lost."""
+
+    at: Annotated[Seconds, about("Second of the load until which the host's pulls are counted.")]
+    reason: Annotated[str, about("Why the host was lost.")]
+
+
+class HostCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several hosts that together carried out the load."""
+
+    name: Annotated[str, about("Name of the host.")]
+    share: Annotated[str, about("Its share of the load, such as `2/3`.")]
+    cores: Annotated[float, about("Cores that driver and clients may use.")]
+    client: Annotated[ClientInfo | None, about("The client of this host; null in a dry run.")]
+    workers: Annotated[Count, about("Workers of the host.")]
+    images: Annotated[
+        Count, about("Images that its workers have together; each counts once for each worker.")
+    ]
+    pulled: Annotated[Count, about("Pulls that succeeded.")]
+    failed: Annotated[Count, about("Pulls that failed.")]
+    interrupted_pulls: Annotated[Count, about("Pulls that the driver ended because the run was stopped.")]
+    rate: Annotated[Rate, about("Successful pulls per second up to the planned end of the load.")]
+    latency_ms: Annotated[Latency | None, about("Latency of the successful pulls; null without one.")]
+    driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")]
+    client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the clients, in seconds.")]
+    limited_by: Annotated[str | None, about("As for the whole run, of this host alone.")]
+    began: Annotated[Moment, about("Begin of the load by the host's clock, exact to a millisecond.")]
+    counted_until: Annotated[Seconds, about("Second of the load until which its pulls are counted.")]
+    lost: Annotated[Lost | None, about("Null if the host carried out its share to the end.")] = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -364,10 +400,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "What this machine can drive. Absent if calibrate has not measured this client on this machine."
         ),
     ] = UNSET
+    hosts: Annotated[
+        tuple[HostCounts, ...] | UnsetType,
+        about("The hosts of the load, in the order of their shares. Absent if it ran on one host only."),
+    ] = UNSET
+    complete: Annotated[
+        bool | UnsetType,
+        about("Whether every host carried out its share to the end. Absent if it ran on one host only."),
+    ] = UNSET
     limited_by: Annotated[
         str | None,
         about(
-            "What else than the server was the limit for a tenth of the load or more: `client` if driver and clients "
+            "What other than the server was the limit for a tenth of the load or more: `client` if driver and clients "
             "used nearly all CPU time that they may use, or were throttled; `machine` if other programs used it or the "
             "hypervisor took it away."
         ),

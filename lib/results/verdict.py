@@ -6,7 +6,7 @@ from typing import Final
 
 from ..counted import counted
 from ..figures import percent
-from .headline import TOO_SHORT, by_class, peak, unstarted
+from .headline import TOO_SHORT, by_class, peak
 from .limit import limit
 from .outage import outages
 from .precision import highest
@@ -14,13 +14,13 @@ from .summary import Summary
 
 # A verdict names at most this many outages.
 _MOST_OUTAGES: Final = 3
-# A server that fails this share of the pulls at a rate does not hold it.
+# A server that fails this share of the pulls at a rate does not serve it.
 _MANY: Final = 0.01
 DRY_RUN: Final = "This was a dry run. It pulled nothing, so these numbers do not describe a server."
 
 
 def verdict(summary: Summary) -> list[str]:
-    """Returns the answer in a few sentences: outages, how much the server held, what failed, what limited it."""
+    """Returns the answer in a few sentences: outages, the peak, failed pulls, and what limited the rate."""
     if summary.settings.get("dry_run"):
         return [DRY_RUN]
     if not summary.ended:
@@ -28,26 +28,26 @@ def verdict(summary: Summary) -> list[str]:
     if not summary.pulled:
         return ["No pull succeeded.", _failures(summary)]
     out = [f"{each.told()}." for each in outages(summary.samples)[:_MOST_OUTAGES]]
-    limited = [] if out else [f"What limited it: {limit(summary).figure}."]
-    return [*out, _held(summary), _failures(summary), *limited]
+    limited = [] if out else [f"What limited the rate: {limit(summary).figure}."]
+    return [*out, _served(summary), _failures(summary), *limited]
 
 
-def _held(summary: Summary) -> str:
+def _served(summary: Summary) -> str:
     best = summary.peak
     if best is None:
         helps = peak(summary).more
-        return f"The run was {TOO_SHORT} how much the server holds{f'; {helps}' if helps else ''}."
+        return f"The run was {TOO_SHORT} the peak{f'; {helps}' if helps else ''}."
     step = highest(summary.steps)
     if step is not None and step.failed >= _MANY * (step.pulled + step.failed) > 0:
         share = percent(step.failed / (step.pulled + step.failed))
-        return f"The highest rate of good pulls was {peak(summary)}; {share} of the pulls failed there."
-    least = "at least " if summary.limited_by else ""
-    return f"The server held {least}{peak(summary)}."
+        return f"The highest rate of successful pulls was {peak(summary)}; {share} of the pulls failed there."
+    served = "can serve at least" if summary.limited_by else "served"
+    return f"The server {served} {peak(summary)}."
 
 
 def _failures(summary: Summary) -> str:
     again = f"; clients retried {counted(summary.retried, 'time')}" if summary.retried else ""
-    again += f"; {unstarted(summary)}" if summary.unstarted else ""
+    again += f"; {counted(summary.unstarted, 'pull')} never started" if summary.unstarted else ""
     if not summary.failed:
         return f"No pull failed{again}."
     share = percent(summary.error_rate) if summary.error_rate is not None else f"{summary.failed:,}"

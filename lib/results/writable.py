@@ -7,22 +7,20 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from ..options.settings import Settings
 from ..streams import is_stdout, say
 
+# These files are replaced at the end; the others are written line by line.
+_REPLACED: Final = ("summary", "report")
+
 
 def unwritable_files(settings: Settings) -> dict[str, str]:
     """Returns, by option, an error message for each file of a run that cannot be written."""
-    replaced = {"--summary-file": settings.summary_file, "--report-file": settings.report_file}
-    lines = {
-        "--metrics-file": settings.metrics_file,
-        "--log-file": settings.log_file,
-        "--events-file": settings.events_file,
-    }
     found = {}
-    for option, path in {**replaced, **lines}.items():
-        reason = None if path is None else unwritable(path, replaced=option in replaced)
+    for what, path in settings.written.items():
+        reason, option = unwritable(path, replaced=what in _REPLACED), f"--{what}-file"
         if reason is not None:
             found[option] = cannot_write(option, path, reason)
     return found
@@ -30,14 +28,7 @@ def unwritable_files(settings: Settings) -> dict[str, str]:
 
 def missing_folders(settings: Settings) -> dict[str, Path]:
     """Returns, by option, the folder of each file of a run whose folder does not exist."""
-    files = {
-        "--metrics-file": settings.metrics_file,
-        "--log-file": settings.log_file,
-        "--events-file": settings.events_file,
-        "--summary-file": settings.summary_file,
-        "--report-file": settings.report_file,
-    }
-    folders = {option: Path(path).parent for option, path in files.items() if path is not None}
+    folders = {f"--{what}-file": Path(path).parent for what, path in settings.written.items()}
     return {option: folder for option, folder in folders.items() if not folder.exists()}
 
 

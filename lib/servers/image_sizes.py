@@ -81,7 +81,7 @@ class SizeReader:
                 if error is not None and not isinstance(error, _GivenUp):
                     raise error
             if running:
-                reading.give_up(f"they took more than {spoken(WHOLE_SECONDS)}")
+                reading.give_up(f"reading them took more than {spoken(WHOLE_SECONDS)}")
         finally:
             for task in tasks:
                 task.cancel()
@@ -112,7 +112,7 @@ class SizeReader:
                 found.add(manifest)
                 return
             if depth == _DEEPEST:
-                raise _odd("its index lists indexes of indexes")
+                raise _odd("its index lists indexes that list indexes")
             chosen = self._chooses.picks(
                 [entry.platform for entry in manifest.entries], self._chooses.platform
             )
@@ -153,7 +153,7 @@ class _Found:
         """Adds the blobs of a manifest. Raises RegistryError if it does not say how large they are."""
         layers = manifest.fields.get("layers")
         if "fsLayers" in manifest.fields:
-            raise _odd("its manifest has schema 1, which names no sizes")
+            raise _odd("its manifest has schema 1, which has no sizes")
         if not isinstance(layers, list) or len(layers) > _MOST_LAYERS:
             raise _odd("its manifest has no list of layers, or a very long one")
         self.configs.update([_blob(manifest.fields.get("config"))])
@@ -197,7 +197,7 @@ class _Reading:
         self.refused += refused
         self.example = self.example or f"{image.name}: {reason}"
         if self.refused >= MOST_REFUSED:
-            self.give_up(f"the upstream refused {self.refused} images or did not answer for them")
+            self.give_up(f"the upstream refused or did not answer for {self.refused} images")
 
     def give_up(self, why: str) -> None:
         """Ends the reading. What is known by now stays known."""
@@ -210,10 +210,10 @@ class _Reading:
         needed = (now - self.began) / done * self.total
         judged = done >= _CONCURRENCY and now - self.began > _JUDGED_AFTER
         if judged and needed > _CLEARLY * WHOLE_SECONDS:
-            self.give_up(f"all of them would take about {spoken(round(needed))}")
+            self.give_up(f"reading all of them would take about {spoken(round(needed))}")
         if now > self.logged + _PROGRESS_SECONDS:
             self.logged = now
-            self.log(f"read the sizes of {done} of {counted(self.total, 'image')}")
+            self.log(f"asked for the sizes of {done} of {counted(self.total, 'image')}")
 
     def end(self, images: Sequence[Image]) -> None:
         """Logs the result."""
@@ -224,7 +224,7 @@ class _Reading:
         if known == len(images):
             return
         reasons = [f"gave up, as {self.gave_up}"] if self.gave_up else []
-        reasons += [f"such as {self.example}"] if self.example else []
+        reasons += [f"for example {self.example}"] if self.example else []
         self.log(
             f"warning: the sizes of {len(images) - known} of {counted(len(images), 'image')} are unknown "
             f"({'; '.join(reasons)}); bytes are null if one of them is pulled"

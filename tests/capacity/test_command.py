@@ -204,7 +204,9 @@ def test_a_stop_tells_what_is_known_and_leaves_nothing(
     assert running.returncode == 128 + number
     found = written(summary)
     assert (found["interrupted"], found["held"], found["limit"], found["trials"]) == (True, None, None, [])
-    assert out.splitlines() == ["No trial came to its end, so nothing is known of the server."]
+    assert out.splitlines() == [
+        "The search ended during its first trial, so it has no result for the server."
+    ]
     assert left_running(Path(temporary["TMPDIR"])) == []
     assert list(Path(temporary["TMPDIR"]).iterdir()) == []
     assert "Traceback" not in out + err
@@ -213,17 +215,17 @@ def test_a_stop_tells_what_is_known_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("--rate=5", "capacity has no --rate: the search chooses the rates"),
-        ("--stage=1s:2", "capacity has no --stage"),
-        ("--passes=3", "capacity has no --passes"),
-        ("--herd", "capacity has no --herd"),
-        ("--threshold=p95<1s", "capacity has no --threshold: give --slo"),
+        ("--rate=5", "capacity does not take --rate: the search chooses the rate of each trial"),
+        ("--stage=1s:2", "capacity does not take --stage"),
+        ("--passes=3", "capacity does not take --passes"),
+        ("--herd", "capacity does not take --herd"),
+        ("--threshold=p95<1s", "capacity does not take --threshold: give --slo"),
         ("--slo=peak.rate>5", "--slo: a trial has no peak.rate"),
         ("--slo=p95<5", "--slo: 'p95<5' needs 'ms' or 's' after the number"),
         ("--within=0", "Invalid value for '--within': '0' is out of range"),
         ("--within=x", "Invalid value for '--within': 'x' is not a percentage"),
         ("--from=0", "Invalid value for '--from'"),
-        ("--prune", "--prune needs --workers N"),
+        ("--prune", "capacity: --prune needs --workers or --patterns; give one of them"),
         ("--max-time=29s", "--max-time is shorter than one trial (--trial)"),
     ],
 )

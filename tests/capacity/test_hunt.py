@@ -64,9 +64,9 @@ class Places:
             heapq.heappush(free, ended)
             heapq.heappush(busy, ended)
             observed.pulls.append(Pull(due, ended - due, ended - begun, OK))
-        tally.pulled, tally.late_no_worker = len(observed.pulls), late
+        tally.totals.pulled, tally.totals.late_no_worker = len(observed.pulls), late
         if self._machine_from is not None and rate >= self._machine_from:
-            tally.late_machine = tally.pulled
+            tally.totals.late_machine = tally.pulled
         observed.lasted = self._ends(observed)
         return Trial(observed, tally)
 
@@ -115,7 +115,7 @@ def test_too_few_workers_are_no_limit_of_the_server() -> None:
     searched.carry_out(Places(searched.slos, workers=2), 2, lines.append)
     assert (searched.limit, searched.search.held, searched.search.failed) == (CLIENT, 20, None)
     assert lines[-1].endswith(
-        "no verdict on the server: client was the limit (all 2 workers were busy; give more --workers)"
+        "no verdict on the server: the client side was the limit (all 2 workers were busy; give more --workers)"
     )
 
 
@@ -151,7 +151,7 @@ class Busy:
             failure = self._failures[number % len(self._failures)]
             outcome = FAILED if failure else OK
             observed.pulls.append(Pull(number / rate, self._latency, self._latency, outcome, failure))
-        tally.pulled = tally.late_machine = len(observed.pulls)
+        tally.totals.pulled = tally.totals.late_machine = len(observed.pulls)
         return Trial(observed, tally)
 
 
@@ -162,7 +162,7 @@ def test_a_busy_machine_does_not_excuse_failures_that_the_server_answered_with()
     searched, lines = hunt("error_rate<1%"), list[str]()
     searched.carry_out(Busy(None, "timeout"), 64, lines.append)
     assert (searched.limit, searched.search.failed) == (MACHINE, None)
-    assert "no verdict on the server: machine was the limit" in lines[0]
+    assert "no verdict on the server: this machine was the limit" in lines[0]
 
 
 def test_an_uncertain_trial_on_a_busy_machine_is_no_verdict_however_often_it_is_repeated() -> None:

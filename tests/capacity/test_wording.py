@@ -35,14 +35,14 @@ FAILED = FailedAt(rate=20.0, reason="it was slow")
 @pytest.mark.parametrize("limit", ["machine", "client"])
 def test_a_limit_of_this_machine_at_the_first_rate_is_no_verdict_on_the_server(limit: str) -> None:
     held, did_not = answer(found(trial(20.0, held=False, limited_by=limit), limit=limit))
-    assert held == "How much the server holds is not known: no rate held."
+    assert held == "The search has no result for the server: no rate held."
     assert "not the server" in did_not
 
 
 def test_what_is_only_likely_is_called_so() -> None:
     held, did_not = answer(found(trial(20.0, held=None), failed_at=FAILED, limit="slo"))
-    assert "which is likely but not certain" in held
-    assert "which is likely but not certain" in did_not
+    assert "(likely, but not certain at 95 %)" in held
+    assert "(likely, but not certain at 95 %)" in did_not
     lines = answer(
         found(trial(10.0, held=True), trial(20.0, held=False), held=HELD, failed_at=FAILED, limit="slo")
     )
@@ -51,9 +51,9 @@ def test_what_is_only_likely_is_called_so() -> None:
 
 def test_what_ended_the_search_early_is_told() -> None:
     lines = answer(found(trial(10.0, held=True), held=HELD, limit="max-time"))
-    assert lines[1] == "No rate was found that it does not hold; --max-time ended the search."
+    assert lines[1] == "No higher rate has a verdict; --max-time ended the search."
     lines = answer(found(trial(10.0, held=True), held=HELD, interrupted=True))
-    assert lines[1] == "No rate was found that it does not hold; a signal ended the search."
+    assert lines[1] == "No higher rate has a verdict; a signal ended the search."
 
 
 def test_a_dry_run_says_nothing_about_a_server() -> None:

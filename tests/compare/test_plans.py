@@ -202,7 +202,7 @@ def test_first_pulls_of_different_kinds_have_no_verdict(a: str, b: str) -> None:
         if name.startswith("first."):
             assert (row.low, row.verdict) == (None, "inconclusive")
             assert row.change is not None
-    assert any(f"first pulls were {' and '.join(sorted((a, b)))}" in note for note in found.notes)
+    assert any(f"different kinds ({'; '.join(sorted((a, b)))})" in note for note in found.notes)
     runs = [run({**STEADY, "first_pulls": kind}, f"{k}") for kind in (a, b) for k in range(2)]
     groups = compare(tuple(runs[:2]), tuple(runs[2:]), Rules())
     assert rows(groups)["first.p50"].low is None

@@ -240,9 +240,9 @@ def test_the_text_and_the_page_of_groups(
     assert status == 3
     assert re.findall(r"^([AB]\d)  ", out, re.M) == ["A1", "A2", "A3", "B1", "B2", "B3"]
     assert out.splitlines()[0].startswith(
-        "The runs do not show whether B is faster or slower than A: its rate is between "
+        "The runs do not show whether B is faster or slower than A: the rate of B is between "
     )
-    assert re.search(r"; to tell, it takes about \d+ times as many runs; ", out.splitlines()[0])
+    assert re.search(r"\(to tell, it takes about \d+ times as many runs\); ", out.splitlines()[0])
     drawn = charts_in(own(page.read_text()))["runs"]["data"]
     assert [trace["x"] for trace in drawn] == [["A1", "A2", "A3"]] * 2 + [["B1", "B2", "B3"]] * 2
     assert "it takes about 2.3 times as many runs" in out

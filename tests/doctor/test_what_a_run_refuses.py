@@ -27,7 +27,7 @@ from tests.support.driving import command
 from tests.support.upstream import Upstream
 
 LIB = Path(__file__).resolve().parents[2] / "lib"
-FILES = ("metrics", "log", "events", "summary", "report")
+FILES = ("metrics", "log", "events", "pieces", "summary", "report")
 
 
 @dataclass(frozen=True)
@@ -295,6 +295,7 @@ PLACES = {
     "listing/selection.py: select": "selection",
     "load/curve.py: parse_rate": SETTINGS,
     "load/order.py: parse_draw": SETTINGS,
+    "load/share.py: parse_share": SETTINGS,
     "load/stages.py: _parse": SETTINGS,
     "load/stages.py: parse_stages": SETTINGS,
     "load/warm_up.py: _start": LATER,
@@ -308,6 +309,7 @@ PLACES = {
     "options/settings.py: _iteration_seconds": SETTINGS,
     "options/settings.py: _client": SETTINGS,
     "options/settings.py: _deal": SETTINGS,
+    "options/settings.py: _seed": SETTINGS,
     "options/settings.py: _socket": SETTINGS,
     "options/settings.py: _upstream_name": SETTINGS,
     "options/settings.py: check_together": SETTINGS,
@@ -337,7 +339,7 @@ PLACES = {
     "servers/route.py: _template_route": "client_setup",
     "servers/route.py: plan_route": "client_setup",
 }
-NOT_OF_A_RUN = ("capacity", "compare", "doctor", "lab", "pages", "report")
+NOT_OF_A_RUN = ("capacity", "compare", "doctor", "lab", "pages", "pieces", "report")
 
 
 def refusing(tree: ast.AST, function: str = "") -> Iterator[str]:
@@ -471,7 +473,7 @@ def test_the_doctor_leaves_no_trace(tmp_path: Path) -> None:
     for files in (kept, missing):
         done = ran("doctor", *words, *files)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
-        assert "✓ files: metrics, log, events, summary, report can be written" in done.stdout
+        assert "✓ files: summary, events, report, pieces, metrics, log can be written" in done.stdout
         assert f"✓ metrics: can be served at http://127.0.0.1:{port}/metrics" in done.stdout
         assert tree(tmp_path) == before
     with socket.create_server(("127.0.0.1", port)):

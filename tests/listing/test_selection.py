@@ -141,6 +141,6 @@ def test_folders_that_a_run_makes_are_told(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all("made the folder" in line for line in made)
     log = (tmp_path / "new" / "log" / "log").read_text()
-    assert f"--metrics-file, --events-file: made the folder {tmp_path}/new/a/b" in log
+    assert f"--events-file, --metrics-file: made the folder {tmp_path}/new/a/b" in log
     again = drive(tmp_path, *words, *outputs, stdin="app:v1")
     assert (again.status, again.stderr) == (0, "")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import asdict
 
-from lib.load.latency import Latencies
+from lib.load.latency import COARSE, DECODED_COUNT_BYTES, Latencies, Packed
 
 
 def test_nothing_measured() -> None:
@@ -69,3 +71,36 @@ def test_days_do_not_break_it() -> None:
     result = latencies.result()
     assert result is not None
     assert (result.min, result.max) == (0, 1e9)
+
+
+@given(st.lists(st.floats(1e-6, 1000), min_size=1, max_size=50), st.sampled_from([3, COARSE]))
+def test_latencies_are_the_same_after_they_were_text(seconds: list[float], digits: int) -> None:
+    before, merged = Latencies(digits), Latencies(digits, DECODED_COUNT_BYTES)
+    for each in seconds:
+        before.add(each)
+    packed = before.packed()
+    assert packed is not None
+    after = Latencies.unpacked(packed, digits)
+    merged.merge(after)
+    assert after.result() == before.result() == merged.result()
+
+
+def test_no_latencies_are_no_text() -> None:
+    assert Latencies().packed() is None
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", "x" * 50, "é", "HISTFAAAABl42", "A" * 300_000])
+def test_a_text_that_is_no_histogram(text: str) -> None:
+    with pytest.raises(ValueError, match="the histogram"):
+        Latencies.unpacked(Packed(text, 1, 0.1, 0.1, 0.1))
+
+
+def test_a_histogram_of_another_shape_or_number_is_refused() -> None:
+    coarse = Latencies(COARSE)
+    coarse.add(0.1)
+    packed = coarse.packed()
+    assert packed is not None
+    with pytest.raises(ValueError, match="digits"):
+        Latencies.unpacked(packed)
+    with pytest.raises(ValueError, match="another number"):
+        Latencies.unpacked(packed._replace(number=2), COARSE)

@@ -104,3 +104,42 @@ def test_a_planned_slope_does_not_widen_the_interval(sloped: bool) -> None:
         assert statistics.median(halves) == pytest.approx(2.1 * (40 / 20) ** 0.5, rel=0.1)
     else:
         assert statistics.median(halves) > 10  # the slope itself
+
+
+@given(st.lists(st.tuples(SPANS, st.none() | st.integers(0, 10**9), st.integers(0, 3)), max_size=40))
+def test_parts_of_a_step_add_up_to_the_whole(
+    pulls: list[tuple[tuple[float, float], int | None, int]],
+) -> None:
+    """Whoever counted which pull, before the step was closed or later."""
+    whole, merged = Shares(0.0), Shares(0.0)
+    for each in (whole, merged):
+        each.close(90.0)
+    parts = [merged.part() for _ in range(4)]
+    for span, size, number in pulls:
+        whole.add(*span, size)
+        parts[number].add(*span, size)
+    for part in parts:
+        merged.merge(part)
+    assert merged.total == pytest.approx(whole.total, abs=1e-9)
+    assert merged.sized == whole.sized
+    assert merged.bytes == pytest.approx(whole.bytes)
+    assert (merged.interval() is None) == (whole.interval() is None)
+    if (one := merged.interval()) is not None and (other := whole.interval()) is not None:
+        assert tuple(one) == pytest.approx(tuple(other), abs=1e-6)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_parts_with_bins_of_different_widths_add_up(order: tuple[int, int]) -> None:
+    """The first second has most pulls, and one part has only these."""
+    whole, merged = Shares(0.0), Shares(0.0)
+    parts = [merged.part(), merged.part()]
+    for k in range(600):
+        at = 0.002 * k if k < 400 else 0.4 * (k - 400)
+        for shares in (whole, parts[k >= 400]):
+            shares.add(at, at + 0.01, None)
+    for place in order:
+        merged.merge(parts[place])
+    whole.close(80.0)
+    merged.close(80.0)
+    assert merged.interval() == pytest.approx(whole.interval())
+    assert merged.interval() is not None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lib.images import Image
+from lib.load.closed import Sample
 from lib.load.event import PRUNE, PULL, Event
 from lib.load.plan import Step
-from lib.load.tally import Sample, Tally
+from lib.load.tally import Tally
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes.machine import MachineUse
 

@@ -34,6 +34,7 @@ NEEDED = {
     "populate": ["populate", "--registry-url=127.0.0.1:1"],
     "report": ["report"],
     "compare": ["compare"],
+    "merge": ["merge"],
 }  # fmt: skip
 # Parameters that look as if they named a file and do not: the demo names the files in its folder itself.
 NOT_A_FILE = {(DEMO, "folder")}
@@ -109,7 +110,7 @@ def words_for(
 
 def test_there_are_pairs_of_every_command_that_has_both() -> None:
     names = {each.values[0] for each in PAIRS}
-    assert names == {RUN, "capacity", "doctor", "report", "compare"}
+    assert names == {RUN, "capacity", "doctor", "report", "compare", "merge"}
     assert len(PAIRS) >= 2 * 5 * 5 + 2 + 2
 
 

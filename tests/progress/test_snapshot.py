@@ -13,13 +13,15 @@ import pytest
 from lib.http.address import parse_endpoint
 from lib.images import Image, ImageSet
 from lib.latency import Latency
+from lib.load.closed import Sample
+from lib.load.counts import WorkerTally
 from lib.load.curve import Curve, Rate
 from lib.load.driver import Driver
 from lib.load.event import PULL, Event
 from lib.load.pace import Schedule
 from lib.load.passes import plan_passes
 from lib.load.ramp import plan_ramp
-from lib.load.tally import Sample, Tally, WorkerTally
+from lib.load.tally import Tally
 from lib.load.worker import PRUNING, PULLING, STOPPED, WAITING, Doing, Worker
 from lib.options.settings import Settings
 from lib.outcomes import FAILED, OK, Failure
@@ -43,6 +45,10 @@ class Standing:
     image_set: ImageSet
     doing: Doing
     passes: int = 4
+
+    @property
+    def number(self) -> int:
+        return self.index
 
 
 @dataclass
@@ -112,7 +118,7 @@ def test_a_snapshot_reads_the_counters_and_cleans_names(clock: Clock) -> None:
     assert seen.doing == ((PULLING, 1), (WAITING, 1), (STOPPED, 1))
     assert seen.to_do == "0:58 left"
     assert seen.done == pytest.approx(2 / 60)
-    assert seen.target == "cache:8080 with dry run"
+    assert seen.target == "cache:8080 in a dry run"
     assert seen.load == "ramp of 6 steps of 10s, 1m in all, up to 3 workers"
     assert seen.rate == 15
     assert seen.offered is None
@@ -261,7 +267,7 @@ def test_what_limits_now_is_of_now(clock: Clock) -> None:
     clock.now += 2.0
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
-    assert seen.limit.startswith("all workers were busy: 1 pull late")
+    assert seen.limit.startswith("all workers were busy: 1 pull started late")
     assert seen.limited
     for _ in range(4):
         clock.now += 3.0

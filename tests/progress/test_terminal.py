@@ -26,7 +26,7 @@ LABELLED = {
     "load": rf"(ramp|fixed work|stages|constant load|\d+ pulls/s){LONG}",
     "time": r"(\d+:\d\d elapsed, (\d+:\d\d left|\d+ of \d+ pulls done)(  ━*[╸╺]?━* +\d+ %)?"
     r"|ending: the last pull or prune of \d+ workers?)",
-    "workers": rf"\d+ of \d+ planned, at most \d+: {LONG}",
+    "workers": rf"\d+ of \d+ planned, \d+ in all: {LONG}",
     "rate now": r"[\d.,]+ pulls/s *[▁▂▃▄▅▆▇█]*",
     "p95 now": r"(-|[\d.,]+ m?s) *[ ▁▂▃▄▅▆▇█]*",
     "errors": rf"(none|\d{LONG})",
@@ -119,7 +119,7 @@ def test_a_run_leaves_the_terminal_as_it_was(
     with Tmux(tmp_path, width, height) as terminal:
         terminal.begin(a_run(tmp_path, "slow", workers, long))
         lines = wait_for_view(terminal, lambda seen: any(re.fullmatch(ROW, line) for line in seen))
-        assert f", at most {workers}: " in part(lines, "workers")
+        assert f", {workers} in all: " in part(lines, "workers")
         assert len(lines) < height
         terminal.press("C-c")
         assert terminal.end() == 130

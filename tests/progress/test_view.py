@@ -18,6 +18,7 @@ from rich.text import Text
 
 from lib.finish import log_result
 from lib.latency import Latency
+from lib.load.closed import Sample, StepTally
 from lib.load.constant import plan_constant
 from lib.load.curve import Curve, Rate
 from lib.load.pace import Schedule
@@ -25,7 +26,7 @@ from lib.load.plan import Step
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.shares import Shares
 from lib.load.stages import parse_stages, plan_stages
-from lib.load.tally import Sample, StepTally, Tally
+from lib.load.tally import Tally
 from lib.load.worker import PULLING, STOPPED, WAITING
 from lib.options.settings import Settings
 from lib.progress.about import cache_state
@@ -62,7 +63,7 @@ def snapshot(workers: int, height: int) -> Snapshot:
         whole=WHOLE, interval=INTERVAL, steps=STEPS[: fit.steps], rate=89.55, offered=None,
         bars=tuple(float(k) for k in range(100)), latency=LATENCY, p95_bars=tuple(float(k) for k in range(100)),
         errors=(("not-found", 5), ("timeout", 2)), late=None,
-        limit="not this machine: its CPU was at most 50 % busy", limited=False,
+        limit="unknown, but not this machine: its CPU was at most 50 % busy", limited=False,
         driver_cpu=0.08, client_cpu=1.3, cores=2.0,
         rows=tuple(map(worker, range(shown))), more=workers - shown, doing=((PULLING, workers), (WAITING, 2)),
     )  # fmt: skip
@@ -90,14 +91,14 @@ def test_the_view_fits_and_tells_all(width: int, workers: int) -> None:
     assert re.fullmatch(r"time       1:05 elapsed, 1:02:05 left  ━+[╸╺]?━+  42 %", text[2])
     assert len(text[2]) == 75
     assert text[3] == (
-        f"workers    {workers} of {workers} planned, at most {workers}: {workers} pulling, 2 waiting"
+        f"workers    {workers} of {workers} planned, {workers} in all: {workers} pulling, 2 waiting"
     )
     assert re.fullmatch(r"rate now   89.5 pulls/s +[▁▂▃▄▅▆▇█]+█+", text[4])
     assert re.fullmatch(r"p95 now    50.1 ms +[▁▂▃▄▅▆▇█]+█+", text[5])
     assert text[4].index("█") == text[5].index("█")
     assert len(text[4]) == len(text[5]) == min(width - 1, 139)
     assert text[6] == "errors     5 not-found, 2 timeout"
-    limit = "limit now  not this machine: its CPU was at most 50 % busy"
+    limit = "limit now  unknown, but not this machine: its CPU was at most 50 % busy"
     assert text[7] == limit + ("; CPU now: driver 8 %, clients 130 % of 200 %" if width == 160 else "")
     assert text[8].split() == "pulls/s pulled failed retried p50 ms p95 ms p99 ms".split()
     assert text[9].split() == "whole run 80 5,000 7 12 3.04 50.1 1,230".split()

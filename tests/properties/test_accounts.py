@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.images import Image, ImageSet
+from lib.load.closed import Drain, Sample
 from lib.load.driver import Clients, Driver, Reports, Rules
 from lib.load.event import PRUNE, PULL, Event
 from lib.load.plan import Step
 from lib.load.ramp import plan_ramp
-from lib.load.tally import Drain, Sample, Tally
+from lib.load.tally import Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, ErrorClass, Failure
 from lib.processes.signals import Stop
@@ -149,7 +150,7 @@ class Puller(Worker):
     passes = 0
 
     def __init__(self, index: int, plan: Plan, driver: Driver, killed: threading.Event) -> None:
-        self.index = index
+        self.index = self.number = index
         self.image_set = ImageSet("p", (IMAGE,))
         self.error: BaseException | None = None
         self.begun = 0
@@ -230,7 +231,7 @@ def test_each_pull_that_was_begun_is_counted_once_however_the_run_ends(
     for timer in timers:
         timer.start()
     try:
-        driver.drive(workers)
+        driver.drive(workers, monotonic())
     except ZeroDivisionError:
         assert any(worker.error for worker in workers)
     else:

@@ -75,7 +75,7 @@ def test_without_events_the_spectrum_has_what_the_summary_has() -> None:
     assert list(zip(trace["customdata"], trace["y"], strict=True)) == [
         ("0", 1.0), ("50", 2.04), ("90", 3.0), ("95", 4.0), ("99", 5.0),
     ]  # fmt: skip
-    assert "Only the marked percentiles were measured" in spectrum.note
+    assert "only the marked percentiles are known" in spectrum.note
 
 
 def test_latency_by_workers_has_the_percentiles_of_each_step() -> None:
@@ -124,12 +124,12 @@ def test_the_machine_over_time_and_what_limited_it() -> None:
     chart = drawn(document)["machine"]
     traces = {trace["name"]: trace for trace in chart.data}
     assert traces["busy"]["y"] == [75.0, 75.0, 95.0, 75.0]
-    assert traces["processes waited"]["y"] == [50.0] * 4
+    assert traces["processes waited for CPU"]["y"] == [50.0] * 4
     assert traces["taken by the hypervisor"]["y"] == [0.0, 0.0, 0.0, 30.0]
     assert traces["driver and clients, cores"]["y"] == [1.0, 1.0, 0.0, 0.0]
     ends = [trace["x"] for name, trace in traces.items() if name.startswith("limit: ")]
     assert ends == [[traces["busy"]["x"][2]], [traces["busy"]["x"][3]]]
-    assert "held up by the CPU limit" not in traces
+    assert "throttled by a CPU limit" not in traces
     assert len(chart.layout["shapes"]) == 1
     assert not drawn(held([30, 30]))["machine"].data
 
@@ -165,7 +165,7 @@ def test_failed_pulls_by_image(tmp_path: Path) -> None:
     *bars, names = chart.data
     assert names["text"] == ["b:v1", "c:v1", "a:v1"]
     assert {trace["name"]: trace["x"] for trace in bars} == {"refused": [2, 2, 0], "timeout": [1, 0, 1]}
-    assert chart.note == "All 3 images with failed pulls."
+    assert chart.note == "All 3 images that have failed pulls."
     assert "Give the events file" in drawn(document)["failed-images"].note
     assert "failed-images" not in drawn(held([30, 5]))
 

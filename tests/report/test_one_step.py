@@ -118,9 +118,9 @@ def test_stages_of_rates_are_drawn_as_they_were_offered(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"first_pulls": "warm"}, "First pulls were warm, because a warm-up had pulled each image"),
+        ({"first_pulls": "warm"}, "First pulls were cached, because a warm-up had pulled each image"),
         ({"first_pulls": "cold"}, "First pulls were cold"),
-        ({}, "First pulls may have been warm"),
+        ({}, "First pulls may have been cached"),
     ],
 )
 def test_first_pulls_are_explained(changes: dict[str, Any], told: str) -> None:

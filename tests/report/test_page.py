@@ -212,7 +212,7 @@ def test_lines_that_are_no_events_are_told_of(tmp_path: Path) -> None:
     findings = find(read_summary(paths[0]), paths[1])
     assert findings.events is not None
     assert findings.events.unreadable == 4
-    assert "not events and were skipped: 4." in page(findings)
+    assert "The events file has 4 lines without an event." in page(findings)
 
 
 def test_events_of_another_run_are_warned_of(tmp_path: Path) -> None:

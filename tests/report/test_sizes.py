@@ -1,4 +1,4 @@
-"""Latency against image size in the report: the series from the events, and the chart."""
+"""Latency by image size in the report: the series from the events, and the chart."""
 
 from __future__ import annotations
 

@@ -71,12 +71,12 @@ def test_every_figure_of_the_tiles_is_the_summarys() -> None:
             f"near {three(run.knee.workers)} workers",
             f"{three(run.knee.low)} to {three(run.knee.high)} (95 % confidence); more workers gain little",
         ),
-        "what limited it": (
+        "what limited the rate": (
             "the server or network",
             f"the rate levelled off near {three(run.knee.workers)} workers, and this machine's CPU was at most "
             f"{percent(1 - use.idle)} busy",
         ),
-        "average over the ramp": (rate(run.rate), "±4 % now; ±2 % needs about 8 minutes"),
+        "average over the ramp": (rate(run.rate), "±4 %; ±2 % takes a run of about 8 minutes"),
     }  # fmt: skip
 
 
@@ -86,9 +86,9 @@ def test_the_page_shows_the_tiles_and_the_verdict_before_all_charts() -> None:
     for figure, more in figures(shown_tiles(a_ramp())).values():
         assert html.escape(figure) in before
         assert html.escape(more) in before
-    assert "The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers." in before
+    assert "The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers." in before
     assert "2.66 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times." in before
-    assert "What limited it: the server or network." in before
+    assert "What limited the rate: the server or network." in before
 
 
 ALWAYS = ["peak", "latency at the peak", "failed and retried"]
@@ -101,16 +101,16 @@ def labels(run: Summary) -> list[str]:
 @pytest.mark.parametrize(
     ("run", "expected"),
     [
-        (a_ramp(), [*ALWAYS, "knee", "what limited it", "average over the ramp"]),
+        (a_ramp(), [*ALWAYS, "knee", "what limited the rate", "average over the ramp"]),
         (a_ramp(steps=[{**STEP, "direction": "hold"}]),
-         ["peak", "latency", "failed and retried", "what limited it", "average over the whole run"]),
+         ["peak", "latency", "failed and retried", "what limited the rate", "average over the whole run"]),
         (a_ramp(steps=[{**STEP, "offered": 30.0}, STEP], peak={**PEAK, "offered": 30.0}),
-         ["peak", "latency at the peak", "failed and retried", "what limited it", "average over the whole run"]),
+         ["peak", "latency at the peak", "failed and retried", "what limited the rate", "average over the whole run"]),
         (a_ramp(settings={**OF_ONE["settings"], "passes": 3}, peak=None),
-         ["peak", "latency of all pulls", "failed and retried", "what limited it", "average over the ramp"]),
+         ["peak", "latency of all pulls", "failed and retried", "what limited the rate", "average over the ramp"]),
         (a_ramp(herds={"count": 3, "spread_ms": LATENCY, "latency_ms": LATENCY, "late": 0}),
-         ["peak", "latency at the peak", "until every worker had the image", "failed and retried", "what limited it",
-          "average over the ramp"]),
+         ["peak", "latency at the peak", "until every worker had the image", "failed and retried",
+          "what limited the rate", "average over the ramp"]),
     ],
     ids=["ramp", "constant", "schedule", "passes", "herds"],
 )  # fmt: skip
@@ -173,32 +173,32 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
     ("run", "sentences"),
     [
         (a_ramp(errors={}, failed=0, retried=0),
-         ["The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "No pull failed.",
-          "What limited it: the server or network."]),
+         ["The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "No pull failed.",
+          "What limited the rate: the server or network."]),
         (a_ramp(peak=None, errors={}, failed=0, retried=None, knee=None),
-         ["The run was too short to tell how much the server holds; give a longer --iteration-seconds.",
-          "No pull failed.", "What limited it: not this machine."]),
+         ["The run was too short to tell the peak; give a longer --iteration-seconds.",
+          "No pull failed.", "What limited the rate: unknown, but not this machine."]),
         (a_ramp(limited_by="client", errors={}, failed=0, retried=1),
-         ["The server held at least 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
-          "No pull failed; clients retried 1 time.", "What limited it: this machine."]),
+         ["The server can serve at least 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
+          "No pull failed; clients retried 1 time.", "What limited the rate: this machine."]),
         (a_ramp(peak={**PEAK, "offered": 40.0}, steps=[{**STEP, "offered": 40.0}], errors={}, failed=0, retried=0,
                 late_no_worker=50, unstarted=300),
-         ["The server held 29.7 pulls/s (28.9 to 30.5) of 40 offered, with 6 workers.",
-          "No pull failed; 300 never started.",
-          "What limited it: the server, or too few workers."]),
+         ["The server served 29.7 pulls/s (28.9 to 30.5) of 40 offered, with 6 workers.",
+          "No pull failed; 300 pulls never started.",
+          "What limited the rate: the server, or too few workers."]),
         (a_ramp(errors={"rate-limited": 73}, retried=0),
-         ["The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "2.66 % of all pulls failed: 73 rate-limited.",
-          "What limited it: the server's rate limit."]),
+         ["The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "2.66 % of all pulls failed: 73 rate-limited.",
+          "What limited the rate: the server's rate limit."]),
         (a_ramp(errors={"not-found": 73}, retried=0, steps=[{**STEP, "pulled": 75, "failed": 25}], knee=None),
-         ["The highest rate of good pulls was 29.7 pulls/s (28.9 to 30.5) at 6 workers; "
+         ["The highest rate of successful pulls was 29.7 pulls/s (28.9 to 30.5) at 6 workers; "
           "25 % of the pulls failed there.",
-          "2.66 % of all pulls failed: 73 not-found.", "What limited it: not this machine."]),
+          "2.66 % of all pulls failed: 73 not-found.", "What limited the rate: unknown, but not this machine."]),
         (a_ramp(pulled=0, error_rate=1.0, peak=None),
          ["No pull succeeded.", "100 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
         (a_ramp(pulled=0, failed=0, errors={}, peak=None), ["No pull ended."]),
         (a_ramp(samples=OUTAGE["samples"]),
-         ["From 12:00:15 to 12:00:45 no pull succeeded: refused (73), timeout (30); all was well 15 s later.",
-          "The server held 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
+         ["From 12:00:15 to 12:00:45 no pull succeeded: refused (73), timeout (30); recovered 15 s later.",
+          "The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
           "2.66 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
     ],
     ids=["cached", "short", "client", "overload", "rate limit", "failing", "no success", "nothing", "outage"],
@@ -210,7 +210,10 @@ def test_the_verdict(run: Summary, sentences: list[str]) -> None:
 def test_without_the_use_of_the_machine_nothing_is_said_about_it() -> None:
     (sample,) = OF_ONE["samples"]
     told = limit(a_ramp(knee=None, samples=[{**sample, "machine": None}]))
-    assert told == "not driver and clients: driver and clients did not use up the CPU of this machine"
+    assert (
+        told
+        == "unknown, but not driver and clients: driver and clients did not use up the CPU of this machine"
+    )
 
 
 def test_a_dry_run_says_that_it_tested_no_server() -> None:

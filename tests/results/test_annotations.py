@@ -45,7 +45,7 @@ def test_a_good_run_has_no_annotation() -> None:
 def test_missed_thresholds_are_errors() -> None:
     assert commands(a_summary(thresholds=THRESHOLDS), {}) == [
         "::error title=ocidriver%3A threshold missed::error rate was 50 %25, must be under 1 %25",
-        "::error title=ocidriver%3A threshold missed::p95 was not measured, must be under 1 ms, p95 needs 20 pulls",
+        "::error title=ocidriver%3A threshold missed::p95 was not measured, must be under 1 ms (p95 needs 20 pulls)",
     ]
 
 
@@ -80,11 +80,11 @@ def test_the_markdown_has_the_result_as_tables() -> None:
     lines = shown(markdown(summary, {("pull", "timeout"): "too slow"}))
     for line in (
         "### ocidriver: 2 of 3 thresholds missed",
-        "| tested | cache:8080 with crane 0.20, a ramp, cached or not is unknown (3 images) |",
+        "| tested | cache:8080 with crane 0.20, a ramp, cache state unknown (3 images) |",
         "| peak | 5 pulls/s (4 to 6) at 1 worker |",
         "| latency | p50 2.04 ms, p95 4 ms, p99 5 ms at the peak |",
         "| error_rate<1% | 50 % | **missed** |",
-        "| p95<1ms | not measured, p95 needs 20 pulls | **missed** |",
+        "| p95<1ms | not measured (p95 needs 20 pulls) | **missed** |",
         "| rate>1 | 5 pulls/s | passed |",
         "| timeout | pulls | 2 | too slow |",
         "| 1 | up | 1.0 | 5 | 1 | 5 | 2.0 | 4.0 | 5.0 |",
@@ -176,7 +176,7 @@ def test_a_run_in_github_actions(tmp_path: Path, choice: str) -> None:
 
 def test_a_load_of_one_step_has_its_intervals() -> None:
     lines = markdown(summary_of(held([30, 60])), {}).splitlines()
-    head = next(place for place, line in enumerate(lines) if line.startswith("| until s |"))
+    head = next(place for place, line in enumerate(lines) if line.startswith("| end, s |"))
     assert [line.split(" | ")[:4] for line in lines[head + 2 : head + 4]] == [
         ["| 15.0", "30", "0", "2"],
         ["| 30.0", "60", "0", "4"],

@@ -49,10 +49,10 @@ def test_all_lines_of_a_ramp() -> None:
         "peak": "29.7 pulls/s (28.9 to 30.5) at 6 workers",
         "knee": "near 4.2 workers (3.81 to 4.57)",
         "latency": "p50 2.04 ms, p95 4 ms, p99 5 ms at the peak",
-        "failed": "73 of 2,745 pulls (2.66 %), 50 refused, 23 timeout, 36 retried",
+        "failed": "73 of 2,745 pulls (2.66 %): 50 refused, 23 timeout; 36 retried",
         "limit": "the server, or the network to it: the rate levelled off near 4.2 workers, and this machine's CPU was "
         "at most 50 % busy",
-        "average": "24.3 pulls/s over the whole run, ±4 % now; ±2 % needs about 8 minutes",
+        "average": "24.3 pulls/s over the whole run, ±4 %; ±2 % takes a run of about 8 minutes",
         "thresholds": "p95 was 43.8 ms, must be under 1 ms; 1 met",
         "files": "s.json (summary), r.html (report)",
     }
@@ -61,7 +61,7 @@ def test_all_lines_of_a_ramp() -> None:
 def test_no_claim_without_data() -> None:
     short = texts(a_summary(steps=steps(1, 2, low=None, high=None), peak=None, retried=None, precision=None))
     assert short["peak"] == "the steps are too short to tell the peak; give a longer --iteration-seconds"
-    assert short["knee"] == "needs 6 different numbers of workers, and the run had 2"
+    assert short["knee"] == "unknown: needs 6 different numbers of workers; the run had 2"
     assert short["latency"].endswith(" of all pulls")
     assert "retries unknown" in short["failed"]
     assert "±" not in short["average"]
@@ -112,7 +112,7 @@ OUT = [
 def test_an_outage_is_named_as_one() -> None:
     run = a_summary(samples=OUT, late_no_worker=500, unstarted=100, limited_by="client")
     assert limit(run) == (
-        "From 12:03:10 to 12:03:40 no pull succeeded: refused (73), timeout (30); all was well 20 s later"
+        "From 12:03:10 to 12:03:40 no pull succeeded: refused (73), timeout (30); recovered 20 s later"
     )
 
 
@@ -127,16 +127,17 @@ def near(share: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("samples", "said"),
     [
-        (OUT[:4], "refused (73), timeout (30); until the end, not all was well again"),
-        ([*OUT, *OUT], "all was well 20 s later (and 1 more outage)"),
-        ([OUT[0], OUT[2], OUT[5]], "not this machine"),
+        (OUT[:4], "refused (73), timeout (30); not recovered by the end of the run"),
+        ([*OUT, *OUT], "recovered 20 s later (and 1 more outage)"),
+        ([OUT[0], OUT[2], OUT[5]], "unknown, but not this machine"),
         # pulls fail now and then, and there are few of them in an interval
-        ([OUT[0], sample(20, 0, 1, refused=1), OUT[5]], "not this machine"),
-        ([sample(10 * k, min(k, 1), int(k == 0), refused=1) for k in range(6)] * 5, "not this machine"),
-        ([sample(10, 1, 0), *[sample(20, 0, 3, refused=3), sample(30, 1, 2, refused=2)] * 3], "not this machine"),
+        ([OUT[0], sample(20, 0, 1, refused=1), OUT[5]], "unknown, but not this machine"),
+        ([sample(10 * k, min(k, 1), int(k == 0), refused=1) for k in range(6)] * 5, "unknown, but not this machine"),
+        ([sample(10, 1, 0), *[sample(20, 0, 3, refused=3), sample(30, 1, 2, refused=2)] * 3],
+         "unknown, but not this machine"),
         ([sample(10, 5, 0), *[sample(20 + 10 * k, 0, 1, timeout=1) for k in range(4)]], "From 12:03:10 to 12:03:50"),
-        ([sample(10, 3, 40, refused=40)], "not this machine"),
-        ([OUT[0], OUT[1], OUT[2], OUT[5]], "From 12:03:10 to 12:03:20 no pull succeeded: refused (40); all was well"),
+        ([sample(10, 3, 40, refused=40)], "unknown, but not this machine"),
+        ([OUT[0], OUT[1], OUT[2], OUT[5]], "From 12:03:10 to 12:03:20 no pull succeeded: refused (40); recovered"),
     ],
 )  # fmt: skip
 def test_what_is_an_outage(samples: list[dict[str, Any]], said: str) -> None:
@@ -148,14 +149,14 @@ def test_what_is_an_outage(samples: list[dict[str, Any]], said: str) -> None:
     [
         ({"limited_by": "client"}, "driver and clients used nearly all CPU of this machine"),
         ({"limited_by": "machine"}, "other programs used nearly all CPU of this machine"),
-        ({"late_no_worker": 7, "unstarted": 3}, "all workers were busy: 7 pulls late, 3 never started"),
+        ({"late_no_worker": 7, "unstarted": 3}, "all workers were busy: 7 pulls started late, 3 pulls never started"),
         ({"late_machine": 7}, "this machine was slow to start 7 pulls"),
         ({"settings": {"dry_run": True}}, "dry run: nothing was pulled"),
         # one late pull of hundreds limits nothing
-        ({"late_no_worker": 1, "pulled": 500}, "not this machine"),
-        ({"late_machine": 1, "pulled": 500}, "not this machine"),
+        ({"late_no_worker": 1, "pulled": 500}, "unknown, but not this machine"),
+        ({"late_machine": 1, "pulled": 500}, "unknown, but not this machine"),
         ({"machine_limit": near(0.97)}, "perhaps this machine: the peak is 97 % of the 100 pulls/s that calibrate"),
-        ({"machine_limit": near(0.5)}, "not this machine: "),
+        ({"machine_limit": near(0.5)}, "unknown, but not this machine: "),
     ],
 )  # fmt: skip
 def test_what_limited_it(fields: dict[str, Any], said: str) -> None:

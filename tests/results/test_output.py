@@ -19,8 +19,8 @@ from lib.clock import Clock
 from lib.errors import UsageError
 from lib.images import Image
 from lib.latency import Latency
+from lib.load.closed import Sample
 from lib.load.event import PULL, Event
-from lib.load.tally import Sample
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, OK, Failure
 from lib.processes.machine import MachineUse

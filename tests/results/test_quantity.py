@@ -81,7 +81,7 @@ def test_nothing_attempted_misses_an_error_rate() -> None:
     assert (judged.value, judged.passed) == (None, False)
     assert judged.told == "error rate was not measured, must be under 1 %"
     few = judge(parse_threshold("peak.p99<2s"), a_summary(**SUMMARY))
-    assert few.told == "p99 at the peak was not measured, must be under 2,000 ms, p99 needs 100 pulls"
+    assert few.told == "p99 at the peak was not measured, must be under 2,000 ms (p99 needs 100 pulls)"
 
 
 def test_every_quantity_that_can_be_named_has_a_value() -> None:

@@ -117,7 +117,7 @@ def test_an_index_leads_to_the_manifest_of_the_platform() -> None:
     }
     found, log, asked = read(serve(documents), "v1", "nested", "other")
     assert totals(found) == {"v1": 3210, "nested": 3210}
-    assert "such as app:other: its index has no image for linux/amd64" in log[-1]
+    assert "for example app:other: its index has no image for linux/amd64" in log[-1]
     assert f"/v2/app/manifests/{digest(11)}" not in asked
 
 
@@ -157,7 +157,7 @@ def test_an_odd_manifest_has_no_size_and_harms_no_other(odd: object) -> None:
     found, log, _ = read(serve(documents), "odd", "v1")
     assert totals(found) == {"v1": 3210}
     assert len([line for line in log if "unknown" in line]) == 1
-    assert log[-1].startswith("warning: the sizes of 1 of 2 images are unknown (such as app:odd: ")
+    assert log[-1].startswith("warning: the sizes of 1 of 2 images are unknown (for example app:odd: ")
     assert log[-1].endswith("; bytes are null if one of them is pulled")
 
 
@@ -176,7 +176,7 @@ def test_an_upstream_that_refuses_is_asked_no_more(status: int) -> None:
     assert len(asked) < 4 * MOST_REFUSED
     assert f"the sizes of {many} of {many} images are unknown" in log[-1]
     assert (
-        f"gave up, as the upstream refused {MOST_REFUSED} images or did not answer for them; such as app:v0: "
+        f"gave up, as the upstream refused or did not answer for {MOST_REFUSED} images; for example app:v0: "
         in log[-1]
     )
 
@@ -201,12 +201,12 @@ def test_a_hanging_upstream_delays_the_start_for_a_bounded_time(monkeypatch: pyt
 
     found, log, _ = read(handle, "hangs", "v1")
     assert totals(found) == {"v1": 3210}
-    assert "such as app:hangs: no answer within 3s" in log[-1]
+    assert "for example app:hangs: no answer within 3s" in log[-1]
     monkeypatch.setattr(image_sizes, "IMAGE_SECONDS", 600.0)
     monkeypatch.setattr(image_sizes, "WHOLE_SECONDS", 3.0)
     found, log, _ = read(handle, "hangs", "v1")
     assert totals(found) == {"v1": 3210}
-    assert "gave up, as they took more than 3s" in log[-1]
+    assert "gave up, as reading them took more than 3s" in log[-1]
 
 
 def test_a_slow_upstream_is_given_up_before_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_a_slow_upstream_is_given_up_before_the_time_is_over(monkeypatch: pytest
         return web.json_response(GOOD)
 
     _, log, asked = read(handle, *(f"v{k}" for k in range(100_000)))
-    assert "gave up, as all of them would take about" in log[-1]
+    assert "gave up, as reading all of them would take about" in log[-1]
     assert len(asked) < 10_000
 
 

@@ -17,10 +17,11 @@ import pytest
 
 from lib.images import Image, ImageSet
 from lib.load import driver as drivers
+from lib.load.closed import Drain, Sample
 from lib.load.driver import Clients, Driver, Reports, Rules
 from lib.load.event import PULL, Event
 from lib.load.plan import Plan
-from lib.load.tally import Drain, Sample, Tally
+from lib.load.tally import Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes import signals
@@ -87,7 +88,7 @@ class SimulatedWorker(Worker):
     passes = 0
 
     def __init__(self, index: int, simulation: Simulation, seconds: float, outcome: str) -> None:
-        self.index = index
+        self.index = self.number = index
         self.image_set = ImageSet(f"p{index}", simulation.images)
         self.error: BaseException | None = None
         self.begun = 0
@@ -193,7 +194,7 @@ class Simulation:
 
     def drive(self) -> None:
         """To the end; then every sum is the same."""
-        self.driver.drive(self.workers)
+        self.driver.drive(self.workers, self.time.now)
         self.check_sums()
 
     def check_sums(self) -> None:

@@ -1,0 +1,88 @@
+"""Writes the pieces file of a run: what `ocidriver merge` adds up to the summary of the whole load."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+
+from . import __version__
+from .clock import Clock
+from .images import distinct
+from .load.piece import IntervalEnd, Piece, Place
+from .load.plan import WITH_THE_LAST_WORKER
+from .load.share import WHOLE
+from .pieces.wire import End, Header, RateLine, StepLine, counts_line, encoded, piece_line, set_lines
+from .prepare import Prepared, make_plan
+from .processes.cpu import cores
+from .results.facts import Facts
+from .results.line_file import LineFile
+from .results.run_state import Run
+
+
+def record_pieces(file: LineFile, run: Run, ready: Prepared, facts: Facts, clock: Clock) -> None:
+    """Writes the header now, and each piece when it ends. Call it when `run.begin` is set, just before the load."""
+    settings, whole = run.settings, ready.selection.whole
+    plan = make_plan(replace(settings, share=WHOLE), [len(each.images) for each in whole])
+    steps = [
+        StepLine(
+            step.workers, step.direction, step.start, None if step.end == WITH_THE_LAST_WORKER else step.end
+        )
+        for step in plan.steps
+    ]
+    rates = plan.curve.rates if plan.curve is not None else None
+    header = Header(
+        version=__version__,
+        host=platform.node(),
+        share=str(settings.share),
+        cores=cores(),
+        started=run.started,
+        clock_offset=clock.offset,
+        began=run.begin or 0.0,
+        command=run.command,
+        settings=dict(facts.settings),
+        client=facts.client,
+        listed=facts.listed,
+        foreign=facts.foreign,
+        images=len(distinct(whole)),
+        image_sets=list(facts.image_sets),
+        workers=len(whole),
+        load=plan.about,
+        steps=steps,
+        rates=None
+        if rates is None
+        else [RateLine(rate.first, rate.last, seconds) for rate, seconds in rates],
+        retries_known=run.tally.retries_known,
+        sized=run.tally.sized,
+        sized_images=facts.sized_images,
+        warm_up=facts.warm_up,
+        machine=facts.machine,
+        before=counts_line(run.tally.totals),
+    )
+    file.write(encoded(header))
+
+    def write(piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
+        file.write(encoded(piece_line(piece, place, interval)))
+
+    run.tally.on_piece = write
+
+
+def record_end(file: LineFile, run: Run, facts: Facts) -> None:
+    """Writes the end of the load, if it began. Call it when nothing more is counted."""
+    tally = run.tally
+    if tally.on_piece is None:
+        return
+    end = End(
+        pieces=tally.pieces,
+        totals=counts_line(tally.totals),
+        elapsed=facts.elapsed,
+        interrupted=facts.interrupted,
+        reason=facts.reason,
+        unstarted=facts.unstarted,
+        first_pulls=facts.first_pulls,
+        passes=list(facts.passes),
+        image_sets=set_lines(tally.image_sets),
+        working=facts.working,
+        herds=facts.herds,
+        driver_cpu_seconds=facts.driver_cpu_seconds,
+    )
+    file.write(encoded(end))
