@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,11 +23,10 @@ UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
 @contextmanager
-def first(*words: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """ocidriver as PID 1; its process and its pid outside."""
-    running = subprocess.Popen(
-        [*UNSHARE, *command(*words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def first(*words: object, entry: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """ocidriver as PID 1; its process and its pid outside. `entry` starts it in another way than the script."""
+    argv = [*entry, *map(str, words)] if entry else command(*words)
+    running = subprocess.Popen([*UNSHARE, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: bool(list(children(running.pid))))
         yield running, next(children(running.pid))
@@ -75,6 +75,27 @@ def test_a_signal_before_anything_is_imported() -> None:
             lambda: read_file(pid, "comm") != b"unshare\n" and blocks(pid, signal.SIGTERM), pause=0.001
         )
         os.kill(pid, signal.SIGTERM)
+        assert running.wait(SECONDS) == 128 + signal.SIGTERM
+
+
+# What pip writes into the installed command, with the name of the package in the checkout. The signal comes when the
+# command line is imported.
+INSTALLED = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "lib.cli":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Finder())
+from lib.entry import main
+sys.exit(main())
+"""
+
+
+def test_a_signal_before_the_installed_command_is_imported() -> None:
+    with first("lab", entry=(sys.executable, "-c", INSTALLED)) as (running, _):
         assert running.wait(SECONDS) == 128 + signal.SIGTERM
 
 
