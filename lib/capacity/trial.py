@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final, Literal
@@ -11,8 +11,9 @@ from ..choices import POISSON
 from ..crew import crew
 from ..errors import RunError, Stopped
 from ..first_pulls import prune_first
+from ..load.account import limit_of
 from ..load.arrivals import Poisson
-from ..load.closed import Sample
+from ..load.closed import Sample, joined
 from ..load.constant import plan_constant
 from ..load.curve import Rate
 from ..load.driver import Clients, Driver, Reports, Rules
@@ -32,6 +33,8 @@ from .result import CLIENT, MACHINE
 _INTERVALS: Final = 12
 # From this share of pulls on, what made them late is the limit.
 _MANY_LATE: Final = 0.05
+# Whether a machine was busy is judged over at least so many seconds: in a shorter time, clients start in bursts.
+_WINDOW: Final = 2.5
 _LOST: Final = "the trial can no longer meet the SLOs"
 
 
@@ -46,14 +49,29 @@ class Trial:
     def limited_by(self) -> Literal["client", "machine"] | None:
         """What else than the server limited the trial, `client` or `machine`, else None."""
         many_late = self.tally.late_machine > _MANY_LATE * self.tally.attempts
-        if self.tally.limited_by == CLIENT:
+        limit = limit_of([*_windows(self.tally.samples)])
+        if limit == CLIENT:
             return CLIENT
-        return MACHINE if self.tally.limited_by is not None or many_late else None
+        return MACHINE if limit is not None or many_late else None
 
     @property
     def lacked_workers(self) -> bool:
         """Whether many pulls started late because all workers were busy."""
         return self.tally.late_no_worker > _MANY_LATE * self.tally.attempts
+
+
+def _windows(samples: Sequence[Sample]) -> Iterator[Sample]:
+    """Joins intervals, so that each lasts `_WINDOW` seconds or longer if the trial does."""
+    left = list(samples)
+    while left:
+        count, seconds = 0, 0.0
+        while count < len(left) and seconds < _WINDOW:
+            seconds += left[count].seconds
+            count += 1
+        if sum(each.seconds for each in left[count:]) < _WINDOW:
+            count = len(left)
+        yield joined(left[:count])
+        left = left[count:]
 
 
 class Trials:

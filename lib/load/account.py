@@ -6,7 +6,7 @@ A tally makes one from Events. The fold of pieces makes one from the pieces of s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .closed import CLIENT, MACHINE, Drain, Sample, SetTally, StepTally
 from .counts import Counts, Sums, WorkerTally
@@ -160,10 +160,15 @@ class Account:
     @property
     def limited_by(self) -> str | None:
         """What limited at least `RUN_LIMITED` of the run's time, `client` or `machine`, else None."""
-        by_client, by_machine = (
-            sum(sample.seconds for sample in self.samples if sample.limited_by == limit)
-            for limit in (CLIENT, MACHINE)
-        )
-        if not by_client + by_machine or by_client + by_machine < RUN_LIMITED * self.planned_seconds:
-            return None
-        return CLIENT if by_client >= by_machine else MACHINE
+        return limit_of(self.samples)
+
+
+def limit_of(samples: Sequence[Sample]) -> str | None:
+    """Returns what limited at least `RUN_LIMITED` of the time of these intervals, `client` or `machine`, else None."""
+    by_client, by_machine = (
+        sum(sample.seconds for sample in samples if sample.limited_by == limit) for limit in (CLIENT, MACHINE)
+    )
+    whole = sum(sample.seconds for sample in samples)
+    if not by_client + by_machine or by_client + by_machine < RUN_LIMITED * whole:
+        return None
+    return CLIENT if by_client >= by_machine else MACHINE

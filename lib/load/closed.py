@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..latency import Latency
-from ..processes.machine import MachineUse
+from ..processes.machine import MachineUse, mean_use
 from .latency import COARSE, Latencies
 from .plan import Step
 from .shares import RateInterval, Shares
@@ -88,6 +88,21 @@ def limit(seconds: float, used: Used) -> str | None:
         return CLIENT
     busy = use is not None and (use.idle <= MACHINE_LIMITED or use.steal >= MACHINE_LIMITED)
     return MACHINE if busy else None
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """Returns intervals that follow one another as one, for what it says of the machine. It has no latency."""
+    last, seconds = samples[-1], sum(each.seconds for each in samples)
+    return replace(
+        last,
+        seconds=seconds,
+        pulled=sum(each.pulled for each in samples),
+        failed=sum(each.failed for each in samples),
+        latency=None,
+        driver_cpu_seconds=sum(each.driver_cpu_seconds for each in samples),
+        client_cpu_seconds=sum(each.client_cpu_seconds for each in samples),
+        machine=mean_use([(each.machine, each.seconds) for each in samples]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

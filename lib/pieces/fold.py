@@ -18,7 +18,7 @@ from ..load.latency import DECODED_COUNT_BYTES, Latencies
 from ..load.piece import IntervalEnd, Piece, Place
 from ..load.plan import Step
 from ..load.shares import Shares
-from ..processes.machine import MachineUse
+from ..processes.machine import mean_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,35 +140,12 @@ def _sample(account: Account, found: _Sum) -> Sample:
         driver_cpu_seconds=sum(each.driver_cpu_seconds for each in ends),
         client_cpu_seconds=sum(each.client_cpu_seconds for each in ends),
         cores=sum(each.cores for each in ends),
-        machine=_machines(ends),
+        machine=mean_use([(each.machine, each.cores) for each in ends]),
         errors=dict(counts.errors.most_common()),
         retried=counts.retried if account.retries_known else None,
         paused_seconds=max((each.paused_seconds for each in ends), default=0.0),
         bytes=account.known(counts),
         limits=tuple(each for each in limits if each is not None) if len(ends) > 1 else None,
-    )
-
-
-def _machines(ends: Sequence[IntervalEnd]) -> MachineUse | None:
-    """Returns how busy the machines were, each weighted with its cores; None if one of them does not tell."""
-    uses = [(each.machine, each.cores) for each in ends]
-    cores = sum(each.cores for each in ends)
-    if not cores or any(use is None for use, _ in uses):
-        return None
-    if len(uses) == 1:
-        return uses[0][0]
-
-    def mean(value: Callable[[MachineUse], float | None]) -> float | None:
-        found = [(value(use), weight) for use, weight in uses if use is not None]
-        if any(each is None for each, _ in found):
-            return None
-        return sum((each or 0.0) * weight for each, weight in found) / cores
-
-    return MachineUse(
-        idle=mean(lambda use: use.idle) or 0.0,
-        steal=mean(lambda use: use.steal) or 0.0,
-        pressure=mean(lambda use: use.pressure),
-        throttled=mean(lambda use: use.throttled),
     )
 
 

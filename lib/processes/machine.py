@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,3 +86,25 @@ class MachineMeter:
             if line.startswith("some "):
                 return int(line.rpartition("total=")[2]) / 1e6
         return None
+
+
+def mean_use(uses: Sequence[tuple[MachineUse | None, float]]) -> MachineUse | None:
+    """Returns the mean of uses, each with its weight: cores or seconds. It is None if one of them is not known."""
+    whole = sum(weight for _, weight in uses)
+    if not whole or any(use is None for use, _ in uses):
+        return None
+    if len(uses) == 1:
+        return uses[0][0]
+
+    def mean(value: Callable[[MachineUse], float | None]) -> float | None:
+        found = [(value(use), weight) for use, weight in uses if use is not None]
+        if any(each is None for each, _ in found):
+            return None
+        return sum((each or 0.0) * weight for each, weight in found) / whole
+
+    return MachineUse(
+        idle=mean(lambda use: use.idle) or 0.0,
+        steal=mean(lambda use: use.steal) or 0.0,
+        pressure=mean(lambda use: use.pressure),
+        throttled=mean(lambda use: use.throttled),
+    )

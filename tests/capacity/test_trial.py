@@ -1,0 +1,46 @@
+"""What limited a trial: judged over seconds, and not over the bursts in which clients start."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.capacity.observed import Observed
+from lib.capacity.trial import Trial
+from lib.load.closed import Sample
+from lib.load.tally import Tally
+from lib.processes.machine import MachineUse
+
+
+def a_trial(seconds: float, idle: list[float], cpu: float = 0.0) -> Trial:
+    """With intervals of so many seconds, in each of which the machine was idle for this share."""
+    tally = Tally(1, retries_known=True, on_sample=lambda _: None)
+    tally.samples = [
+        Sample(
+            at=number * seconds, seconds=seconds, workers=1, pulled=10, failed=0, latency=None,
+            client_cpu_seconds=cpu, cores=2.0, machine=MachineUse(each, 0.0, None),
+        )
+        for number, each in enumerate(idle, start=1)
+    ]  # fmt: skip
+    return Trial(Observed(10.0, seconds * len(idle), lasted=seconds * len(idle)), tally)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "idle", "limit"),
+    [
+        (0.4, [0.05, 0.6] * 6, None),  # bursts
+        (0.4, [0.05] * 12, "machine"),
+        (0.4, [0.5] * 7 + [0.02] * 7, "machine"),
+        (0.8, [0.05] * 4 + [0.9] * 8, "machine"),
+        (2.5, [0.05, 0.05] + [0.9] * 10, "machine"),
+        (2.5, [0.05] + [0.9] * 11, None),  # a twelfth of the time
+        (0.4, [0.05], "machine"),  # a trial that ended at once
+        (0.4, [0.3], None),
+    ],
+)
+def test_a_busy_machine_limits_a_trial(seconds: float, idle: list[float], limit: str | None) -> None:
+    assert a_trial(seconds, idle).limited_by == limit
+
+
+@pytest.mark.parametrize(("cpu", "limit"), [(0.75, "client"), (0.6, None)])
+def test_busy_clients_limit_a_trial(cpu: float, limit: str | None) -> None:
+    assert a_trial(0.4, [0.3] * 12, cpu).limited_by == limit
