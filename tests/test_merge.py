@@ -23,6 +23,17 @@ def words(tmp_path: Path) -> list[str]:
     return [*NOBODY, f"--image-list={image_list(client, IMAGES)}", f"--client={client}"]
 
 
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The pieces files of a load in two shares."""
+    folder = tmp_path_factory.mktemp("shares")
+    client = install(folder / "bin")
+    words = [*NOBODY, f"--image-list={image_list(client, IMAGES)}", f"--client={client}"]
+    for number in (1, 2):
+        recorded(folder / str(number), *words, "--workers=2", "--passes=1", f"--share={number}/2")
+    return folder / "1" / "pieces", folder / "2" / "pieces"
+
+
 def merged(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command("merge", *words), capture_output=True, text=True, check=False, timeout=120)
 
@@ -160,12 +171,10 @@ def with_header(**changes: object) -> Callable[[list[str]], list[str]]:
     ids=range(17),
 )
 def test_what_does_not_belong_together_is_refused(
-    tmp_path: Path, words: list[str], edit: Callable[[list[str]], list[str]], status: int, told: str
+    tmp_path: Path, shares: tuple[Path, Path], edit: Callable[[list[str]], list[str]], status: int, told: str
 ) -> None:
-    for number in (1, 2):
-        recorded(tmp_path / str(number), *words, "--workers=2", "--passes=1", f"--share={number}/2")
-    first, second = (tmp_path / str(number) / "pieces" for number in (1, 2))
-    second.write_text("".join(f"{line}\n" for line in edit(second.read_text().splitlines())))
+    first, second = shares[0], tmp_path / "pieces"
+    second.write_text("".join(f"{line}\n" for line in edit(shares[1].read_text().splitlines())))
     done = merged(first, second)
     assert done.returncode == status, done.stderr
     assert status == 0 or done.stderr.count("\n") == 1
