@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from dataclasses import replace
 
+import msgspec
+
 from . import __version__
 from .clock import Clock
 from .images import distinct
@@ -19,8 +21,8 @@ from .results.line_file import LineFile
 from .results.run_state import Run
 
 
-def record_pieces(file: LineFile, run: Run, ready: Prepared, facts: Facts, clock: Clock) -> None:
-    """Writes the header now, and each piece when it ends. Call it when `run.begin` is set, just before the load."""
+def header_of(run: Run, ready: Prepared, facts: Facts) -> Header:
+    """Returns the header of a load that is prepared, but for the time when it begins."""
     settings, whole = run.settings, ready.selection.whole
     plan = make_plan(replace(settings, share=WHOLE), [len(each.images) for each in whole])
     steps = [
@@ -30,14 +32,14 @@ def record_pieces(file: LineFile, run: Run, ready: Prepared, facts: Facts, clock
         for step in plan.steps
     ]
     rates = plan.curve.rates if plan.curve is not None else None
-    header = Header(
+    return Header(
         version=__version__,
         host=platform.node(),
         share=str(settings.share),
         cores=cores(),
         started=run.started,
-        clock_offset=clock.offset,
-        began=run.begin or 0.0,
+        clock_offset=0.0,
+        began=0.0,
         command=run.command,
         settings=dict(facts.settings),
         client=facts.client,
@@ -58,7 +60,12 @@ def record_pieces(file: LineFile, run: Run, ready: Prepared, facts: Facts, clock
         machine=facts.machine,
         before=counts_line(run.tally.totals),
     )
-    file.write(encoded(header))
+
+
+def record_pieces(file: LineFile, run: Run, header: Header, clock: Clock) -> None:
+    """Writes the header now, and each piece when it ends. Call it when `run.begin` is set, just before the load."""
+    began = run.begin or 0.0
+    file.write(encoded(msgspec.structs.replace(header, clock_offset=clock.offset, began=began)))
 
     def write(piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
         file.write(encoded(piece_line(piece, place, interval)))

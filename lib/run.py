@@ -21,7 +21,7 @@ from .prepare import Prepared
 from .processes.cpu import cores
 from .processes.signals import Stop
 from .progress.choose import start_progress
-from .record import record_pieces
+from .record import header_of, record_pieces
 from .results.output import Outputs
 from .results.run_state import COLD
 from .results.summarize import facts_of
@@ -118,10 +118,12 @@ def _drive(session: Session, prepared: Prepared, kill: Callable[[], None]) -> No
             + (f"draw {settings.draw}, " if settings.draw is not None else "")
             + f"arrivals {settings.arrivals}, seed {settings.seed}"
         )
+    # before the load begins, as it takes a while with many images
+    header = header_of(state, prepared, facts_of(state, clock)) if outputs.pieces is not None else None
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
-    if outputs.pieces is not None:
-        record_pieces(outputs.pieces, state, prepared, facts_of(state, clock), clock)
+    if outputs.pieces is not None and header is not None:
+        record_pieces(outputs.pieces, state, header, clock)
     try:
         driver.drive(state.workers, state.begin)
     finally:
