@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,37 @@ def test_merge_names_what_it_needs() -> None:
     done = merged()
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--pieces-file" in done.stderr
+
+
+def test_pieces_count_once_in_any_order(tmp_path: Path, shares: tuple[Path, Path]) -> None:
+    """A record that was sent again may have a piece twice."""
+    once = summary_of(tmp_path, *shares)
+    header, *pieces, end = shares[1].read_text().splitlines()
+    second = tmp_path / "pieces"
+    second.write_text("\n".join([header, *reversed(pieces), *pieces[:2], end, ""]))
+    assert len(pieces) >= 2
+    assert summary_of(tmp_path, shares[0], second) == once
+
+
+def test_a_long_record_takes_little_memory(tmp_path: Path, shares: tuple[Path, Path]) -> None:
+    """Thousands of intervals do not each keep a histogram, which takes a quarter of a megabyte."""
+    header, *pieces, _ = shares[1].read_text().splitlines()
+    timed = next(json.loads(line) for line in pieces if json.loads(line)["first"])
+    second = tmp_path / "pieces"
+    lines = [json.dumps({**timed, "number": number, "sample": number}) for number in range(2000)]
+    second.write_text("\n".join([header, *lines, ""]))
+    words = ["merge", second, "--lost-hosts=2"]
+    done = subprocess.run(
+        [sys.executable, "-c", _UNDER_A_LIMIT, *command(*words)[1:]],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+# With less address space than two thousand histograms take.
+_UNDER_A_LIMIT = """\
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, 300 << 20))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""

@@ -5,27 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..options.settings import OF_NO_WEIGHT
 from .recorded_run import Recorded
-
-# These options do not change the load: they only say where results go and how they are judged.
-_OF_NO_WEIGHT = frozenset(
-    (
-        "metrics_file",
-        "log_file",
-        "summary_file",
-        "events_file",
-        "report_file",
-        "pieces_file",
-        "metrics_format",
-        "metrics_listen",
-        "progress",
-        "annotations",
-        "threshold",
-        "start_at",
-        "grace",
-        "keep_going",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +27,7 @@ def differences(a: Recorded, b: Recorded) -> tuple[Difference, ...]:
     found = [
         Difference(f"--{name.replace('_', '-')}", one.get(name), other.get(name))
         for name in {**one, **other}
-        if name not in _OF_NO_WEIGHT and one.get(name) != other.get(name)
+        if name not in OF_NO_WEIGHT and one.get(name) != other.get(name)
     ]
     pairs = [
         ("client", _client(a), _client(b)),

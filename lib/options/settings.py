@@ -46,6 +46,15 @@ _LATER: Final[Mapping[str, Any]] = {
     "pieces_file": None,
 }
 
+# These do not change the load: they only say where results go and how they are judged.
+OF_NO_WEIGHT: Final = frozenset(
+    (
+        *("metrics_file", "log_file", "summary_file", "events_file", "pieces_file", "report_file"),
+        *("metrics_format", "metrics_listen", "progress", "annotations", "threshold"),
+        *("start_at", "grace", "keep_going"),
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -16,8 +16,9 @@ from ..results.whole_file import check_path, write_whole
 from ..streams import is_stdout, say, warn
 from ..user_files import reason
 from .file import read_record
-from .merge import cautions
+from .merge import lacking
 from .merge import merge as merged
+from .whole import cautions
 
 _HELP = """Add the shares of a load on several machines up to one summary.
 
@@ -64,7 +65,10 @@ def merge(
     records = [read_record(path) for path in files]
     given = threshold or tuple(records[0].header.settings.get("threshold", ()))
     summary = merged(records, tuple(map(parse_threshold, given)), lost_hosts=lost_hosts)
-    for caution in cautions(records):
+    lost = lacking(records)
+    if lost:
+        warn(f"the load is not complete, so its figures lack pulls: {', '.join(lost)}")
+    for caution in cautions([record.header for record in records]):
         warn(caution)
     written = {what: path for what, path in (("summary", summary_file), ("report", report_file)) if path}
     if summary_file is not None:

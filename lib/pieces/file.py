@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 import msgspec
 
@@ -14,7 +14,7 @@ from ..clean import clean
 from ..errors import UsageError
 from ..load.counts import Counts
 from ..load.piece import Place
-from ..load.share import Share, parse_share
+from ..load.share import WHOLE, Share, parse_share
 from ..user_files import MIB, open_bounded, reason, short_lines
 from .fold import Ended
 from .wire import FORMAT, End, Header, PieceLine, counts_of, decoded, piece_of
@@ -28,25 +28,131 @@ _HINT: Final = "give files that --pieces-file wrote"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a host recorded of its share of a load. `end` is None if its record breaks off. `name` names the record."""
+    """What a host recorded of its share of a load. `end` is None if its record breaks off. `name` names the record.
+
+    `lines` are its pieces, each once. As text, they take a hundredth of the memory.
+    """
 
     name: str
     header: Header
     share: Share
-    before: Counts
-    pieces: tuple[Ended, ...]
+    lines: tuple[str, ...]
     end: End | None
 
     @property
-    def counted_until(self) -> float:
-        """The second of the load until which the host's pulls are counted."""
-        return max((each.piece.end for each in self.pieces), default=0.0)
+    def pieces(self) -> Sequence[Ended]:
+        """The pieces, each made when it is read."""
+        return _Pieces(self.lines)
+
+
+class _Pieces(Sequence[Ended]):
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Ended: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Ended]: ...
+    def __getitem__(self, index: int | slice) -> Ended | Sequence[Ended]:
+        if isinstance(index, slice):
+            return _Pieces(self._lines[index])
+        line = decoded(self._lines[index])
+        assert isinstance(line, PieceLine)
+        return _ended_of(line)
 
 
 class _Version(msgspec.Struct, frozen=True):
     """The part of a header that every version of the format has."""
 
     format: int
+
+
+class Reader:
+    """Reads the lines of one record, in order, and checks that they fit each other. `hint` says what to do if not."""
+
+    def __init__(self, name: str, hint: str = _HINT) -> None:
+        self.name = name
+        self._hint = hint
+        self.header: Header | None = None
+        self.end: End | None = None
+        self._share = WHOLE
+        self._lines = 0
+        self._seen: set[int] = set()
+
+    @property
+    def share(self) -> Share:
+        """The share of the load that the record is of."""
+        return self._share
+
+    def take(self, text: str | bytes) -> Header | Ended | End | None:
+        """Returns what the next line says; None if it is a piece that was there before.
+
+        Raises `UsageError`, one line that names the record, if it is not valid.
+        """
+        self._lines += 1
+        if self._lines == 1:
+            _check_version(self.name, text)
+        try:
+            line = decoded(text)
+            if isinstance(line, Header) != (self._lines == 1) or self.end is not None:
+                raise ValueError("it is in the wrong place")
+            if isinstance(line, PieceLine):
+                return self._piece(line)
+            if isinstance(line, Header):
+                self._begin(line)
+            else:
+                self._check_lengths(line.passes, line.image_sets)
+                self.end = line
+        except ValueError as error:
+            raise UsageError(
+                f"{self.name}: line {self._lines} is not valid: {clean(str(error), 200)}; {self._hint}"
+            ) from None
+        return line
+
+    def _piece(self, line: PieceLine) -> Ended | None:
+        ended = _ended_of(line)
+        self._check_piece(ended)
+        if line.number in self._seen:
+            return None
+        self._seen.add(line.number)
+        return ended
+
+    def _begin(self, header: Header) -> None:
+        try:
+            self._share = parse_share("share", header.share)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        self.header = header
+        self._check_lengths(header.image_sets)
+        self._check_workers(counts_of(header.before))
+
+    def _check_lengths(self, *of_workers: Sequence[object]) -> None:
+        """Raises `ValueError` unless each has an entry for each worker of the share."""
+        assert self.header is not None
+        own = self._share.count(self.header.workers)
+        if any(len(each) != own for each in of_workers):
+            raise ValueError(
+                f"share {self._share} of {self.header.workers} workers has {own}, and the file has another number"
+            )
+
+    def _check_workers(self, counts: Counts) -> None:
+        assert self.header is not None
+        own = self._share.count(self.header.workers)
+        if any(not 0 <= index < own for index in counts.workers):
+            raise ValueError(f"it counts a worker that share {self._share} does not have")
+
+    def _check_piece(self, ended: Ended) -> None:
+        assert self.header is not None
+        piece = ended.piece
+        self._check_workers(piece.counts)
+        # what ends after the last step lies in none of them
+        if any(not 0 <= step <= len(self.header.steps) for step in (ended.place.step, *piece.shares)):
+            raise ValueError("a piece lies in a step that the load does not have")
+        if piece.end < piece.start:
+            raise ValueError("a piece ends before it starts")
 
 
 def read_record(path: Path) -> Record:
@@ -65,38 +171,21 @@ def read_record(path: Path) -> Record:
 
 def record_of(name: str, lines: Iterable[str]) -> Record:
     """Returns the record that these lines, each with its line break, make. Raises `UsageError` if they make none."""
-    header: Header | None = None
-    end: End | None = None
-    pieces: list[Ended] = []
-    for number, text in enumerate(lines, start=1):
+    reader = Reader(name)
+    pieces: list[str] = []
+    for text in lines:
         if not text.endswith("\n"):
             break
-        if number == 1:
-            _check_version(name, text)
-        try:
-            line = decoded(text)
-            _check_place(number, line, end)
-            if isinstance(line, PieceLine):
-                pieces.append(_ended(line))
-            elif isinstance(line, Header):
-                header = line
-            else:
-                end = line
-        except ValueError as error:
-            raise UsageError(
-                f"{name}: line {number} is not valid: {clean(str(error), 200)}; {_HINT}"
-            ) from None
-    if header is None:
+        if isinstance(reader.take(text), Ended):
+            pieces.append(text)
+    if reader.header is None:
         raise UsageError(
             f"{name} has no pieces, because its run did not begin a load; the log of that run says why"
         )
-    try:
-        return _record(name, header, pieces, end)
-    except ValueError as error:
-        raise UsageError(f"{name} is not valid: {clean(str(error), 200)}; {_HINT}") from None
+    return Record(name=name, header=reader.header, share=reader.share, lines=tuple(pieces), end=reader.end)
 
 
-def _check_version(name: str, text: str) -> None:
+def _check_version(name: str, text: str | bytes) -> None:
     try:
         found = msgspec.json.decode(text, type=_Version).format
     except ValueError:
@@ -108,36 +197,6 @@ def _check_version(name: str, text: str) -> None:
         )
 
 
-def _check_place(number: int, line: Header | PieceLine | End, end: End | None) -> None:
-    """Raises `ValueError` unless the header comes first, and nothing after the end."""
-    if isinstance(line, Header) != (number == 1) or end is not None:
-        raise ValueError("it is in the wrong place")
-
-
-def _ended(line: PieceLine) -> Ended:
+def _ended_of(line: PieceLine) -> Ended:
+    """Returns the piece of a line, and where it lies. Raises `ValueError` if it is not valid."""
     return Ended(piece_of(line), Place(line.number, line.sample, line.step, line.ends), line.interval)
-
-
-def _record(name: str, header: Header, pieces: list[Ended], end: End | None) -> Record:
-    """Returns the record. Raises `ValueError` if its lines do not fit each other."""
-    try:
-        share = parse_share("share", header.share)
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-    own, steps = share.count(header.workers), len(header.steps)
-    lengths = [len(header.image_sets), *([len(end.passes), len(end.image_sets)] if end is not None else [])]
-    if any(length != own for length in lengths):
-        raise ValueError(
-            f"share {share} of {header.workers} workers has {own}, and the file has another number"
-        )
-    before = counts_of(header.before)
-    for counts in (before, *(each.piece.counts for each in pieces)):
-        if any(not 0 <= index < own for index in counts.workers):
-            raise ValueError(f"it counts a worker that share {share} does not have")
-    for each in pieces:
-        # what ends after the last step lies in none of them
-        if any(not 0 <= step <= steps for step in (each.place.step, *each.piece.shares)):
-            raise ValueError("a piece lies in a step that the load does not have")
-        if each.piece.end < each.piece.start:
-            raise ValueError("a piece ends before it starts")
-    return Record(name=name, header=header, share=share, before=before, pieces=tuple(pieces), end=end)

@@ -2,23 +2,30 @@
 
 All hosts carry out the same plan, so a tally interval and a step have the same number everywhere. The result does not
 depend on the order of the pieces.
+
+A histogram takes a quarter of a megabyte, and a load may have thousands of intervals. So only the intervals and steps
+that got pieces last have one. The others keep theirs as text.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
+from ..latency import Latency
 from ..load.account import Account
 from ..load.closed import Drain, Sample, StepTally, limit
 from ..load.counts import Counts, WorkerTally
 from ..load.curve import Curve
-from ..load.latency import DECODED_COUNT_BYTES, Latencies
+from ..load.latency import DECODED_COUNT_BYTES, Latencies, Packed
 from ..load.piece import IntervalEnd, Piece, Place
 from ..load.plan import Step
 from ..load.shares import Shares
 from ..processes.machine import mean_use
+
+# So many intervals, and so many steps, have a histogram at the same time.
+_OPEN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Ended:
 class Load:
     """What the hosts share: the steps of the whole load and the number of its workers, and what is known of its pulls.
 
-    `curve` is set if pulls start on a schedule: the rates of all hosts together.
+    `curve` is set if pulls start on a schedule: the rates of all hosts together. `hosts` is how many carry it out.
     """
 
     steps: Sequence[Step]
@@ -42,27 +49,19 @@ class Load:
     retries_known: bool
     sized: bool
     curve: Curve | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPieces:
-    """The pieces of one host, in any order; a piece that comes twice counts once.
-
-    `number_in_whole` returns the number that a worker of the host has in the whole load. `before` are the counts of
-    what was pruned before the load.
-    """
-
-    number_in_whole: Callable[[int], int]
-    pieces: Iterable[Ended]
-    before: Counts = field(default_factory=Counts)
+    hosts: int = 1
 
 
 @dataclass(slots=True)
 class _Sum:
-    """Pieces that lie in one interval or step."""
+    """Pieces that lie in one interval or step. `closed`: a host has ended it.
+
+    Its latencies are in `latencies` or, as text, in `packed`.
+    """
 
     counts: Counts = field(default_factory=Counts)
-    latencies: Latencies = field(default_factory=lambda: Latencies(count_bytes=DECODED_COUNT_BYTES))
+    latencies: Latencies | None = None
+    packed: Packed | None = None
     start: float = float("inf")
     end: float = 0.0
     ends: list[IntervalEnd] = field(default_factory=list)
@@ -71,100 +70,161 @@ class _Sum:
     def add(self, ended: Ended, closed: bool) -> None:
         piece = ended.piece
         self.counts.merge(piece.counts)
-        self.latencies.merge(piece.first)
-        self.latencies.merge(piece.repeat)
+        if self.latencies is not None:
+            self.latencies.merge(piece.first)
+            self.latencies.merge(piece.repeat)
         self.start, self.end = min(self.start, piece.start), max(self.end, piece.end)
         self.closed |= closed
         if closed and ended.interval is not None:
             self.ends.append(ended.interval)
 
+    def latency(self) -> Latency | None:
+        if self.latencies is not None:
+            return self.latencies.result()
+        return None if self.packed is None else Latencies.unpacked(self.packed).result()
 
-def fold(load: Load, hosts: Iterable[HostPieces]) -> Account:
-    """Returns the account of the whole load, but for its image sets."""
-    account = Account(
-        retries_known=load.retries_known,
-        totals=Counts(workers={index: WorkerTally() for index in range(load.workers)}),
-        image_sets=0,
-    )
-    account.sized = load.sized
-    account.latencies, account.first, account.repeat = (
-        Latencies(count_bytes=DECODED_COUNT_BYTES) for _ in range(3)
-    )
-    # the last one is for what ended after the last step
-    shares = [*(Shares(step.start) for step in load.steps), Shares(0.0)]
-    samples: dict[int, _Sum] = defaultdict(_Sum)
-    steps: dict[int, _Sum] = defaultdict(_Sum)
-    drain = _Sum()
-    for host in hosts:
-        account.totals.merge_all(_renumbered(host.before, host.number_in_whole))
-        once = {ended.place.number: ended for ended in host.pieces}
-        for _, ended in sorted(once.items()):
-            piece, place = ended.piece, ended.place
-            account.totals.merge_all(_renumbered(piece.counts, host.number_in_whole))
-            for latencies in (piece.first, piece.repeat):
-                account.latencies.merge(latencies)
-            account.first.merge(piece.first)
-            account.repeat.merge(piece.repeat)
-            if place.ends == "load":
-                drain.add(ended, True)
-            else:
-                samples[place.sample].add(ended, place.ends == "interval")
-                steps[place.step].add(ended, place.ends == "step")
+
+class _Sums:
+    """The sums of all intervals, or of all steps. Without `timed`, they have no latencies."""
+
+    def __init__(self, timed: bool) -> None:
+        self._timed = timed
+        self._all: dict[int, _Sum] = {}
+        self._open: dict[int, Latencies] = {}
+
+    def add(self, number: int, ended: Ended, closed: bool) -> None:
+        found = self[number]
+        if self._timed and (ended.piece.first.count or ended.piece.repeat.count):
+            self._unpack(number, found)
+        found.add(ended, closed)
+
+    def __getitem__(self, number: int) -> _Sum:
+        return self._all.setdefault(number, _Sum())
+
+    def closed(self) -> list[int]:
+        """The numbers of those that any host has ended, in order."""
+        return sorted(number for number, each in self._all.items() if each.closed)
+
+    def _unpack(self, number: int, wanted: _Sum) -> None:
+        """Gives it a histogram. The one that got pieces longest ago passes on its own, if there are too many."""
+        latencies = self._open.pop(number, None)
+        if latencies is None:
+            latencies = (
+                self._taken() if len(self._open) >= _OPEN else Latencies(count_bytes=DECODED_COUNT_BYTES)
+            )
+            if wanted.packed is not None:
+                latencies.merge(Latencies.unpacked(wanted.packed))
+            wanted.latencies, wanted.packed = latencies, None
+        self._open[number] = latencies
+
+    def _taken(self) -> Latencies:
+        number = next(iter(self._open))
+        latencies, former = self._open.pop(number), self._all[number]
+        former.packed, former.latencies = latencies.packed(), None
+        latencies.clear()
+        return latencies
+
+
+class Fold:
+    """Adds pieces up as they come, in any order. No piece may come twice.
+
+    `account` has the totals at any time, but its image sets, latencies and drain only after `finish`. Without
+    `detailed`, it has no latency of an interval or step, and no rate of a step; first and repeat pulls are not apart.
+    """
+
+    def __init__(self, load: Load, *, detailed: bool = True) -> None:
+        self.load = load
+        self.account = Account(
+            retries_known=load.retries_known,
+            totals=Counts(workers={index: WorkerTally() for index in range(load.workers)}),
+            image_sets=0,
+        )
+        self.account.sized = load.sized
+        self.account.latencies, self.account.first, self.account.repeat = (
+            Latencies(count_bytes=DECODED_COUNT_BYTES) for _ in range(3)
+        )
+        self._detailed = detailed
+        # the last one is for what ended after the last step
+        self._shares = [*(Shares(step.start) for step in load.steps), Shares(0.0)]
+        self._samples, self._steps = _Sums(detailed), _Sums(detailed)
+        self._drain = _Sum()
+
+    def before(self, counts: Counts, number_in_whole: Callable[[int], int]) -> None:
+        """Adds the counts of what a host pruned before the load."""
+        self.account.totals.merge_all(_renumbered(counts, number_in_whole))
+
+    def add(self, ended: Ended, number_in_whole: Callable[[int], int]) -> None:
+        """Adds a piece of a host, whose workers have these numbers in the whole load."""
+        piece, place, account = ended.piece, ended.place, self.account
+        account.totals.merge_all(_renumbered(piece.counts, number_in_whole))
+        first, repeat = (account.first, account.repeat) if self._detailed else (account.latencies,) * 2
+        first.merge(piece.first)
+        repeat.merge(piece.repeat)
+        if place.ends == "load":
+            self._drain.add(ended, True)
+        else:
+            self._samples.add(place.sample, ended, place.ends == "interval")
+            self._steps.add(place.step, ended, place.ends == "step")
+        if self._detailed:
             for step, part in piece.shares.items():
-                shares[step].merge(part)
-    account.samples = [_sample(account, each) for _, each in sorted(samples.items()) if each.closed]
-    account.steps = [
-        _step(account, load, each, (load.steps[number], shares[number]))
-        for number, each in sorted(steps.items())
-        if each.closed
-    ]
-    account.drain = _drain(account, drain)
-    return account
+                self._shares[step].merge(part)
+
+    def finish(self) -> Account:
+        """Returns the account of all pieces."""
+        account = self.account
+        if self._detailed:
+            account.latencies.clear()
+            account.latencies.merge(account.first)
+            account.latencies.merge(account.repeat)
+        account.samples = [self._sample(number) for number in self._samples.closed()]
+        account.steps = [self._step(number) for number in self._steps.closed()]
+        account.drain = _drain(account, self._drain)
+        return account
+
+    def _sample(self, number: int) -> Sample:
+        found, account = self._samples[number], self.account
+        counts, ends, seconds = found.counts, found.ends, found.end - found.start
+        limits = [limit(seconds, each) for each in ends]
+        several = self.load.hosts > 1
+        return Sample(
+            at=found.end,
+            seconds=seconds,
+            workers=sum(each.workers for each in ends),
+            pulled=counts.pulled,
+            failed=counts.failed,
+            latency=found.latency(),
+            driver_cpu_seconds=sum(each.driver_cpu_seconds for each in ends),
+            client_cpu_seconds=sum(each.client_cpu_seconds for each in ends),
+            cores=sum(each.cores for each in ends),
+            machine=mean_use([(each.machine, each.cores) for each in ends]),
+            errors=dict(counts.errors.most_common()),
+            retried=counts.retried if account.retries_known else None,
+            paused_seconds=max((each.paused_seconds for each in ends), default=0.0),
+            bytes=account.known(counts),
+            limits=tuple(each for each in limits if each is not None) if several else None,
+        )
+
+    def _step(self, number: int) -> StepTally:
+        found, account, curve = self._steps[number], self.account, self.load.curve
+        counts, shares = found.counts, self._shares[number]
+        shares.close(found.end, sloped=curve is not None and curve.is_sloped(found.start, found.end))
+        return StepTally(
+            step=self.load.steps[number],
+            seconds=found.end - found.start,
+            pulled=counts.pulled,
+            failed=counts.failed,
+            latency=found.latency(),
+            offered=None if curve is None else curve.offered(found.start, found.end),
+            shares=shares,
+            retried=counts.retried if account.retries_known else None,
+            bytes=account.known(counts),
+            sized=account.sized,
+        )
 
 
 def _renumbered(counts: Counts, number_in_whole: Callable[[int], int]) -> Counts:
     workers: dict[int, WorkerTally] = {number_in_whole(index): each for index, each in counts.workers.items()}
     return replace(counts, workers=workers)
-
-
-def _sample(account: Account, found: _Sum) -> Sample:
-    counts, ends, seconds = found.counts, found.ends, found.end - found.start
-    limits = [limit(seconds, each) for each in ends]
-    return Sample(
-        at=found.end,
-        seconds=seconds,
-        workers=sum(each.workers for each in ends),
-        pulled=counts.pulled,
-        failed=counts.failed,
-        latency=found.latencies.result(),
-        driver_cpu_seconds=sum(each.driver_cpu_seconds for each in ends),
-        client_cpu_seconds=sum(each.client_cpu_seconds for each in ends),
-        cores=sum(each.cores for each in ends),
-        machine=mean_use([(each.machine, each.cores) for each in ends]),
-        errors=dict(counts.errors.most_common()),
-        retried=counts.retried if account.retries_known else None,
-        paused_seconds=max((each.paused_seconds for each in ends), default=0.0),
-        bytes=account.known(counts),
-        limits=tuple(each for each in limits if each is not None) if len(ends) > 1 else None,
-    )
-
-
-def _step(account: Account, load: Load, found: _Sum, planned: tuple[Step, Shares]) -> StepTally:
-    counts, curve = found.counts, load.curve
-    step, shares = planned
-    shares.close(found.end, sloped=curve is not None and curve.is_sloped(found.start, found.end))
-    return StepTally(
-        step=step,
-        seconds=found.end - found.start,
-        pulled=counts.pulled,
-        failed=counts.failed,
-        latency=found.latencies.result(),
-        offered=None if curve is None else curve.offered(found.start, found.end),
-        shares=shares,
-        retried=counts.retried if account.retries_known else None,
-        bytes=account.known(counts),
-        sized=account.sized,
-    )
 
 
 def _drain(account: Account, found: _Sum) -> Drain | None:

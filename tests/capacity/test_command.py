@@ -219,7 +219,10 @@ def test_a_stop_tells_what_is_known_and_leaves_nothing(
         ("--stage=1s:2", "capacity does not take --stage"),
         ("--passes=3", "capacity does not take --passes"),
         ("--herd", "capacity does not take --herd"),
-        ("--pieces-file=p", "capacity does not take --pieces-file: it records one load, and a search has many"),
+        (
+            "--pieces-file=p",
+            "capacity does not take --pieces-file: it records one load, and a search has many",
+        ),
         ("--threshold=p95<1s", "capacity does not take --threshold: give --slo"),
         ("--slo=peak.rate>5", "--slo: a trial has no peak.rate"),
         ("--slo=p95<5", "--slo: 'p95<5' needs 'ms' or 's' after the number"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from lib.load.piece import IntervalEnd, Piece, Place
 from lib.load.plan import Step
 from lib.load.share import WHOLE, Share
 from lib.load.tally import Tally
-from lib.pieces.fold import Ended, HostPieces, Load, fold
+from lib.pieces.fold import Ended, Fold, Load
 from lib.pieces.wire import PieceLine, decoded, encoded, piece_line, piece_of
 from tests.properties.test_accounts import WORKERS, events
 
@@ -74,13 +75,14 @@ def carried_out(happenings: list[Event | str], tallies: list[Host]) -> list[Step
     return steps
 
 
-def folded(steps: list[Step], hosts: list[Host], shuffle: Callable[[list[Ended]], None]) -> Account:
-    parts = []
-    for host in hosts:
-        pieces = host.ended() + host.ended()[:2]  # some come twice
-        shuffle(pieces)
-        parts.append(HostPieces(number_in_whole=host.share.number_in_whole, pieces=pieces))
-    return fold(Load(steps=steps, workers=WORKERS, retries_known=True, sized=True), parts)
+def folded(steps: list[Step], hosts: list[Host], shuffle: Callable[[list[Any]], None]) -> Account:
+    """The pieces of all hosts, in any order."""
+    whole = Fold(Load(steps=steps, workers=WORKERS, retries_known=True, sized=True, hosts=len(hosts)))
+    pieces = [(each, host.share.number_in_whole) for host in hosts for each in host.ended()]
+    shuffle(pieces)
+    for each, number_in_whole in pieces:
+        whole.add(each, number_in_whole)
+    return whole.finish()
 
 
 @given(HAPPENINGS, st.integers(0, 100))

@@ -1,0 +1,113 @@
+"""A host's part of a load: its own sums, beside those of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ..clock import Clock
+from ..errors import RunError
+from ..load.counts import Counts
+from ..load.curve import Curve, Rate
+from ..load.plan import WITH_THE_LAST_WORKER, Step
+from ..load.share import Share
+from ..results.summary import HostCounts, Lost
+from ..results.times import as_written
+from .fold import Ended, Fold, Load
+from .wire import End, Header, counts_of
+
+_BROKEN_OFF: Final = "its record breaks off"
+
+
+class Part:
+    """The part of one host. `name` names its record in messages. `end` is None as long as the record has no end."""
+
+    def __init__(self, name: str, header: Header, share: Share) -> None:
+        self.name = name
+        self.header = header
+        self.share = share
+        self.end: End | None = None
+        self.counted_until = 0.0
+        self.pieces = 0
+        own = replace(load_of(header), workers=len(header.image_sets))
+        self.fold = Fold(own, detailed=False)
+        self.fold.before(counts_of(header.before), _own)
+
+    def add(self, ended: Ended) -> None:
+        """Adds a piece. Add it to the whole load after that."""
+        self.pieces += 1
+        self.counted_until = max(self.counted_until, ended.piece.end)
+        self.fold.add(ended, _own)
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds of the load, as far as the record goes."""
+        return self.end.elapsed if self.end is not None else self.counted_until
+
+    def check(self) -> None:
+        """Raises `RunError` if the record has its end, and lacks pieces."""
+        if self.end is None:
+            return
+        told, found = counts_of(self.end.totals), self.fold.account.totals
+        if (self.end.pieces, _compared(told)) != (self.pieces, _compared(found)):
+            raise RunError(f"the counts of {self.name} are incomplete: it lacks pieces; give the whole file")
+
+    def counts(self) -> HostCounts:
+        """Returns the host as the summary has it."""
+        header, end = self.header, self.end
+        account = self.fold.finish()
+        latency = account.latencies.result()
+        began = Clock(header.clock_offset).wall(header.began)
+        until = round(self.counted_until, 6)
+        return HostCounts(
+            name=header.host,
+            share=str(self.share),
+            cores=header.cores,
+            client=header.client,
+            workers=len(header.image_sets),
+            images=sum(images for _, images in header.image_sets),
+            pulled=account.pulled,
+            failed=account.failed,
+            interrupted_pulls=account.interrupted,
+            rate=account.rate,
+            latency_ms=None if latency is None else latency.rounded(),
+            driver_cpu_seconds=round(
+                end.driver_cpu_seconds
+                if end is not None
+                else sum(sample.driver_cpu_seconds for sample in account.samples),
+                3,
+            ),
+            client_cpu_seconds=round(account.client_cpu_seconds, 3),
+            limited_by=account.limited_by,
+            began=as_written(began, "milliseconds"),
+            counted_until=until,
+            lost=Lost(at=until, reason=_BROKEN_OFF) if end is None else None,
+        )
+
+
+def load_of(header: Header) -> Load:
+    """Returns the whole load that a header describes."""
+    steps = [
+        Step(each.workers, each.direction, each.start, WITH_THE_LAST_WORKER if each.end is None else each.end)
+        for each in header.steps
+    ]
+    rates = None if header.rates is None else tuple((Rate(r.first, r.last), r.seconds) for r in header.rates)
+    return Load(
+        steps=steps,
+        workers=header.workers,
+        retries_known=header.retries_known,
+        sized=header.sized,
+        curve=None if rates is None else Curve(rates),
+        hosts=int(header.share.partition("/")[2]),
+    )
+
+
+def _own(index: int) -> int:
+    return index
+
+
+def _compared(counts: Counts) -> tuple[object, ...]:
+    numbers = {
+        name: getattr(counts, name) for name in ("pulled", "failed", "interrupted", "retried", "bytes")
+    }
+    return (numbers, counts.pruned, counts.prune_failed, counts.errors, counts.prune_errors)
