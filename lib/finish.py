@@ -16,7 +16,6 @@ from .load.tally import Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .progress.choose import wants_live
-from .record import record_end
 from .results.annotations import annotate, is_wanted
 from .results.ending import ending
 from .results.headline import herds, percentiles
@@ -50,6 +49,8 @@ def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool
     facts = facts_of(state, clock)
     summary = summarize(facts, tally)
     if outputs.pieces is not None:
+        from .record import record_end
+
         record_end(outputs.pieces, state, facts)
     outputs.finish(0.0 if stop.count else READER_SECONDS)
     unwritten = None

@@ -21,7 +21,6 @@ from .prepare import Prepared
 from .processes.cpu import cores
 from .processes.signals import Stop
 from .progress.choose import start_progress
-from .record import header_of, record_pieces
 from .results.output import Outputs
 from .results.run_state import COLD
 from .results.summarize import facts_of
@@ -98,7 +97,7 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
 
 
 def _drive(session: Session, prepared: Prepared, kill: Callable[[], None]) -> None:
-    stop, outputs, state, clock = session.stop, session.outputs, session.state, session.clock
+    stop, outputs, state = session.stop, session.outputs, session.state
     settings, launcher, plan = state.settings, prepared.client_setup.launcher, prepared.plan
     driver = Driver(
         plan,
@@ -118,12 +117,10 @@ def _drive(session: Session, prepared: Prepared, kill: Callable[[], None]) -> No
             + (f"draw {settings.draw}, " if settings.draw is not None else "")
             + f"arrivals {settings.arrivals}, seed {settings.seed}"
         )
-    # before the load begins, as it takes a while with many images
-    header = header_of(state, prepared, facts_of(state, clock)) if outputs.pieces is not None else None
+    record = _recording(session, prepared)
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
-    if outputs.pieces is not None and header is not None:
-        record_pieces(outputs.pieces, state, header, clock)
+    record()
     try:
         driver.drive(state.workers, state.begin)
     finally:
@@ -140,3 +137,14 @@ def _drive(session: Session, prepared: Prepared, kill: Callable[[], None]) -> No
             warn(stopped)
     if driver.hopeless is not None:
         raise RunError(driver.hopeless)
+
+
+def _recording(session: Session, prepared: Prepared) -> Callable[[], None]:
+    """Returns what begins the pieces file when the load begins. With many images, its header is made before."""
+    file, state, clock = session.outputs.pieces, session.state, session.clock
+    if file is None:
+        return lambda: None
+    from .record import header_of, record_pieces
+
+    header = header_of(state, prepared, facts_of(state, clock))
+    return lambda: record_pieces(file, state, header, clock)
