@@ -69,8 +69,9 @@ def _carry_out(session: Session, lasting: ExitStack) -> None:
             state.first_pulls = COLD
         if state.settings.warm_up:
             warm_up(ready, kill, stop, outputs, state)
+        record = _recording(session, ready)
         _wait_until(ready.start_at, stop, outputs)
-        _drive(session, ready, kill)
+        _drive(session, ready, kill, record)
 
 
 def _announce_length(plan: Plan, outputs: Outputs) -> None:
@@ -96,7 +97,10 @@ def _wait_until(start_at: datetime | None, stop: Stop, outputs: Outputs) -> None
         raise Stopped
 
 
-def _drive(session: Session, prepared: Prepared, kill: Callable[[], None]) -> None:
+def _drive(
+    session: Session, prepared: Prepared, kill: Callable[[], None], record: Callable[[], None]
+) -> None:
+    """Drives the load. `record` is called when it begins."""
     stop, outputs, state = session.stop, session.outputs, session.state
     settings, launcher, plan = state.settings, prepared.client_setup.launcher, prepared.plan
     driver = Driver(
@@ -117,7 +121,6 @@ def _drive(session: Session, prepared: Prepared, kill: Callable[[], None]) -> No
             + (f"draw {settings.draw}, " if settings.draw is not None else "")
             + f"arrivals {settings.arrivals}, seed {settings.seed}"
         )
-    record = _recording(session, prepared)
     progress = start_progress(settings.progress, state, plan, outputs)
     outputs.began = state.begin = monotonic()
     record()
