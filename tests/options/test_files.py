@@ -36,8 +36,9 @@ NEEDED = {
     "compare": ["compare"],
     "merge": ["merge"],
 }  # fmt: skip
-# Parameters that look as if they named a file and do not: the demo names the files in its folder itself.
-NOT_A_FILE = {(DEMO, "folder")}
+# Parameters that look as if they named a file and do not: the demo names the files in its folder itself, and a search
+# refuses what it would not write, whatever its value (tests/capacity/test_command.py).
+NOT_A_FILE = {(DEMO, "folder"), ("capacity", "pieces_file")}
 _LIKE_A_FILE = re.compile(r"(^|_)(file|files|path|list|cert|key|socket|output|folder|summary|events)$")
 
 
