@@ -202,7 +202,7 @@ def _cautions(state: Run) -> Iterator[str]:
     if tally.late_no_worker or state.unstarted:
         yield (
             f"{counted(tally.late_no_worker, 'scheduled pull')} started late because all workers were busy, and "
-            f"{state.unstarted} did not start; give more workers, or a lower rate if the server cannot "
+            f"{state.unstarted:,} did not start; give more workers, or a lower rate if the server cannot "
             "sustain this one"
         )
     if tally.herds.late:

@@ -16,6 +16,7 @@ from lib.load.ramp import plan_ramp
         (1, ("worker",), "1 worker"),
         (0, ("worker",), "0 workers"),
         (12, ("further pair",), "12 further pairs"),
+        (2059, ("pull",), "2,059 pulls"),
         (1, ("pass", "passes"), "1 pass"),
         (2, ("pass", "passes"), "2 passes"),
     ],

@@ -40,7 +40,7 @@ def figures(trial: TrialResult) -> str:
         if latency is not None and (value := latency.value(name)) is not None
     ]
     failed = [] if trial.error_rate is None else [f"{percent(trial.error_rate)} failed"]
-    retried = [f"{trial.retried} retried"] if trial.retried else []
+    retried = [f"{trial.retried:,} retried"] if trial.retried else []
     return ", ".join((*times, *failed, *retried))
 
 
@@ -52,7 +52,7 @@ def missed(verdict: Verdict, workers: int, *, lacked_workers: bool, unstarted: i
     if against is not None:
         return against.slo.told(against.value)
     if verdict.unstarted:
-        return f"{unstarted} pulls never started; give more --workers, if the server has room for more"
+        return f"{unstarted:,} pulls never started; give more --workers, if the server has room for more"
     return None
 
 

@@ -44,8 +44,11 @@ def label(text: object, longest: int = 60) -> str:
 
 
 def whole_numbers(most: int) -> dict[str, Any]:
-    """Returns axis settings with ticks at whole numbers only. By itself, plotly adds ticks between 1 and 2."""
-    return {"tickformat": ",d", **({"tick0": 0, "dtick": 1} if most <= _COUNTED else {})}
+    """Returns axis settings with ticks at whole numbers only. By itself, plotly adds ticks between 1 and 2.
+
+    An axis that lies over another one would get its ticks at the same heights, at any numbers.
+    """
+    return {"tickformat": ",d", **({"tick0": 0, "dtick": 1} if most <= _COUNTED else {"tickmode": "auto"})}
 
 
 def milliseconds(values: Sequence[float]) -> dict[str, Any]:

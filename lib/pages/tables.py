@@ -12,7 +12,11 @@ from ..clean import clean
 
 _LONGEST_TEXT = 500
 # A number and its unit, which stay on one line if there is room.
-_WITH_UNIT = re.compile(r"[\d,.]+ [a-z/%]+")
+_WITH_UNIT = re.compile(r"\d[\d,.]* [a-z/%]+")
+# The space between a number and its unit, or between the name of a percentile and its value.
+_BEFORE_UNIT = re.compile(
+    r"(?<=\d) (?=%|(?:ms|s|k?B|[MGT]B|[kMGT]?B/s|pulls/s|workers?)(?!\w))|(?<=p\d\d) (?=\d)"
+)
 # A text of at most this many characters, such as a time, is not broken over lines.
 _SHORT = 26
 
@@ -20,6 +24,11 @@ _SHORT = 26
 def safe(text: object) -> str:
     """Returns one line of escaped text, without control characters and secrets."""
     return html.escape(clean(str(text), _LONGEST_TEXT))
+
+
+def sentence(text: str) -> str:
+    """Returns text as `safe` does. A number and its unit stay on one line."""
+    return _BEFORE_UNIT.sub("\u00a0", safe(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +93,5 @@ def _tile(shown: Tile) -> str:
     figure = shown.figure
     mark = f" class={'good' if figure.good else 'bad'}" if isinstance(figure, Mark) else ""
     text = _WITH_UNIT.sub(r"<i>\g<0></i>", safe(figure.text if isinstance(figure, Mark) else figure))
-    more = f"<p>{safe(shown.more)}</p>" if shown.more else ""
+    more = f"<p>{sentence(shown.more)}</p>" if shown.more else ""
     return f"<div class=tile><b{mark}>{text}</b><span>{safe(shown.label)}</span>{more}</div>"

@@ -54,7 +54,9 @@ def to_do(plan: Plan, at: float, attempts: int) -> str:
     """Returns the work that is left: `1:05 left`, or, for fixed work, `12 of 36 pulls done`."""
     left = plan.left(at)
     return (
-        f"{attempts} of {counted(plan.pulls or 0, 'pull')} done" if left is None else f"{duration(left)} left"
+        f"{attempts:,} of {counted(plan.pulls or 0, 'pull')} done"
+        if left is None
+        else f"{duration(left)} left"
     )
 
 
@@ -65,8 +67,8 @@ def share_done(plan: Plan, at: float, attempts: int) -> float:
 
 def warmed_up(warm_up: WarmUp) -> str:
     """Returns the result in one line."""
-    failed = f", {warm_up.failed} failed" if warm_up.failed else ""
-    images = f"{warm_up.pulled} of {counted(warm_up.total, 'image')}"
+    failed = f", {warm_up.failed:,} failed" if warm_up.failed else ""
+    images = f"{warm_up.pulled:,} of {counted(warm_up.total, 'image')}"
     return f"warm-up: {images} pulled{failed} in {spoken(round(warm_up.seconds, 1))}"
 
 

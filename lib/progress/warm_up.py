@@ -31,7 +31,7 @@ class WarmUpPicture:
 
     def lines(self, width: int, height: int) -> Sequence[Text]:
         warm_up = self._warm_up
-        words = f"  warm-up: {warm_up.pulled} of {counted(warm_up.total, 'image')} pulled"
+        words = f"  warm-up: {warm_up.pulled:,} of {counted(warm_up.total, 'image')} pulled"
         room = max(min(_BAR, width - len(words) - len(" 100 %") - 1), 0)
         return [bar(warm_up.pulled / warm_up.total, room).append(words)] if height > 1 else []
 

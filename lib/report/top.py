@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..latency import LATENCIES
 from ..options.thresholds import KNEE, PEAK, PEAK_FIELDS, parse_threshold
 from ..pages.document import alarm
-from ..pages.tables import Mark, Tile, safe, tiles
+from ..pages.tables import Mark, Tile, sentence, tiles
 from ..results import headline
 from ..results.answer import Answer
 from ..results.limit import limit
@@ -26,7 +26,7 @@ def top(summary: Summary) -> Iterator[str]:
     for each in summary.missed:
         yield alarm(f"Threshold missed: {each.told}")
     first, *others = verdict(summary)
-    yield f'<p class="verdict"><b>{safe(first)}</b>{safe(" ".join(others))}</p>'
+    yield f'<p class="verdict"><b>{sentence(first)}</b>{sentence(" ".join(others))}</p>'
     yield tiles(shown_tiles(summary))
 
 

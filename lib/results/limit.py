@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ..counted import counted
@@ -10,7 +11,7 @@ from ..load.closed import CLIENT, MACHINE
 from ..outcomes import ErrorClass
 from .answer import Answer, joined
 from .headline import UNKNOWN, by_class
-from .outage import outages
+from .outage import Outage, outages, rate_outside
 from .summary import Summary
 
 # Who used the CPU of this machine, and what helps.
@@ -34,7 +35,11 @@ def limit(summary: Summary) -> Answer:
     if out:
         more = f" (and {counted(len(out) - 1, 'more outage')})" if len(out) > 1 else ""
         span = f"{out[0].begin:%H:%M:%S} to {out[0].end:%H:%M:%S}"
-        return Answer("an outage", f"no pull succeeded from {span}{more}", f"{out[0].told()}{more}")
+        rest = outside(summary, out)
+        besides = f"; {rest}" if rest else ""
+        return Answer(
+            "an outage", f"no pull succeeded from {span}{more}{besides}", f"{out[0].told()}{more}{besides}"
+        )
     if summary.limited_by is not None:
         who, advice = _MACHINE_LIMITS.get(summary.limited_by, _MACHINE_LIMITS[MACHINE])
         told = f"{who} used nearly all CPU"
@@ -68,6 +73,12 @@ def limit(summary: Summary) -> Answer:
         return Answer("the server or network", told, f"the server, or the network to it: {told}")
     checked = "this machine" if _tells_its_use(summary) else "driver and clients"
     return joined(f"{UNKNOWN}, but not {checked}", ": ", _not_this(summary, "its"))
+
+
+def outside(summary: Summary, out: Sequence[Outage]) -> str | None:
+    """Returns the rate outside these outages in words; None if there is none."""
+    rest = rate_outside(summary.samples, out)
+    return None if rest is None else f"outside the {'outage' if len(out) == 1 else 'outages'}, {rate(rest)}"
 
 
 def limit_of_machine(summary: Summary) -> str | None:

@@ -65,6 +65,19 @@ def outages(samples: Sequence[Sample]) -> tuple[Outage, ...]:
     return tuple(each for each in long if each.failed * math.log(share) < most)
 
 
+def rate_outside(samples: Sequence[Sample], found: Sequence[Outage]) -> float | None:
+    """Returns the rate in the intervals that no outage touches, in pulls per second; None if there is none."""
+    rest = [
+        each
+        for each in samples
+        if not any(
+            out.begin < each.time and each.time - timedelta(seconds=each.seconds) < out.end for out in found
+        )
+    ]
+    seconds = sum(each.seconds for each in rest)
+    return sum(each.pulled for each in rest) / seconds if seconds > 0 else None
+
+
 def spans(samples: Sequence[Sample]) -> tuple[Outage, ...]:
     """Returns all spans of intervals in which pulls failed and none succeeded, in order.
 

@@ -7,7 +7,7 @@ from typing import Final
 from ..counted import counted
 from ..figures import percent
 from .headline import TOO_SHORT, by_class, peak
-from .limit import limit
+from .limit import limit, outside
 from .outage import outages
 from .precision import highest
 from .summary import Summary
@@ -27,9 +27,12 @@ def verdict(summary: Summary) -> list[str]:
         return ["No pull ended."]
     if not summary.pulled:
         return ["No pull succeeded.", _failures(summary)]
-    out = [f"{each.told()}." for each in outages(summary.samples)[:_MOST_OUTAGES]]
+    found = outages(summary.samples)
+    out = [f"{each.told()}." for each in found[:_MOST_OUTAGES]]
     limited = [] if out else [f"What limited the rate: {limit(summary).figure}."]
-    return [*out, _served(summary), _failures(summary), *limited]
+    rest = outside(summary, found) if found else None
+    healthy = [f"{rest[0].upper()}{rest[1:]}."] if rest else []
+    return [*out, _served(summary), *healthy, _failures(summary), *limited]
 
 
 def _served(summary: Summary) -> str:
@@ -40,6 +43,8 @@ def _served(summary: Summary) -> str:
     step = highest(summary.steps)
     if step is not None and step.failed >= _MANY * (step.pulled + step.failed) > 0:
         share = percent(step.failed / (step.pulled + step.failed))
+        if summary.has_one_step:  # its failed pulls are those of the whole load
+            return f"The rate of successful pulls was {peak(summary)}."
         return f"The highest rate of successful pulls was {peak(summary)}; {share} of the pulls failed there."
     served = "can serve at least" if summary.limited_by else "served"
     return f"The server {served} {peak(summary)}."

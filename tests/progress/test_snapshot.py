@@ -307,7 +307,7 @@ def test_plain_words() -> None:
         == "0:00 left, workers 0/0, 0 pulls/s, p95 -, errors: none, retries unknown"
     )
     work = plan_passes([200, 200], 3, None)
-    assert plain_line(sample, work, 453, [], 0).startswith("453 of 1200 pulls done, workers 1/2, 90 pulls/s")
+    assert plain_line(sample, work, 453, [], 0).startswith("453 of 1,200 pulls done, workers 1/2, 90 pulls/s")
     assert [duration(each) for each in (0, 59.6, 3600)] == ["0:00", "1:00", "1:00:00"]
 
 

@@ -85,9 +85,10 @@ def test_the_page_shows_the_tiles_and_the_verdict_before_all_charts() -> None:
     before = re.sub("</?i>", "", before)
     for figure, more in figures(shown_tiles(a_ramp())).values():
         assert html.escape(figure) in before
-        assert html.escape(more) in before
-    assert "The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers." in before
-    assert "2.66 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times." in before
+        assert html.escape(more) in before.replace("\u00a0", " ")
+    # a number and its unit stay on one line
+    assert "The server served 29.7\u00a0pulls/s (28.9 to 30.5) at 6\u00a0workers." in before
+    assert "2.66\u00a0% of all pulls failed: 50 refused, 23 timeout; clients retried 36 times." in before
     assert "What limited the rate: the server or network." in before
 
 
@@ -189,19 +190,24 @@ OUTAGE = held([30, 0, 0, 30], {"refused": [0, 40, 33, 0], "timeout": [0, 0, 30, 
         (a_ramp(errors={"rate-limited": 73}, retried=0),
          ["The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "2.66 % of all pulls failed: 73 rate-limited.",
           "What limited the rate: the server's rate limit."]),
-        (a_ramp(errors={"not-found": 73}, retried=0, steps=[{**STEP, "pulled": 75, "failed": 25}], knee=None),
+        (a_ramp(errors={"not-found": 73}, retried=0, knee=None,
+                steps=[{**STEP, "rate": 1.0}, {**STEP, "pulled": 75, "failed": 25}]),
          ["The highest rate of successful pulls was 29.7 pulls/s (28.9 to 30.5) at 6 workers; "
           "25 % of the pulls failed there.",
+          "2.66 % of all pulls failed: 73 not-found.", "What limited the rate: unknown, but not this machine."]),
+        (a_ramp(errors={"not-found": 73}, retried=0, steps=[{**STEP, "pulled": 75, "failed": 25}], knee=None),
+         ["The rate of successful pulls was 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
           "2.66 % of all pulls failed: 73 not-found.", "What limited the rate: unknown, but not this machine."]),
         (a_ramp(pulled=0, error_rate=1.0, peak=None),
          ["No pull succeeded.", "100 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
         (a_ramp(pulled=0, failed=0, errors={}, peak=None), ["No pull ended."]),
         (a_ramp(samples=OUTAGE["samples"]),
          ["From 12:00:15 to 12:00:45 no pull succeeded: refused (73), timeout (30); recovered 15 s later.",
-          "The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.",
+          "The server served 29.7 pulls/s (28.9 to 30.5) at 6 workers.", "Outside the outage, 2 pulls/s.",
           "2.66 % of all pulls failed: 50 refused, 23 timeout; clients retried 36 times."]),
     ],
-    ids=["cached", "short", "client", "overload", "rate limit", "failing", "no success", "nothing", "outage"],
+    ids=["cached", "short", "client", "overload", "rate limit", "failing", "failing, one step", "no success",
+         "nothing", "outage"],
 )  # fmt: skip
 def test_the_verdict(run: Summary, sentences: list[str]) -> None:
     assert verdict(run) == sentences

@@ -112,7 +112,8 @@ OUT = [
 def test_an_outage_is_named_as_one() -> None:
     run = a_summary(samples=OUT, late_no_worker=500, unstarted=100, limited_by="client")
     assert limit(run) == (
-        "From 12:03:10 to 12:03:40 no pull succeeded: refused (73), timeout (30); recovered 20 s later"
+        "From 12:03:10 to 12:03:40 no pull succeeded: refused (73), timeout (30); recovered 20 s later; "
+        "outside the outage, 8.67 pulls/s"
     )
 
 
@@ -128,7 +129,8 @@ def near(share: float) -> dict[str, Any]:
     ("samples", "said"),
     [
         (OUT[:4], "refused (73), timeout (30); not recovered by the end of the run"),
-        ([*OUT, *OUT], "recovered 20 s later (and 1 more outage)"),
+        ([*OUT, *OUT], "recovered 20 s later (and 1 more outage); outside the outages, "),
+        ([*OUT[1:5], sample(50, 0, 9, refused=9)], "not recovered by the end of the run"),
         ([OUT[0], OUT[2], OUT[5]], "unknown, but not this machine"),
         # pulls fail now and then, and there are few of them in an interval
         ([OUT[0], sample(20, 0, 1, refused=1), OUT[5]], "unknown, but not this machine"),
