@@ -61,7 +61,7 @@ def sizes(exam: Examination) -> Iterator[Check]:
     yield Check(
         "sizes",
         WARNING,
-        f"unknown for {count - found.known} of {counted(count, 'image')}, so the run may not report bytes",
+        f"unknown for {count - found.known:,} of {counted(count, 'image')}, so the run may not report bytes",
         "the log of the run says why; --sizes never turns bytes off",
     )
 

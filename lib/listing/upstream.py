@@ -127,7 +127,7 @@ class _Listing:
             if monotonic() >= self.logged_at + _PROGRESS_SECONDS:
                 self.logged_at = monotonic()
                 self.log(
-                    f"listed the tags of {self.done} of {counted(self.total, 'repository', 'repositories')}"
+                    f"listed the tags of {self.done:,} of {counted(self.total, 'repository', 'repositories')}"
                 )
 
     async def _list(self, name: str) -> None:
@@ -171,7 +171,7 @@ class _Listing:
         status = error.status
         if status is None and error.error_class is not ErrorClass.BAD_CONTENT:
             raise RegistryError(
-                f"{error} (after {self.done} of {counted(self.total, 'repository', 'repositories')})",
+                f"{error} (after {self.done:,} of {counted(self.total, 'repository', 'repositories')})",
                 error_class=error.error_class,
             ) from error
         if status != 404:

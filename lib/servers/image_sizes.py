@@ -213,7 +213,7 @@ class _Reading:
             self.give_up(f"reading all of them would take about {spoken(round(needed))}")
         if now > self.logged + _PROGRESS_SECONDS:
             self.logged = now
-            self.log(f"asked for the sizes of {done} of {counted(self.total, 'image')}")
+            self.log(f"asked for the sizes of {done:,} of {counted(self.total, 'image')}")
 
     def end(self, images: Sequence[Image]) -> None:
         """Logs the result."""
@@ -226,6 +226,6 @@ class _Reading:
         reasons = [f"gave up, as {self.gave_up}"] if self.gave_up else []
         reasons += [f"for example {self.example}"] if self.example else []
         self.log(
-            f"warning: the sizes of {len(images) - known} of {counted(len(images), 'image')} are unknown "
+            f"warning: the sizes of {len(images) - known:,} of {counted(len(images), 'image')} are unknown "
             f"({'; '.join(reasons)}); bytes are null if one of them is pulled"
         )

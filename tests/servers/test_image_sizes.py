@@ -174,7 +174,7 @@ def test_an_upstream_that_refuses_is_asked_no_more(status: int) -> None:
     found, log, asked = read(handle, *(f"v{k}" for k in range(many)))
     assert found == {}
     assert len(asked) < 4 * MOST_REFUSED
-    assert f"the sizes of {many} of {many} images are unknown" in log[-1]
+    assert f"the sizes of {many:,} of {many:,} images are unknown" in log[-1]
     assert (
         f"gave up, as the upstream refused or did not answer for {MOST_REFUSED} images; for example app:v0: "
         in log[-1]

@@ -67,7 +67,7 @@ def test_a_digest_that_is_none_is_not_deleted(digest: str) -> None:
     [
         (
             b'{"manifests": [' + b",".join([b'{"digest": "sha256:%064x"}' % i for i in range(2000)]) + b"]}",
-            "2000",
+            "2,000",
         ),
         (b" " * (5 << 20), "longer than 4 MiB"),
         (b"[" * 100_000, "is not JSON"),
