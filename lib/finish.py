@@ -137,7 +137,7 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         latency = each.latency
         offered = f" of {three(each.offered)} offered" if each.offered is not None else ""
         times = f", {percentiles(latency)}" if latency else ""
-        failed = f", {each.failed} failed" if each.failed else ""
+        failed = f", {each.failed:,} failed" if each.failed else ""
         log(
             f"step {each.step.direction}, {counted(each.step.workers, 'worker')}: {rate(each.rate)}"
             f"{offered}{times}{failed}"
@@ -152,15 +152,15 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
         log(f"precision of the average rate: {in_words(found)}")
     ended, pulled = ("dry run ends", "simulated pulls") if settings.dry_run else ("test ends", "pulled")
     pruned = (
-        f"; {tally.pruned} pruned, {counted(tally.prune_failed, 'prune')} failed"
+        f"; {tally.pruned:,} pruned, {counted(tally.prune_failed, 'prune')} failed"
         if settings.prune or settings.prune_first
         else ""
     )
     repulled = (
-        f"; {tally.repulled} pulled again alone to find out why a batch failed" if tally.repulled else ""
+        f"; {tally.repulled:,} pulled again alone to find out why a batch failed" if tally.repulled else ""
     )
     log(
-        f"{ended}: {tally.pulled} {pulled}, {tally.failed} failed, {tally.interrupted} interrupted "
+        f"{ended}: {tally.pulled:,} {pulled}, {tally.failed:,} failed, {tally.interrupted:,} interrupted "
         f"in {state.elapsed:.1f} s, {rate(state.rate)} on average{pruned}{repulled}"
     )
 
@@ -189,13 +189,13 @@ def _cautions(state: Run) -> Iterator[str]:
     limits = [sample.limited_by for sample in tally.samples]
     if tally.limited_by == CLIENT:
         yield (
-            f"driver and clients used nearly all CPU that they may use on this machine in {limits.count(CLIENT)} of "
+            f"driver and clients used nearly all CPU that they may use on this machine in {limits.count(CLIENT):,} of "
             f"{counted(len(limits), 'interval')}, so the server may not be the limit; "
             "pull more images per launch (--batch) or use more machines (--start-at)"
         )
     if tally.limited_by == MACHINE:
         yield (
-            f"other programs used nearly all CPU of this machine in {limits.count(MACHINE)} of "
+            f"other programs used nearly all CPU of this machine in {limits.count(MACHINE):,} of "
             f"{counted(len(limits), 'interval')}, so latencies include their load; "
             "run the driver on a machine of its own"
         )

@@ -12,7 +12,7 @@ from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, PURPLE, RED, Chart, Trace, label
 from ..pages.chart import milliseconds as of_milliseconds
 from ..pages.command_line import command_line
-from ..pages.document import NO_SCRIPT, document, place_of, section, warning
+from ..pages.document import NO_SCRIPT, document, place_of, section, verdict, warning
 from ..pages.tables import Mark, Number, safe, table, tiles
 from ..results.headline import CACHE_UNKNOWN, CACHED
 from ..results.whole_file import write_whole
@@ -45,8 +45,7 @@ def _body(found: Capacity, drawn: Sequence[Chart]) -> Iterator[str]:
     if found.reason:
         yield warning(f"The search failed: {found.reason}.")
     if found.trials:
-        first, *others = answer(found)
-        yield f'<p class="verdict"><b>{safe(first)}</b>{safe(" ".join(others))}</p>'
+        yield verdict(answer(found))
     yield tiles(_tiles(found))
     yield NO_SCRIPT
     yield from map(place_of, drawn)

@@ -11,7 +11,7 @@ from typing import Any
 from .. import __version__
 from .assets import SCRIPT, STYLE
 from .chart import Chart
-from .tables import safe
+from .tables import safe, sentence
 
 # With this policy, the browser blocks every request of the page.
 _POLICY = (
@@ -69,6 +69,12 @@ def fold(title: str, content: str) -> str:
 def alarm(text: str) -> str:
     """Returns a paragraph in the colour for bad."""
     return f'<p class="alarm">{safe(text)}</p>'
+
+
+def verdict(sentences: Sequence[str]) -> str:
+    """Returns the paragraph at the top of a page, with its first sentence in bold."""
+    first, *others = sentences
+    return f'<p class="verdict"><b>{sentence(first)}</b>{sentence(" ".join(others))}</p>'
 
 
 def warning(text: str) -> str:

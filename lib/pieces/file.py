@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, overload
+from typing import Final
 
 import msgspec
 
@@ -39,29 +39,12 @@ class Record:
     lines: tuple[str, ...]
     end: End | None
 
-    @property
-    def pieces(self) -> Sequence[Ended]:
-        """The pieces, each made when it is read."""
-        return _Pieces(self.lines)
-
-
-class _Pieces(Sequence[Ended]):
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = lines
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @overload
-    def __getitem__(self, index: int) -> Ended: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Ended]: ...
-    def __getitem__(self, index: int | slice) -> Ended | Sequence[Ended]:
-        if isinstance(index, slice):
-            return _Pieces(self._lines[index])
-        line = decoded(self._lines[index])
-        assert isinstance(line, PieceLine)
-        return _ended_of(line)
+    def pieces(self) -> Iterator[Ended]:
+        """Yields the pieces, each made when it is read."""
+        for text in self.lines:
+            line = decoded(text)
+            assert isinstance(line, PieceLine)
+            yield _ended_of(line)
 
 
 class _Version(msgspec.Struct, frozen=True):

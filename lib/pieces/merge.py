@@ -21,7 +21,7 @@ def merge(records: Sequence[Record], thresholds: Sequence[Threshold], *, lost_ho
     parts = [whole.begin(record.name, record.header, record.share) for record in records]
     _check_shares(records, lost_hosts)
     for part, record in zip(parts, records, strict=True):
-        for ended in record.pieces:
+        for ended in record.pieces():
             whole.add(part, ended)
         part.end = record.end
         part.check()

@@ -8,8 +8,8 @@ from typing import Final
 from ..errors import UsageError
 from ..latency import LATENCIES
 from ..options.thresholds import KNEE, PEAK, PEAK_FIELDS, parse_threshold
-from ..pages.document import alarm
-from ..pages.tables import Mark, Tile, sentence, tiles
+from ..pages import document
+from ..pages.tables import Mark, Tile, tiles
 from ..results import headline
 from ..results.answer import Answer
 from ..results.limit import limit
@@ -24,9 +24,8 @@ _OF_AVERAGE: Final = ("rate", "pulled")
 def top(summary: Summary) -> Iterator[str]:
     """Yields the HTML of the missed thresholds, the verdict and the tiles."""
     for each in summary.missed:
-        yield alarm(f"Threshold missed: {each.told}")
-    first, *others = verdict(summary)
-    yield f'<p class="verdict"><b>{sentence(first)}</b>{sentence(" ".join(others))}</p>'
+        yield document.alarm(f"Threshold missed: {each.told}")
+    yield document.verdict(verdict(summary))
     yield tiles(shown_tiles(summary))
 
 
