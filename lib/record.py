@@ -23,8 +23,8 @@ from .results.run_state import Run
 
 def header_of(run: Run, ready: Prepared, facts: Facts) -> Header:
     """Returns the header of a load that is prepared, but for the time when it begins."""
-    settings, whole = run.settings, ready.selection.whole
-    plan = make_plan(replace(settings, share=WHOLE), [len(each.images) for each in whole])
+    settings, selection = run.settings, ready.selection
+    plan = make_plan(replace(settings, share=WHOLE), selection.lengths)
     steps = [
         StepLine(
             step.workers, step.direction, step.start, None if step.end == WITH_THE_LAST_WORKER else step.end
@@ -45,9 +45,9 @@ def header_of(run: Run, ready: Prepared, facts: Facts) -> Header:
         client=facts.client,
         listed=facts.listed,
         foreign=facts.foreign,
-        images=len(distinct(whole)),
+        images=len(distinct(selection.image_sets)) if selection.total is None else selection.total,
         image_sets=list(facts.image_sets),
-        workers=len(whole),
+        workers=len(selection.lengths),
         load=plan.about,
         steps=steps,
         rates=None
