@@ -28,10 +28,7 @@ def gather(hearing: Hearing, hosts: Hosts, distributed: str) -> list[Member]:
     cannot take part.
     """
     joined = _joined(hearing, hosts)
-    answers: dict[str, Answered] = {}
-    for each in joined:
-        hearing.ask(each.address, Hello(), ANSWER_SECONDS, hearing._noting(answers, each.address))
-    hearing.wait(lambda: len(answers) == len(joined) or hearing.scheduler_lost is not None)
+    answers = hearing.ask_addresses({each.address: Hello() for each in joined}, ANSWER_SECONDS)
     _check_scheduler(hearing)
     refused, facts = [], {}
     for each in joined:

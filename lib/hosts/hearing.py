@@ -6,8 +6,9 @@ All of it runs in one thread. The phases of a run call `wait`, which takes what 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -87,22 +88,28 @@ class Hearing:
         self._then[self.fleet.ask(address, request, seconds)] = then
 
     def ask_each(
-        self, members: Iterable[Member], request: Callable[[Member], Request], seconds: float
+        self,
+        members: Iterable[Member],
+        request: Callable[[Member], Request],
+        seconds: float,
+        *,
+        heed: bool = True,
     ) -> dict[str, Answered]:
-        """Asks all of them at the same time, and returns the answers by address. Raises `Stopped` after a signal."""
+        """Asks all of them at the same time, and returns the answers by address.
+
+        If the scheduler is lost, answers are missing. `heed`: raises `Stopped` after a signal.
+        """
+        return self.ask_addresses({each.address: request(each) for each in members}, seconds, heed=heed)
+
+    def ask_addresses(
+        self, requests: Mapping[str, Request], seconds: float, *, heed: bool = True
+    ) -> dict[str, Answered]:
+        """Does the same for workers that are no members yet."""
         answers: dict[str, Answered] = {}
-        wanted = list(members)
-        for member in wanted:
-            self.ask(member.address, request(member), seconds, self._noting(answers, member.address))
-        self.wait(lambda: len(answers) == len(wanted) or self.scheduler_lost is not None)
+        for address, request in requests.items():
+            self.ask(address, request, seconds, partial(answers.__setitem__, address))
+        self.wait(lambda: len(answers) == len(requests) or self.scheduler_lost is not None, heed=heed)
         return answers
-
-    @staticmethod
-    def _noting(answers: dict[str, Answered], address: str) -> Callable[[Answered], None]:
-        def note(answered: Answered) -> None:
-            answers[address] = answered
-
-        return note
 
     # ---- waiting
 
