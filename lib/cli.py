@@ -38,7 +38,11 @@ def load_test(**options: Any) -> int:
     from .run import run
 
     words, show = click.get_current_context().obj
-    return run(settings, (called(), *words), show=show)
+    if settings.hosts is None:
+        return run(settings, (called(), *words), show=show)
+    from .run_on_hosts import carrying_out
+
+    return run(settings, (called(), *words), show=show, carry_out=carrying_out(options))
 
 
 def _command() -> click.Command:

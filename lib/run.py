@@ -26,10 +26,16 @@ from .streams import say, warn
 _LONG_SECONDS = 3600.0
 
 
-def run(settings: Settings, command: tuple[str, ...] = (), *, show: bool = True) -> int:
+def run(
+    settings: Settings,
+    command: tuple[str, ...] = (),
+    *,
+    show: bool = True,
+    carry_out: Callable[[Session, ExitStack], None] | None = None,
+) -> int:
     """Carries out the load test and returns the exit status. Writes the summary even if the run fails.
 
-    `show`: the result is shown at the end.
+    `show`: the result is shown at the end. `carry_out` carries out the load in place of this process.
 
     Raises UsageError or RunError, before any traffic, if the first stages (`Beginning`) or the outputs fail.
     """
@@ -37,7 +43,7 @@ def run(settings: Settings, command: tuple[str, ...] = (), *, show: bool = True)
     with session.stop.listening(), ExitStack() as lasting:
         try:
             with recorded(session):
-                _carry_out(session, lasting)
+                (carry_out or _carry_out)(session, lasting)
         finally:
             status = finish(session.clock, session.stop, session.outputs, session.state, show=show)
             session.outputs.close()

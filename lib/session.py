@@ -112,8 +112,7 @@ def prepared(session: Session, lasting: ExitStack) -> Iterator[tuple[Prepared, C
     `lasting` keeps open what must outlive the block. The caller closes it, after the result is written.
     """
     stop, outputs, state = session.stop, session.outputs, session.state
-    _announce(session)
-    network = lasting.enter_context(Network(stop))
+    network = network_of(session, lasting)
     with ExitStack() as resources:
         around = Surroundings(
             network=network,
@@ -138,6 +137,12 @@ def prepared(session: Session, lasting: ExitStack) -> Iterator[tuple[Prepared, C
                 ready.client_setup.launcher.kill_all()
 
         yield ready, kill
+
+
+def network_of(session: Session, lasting: ExitStack) -> Network:
+    """Logs the beginning of the test, and returns its network thread, which `lasting` ends."""
+    _announce(session)
+    return lasting.enter_context(Network(session.stop))
 
 
 def _announce(session: Session) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from ..counted import counted
 from ..durations import spoken
 from ..errors import RunError, UsageError
@@ -16,7 +18,8 @@ from ..pieces.fold import Ended
 from ..pieces.gathered import Gathered
 from ..pieces.part import Part
 from ..pieces.whole import Whole
-from ..pieces.wire import End, PieceLine
+from ..pieces.wire import End, Header, PieceLine
+from ..results.host_line import HostLine, HostState
 from .hearing import Hearing
 from .member import Member
 from .protocol import Armed, Body, Ready, Refused, Started, Unarmed
@@ -55,6 +58,7 @@ class Load:
         self._members = members
         self._limits = limits
         self._readers: dict[str, Reader] = {}
+        self._pieces_at: dict[str, float] = {}
         self._said_signal = 0
         hearing.take = self._take
         hearing.lost = self._note_loss
@@ -76,18 +80,17 @@ class Load:
 
     def assemble(self, gathering: Callable[[Whole], Gathered]) -> Gathered:
         """Begins the sum of the hosts, which are all ready. Raises `RunError` if they are not of one load."""
-        headers = [each.ready.header for each in self._members if each.ready is not None]
+        headers = [_named(each, each.ready.header) for each in self._members if each.ready is not None]
         whole = Whole(headers[0])
         try:
             for member in self._members:
                 assert member.ready is not None
-                header = member.ready.header
+                header = _named(member, member.ready.header)
                 reader = Reader(f"host {member.name}", "repeat the run")
                 reader.accept(header)
                 self._readers[member.address] = reader
                 member.part = whole.begin(f"host {member.name}", header, member.share)
                 member.part.address = member.address
-                member.part.host = member.name
         except UsageError as error:
             raise RunError(str(error)) from None
         self.whole = whole
@@ -116,7 +119,7 @@ class Load:
         finally:
             hearing.tick = lambda: None
         if self.gathered is not None:
-            self.gathered.finish(self.parts)
+            self.gathered.finish()
 
     def incomplete(self) -> str | None:
         """Returns whose counts are incomplete although it has ended; None if they all add up."""
@@ -128,6 +131,20 @@ class Load:
             except RunError:
                 return f"the counts of host {member.name} are incomplete: it lacks pieces; repeat the run"
         return None
+
+    def workers(self, planned: int) -> int:
+        """Returns how many of so many workers are on hosts whose load goes on."""
+        return sum(each.share.count(planned) for each in self._members if each.is_loading)
+
+    def lines(self) -> tuple[HostLine, ...]:
+        """Returns what is known now of each host."""
+        if self.gathered is None:
+            return ()
+        return tuple(
+            self.gathered.line(each.part, _shown(each), self._pieces_at.get(each.address))
+            for each in self._members
+            if each.part is not None
+        )
 
     def _is_over(self) -> bool:
         return all(each.state == "ended" or not each.is_alive for each in self._members)
@@ -179,7 +196,7 @@ class Load:
             member.state = "running"
         member.start_error = started.error_seconds
         if member.part is not None:
-            member.part.header = started.header
+            member.part.header = _named(member, started.header)
             member.part.start_error_ms = 1000 * started.error_seconds
         self._hearing.log(f"host {member.name} began {three(1000 * started.error_seconds)} ms late")
 
@@ -189,6 +206,7 @@ class Load:
         taken = self._readers[member.address].accept(line)
         if isinstance(taken, Ended):
             self.gathered.take(member.part, taken)
+            self._pieces_at[member.address] = self._hearing.now()
             self._judge_beginning()
 
     def _end(self, member: Member, end: End) -> None:
@@ -223,3 +241,16 @@ class Load:
                 "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
             )
 
+
+def _shown(member: Member) -> HostState:
+    """Returns the state of a host as the views show it."""
+    if member.state in ("lost", "refused"):
+        return "lost"
+    if member.silent and member.state != "ended":
+        return "silent"
+    return "joined" if member.state in ("joined", "preparing") else member.state
+
+
+def _named(member: Member, header: Header) -> Header:
+    """Returns the header with the name that the host has in this run."""
+    return msgspec.structs.replace(header, host=member.name)

@@ -52,6 +52,7 @@ class Run:
     first_pulls: Literal["cold", "warm", "unknown"] = UNKNOWN
     warm_up: WarmUp | None = None
     sizes: Sizes | None = None
+    summarized: Callable[[], Summary] | None = None
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""
