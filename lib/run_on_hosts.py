@@ -141,9 +141,7 @@ class _OnHosts:
         selection = ready.selection()
         members: list[Member] = []
         try:
-            members = assign(
-                hearing, gather(hearing, self._hosts, distributed), len(selection.image_sets)
-            )
+            members = assign(hearing, gather(hearing, self._hosts, distributed), len(selection.image_sets))
             hearing.fleet.hold([each.address for each in members])
             load = self._load(hearing, members)
             begin(hearing, members, self._order(ready))
@@ -153,9 +151,7 @@ class _OnHosts:
 
     def _load(self, hearing: Hearing, members: list[Member]) -> Load:
         settings = self._settings
-        limits = Limits(
-            lost_hosts=self._hosts.lost, keep_going=settings.keep_going, grace=settings.grace
-        )
+        limits = Limits(lost_hosts=self._hosts.lost, keep_going=settings.keep_going, grace=settings.grace)
         return Load(hearing, members, limits)
 
     def _order(self, ready: Preparation) -> Order:
@@ -175,9 +171,7 @@ class _OnHosts:
         state, outputs, clock = self._session.state, self._session.outputs, self._session.clock
 
         def gathering(whole: Whole) -> Gathered:
-            return Gathered(
-                whole, schedule=schedule, on_sample=outputs.on_sample, patience=load.patience
-            )
+            return Gathered(whole, schedule=schedule, on_sample=outputs.on_sample, patience=load.patience)
 
         state.tally = load.assemble(gathering)
         state.driver = _UnderWay(plan, load)
@@ -195,7 +189,9 @@ class _OnHosts:
             load.follow(lambda: self._look(load))
         finally:
             state.hosts = load.lines()
-            state.elapsed = max((part.elapsed for part in load.whole.parts), default=0.0) if load.whole else 0.0
+            state.elapsed = (
+                max((part.elapsed for part in load.whole.parts), default=0.0) if load.whole else 0.0
+            )
             state.driver_cpu_seconds = own_seconds() - used
             log_result(outputs.log, state)
             progress.end()

@@ -227,7 +227,9 @@ class Load:
             return
         if len(lost) > self._limits.lost_hosts:
             told = "; ".join(f"host {each.name} lost ({each.reason})" for each in lost)
-            self.end_early(f"{told}; to go on without {counted(len(lost), 'host')}, give --lost-hosts {len(lost)}")
+            self.end_early(
+                f"{told}; to go on without {counted(len(lost), 'host')}, give --lost-hosts {len(lost)}"
+            )
 
     def _judge_beginning(self) -> None:
         if self._limits.keep_going or self.gathered is None or self.gathered.pulled:
