@@ -26,6 +26,7 @@ import msgspec
 from ..user_files import named
 from .child import Child
 from .facts import host_facts
+from .kept import keep
 from .machine_lock import LockHeld, remove, take
 from .package import PACKAGE, environment
 from .protocol import (
@@ -41,6 +42,8 @@ from .protocol import (
     Failed,
     Fetch,
     Hello,
+    Keep,
+    Kept,
     Leave,
     Pass,
     ReadClock,
@@ -75,6 +78,7 @@ class _Run:
     """A run that this host has begun. `folder` is known when its host process is ready."""
 
     driving: Driving
+    host: str
     lock: str
     incarnation: str
     child: Child | None = None
@@ -104,6 +108,8 @@ class Agent:
                 return await self._pass(request)
             case Fetch():
                 return await self._fetch(request)
+            case Keep():
+                return await self._keep(request.run)
             case Bye():
                 return await self._bye(request.run)
 
@@ -118,7 +124,12 @@ class Agent:
         if name in self._begun:
             return Failed("this host has begun this run before, and does so only once")
         since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        run = _Run(Driving(run=name, since=since, by=request.by), request.lock, secrets.token_hex(8))
+        run = _Run(
+            Driving(run=name, since=since, by=request.by),
+            request.order.host,
+            request.lock,
+            secrets.token_hex(8),
+        )
         try:
             lock = take(request.lock, run.driving)
         except LockHeld as held:
@@ -175,6 +186,18 @@ class Agent:
             return await asyncio.to_thread(_read, run.folder / _FILES[request.what], request.offset)
         except OSError as error:
             return Failed(f"cannot read {named(error)}")
+
+    async def _keep(self, name: str) -> Answer:
+        run = self._runs.get(name)
+        if run is None or run.folder is None:
+            return Failed("this host has no files of the run", ended=run is None)
+        events = run.folder / _FILES["events"]
+        path = await asyncio.to_thread(keep, events, name, run.host, "events.jsonl")
+        return (
+            Kept(str(path))
+            if path is not None
+            else Failed("neither its working nor its temporary folder takes them")
+        )
 
     async def _bye(self, name: str) -> Answer:
         run = self._runs.get(name)
