@@ -51,6 +51,7 @@ from .protocol import (
     decode_request,
     encode,
 )
+from .waiting import until
 
 # The command of the host process.
 COMMAND: Sequence[str] = (sys.executable, "-m", f"{PACKAGE}.host_process")
@@ -62,7 +63,6 @@ _LEAVE_SECONDS: Final = 10.0
 _LEFT_SECONDS: Final = 5.0
 # A host is held for so many seconds after the last request.
 _HOLD_SECONDS: Final = 60.0
-_LOOK: Final = 0.05
 
 
 class Worker(Protocol):
@@ -139,9 +139,10 @@ class Agent:
         try:
             run.child = Child(COMMAND, environment(), lock, self._sender(run, worker))
         except OSError as error:
-            return Failed(f"cannot start the host process: {named(error)}")
-        finally:
             os.close(lock)
+            remove(request.lock)
+            return Failed(f"cannot start the host process: {named(error)}")
+        os.close(lock)
         self._begun.add(name)
         self._runs[name] = run
         run.child.order(encode(request.order))
@@ -206,9 +207,7 @@ class Agent:
         async with run.leaving:
             run.child.order(encode(Leave()))
             await run.child.end(_LEAVE_SECONDS)
-            until = monotonic() + _LEFT_SECONDS
-            while not remove(run.lock) and monotonic() < until:
-                await asyncio.sleep(_LOOK)
+            await until(lambda: remove(run.lock), _LEFT_SECONDS)
             self._runs.pop(name, None)
         return Done()
 

@@ -103,7 +103,7 @@ class DaskFleet:
         self.inbox: SimpleQueue[Input] = SimpleQueue()
         self.cluster = cluster
         self.address = address
-        self.version = str(distributed.__version__)
+        self.version = version("distributed")
         self.scheduler_version = ""
         self._run = run
         self._security = security
@@ -241,7 +241,7 @@ class DaskFleet:
         self._client.subscribe_topic(TOPIC, self._hear)
         try:
             while not back.is_set():
-                self._client.log_event(TOPIC, {"probe": probe})
+                await self._client.log_event(TOPIC, {"probe": probe})
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(back.wait(), _PROBE_EVERY)
         finally:
