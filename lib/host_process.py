@@ -21,7 +21,7 @@ from .choices import NEVER, NONE, TSV
 from .clean import clean
 from .clock import Clock
 from .counted import counted
-from .drive import carry_out, made_ready, staffed
+from .drive import drive, made_ready, staffed
 from .errors import ExitStatus, RunError, UsageError
 from .fault import fault_line
 from .finish import log_result
@@ -228,7 +228,7 @@ class HostProcess:
             record_pieces(self._record(session), state, header, clock)
             self._outbox.post(Started(header=begun(header, state, clock), error_seconds=error))
             self._loading = True
-            carry_out(session, driver)
+            drive(session, driver)
 
     def _armed(self) -> Arm:
         with self._stop.calling(self._appointment.wake):

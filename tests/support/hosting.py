@@ -140,7 +140,8 @@ class Controller:
     def hear(self, kind: type[T], count: int = 1) -> T:
         """The message number `count` of a kind, as soon as it is there."""
         wait_until(
-            lambda: len(self.all(kind)) >= count or self.process.poll() is not None, describe=lambda: self.bodies
+            lambda: len(self.all(kind)) >= count or self.process.poll() is not None,
+            describe=lambda: self.bodies,
         )
         found = self.all(kind)
         assert len(found) >= count, (self.bodies, self.stderr)
@@ -203,5 +204,7 @@ class Controller:
         pieces = self.all(PieceLine)
         assert [piece.number for piece in pieces] == list(range(end.pieces))
         for name in ("pulled", "failed", "interrupted"):
-            assert sum(piece.counts.numbers.get(name, 0) for piece in pieces) == end.totals.numbers.get(name, 0)
+            assert sum(piece.counts.numbers.get(name, 0) for piece in pieces) == end.totals.numbers.get(
+                name, 0
+            )
         return end
