@@ -179,8 +179,8 @@ class _OnHosts:
 
         state.tally = load.assemble(gathering)
         state.driver = _UnderWay(plan, load)
-        state.load = f"{plan.about}, on {counted(len(members), 'host')}"
-        outputs.log(state.load)
+        state.load = plan.about
+        outputs.log(f"{plan.about}, on {counted(len(members), 'host')}")
         state.hosts = load.lines()
         at = arm(hearing, members, self._start(), clock.offset)
         state.summarized = lambda: self._summary(load)
