@@ -46,9 +46,7 @@ def carrying_out(options: Mapping[str, Any]) -> Callable[[Session, ExitStack], N
 
     Raises `UsageError` if the package `distributed` is missing.
     """
-    from .hosts.dask_fleet import check_installed
 
-    check_installed()
     return lambda session, lasting: _OnHosts(session, options).carry_out(lasting)
 
 
@@ -117,14 +115,20 @@ class _OnHosts:
             selection = ready.selection()
             state.select(selection)
             plan, schedule = ready.plan(), ready.schedule()
-            from .hosts.dask_fleet import connected
+            from .hosts.dask_fleet import open_fleet
 
             run = secrets.token_hex(8)
             self._warn_of_the_open()
-            with connected(self._hosts, run, stop) as (fleet, distributed):
-                hearing = Hearing(fleet, run, Reports(log=self._session.outputs.log, caution=self._caution))
-                with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
-                    self._with_hosts(hearing, distributed, ready, plan, schedule)
+            fleet = open_fleet(self._hosts, run)
+            resources.callback(fleet.close)
+            if fleet.scheduler_version != fleet.version:
+                raise RunError(
+                    f"the scheduler has distributed {fleet.scheduler_version}, and this is {fleet.version}; install the "
+                    "same version"
+                )
+            hearing = Hearing(fleet, run, Reports(log=self._session.outputs.log, caution=self._caution))
+            with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
+                self._with_hosts(hearing, fleet.version, ready, plan, schedule)
 
     def _warn_of_the_open(self) -> None:
         hosts = self._hosts
@@ -175,8 +179,8 @@ class _OnHosts:
 
         state.tally = load.assemble(gathering)
         state.driver = _UnderWay(plan, load)
-        state.load = f"{plan.about}, on {counted(len(members), 'host')}"
-        outputs.log(state.load)
+        state.load = plan.about
+        outputs.log(f"{plan.about}, on {counted(len(members), 'host')}")
         state.hosts = load.lines()
         at = arm(hearing, members, self._start(), clock.offset)
         state.summarized = lambda: self._summary(load)

@@ -248,9 +248,11 @@ def _shown(member: Member) -> HostState:
     """Returns the state of a host as the views show it."""
     if member.state in ("lost", "refused"):
         return "lost"
-    if member.silent and member.state != "ended":
+    if member.state == "ended":
+        return "ended"
+    if member.silent:
         return "silent"
-    return "joined" if member.state in ("joined", "preparing") else member.state
+    return "running" if member.state == "running" else "ready" if member.state == "ready" else "joined"
 
 
 def _named(member: Member, header: Header) -> Header:
