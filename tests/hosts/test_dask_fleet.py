@@ -16,7 +16,19 @@ import pytest
 
 from lib.errors import RunError, UsageError
 from lib.hosts.fleet import Answered, Heard, Joined, Left, SchedulerLost
-from lib.hosts.protocol import Begun, Bye, ClockRead, Disarm, Done, Failed, Hello, HostFacts, Lease, Pass, ReadClock
+from lib.hosts.protocol import (
+    Begun,
+    Bye,
+    ClockRead,
+    Disarm,
+    Done,
+    Failed,
+    Hello,
+    HostFacts,
+    Lease,
+    Pass,
+    ReadClock,
+)
 from lib.options.hosts import DEFAULTS, parse_hosts
 from tests.doubles.certificates import Authority, self_signed
 from tests.support.hosts import Cluster, Ear, begin, cluster
@@ -210,7 +222,9 @@ def test_a_held_cluster_does_not_look_idle(tmp_path: Path) -> None:
         wait_until(lambda: fleet._held.get(address) is not None)
 
         def idle_since() -> object:
-            return fleet._wait(fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since))
+            return fleet._wait(
+                fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since)
+            )
 
         wait_until(lambda: idle_since() is None)
         assert dask.scheduler.poll() is None
@@ -290,7 +304,10 @@ def test_files_that_cannot_be_used(secure: Cluster, authority: Authority, tmp_pa
     assert told(hosts_ca_file=garbage) == f"--hosts-ca-file: {garbage} holds no certificate in PEM"
     assert told(hosts_cert=garbage).startswith(f"--hosts-cert: {garbage} and ")
     assert "does not belong to the certificate" in told(hosts_key=other.key)
-    with pytest.raises(UsageError, match="needs --hosts-ca-file, --hosts-cert and --hosts-key"), fleet_of(secure.address):
+    with (
+        pytest.raises(UsageError, match="needs --hosts-ca-file, --hosts-cert and --hosts-key"),
+        fleet_of(secure.address),
+    ):
         pass
 
 
@@ -316,9 +333,7 @@ def test_a_host_without_this_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tests.support.hosts.ROOT", tmp_path)
     with cluster(tmp_path, ("a",)) as dask, fleet_of(dask.address) as ear:
         error = ear.ask(ear.workers(1)["a"], Hello()).error
-    assert error.startswith(
-        ("it has no ocidriver; install it there", "it has ocidriver ")
-    )
+    assert error.startswith(("it has no ocidriver; install it there", "it has ocidriver "))
 
 
 # ---- hosts on this machine
@@ -368,7 +383,9 @@ def test_hosts_on_this_machine_end_with_the_driver() -> None:
     assert len(pids) == 2
     driver.kill()
     driver.communicate()
-    wait_until(lambda: not any(map(alive, pids)), describe=lambda: [read_file(pid, "cmdline") for pid in pids])
+    wait_until(
+        lambda: not any(map(alive, pids)), describe=lambda: [read_file(pid, "cmdline") for pid in pids]
+    )
 
 
 # ---- the package
@@ -379,7 +396,9 @@ def test_nothing_of_distributed_is_imported_without_hosts() -> None:
         "import sys, lib.cli, lib.run, lib.hosts.agent, lib.hosts.fleet\n"
         "print(*[name for name in sys.modules if name.partition('.')[0] in ('distributed', 'dask', 'tornado')])"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == []
 
 
@@ -390,5 +409,7 @@ def test_without_the_package_it_says_what_to_install() -> None:
         "try:\n import lib.hosts.dask_fleet\n"
         "except UsageError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "--hosts needs the package distributed: pip install 'ocidriver[distributed]'\n"
