@@ -48,6 +48,7 @@ from .protocol import (
     decode_request,
     encode,
 )
+from .waiting import until
 
 # The command of the host process.
 COMMAND: Sequence[str] = (sys.executable, "-m", f"{PACKAGE}.host_process")
@@ -59,7 +60,6 @@ _LEAVE_SECONDS: Final = 10.0
 _LEFT_SECONDS: Final = 5.0
 # A host is held for so many seconds after the last request.
 _HOLD_SECONDS: Final = 60.0
-_LOOK: Final = 0.05
 
 
 class Worker(Protocol):
@@ -128,9 +128,10 @@ class Agent:
         try:
             run.child = Child(COMMAND, environment(), lock, self._sender(run, worker))
         except OSError as error:
-            return Failed(f"cannot start the host process: {named(error)}")
-        finally:
             os.close(lock)
+            remove(request.lock)
+            return Failed(f"cannot start the host process: {named(error)}")
+        os.close(lock)
         self._begun.add(name)
         self._runs[name] = run
         run.child.order(encode(request.order))
@@ -183,9 +184,7 @@ class Agent:
         async with run.leaving:
             run.child.order(encode(Leave()))
             await run.child.end(_LEAVE_SECONDS)
-            until = monotonic() + _LEFT_SECONDS
-            while not remove(run.lock) and monotonic() < until:
-                await asyncio.sleep(_LOOK)
+            await until(lambda: remove(run.lock), _LEFT_SECONDS)
             self._runs.pop(name, None)
         return Done()
 
@@ -202,7 +201,7 @@ async def answer(text: str, dask_worker: Any = None) -> str:
     _quiet()
     try:
         given = await _agent.answer(decode_request(text), dask_worker)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         given = Failed(f"cannot read the request, which may come from another version of ocidriver: {error}")
     except Exception as error:
         given = Failed(f"{type(error).__name__}: {error}"[:4096])
