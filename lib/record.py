@@ -70,12 +70,12 @@ def record_pieces(file: LineFile, run: Run, header: Header, clock: Clock) -> Non
     def write(piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
         file.write(encoded(piece_line(piece, place, interval)))
 
-    run.tally.on_piece = write
+    run.own_tally.on_piece = write
 
 
 def record_end(file: LineFile, run: Run, facts: Facts) -> None:
     """Writes the end of the load, if it began. Call it when nothing more is counted."""
-    tally = run.tally
+    tally = run.own_tally
     if tally.on_piece is None:
         return
     end = End(

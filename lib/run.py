@@ -71,7 +71,7 @@ def _carry_out(session: Session, lasting: ExitStack) -> None:
         if state.settings.prune_first and ready.pruner is not None:
             folder = ready.scratch.folder("prune-first")
             with stop.calling(kill):
-                prune_first(ready.pruner, ready.selection, folder, stop, outputs, state.tally)
+                prune_first(ready.pruner, ready.selection, folder, stop, outputs, state.own_tally)
             state.first_pulls = COLD
         if state.settings.warm_up:
             warm_up(ready, kill, stop, outputs, state)
@@ -111,7 +111,7 @@ def _drive(
     settings, launcher, plan = state.settings, prepared.client_setup.launcher, prepared.plan
     driver = Driver(
         plan,
-        state.tally,
+        state.own_tally,
         stop,
         Rules(tally_seconds=settings.tally_seconds, grace=settings.grace, keep_going=settings.keep_going),
         Clients(kill=kill, running_cpu=launcher.running_cpu_seconds if launcher else lambda: 0.0),
