@@ -253,10 +253,10 @@ class _OnHosts:
 
         state.tally = load.assemble(gathering)
         state.driver = _UnderWay(plan, load)
-        state.load = f"{plan.about}, on {counted(hosts, 'host')}"
+        state.load = plan.about
         state.hosts = load.lines()
         state.summarized = lambda: self._summary(load)
-        outputs.log(state.load)
+        outputs.log(f"{plan.about}, on {counted(hosts, 'host')}")
 
     def _start(self) -> float | None:
         """Returns the moment of --start-at, monotonic; None without one."""

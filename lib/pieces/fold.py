@@ -211,7 +211,8 @@ class Fold:
         closed = self._samples.closed()
         found = {number: self._samples[number] for number in closed}
         return tuple(
-            found[number].rate() if number in found else None for number in range(closed[-1] + 1 if closed else 0)
+            found[number].rate() if number in found else None
+            for number in range(closed[-1] + 1 if closed else 0)
         )
 
     def latency_in(self, number: int, least: int) -> Latency | None:

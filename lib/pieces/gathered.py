@@ -139,7 +139,9 @@ class Gathered(LiveAccount):
             return second > end + self._patience
 
         self.sized = self._fold.account.sized
-        for number in self._steps.due(is_late, lambda number: self._all(expected, lambda d: d.steps > number)):
+        for number in self._steps.due(
+            is_late, lambda number: self._all(expected, lambda d: d.steps > number)
+        ):
             self.steps.append(self._fold.step(number))
         for number in self._samples.due(
             is_late, lambda number: self._all(expected, lambda d: d.samples > number)

@@ -44,7 +44,9 @@ def host_rates(findings: Findings) -> Iterator[Chart]:
         "hovermode": "x unified",
         "shapes": shapes,
     }
-    lines = "Lines: each host." if len(hosts) <= _MOST_LINES else "The table of the hosts has the rate of each."
+    lines = (
+        "Lines: each host." if len(hosts) <= _MOST_LINES else "The table of the hosts has the rate of each."
+    )
     note = (
         "Successful pulls per second of a host in each tally interval. Coloured band: from the slowest host to the "
         f"fastest. {lines}{told}"
@@ -57,7 +59,8 @@ def _grouped(rates: Rates, seconds: Sequence[float]) -> list[float | None]:
     size = max(1, -(-len(seconds) // MOST_POINTS))
     known = [*rates, *([None] * len(seconds))]
     return [
-        _mean(known[start : start + size], seconds[start : start + size]) for start in range(0, len(seconds), size)
+        _mean(known[start : start + size], seconds[start : start + size])
+        for start in range(0, len(seconds), size)
     ]
 
 

@@ -14,9 +14,7 @@ _WITH_CLOCKS: Final = (
     "Each host carried out its share of the load. Its CPU use is that of driver and clients, in cores on average. Its "
     "clock was off by at most so many milliseconds, and it began the load so many milliseconds late."
 )
-_OF_FILES: Final = (
-    "Each host carried out its share of the load. Its CPU use is that of driver and clients, in cores on average."
-)
+_OF_FILES: Final = "Each host carried out its share of the load. Its CPU use is that of driver and clients, in cores on average."
 
 
 class _Column(NamedTuple):

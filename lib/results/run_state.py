@@ -34,8 +34,8 @@ class Run:
     `load` is the load in words. `begin` is the monotonic time at which the load began, or None before it.
 
     `first_pulls` says whether the first pulls were proved `COLD` or `WARM`. `warm_up` is None without a warm-up,
-    `sizes` if no sizes were read. `hosts` are those that carry out the load; this process does if there is none.
-    `summarized` makes the summary in their place, if it is set.
+    `sizes` if no sizes were read. `hosts` are those that carry out the load; this process does if there
+    is none. They are added up by `summarized`, which returns the summary.
     """
 
     settings: Settings
@@ -58,8 +58,8 @@ class Run:
     first_pulls: Literal["cold", "warm", "unknown"] = UNKNOWN
     warm_up: WarmUp | None = None
     sizes: Sizes | None = None
-    hosts: Sequence[HostLine] = ()
     summarized: Callable[[], Summary] | None = None
+    hosts: Sequence[HostLine] = ()
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lib.hosts.protocol import Bye, Lease, Refused
 from lib.pieces.wire import CountsLine, Header
+from lib.results.summary import ClientInfo
 from tests.support.controlling import Control
 from tests.support.fake_fleet import Host, Process, Scene
 
@@ -419,9 +420,8 @@ def test_a_host_that_prepared_another_load_is_refused(change: Callable[[Header],
 
 def test_hosts_with_other_clients_are_named() -> None:
     control = Control(2)
-    control[2].change = lambda header: msgspec.structs.replace(
-        header, client=msgspec.structs.replace(header.client, version="0.21")
-    )
+    newer = ClientInfo(name="crane", version="0.21")
+    control[2].change = lambda header: msgspec.structs.replace(header, client=newer)
     assert control.run() is None
     assert "the hosts had different clients" in control.told()
 
@@ -458,7 +458,9 @@ def delays(seed: int) -> Callable[[int, int], Sequence[float]]:
     """Messages are late by up to four seconds, come twice, or are dropped until they are sent for the third time."""
     luck = random.Random(seed)
 
-    def mangle(_: int, attempt: int) -> Sequence[float]:
+    def mangle(number: int, attempt: int) -> Sequence[float]:
+        if number < 3:  # ready, armed and begun
+            return (0.0,)
         if attempt < 3 and luck.random() < 0.3:
             return ()
         return [4 * luck.random() for _ in range(luck.choice([1, 1, 2]))]
@@ -471,9 +473,7 @@ def delays(seed: int) -> Callable[[int, int], Sequence[float]]:
 def test_messages_in_any_order_dropped_or_doubled_count_once(seed: int) -> None:
     control = Control(3, Scene(workers=5, seconds=20))
     for number, host in enumerate(control.fleet.hosts.values()):
-        host.mangle = lambda number_, attempt, m=delays(seed + number): (  # type: ignore[misc]
-            (0.0,) if number_ < 3 else m(number_, attempt)
-        )
+        host.mangle = delays(seed + number)
     assert control.run() is None, control.logs
     whole, summary = control.scene.whole(), control.summary()
     assert summary.pulled == whole.pulled == 100
