@@ -38,7 +38,11 @@ def losses(summary: Summary) -> Iterator[str]:
 def limited(summary: Summary) -> str | None:
     """Returns which hosts were limited by something else than the server, if they were for a tenth of the load."""
     names = [host.name for host in summary.of_hosts if host.limited_by is not None]
-    return f"{len(names):,} of {counted(len(summary.of_hosts), 'host')} limited: {_some(names)}" if names else None
+    return (
+        f"{len(names):,} of {counted(len(summary.of_hosts), 'host')} limited: {_some(names)}"
+        if names
+        else None
+    )
 
 
 def trouble(summary: Summary) -> str | None:

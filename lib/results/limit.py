@@ -50,7 +50,11 @@ def limit(summary: Summary) -> Answer:
         )
     if summary.limited_by is not None:
         who, *advices = _MACHINE_LIMITS.get(summary.limited_by, _MACHINE_LIMITS[MACHINE])
-        told, advice, where = f"{who} used nearly all CPU", advices[summary.has_hosts], _where_limited(summary)
+        told, advice, where = (
+            f"{who} used nearly all CPU",
+            advices[summary.has_hosts],
+            _where_limited(summary),
+        )
         return Answer(where, f"{told}; {advice}", f"{told} of {where}; {advice}")
     refused = summary.errors.get(ErrorClass.RATE_LIMITED, 0)
     many = _MANY * max(summary.ended + summary.unstarted, 1)

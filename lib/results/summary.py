@@ -153,7 +153,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     hosts: Annotated[
-        Count | UnsetType, about("Hosts that reported the whole step. Absent if one host only drove the load.")
+        Count | UnsetType,
+        about("Hosts that reported the whole step. Absent if one host only drove the load."),
     ] = UNSET
 
 
