@@ -215,7 +215,9 @@ def with_cut(seconds: float, *, lost: bool) -> None:
             with cut():
                 if lost:
                     ended = until_true(lambda: not found[-1].is_loading())
-                    show(f"network cut for {seconds:.0f} s: the host's load has ended after", f"{ended:.1f} s")
+                    show(
+                        f"network cut for {seconds:.0f} s: the host's load has ended after", f"{ended:.1f} s"
+                    )
                 time.sleep(max(0.0, at + seconds - time.monotonic()))
             summary = run.end()
             losses = run.noted("lost")

@@ -33,8 +33,8 @@ _TALLY: Final = 15.0
 _SHORT_TALLY: Final = 1.0
 _COMPUTED: Final = 1000
 _HEAD = """\
-| hosts | messages/s | controller, of a core | scheduler, of a core | memory of controller | of scheduler | to the beginning |
-|---|---|---|---|---|---|---|"""
+| hosts | messages/s | controller, of a core | scheduler, of a core | memory of controller, of scheduler | begins after |
+|---|---|---|---|---|---|"""
 
 
 class Load(NamedTuple):
@@ -100,7 +100,9 @@ def measure(load: Load, processes: int) -> Measured:
         ]
         with simulated(cluster.address, load, processes):
             started = time.monotonic()
-            with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as controller:
+            with subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as controller:
                 assert controller.stdout is not None
                 pids = (controller.pid, cluster.scheduler_pid)
                 moments, cpu = [], []
@@ -133,7 +135,7 @@ def row(hosts: str, measured: Measured) -> str:
     """Returns a row of the table."""
     return (
         f"| {hosts} | {measured.messages:.0f} | {measured.controller:.1%} | {measured.scheduler:.1%} "
-        f"| {measured.controller_memory / 1e6:.0f} MB | {measured.scheduler_memory / 1e6:.0f} MB "
+        f"| {measured.controller_memory / 1e6:.0f} MB, {measured.scheduler_memory / 1e6:.0f} MB "
         f"| {measured.before:.0f} s |"
     )
 

@@ -1,4 +1,4 @@
-"""Hosts on this machine that look like machines of their own: each has its own processes, and perhaps clock and network.
+"""Hosts on this machine that look like other machines: each has its own processes, and perhaps clock and network.
 
 Needs root, and unshare and ip of util-linux and iproute2.
 """
@@ -51,9 +51,7 @@ def _children(pid: int) -> list[int]:
             with suppress(OSError):
                 inside[int(entry.name)] = os.readlink(entry / "ns" / "pid")
     own = os.readlink("/proc/self/ns/pid")
-    spaces = {
-        space for child, space in inside.items() if space != own and _parent(child) == pid
-    }
+    spaces = {space for child, space in inside.items() if space != own and _parent(child) == pid}
     return [child for child, space in inside.items() if space in spaces]
 
 
@@ -93,9 +91,7 @@ def _running(argv: Sequence[str], env: dict[str, str]) -> Iterator[subprocess.Po
 
 
 @contextmanager
-def hosts(
-    address: str, count: int, *, ahead: float = 0.0, apart: bool = False
-) -> Iterator[list[Host]]:
+def hosts(address: str, count: int, *, ahead: float = 0.0, apart: bool = False) -> Iterator[list[Host]]:
     """Runs so many hosts. The clock of the last one is `ahead` seconds ahead, or its network is `apart`."""
     with ExitStack() as stack:
         found = []

@@ -100,7 +100,9 @@ class SimulatedHost:
         match request:
             case Hello():
                 facts = host_facts(None)
-                return msgspec.structs.replace(facts, machine=self._worker.address, node=str(self._worker.name))
+                return msgspec.structs.replace(
+                    facts, machine=self._worker.address, node=str(self._worker.name)
+                )
             case ReadClock():
                 return ClockRead(monotonic())
             case Begin():
@@ -198,7 +200,7 @@ def pulls(start: float, end: float, rate: float, workers: int) -> list[Event]:
             Image("app", "v1"),
             OK,
             ended=number / rate,
-            seconds=random.lognormvariate(-3.0, 0.5),  # noqa: S311
+            seconds=random.lognormvariate(-3.0, 0.5),
             began=number / rate,
         )
         for number in range(int(start * rate), int(end * rate))

@@ -15,7 +15,9 @@ pytest.importorskip("distributed")
 def stderr(tmp_path: Path, address: str) -> str:
     images = tmp_path / "images"
     images.write_text("app:v1\n")
-    ended = drive(tmp_path, f"--hosts={address}", *NOBODY, "--workers=1", "--dry-run", f"--image-list={images}")
+    ended = drive(
+        tmp_path, f"--hosts={address}", *NOBODY, "--workers=1", "--dry-run", f"--image-list={images}"
+    )
     assert ended.status == 1
     return ended.stderr
 
