@@ -49,9 +49,9 @@ def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool
     facts = facts_of(state, clock)
     summary = summarize(facts, tally) if state.summarized is None else state.summarized()
     if outputs.pieces is not None:
-        from .record import record_end
+        from .record import record_end, to_file
 
-        record_end(outputs.pieces, state, facts)
+        record_end(to_file(outputs.pieces), state, facts)
     outputs.finish(0.0 if stop.count else READER_SECONDS)
     unwritten = None
     if settings.summary_file is not None:
