@@ -33,7 +33,7 @@ _TALLY: Final = 15.0
 _SHORT_TALLY: Final = 1.0
 _COMPUTED: Final = 1000
 _HEAD = """\
-| hosts | messages/s | controller, of a core | scheduler, of a core | memory of controller, of scheduler | begins after |
+| hosts | messages/s | controller, of a core | scheduler, of a core | memory, controller and scheduler | begins after |
 |---|---|---|---|---|---|"""
 
 

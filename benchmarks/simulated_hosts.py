@@ -219,7 +219,7 @@ async def main(scheduler: str, first: int, count: int, rate: float) -> None:
         host = hosts.setdefault(dask_worker.address, SimulatedHost(dask_worker, rate))
         return encode(await host.answer(decode_request(text))).decode()
 
-    agent.answer = answer  # type: ignore[assignment]
+    agent.answer = answer
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory())
         workers = [
