@@ -43,7 +43,7 @@ def made_ready(
         if state.settings.prune_first and ready.pruner is not None:
             folder = ready.scratch.folder("prune-first")
             with stop.calling(kill):
-                prune_first(ready.pruner, ready.selection, folder, stop, outputs, state.tally)
+                prune_first(ready.pruner, ready.selection, folder, stop, outputs, state.own_tally)
             state.first_pulls = COLD
         if state.settings.warm_up:
             warm_up(ready, kill, stop, outputs, state)
@@ -57,7 +57,7 @@ def staffed(
     outputs, state, launcher = session.outputs, session.state, ready.client_setup.launcher
     driver = Driver(
         ready.plan,
-        state.tally,
+        state.own_tally,
         session.stop,
         rules,
         Clients(kill=kill, running_cpu=launcher.running_cpu_seconds if launcher else lambda: 0.0),

@@ -70,7 +70,7 @@ def record_pieces(write: Callable[[Line], None], run: Run, header: Header, clock
     def write_piece(piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
         write(piece_line(piece, place, interval))
 
-    run.tally.on_piece = write_piece
+    run.own_tally.on_piece = write_piece
 
 
 def begun(header: Header, run: Run, clock: Clock) -> Header:
@@ -80,7 +80,7 @@ def begun(header: Header, run: Run, clock: Clock) -> Header:
 
 def record_end(write: Callable[[Line], None], run: Run, facts: Facts) -> None:
     """Writes the end of the load, if it began. Call it when nothing more is counted."""
-    tally = run.tally
+    tally = run.own_tally
     if tally.on_piece is None:
         return
     end = End(

@@ -46,9 +46,7 @@ def carrying_out(options: Mapping[str, Any]) -> Callable[[Session, ExitStack], N
 
     Raises `UsageError` if the package `distributed` is missing.
     """
-    from .hosts.dask_fleet import check_installed
 
-    check_installed()
     return lambda session, lasting: _OnHosts(session, options).carry_out(lasting)
 
 
@@ -117,14 +115,20 @@ class _OnHosts:
             selection = ready.selection()
             state.select(selection)
             plan, schedule = ready.plan(), ready.schedule()
-            from .hosts.dask_fleet import connected
+            from .hosts.dask_fleet import open_fleet
 
             run = secrets.token_hex(8)
             self._warn_of_the_open()
-            with connected(self._hosts, run, stop) as (fleet, distributed):
-                hearing = Hearing(fleet, run, Reports(log=self._session.outputs.log, caution=self._caution))
-                with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
-                    self._with_hosts(hearing, distributed, ready, plan, schedule)
+            fleet = open_fleet(self._hosts, run)
+            resources.callback(fleet.close)
+            if fleet.scheduler_version != fleet.version:
+                raise RunError(
+                    f"the scheduler has distributed {fleet.scheduler_version}, and this is {fleet.version}; install the "
+                    "same version"
+                )
+            hearing = Hearing(fleet, run, Reports(log=self._session.outputs.log, caution=self._caution))
+            with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
+                self._with_hosts(hearing, fleet.version, ready, plan, schedule)
 
     def _warn_of_the_open(self) -> None:
         hosts = self._hosts
@@ -141,9 +145,7 @@ class _OnHosts:
         selection = ready.selection()
         members: list[Member] = []
         try:
-            members = assign(
-                hearing, gather(hearing, self._hosts, distributed), len(selection.image_sets)
-            )
+            members = assign(hearing, gather(hearing, self._hosts, distributed), len(selection.image_sets))
             hearing.fleet.hold([each.address for each in members])
             load = self._load(hearing, members)
             begin(hearing, members, self._order(ready))
@@ -153,9 +155,7 @@ class _OnHosts:
 
     def _load(self, hearing: Hearing, members: list[Member]) -> Load:
         settings = self._settings
-        limits = Limits(
-            lost_hosts=self._hosts.lost, keep_going=settings.keep_going, grace=settings.grace
-        )
+        limits = Limits(lost_hosts=self._hosts.lost, keep_going=settings.keep_going, grace=settings.grace)
         return Load(hearing, members, limits)
 
     def _order(self, ready: Preparation) -> Order:
@@ -175,9 +175,7 @@ class _OnHosts:
         state, outputs, clock = self._session.state, self._session.outputs, self._session.clock
 
         def gathering(whole: Whole) -> Gathered:
-            return Gathered(
-                whole, schedule=schedule, on_sample=outputs.on_sample, patience=load.patience
-            )
+            return Gathered(whole, schedule=schedule, on_sample=outputs.on_sample, patience=load.patience)
 
         state.tally = load.assemble(gathering)
         state.driver = _UnderWay(plan, load)
@@ -195,7 +193,9 @@ class _OnHosts:
             load.follow(lambda: self._look(load))
         finally:
             state.hosts = load.lines()
-            state.elapsed = max((part.elapsed for part in load.whole.parts), default=0.0) if load.whole else 0.0
+            state.elapsed = (
+                max((part.elapsed for part in load.whole.parts), default=0.0) if load.whole else 0.0
+            )
             state.driver_cpu_seconds = own_seconds() - used
             log_result(outputs.log, state)
             progress.end()

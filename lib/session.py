@@ -77,9 +77,7 @@ def opened(settings: Settings, command: tuple[str, ...], given: Given | None = N
     outputs = given.outputs(settings, clock)
     state = Run(settings, clock.wall(began), Tally(0, retries_known=True, on_sample=outputs.on_sample))
     state.command = command
-    return Session(
-        beginning=beginning, clock=clock, outputs=outputs, state=state, began=began, given=given
-    )
+    return Session(beginning=beginning, clock=clock, outputs=outputs, state=state, began=began, given=given)
 
 
 @contextmanager

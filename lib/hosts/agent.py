@@ -26,6 +26,7 @@ import msgspec
 from ..user_files import named
 from .child import Child
 from .facts import host_facts
+from .kept import keep
 from .machine_lock import LockHeld, remove, take
 from .package import PACKAGE, environment
 from .protocol import (
@@ -41,6 +42,8 @@ from .protocol import (
     Failed,
     Fetch,
     Hello,
+    Keep,
+    Kept,
     Leave,
     Pass,
     ReadClock,
@@ -48,6 +51,7 @@ from .protocol import (
     decode_request,
     encode,
 )
+from .waiting import until
 
 # The command of the host process.
 COMMAND: Sequence[str] = (sys.executable, "-m", f"{PACKAGE}.host_process")
@@ -59,7 +63,6 @@ _LEAVE_SECONDS: Final = 10.0
 _LEFT_SECONDS: Final = 5.0
 # A host is held for so many seconds after the last request.
 _HOLD_SECONDS: Final = 60.0
-_LOOK: Final = 0.05
 
 
 class Worker(Protocol):
@@ -75,6 +78,7 @@ class _Run:
     """A run that this host has begun. `folder` is known when its host process is ready."""
 
     driving: Driving
+    host: str
     lock: str
     incarnation: str
     child: Child | None = None
@@ -104,6 +108,8 @@ class Agent:
                 return await self._pass(request)
             case Fetch():
                 return await self._fetch(request)
+            case Keep():
+                return await self._keep(request.run)
             case Bye():
                 return await self._bye(request.run)
 
@@ -118,7 +124,12 @@ class Agent:
         if name in self._begun:
             return Failed("this host has begun this run before, and does so only once")
         since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        run = _Run(Driving(run=name, since=since, by=request.by), request.lock, secrets.token_hex(8))
+        run = _Run(
+            Driving(run=name, since=since, by=request.by),
+            request.order.host,
+            request.lock,
+            secrets.token_hex(8),
+        )
         try:
             lock = take(request.lock, run.driving)
         except LockHeld as held:
@@ -128,9 +139,10 @@ class Agent:
         try:
             run.child = Child(COMMAND, environment(), lock, self._sender(run, worker))
         except OSError as error:
-            return Failed(f"cannot start the host process: {named(error)}")
-        finally:
             os.close(lock)
+            remove(request.lock)
+            return Failed(f"cannot start the host process: {named(error)}")
+        os.close(lock)
         self._begun.add(name)
         self._runs[name] = run
         run.child.order(encode(request.order))
@@ -176,6 +188,18 @@ class Agent:
         except OSError as error:
             return Failed(f"cannot read {named(error)}")
 
+    async def _keep(self, name: str) -> Answer:
+        run = self._runs.get(name)
+        if run is None or run.folder is None:
+            return Failed("this host has no files of the run", ended=run is None)
+        events = run.folder / _FILES["events"]
+        path = await asyncio.to_thread(keep, events, name, run.host, "events.jsonl")
+        return (
+            Kept(str(path))
+            if path is not None
+            else Failed("neither its working nor its temporary folder takes them")
+        )
+
     async def _bye(self, name: str) -> Answer:
         run = self._runs.get(name)
         if run is None or run.child is None:
@@ -183,9 +207,7 @@ class Agent:
         async with run.leaving:
             run.child.order(encode(Leave()))
             await run.child.end(_LEAVE_SECONDS)
-            until = monotonic() + _LEFT_SECONDS
-            while not remove(run.lock) and monotonic() < until:
-                await asyncio.sleep(_LOOK)
+            await until(lambda: remove(run.lock), _LEFT_SECONDS)
             self._runs.pop(name, None)
         return Done()
 

@@ -6,7 +6,6 @@ the worker process. The host process then reads the end of its stdin.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import signal
@@ -16,19 +15,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
-from time import monotonic
 from typing import Final
 
 from ..clean import clean
 from ..streams import write_line
+from .waiting import until
 
 # The longest message of a host process, in bytes: the header of a large load has megabytes.
 LONGEST_LINE: Final = 32 << 20
 # Of its stderr, so many lines are kept.
 _LAST_WORDS: Final = 3
 _LONGEST_WORD: Final = 16 * 1024
-# Seconds between two looks whether it has ended, and for the rest of its output after its end.
-_LOOK: Final = 0.02
+# Time for the rest of its output after its end.
 _REST_SECONDS: Final = 2.0
 
 
@@ -81,16 +79,16 @@ class Child:
 
     async def end(self, seconds: float) -> None:
         """Waits for the end of the process and of its output. Kills it if it still runs after so many seconds."""
-        if not await _until(self.has_ended, seconds):
+        if not await until(self.has_ended, seconds):
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            await _until(self.has_ended, _REST_SECONDS)
+            await until(self.has_ended, _REST_SECONDS)
         self._orders.put(None)
-        await _until(self._is_read, _REST_SECONDS)
+        await until(self._is_read, _REST_SECONDS)
 
     async def how_it_ended(self) -> str:
         """Returns in words how the process ended, with the last lines of its stderr."""
-        await _until(self._is_read, _REST_SECONDS)
+        await until(self._is_read, _REST_SECONDS)
         status = self._process.poll()
         if status is None:
             return "the host process runs"
@@ -135,13 +133,3 @@ def _ending(status: int) -> str:
         return f"was killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"was killed by signal {-status}"
-
-
-async def _until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Waits until the condition is true, for at most so many seconds. Returns whether it is."""
-    deadline = monotonic() + seconds
-    while not condition():
-        if monotonic() > deadline:
-            return False
-        await asyncio.sleep(_LOOK)
-    return True

@@ -115,7 +115,11 @@ class Collection:
             data = unzip.decompress(base64.b64decode(chunk.data, validate=True), _LONGEST_CHUNK)
         except (ValueError, zlib.error):
             return False
-        if chunk.next != download.offset + len(data) or chunk.next > chunk.size or (not data and chunk.size > chunk.next):
+        if (
+            chunk.next != download.offset + len(data)
+            or chunk.next > chunk.size
+            or (not data and chunk.size > chunk.next)
+        ):
             return False
         download.file.write(data)
         download.offset, download.size, download.failures = chunk.next, chunk.size, 0

@@ -103,7 +103,7 @@ class DaskFleet:
         self.inbox: SimpleQueue[Input] = SimpleQueue()
         self.cluster = cluster
         self.address = address
-        self.version = str(distributed.__version__)
+        self.version = version("distributed")
         self.scheduler_version = ""
         self._run = run
         self._security = security
@@ -178,7 +178,9 @@ class DaskFleet:
         if client is None:
             return
         if self._lost is None:
-            there = {each: held for each, held in self._held.items() if each in self._members and held is not None}
+            there = {
+                each: held for each, held in self._held.items() if each in self._members and held is not None
+            }
             freeing = [
                 asyncio.wait_for(client.run(release, held.key, workers=[each]), _RELEASE_SECONDS)
                 for each, held in there.items()
@@ -239,7 +241,7 @@ class DaskFleet:
         self._client.subscribe_topic(TOPIC, self._hear)
         try:
             while not back.is_set():
-                self._client.log_event(TOPIC, {"probe": probe})
+                await self._client.log_event(TOPIC, {"probe": probe})
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(back.wait(), _PROBE_EVERY)
         finally:
@@ -420,7 +422,7 @@ def _check(security: Security) -> None:
     if "\n" in cert:
         return
     try:
-        context.load_cert_chain(cert, key, password="")  # noqa: S106
+        context.load_cert_chain(cert, key, password="")
     except ssl.SSLError as error:
         raise UsageError(
             f"--hosts-cert: the key in {_shown(key or cert)} does not belong to the certificate; give its key with "

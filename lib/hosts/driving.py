@@ -227,7 +227,9 @@ class Load:
             return
         if len(lost) > self._limits.lost_hosts:
             told = "; ".join(f"host {each.name} lost ({each.reason})" for each in lost)
-            self.end_early(f"{told}; to go on without {counted(len(lost), 'host')}, give --lost-hosts {len(lost)}")
+            self.end_early(
+                f"{told}; to go on without {counted(len(lost), 'host')}, give --lost-hosts {len(lost)}"
+            )
 
     def _judge_beginning(self) -> None:
         if self._limits.keep_going or self.gathered is None or self.gathered.pulled:
@@ -246,9 +248,11 @@ def _shown(member: Member) -> HostState:
     """Returns the state of a host as the views show it."""
     if member.state in ("lost", "refused"):
         return "lost"
-    if member.silent and member.state != "ended":
+    if member.state == "ended":
+        return "ended"
+    if member.silent:
         return "silent"
-    return "joined" if member.state in ("joined", "preparing") else member.state
+    return "running" if member.state == "running" else "ready" if member.state == "ready" else "joined"
 
 
 def _named(member: Member, header: Header) -> Header:

@@ -85,7 +85,9 @@ def _why_not(answered: Answered, joined: Joined, distributed: str) -> str | None
     if answer.version != __version__:
         return f"it has ocidriver {answer.version}, and this is {__version__}; install the same version"
     if answer.protocol != PROTOCOL:
-        return f"its ocidriver has protocol {answer.protocol}, and this one {PROTOCOL}; install the same version"
+        return (
+            f"its ocidriver has protocol {answer.protocol}, and this one {PROTOCOL}; install the same version"
+        )
     if answer.distributed != distributed:
         return f"it has distributed {answer.distributed}, and this is {distributed}; install the same version"
     if answer.driving is not None:
@@ -110,7 +112,9 @@ def _one_for_each_machine(
         )
     nodes = Counter(facts[each.address].node for each in chosen.values())
     return [
-        Member(each.address, _name(each, facts[each.address].node, nodes, is_local=is_local), facts[each.address])
+        Member(
+            each.address, _name(each, facts[each.address].node, nodes, is_local=is_local), facts[each.address]
+        )
         for each in chosen.values()
     ]
 

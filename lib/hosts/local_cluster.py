@@ -7,7 +7,6 @@ that ends.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -27,7 +26,17 @@ _END_SECONDS: Final = 10.0
 _LOOK: Final = 0.05
 # Without a dashboard Dask still listens for HTTP: on loopback only, then.
 _QUIET: Final = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1")
-_WORKER: Final = ("--nworkers", "1", "--nthreads", "1", "--no-nanny", "--memory-limit", "0", "--death-timeout", "60")
+_WORKER: Final = (
+    "--nworkers",
+    "1",
+    "--nthreads",
+    "1",
+    "--no-nanny",
+    "--memory-limit",
+    "0",
+    "--death-timeout",
+    "60",
+)
 
 
 class LocalCluster:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from ..load.share import Share
 from ..pieces.part import Part
-from .protocol import Body, End, HostFacts, Ready
+from ..pieces.wire import End
+from .protocol import Body, HostFacts, Ready
 
 State = Literal["joined", "preparing", "ready", "running", "ended", "refused", "lost"]
 

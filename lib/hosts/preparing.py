@@ -100,7 +100,10 @@ def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
             member.state = "preparing"
             hearing.claim(member, answer.incarnation)
         else:
-            member.state, member.reason = "refused", _why(answer, answered.error if answered else "it is gone")
+            member.state, member.reason = (
+                "refused",
+                _why(answer, answered.error if answered else "it is gone"),
+            )
     _until_ready(hearing, members)
 
 
@@ -108,7 +111,9 @@ def _why(answer: object, error: str) -> str:
     if isinstance(answer, Failed):
         driving = answer.driving
         return (
-            f"it has been driving another run since {driving.since} (by {driving.by})" if driving else answer.reason
+            f"it has been driving another run since {driving.since} (by {driving.by})"
+            if driving
+            else answer.reason
         )
     return error or "it gave an answer of the wrong kind"
 
@@ -139,7 +144,9 @@ def compare_clocks(hearing: Hearing, members: Sequence[Member]) -> None:
     for _ in range(_PROBES):
         for address, answered in hearing.ask_each(members, lambda _: ReadClock(), ANSWER_SECONDS).items():
             if isinstance(answered.answer, ClockRead):
-                hearing.members[address].clock.take(answered.sent, answered.received, answered.answer.monotonic)
+                hearing.members[address].clock.take(
+                    answered.sent, answered.received, answered.answer.monotonic
+                )
         if any(not member.is_alive for member in members):
             raise RunError(told(hearing, members))
     wide = [(each.name, each.clock.bound) for each in members if each.clock.bound > _CAUTION_BOUND]
@@ -209,9 +216,7 @@ def _arm_once(hearing: Hearing, members: Sequence[Member], at: float, clock_offs
 def _disarm(hearing: Hearing, members: Sequence[Member]) -> None:
     for member in members:
         member.unarmed = None
-        hearing.ask(
-            member.address, Pass(run=hearing.run, order=Disarm()), ANSWER_SECONDS, lambda _: None
-        )
+        hearing.ask(member.address, Pass(run=hearing.run, order=Disarm()), ANSWER_SECONDS, lambda _: None)
     hearing.wait(
         lambda: all(each.unarmed is not None or not each.is_alive for each in members), hearing.now() + 2.0
     )

@@ -45,7 +45,9 @@ async def obstacle(host: str, port: int, context: ssl.SSLContext | None, seconds
 
 async def _without_greeting(host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> str:
     if context is None and await _speaks_tls(host, port, seconds):
-        return "it wants TLS; give tls:// in place of tcp://, with --hosts-ca-file, --hosts-cert and --hosts-key"
+        return (
+            "it wants TLS; give tls:// in place of tcp://, with --hosts-ca-file, --hosts-cert and --hosts-key"
+        )
     if context is not None:
         return "it closed the connection; does it accept the certificate of --hosts-cert?"
     return "it does not answer as a Dask scheduler does"
@@ -92,7 +94,9 @@ def _tls_in_words(reason: str) -> str:
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
         return "it wants a certificate; give --hosts-cert and --hosts-key"
     if "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason or "CERTIFICATE_UNKNOWN" in reason:
-        return "it does not accept the certificate of --hosts-cert, which must be signed by the CA of the hosts"
+        return (
+            "it does not accept the certificate of --hosts-cert, which must be signed by the CA of the hosts"
+        )
     if "EXPIRED" in reason:
         return "the certificate of --hosts-cert has expired"
     with suppress(ValueError):

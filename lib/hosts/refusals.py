@@ -16,7 +16,8 @@ def grouped(reasons: Iterable[tuple[str, str]]) -> str:
     for host, reason in reasons:
         by_reason.setdefault(reason, []).append(host)
     parts = [
-        f"{_hosts(names)}: {reason}" for reason, names in sorted(by_reason.items(), key=lambda each: -len(each[1]))
+        f"{_hosts(names)}: {reason}"
+        for reason, names in sorted(by_reason.items(), key=lambda each: -len(each[1]))
     ]
     more = len(parts) - _REASONS
     return "; ".join([*parts[:_REASONS], *([f"and {counted(more, 'other reason')}"] if more > 0 else [])])

@@ -51,6 +51,7 @@ class Whole:
             if other.share.number == share.number:
                 raise UsageError(f"{other.name} and {name} are both share {share}; give each share once")
         self._parts.append(part)
+        self.fold.account.sized &= header.sized
         self.fold.before(counts_of(header.before), share.number_in_whole)
         return part
 
@@ -66,7 +67,6 @@ class Whole:
     def summary(self, facts: Facts) -> Summary:
         """Returns the summary of what has been added."""
         parts = self.parts
-        self.fold.account.sized = all(part.header.sized for part in parts)
         account = self.fold.finish()
         account.image_sets = _image_sets(parts)
         summary = summarize(facts, account)

@@ -16,13 +16,15 @@ from .timeline import ends, when
 # What the marks mean, for the note of a chart.
 OUTAGES: Final = "Red: no pull succeeded."
 LIMITED: Final = "Grey: this machine was the limit."
+A_HOST_LIMITED: Final = "Grey: a host was the limit."
 
 
 def marks(findings: Findings, samples: Sequence[Sample]) -> tuple[list[dict[str, Any]], str]:
     """Returns the shapes of a chart over time, and the sentences that explain them."""
     out = [_shaded(when(each.begin), when(each.end), RED) for each in outages(findings.summary.samples)]
     limited = list(_limited(findings.span, samples))
-    told = [*([OUTAGES] if out else []), *([LIMITED] if limited else [])]
+    which = A_HOST_LIMITED if findings.summary.has_hosts else LIMITED
+    told = [*([OUTAGES] if out else []), *([which] if limited else [])]
     return [*out, *limited], "".join(f" {each}" for each in told)
 
 

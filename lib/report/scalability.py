@@ -177,7 +177,8 @@ def _cautions(summary: Summary) -> Iterator[str]:
     if no_peak is not None:
         yield f"The highest rate is not known: {no_peak}."
     if summary.limited_by:
-        yield "The CPU of this machine was used up, so the server may not be the limit."
+        whose = "a host" if summary.has_hosts else "this machine"
+        yield f"The CPU of {whose} was used up, so the server may not be the limit."
 
 
 def _shown(interval: Interval) -> str:

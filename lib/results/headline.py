@@ -16,6 +16,7 @@ from ..figures import data_rate, milliseconds, percent, rate, three
 from ..latency import MAIN_PERCENTILES, SHOWN_PERCENTILES, Latency
 from ..load.plan import DOWN, UP
 from .answer import Answer, joined
+from .hosts import planned
 from .precision import highest, in_words, longer, why_no_peak
 from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
@@ -32,9 +33,10 @@ def target(summary: Summary) -> str:
 
 
 def tested(summary: Summary) -> str:
-    """Returns what was tested and how: target, client, shape of the load, and what is known of the cache."""
+    """Returns what was tested and how: target, client, hosts, shape of the load, and what is known of the cache."""
     by = "in a dry run" if summary.settings.get("dry_run") else f"with {summary.client or 'no client'}"
-    words = [f"{target(summary)} {by}", summary.load, cache_state(summary)]
+    on = f" on {counted(planned(summary), 'host')}" if summary.has_hosts else ""
+    words = [f"{target(summary)} {by}{on}", summary.load, cache_state(summary)]
     return f"{', '.join(word for word in words if word)} ({counted(summary.images, 'image')})"
 
 

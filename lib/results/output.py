@@ -36,9 +36,7 @@ class Outputs:
 
     log: Callable[[str], None]
 
-    def __init__(
-        self, settings: Settings, clock: Clock, *, failures_logged: int = FAILURES_LOGGED
-    ) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, failures_logged: int = FAILURES_LOGGED) -> None:
         self._clock = clock
         self._failures_logged = failures_logged
         self._unlogged: Counter[str] = Counter()

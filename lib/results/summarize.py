@@ -223,6 +223,8 @@ def sample_of(sample: closed.Sample, ended: datetime) -> Sample:
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
         paused_seconds=round(sample.paused_seconds, 3),
         limited_by=sample.limited_by,
+        hosts=_known(sample.hosts),
+        limited_hosts=_known(len(sample.limits) if sample.limits else None),
     )
 
 
@@ -250,6 +252,7 @@ def _step(each: closed.StepTally) -> Step:
         offered=each.offered,
         bytes=each.bytes,
         bytes_per_second=each.bytes_per_second,
+        hosts=_known(each.hosts),
     )
 
 

@@ -32,6 +32,7 @@ from lib.load.tally import Tally
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes.signals import Stop
+from lib.results.host_line import HostLine
 from lib.results.prometheus import Exporter, RunCollector, _accepted_hosts
 from lib.results.run_state import Run
 from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
@@ -77,6 +78,28 @@ def shown(run: Run) -> str:
     registry = CollectorRegistry()
     registry.register(RunCollector(run))
     return generate_latest(registry).decode()
+
+
+def test_hosts_have_metrics_of_their_own() -> None:
+    run = a_run("x")
+    assert "ocidriver_host" not in shown(run)
+    now = time.monotonic()
+    run.hosts = [
+        HostLine(name="a", state="running", pulled=7, failed=2, interrupted=1, last_piece=now - 5.0),
+        HostLine(name='b"\n', state="lost", pulled=3),
+    ]
+    run.tally.elsewhere_cpu_seconds = 1e6
+    found = samples(shown(run))
+    assert total(found, "ocidriver_hosts") == 2
+    assert total(found, "ocidriver_hosts", state="running") == total(found, "ocidriver_hosts", state="lost") == 1
+    assert {name: total(found, "ocidriver_host_pulls_total", host="a", outcome=name) for name in (OK, FAILED, INTERRUPTED)} == {
+        OK: 7, FAILED: 2, INTERRUPTED: 1,
+    }  # fmt: skip
+    assert total(found, "ocidriver_host_pulls_total", host='b"\n') == 3
+    ages = {dict(labels)["host"]: age for (name, labels), age in found.items() if name.endswith("piece_seconds")}
+    assert list(ages) == ["a"]
+    assert ages["a"] >= 5.0
+    assert total(found, "ocidriver_driver_cpu_seconds_total") > 1e6
 
 
 def test_counts_by_worker_pattern_and_outcome() -> None:

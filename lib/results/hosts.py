@@ -1,0 +1,56 @@
+"""What became of the hosts of a load, in words: which were lost or limited, and which shares are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from ..counted import counted
+from ..errors import UsageError
+from ..load.share import parse_share
+from .summary import Summary
+
+# A line names at most so many hosts.
+_MOST_NAMED: Final = 5
+
+
+def planned(summary: Summary) -> int:
+    """Returns how many hosts were to carry out the load: one, unless the summary has several."""
+    with suppress(UsageError):  # the summary is from a file
+        return max((parse_share("share", host.share).of for host in summary.of_hosts), default=1)
+    return len(summary.of_hosts)
+
+
+def losses(summary: Summary) -> Iterator[str]:
+    """Yields what the load lacks: the hosts that were lost, and the shares of which there is no record."""
+    lost = [f"host {host.name} lost at {each.at:,.1f} s ({each.reason})" for host, each in summary.lost_hosts]
+    if lost:
+        whose = "its share is" if len(lost) == 1 else "their shares are"
+        yield f"{_some(lost)}; {whose} missing after that"
+    there = {host.share for host in summary.of_hosts}
+    of = planned(summary) if there else 0
+    missing = [share for number in range(1, of + 1) if (share := f"{number}/{of}") not in there]
+    if missing:
+        yield f"no record of {'share' if len(missing) == 1 else 'shares'} {_some(missing)}"
+
+
+def limited(summary: Summary) -> str | None:
+    """Returns which hosts were limited by something else than the server, if they were for a tenth of the load."""
+    names = [host.name for host in summary.of_hosts if host.limited_by is not None]
+    return (
+        f"{len(names):,} of {counted(len(summary.of_hosts), 'host')} limited: {_some(names)}"
+        if names
+        else None
+    )
+
+
+def trouble(summary: Summary) -> str | None:
+    """Returns which hosts were lost or limited, and which shares are missing; None if all is well."""
+    found = [*losses(summary), *filter(None, [limited(summary)])]
+    return "; ".join(found) or None
+
+
+def _some(words: Sequence[str]) -> str:
+    more = len(words) - _MOST_NAMED
+    return ", ".join([*words[:_MOST_NAMED], *([f"and {more:,} more"] if more > 0 else [])])
