@@ -16,7 +16,19 @@ import pytest
 
 from lib.errors import RunError, UsageError
 from lib.hosts.fleet import Answered, Heard, Joined, Left, SchedulerLost
-from lib.hosts.protocol import Begun, Bye, ClockRead, Disarm, Done, Failed, Hello, HostFacts, Lease, Pass, ReadClock
+from lib.hosts.protocol import (
+    Begun,
+    Bye,
+    ClockRead,
+    Disarm,
+    Done,
+    Failed,
+    Hello,
+    HostFacts,
+    Lease,
+    Pass,
+    ReadClock,
+)
 from lib.options.hosts import DEFAULTS, parse_hosts
 from tests.doubles.certificates import Authority, self_signed
 from tests.support.hosts import Cluster, Ear, begin, cluster
@@ -55,7 +67,11 @@ def fleet_of(address: str, run: str = "r", **options: Any) -> Iterator[Ear]:
 def stand_in(ear: Ear) -> None:
     fleet = ear.fleet
     assert isinstance(fleet, DaskFleet)
-    fleet._wait(fleet._client.run(use_stand_in, STAND_IN))
+
+    async def tell() -> None:
+        await fleet._client.run(use_stand_in, STAND_IN)
+
+    fleet._wait(tell())
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +226,9 @@ def test_a_held_cluster_does_not_look_idle(tmp_path: Path) -> None:
         wait_until(lambda: fleet._held.get(address) is not None)
 
         def idle_since() -> object:
-            return fleet._wait(fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since))
+            return fleet._wait(
+                fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since)
+            )
 
         wait_until(lambda: idle_since() is None)
         assert dask.scheduler.poll() is None
@@ -235,7 +253,7 @@ def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         yield made
 
 
-def files(authority: Authority, name: str = "me") -> dict[str, Path]:
+def files(authority: Authority, name: str = "me") -> dict[str, Any]:
     own = authority.issue(name)
     return {"hosts_ca_file": authority.path, "hosts_cert": own.path, "hosts_key": own.key}
 
@@ -290,7 +308,10 @@ def test_files_that_cannot_be_used(secure: Cluster, authority: Authority, tmp_pa
     assert told(hosts_ca_file=garbage) == f"--hosts-ca-file: {garbage} holds no certificate in PEM"
     assert told(hosts_cert=garbage).startswith(f"--hosts-cert: {garbage} and ")
     assert "does not belong to the certificate" in told(hosts_key=other.key)
-    with pytest.raises(UsageError, match="needs --hosts-ca-file, --hosts-cert and --hosts-key"), fleet_of(secure.address):
+    with (
+        pytest.raises(UsageError, match="needs --hosts-ca-file, --hosts-cert and --hosts-key"),
+        fleet_of(secure.address),
+    ):
         pass
 
 
@@ -316,9 +337,7 @@ def test_a_host_without_this_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tests.support.hosts.ROOT", tmp_path)
     with cluster(tmp_path, ("a",)) as dask, fleet_of(dask.address) as ear:
         error = ear.ask(ear.workers(1)["a"], Hello()).error
-    assert error.startswith(
-        ("it has no ocidriver; install it there", "it has ocidriver ")
-    )
+    assert error.startswith(("it has no ocidriver; install it there", "it has ocidriver "))
 
 
 # ---- hosts on this machine
@@ -360,7 +379,8 @@ def test_hosts_on_this_machine() -> None:
 def test_hosts_on_this_machine_end_with_the_driver() -> None:
     program = (
         "import sys, time; from lib.hosts.dask_fleet import local_fleet\n"
-        "fleet = local_fleet(1, 'r'); print(fleet.cluster.scheduler_pid, *fleet.cluster.pids, flush=True); time.sleep(600)"
+        "cluster = local_fleet(1, 'r').cluster\n"
+        "print(cluster.scheduler_pid, *cluster.pids, flush=True); time.sleep(600)"
     )
     driver = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
@@ -368,7 +388,9 @@ def test_hosts_on_this_machine_end_with_the_driver() -> None:
     assert len(pids) == 2
     driver.kill()
     driver.communicate()
-    wait_until(lambda: not any(map(alive, pids)), describe=lambda: [read_file(pid, "cmdline") for pid in pids])
+    wait_until(
+        lambda: not any(map(alive, pids)), describe=lambda: [read_file(pid, "cmdline") for pid in pids]
+    )
 
 
 # ---- the package
@@ -379,7 +401,9 @@ def test_nothing_of_distributed_is_imported_without_hosts() -> None:
         "import sys, lib.cli, lib.run, lib.hosts.agent, lib.hosts.fleet\n"
         "print(*[name for name in sys.modules if name.partition('.')[0] in ('distributed', 'dask', 'tornado')])"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == []
 
 
@@ -390,5 +414,7 @@ def test_without_the_package_it_says_what_to_install() -> None:
         "try:\n import lib.hosts.dask_fleet\n"
         "except UsageError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "--hosts needs the package distributed: pip install 'ocidriver[distributed]'\n"
