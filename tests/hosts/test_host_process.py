@@ -21,7 +21,7 @@ from lib.pieces.merge import merge
 from lib.pieces.wire import End, Line, PieceLine, encoded
 from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
 from tests.support.asking import get
-from tests.support.driving import NOBODY, command
+from tests.support.driving import NOBODY, command, left_running
 from tests.support.hosting import AHEAD, Controller, first_order
 from tests.support.upstream import Upstream
 from tests.support.waiting import SECONDS, wait_until
@@ -214,6 +214,32 @@ def test_a_stop_before_the_load(client: Path, controller: Controller) -> None:
     controller.hear(Ready)
     controller.lease(stop=1)
     assert controller.hear(Refused).reason == "interrupted by SIGTERM"
+    assert controller.leave() == ""
+
+
+def test_a_warm_up_and_its_end_without_a_controller(client: Path, controller: Controller) -> None:
+    words = ("--passes=1", "--warm-up")
+    controller.send(order(client, *words, images=("ok/a:1", "hang/b:1")))
+    wait_for_launches(client, count=2)
+    assert controller.close() == ""
+    assert list(controller.folder.iterdir()) == []
+
+
+def test_what_is_pruned_before_the_load_is_counted_before_it(
+    upstream: Upstream, crane: str, controller: Controller
+) -> None:
+    with lab_cache(upstream.address) as cache:
+        started = controller.begin(
+            first_order(
+                upstream.images, f"--pullthrough-url={cache.url}", f"--registry-url={upstream.url}",
+                f"--client={crane}", "--passes=1", "--prune-first",
+            )
+        )  # fmt: skip
+        end = controller.hear(End)
+    assert started.header.before.numbers["pruned"] == end.totals.numbers["pruned"] == len(upstream.images)
+    assert end.first_pulls == "cold"
+    summary = merged_by_hand(controller, started)
+    assert (summary.pruned, summary.pulled) == (12, 12)
     assert controller.leave() == ""
 
 
@@ -417,6 +443,14 @@ def test_a_load_whose_end_has_not_arrived_is_kept(client: Path, controller: Cont
 
 
 # ---- surroundings
+
+
+def test_nothing_is_left_of_a_process_that_is_killed(client: Path, controller: Controller) -> None:
+    controller.begin(order(client, *LONG, images=("hang/a:1", "daemon/b:1")))
+    wait_for_launches(client, count=2)
+    controller.signal(signal.SIGKILL)
+    wait_until(lambda: not list(controller.temporary.iterdir()))
+    wait_until(lambda: not left_running(controller.temporary))
 
 
 def test_a_process_with_closed_descriptors_and_ignored_signals(client: Path, tmp_path: Path) -> None:

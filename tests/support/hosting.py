@@ -37,6 +37,7 @@ from lib.images import Image, deal
 from lib.listing.selection import Selection
 from lib.load.share import Share
 from lib.pieces.wire import End, PieceLine
+from tests.support.driving import left_running
 from tests.support.paths import ROOT
 from tests.support.waiting import SECONDS, wait_until
 
@@ -210,6 +211,7 @@ class Controller:
         self._reader.join(SECONDS)
         left = [each for each in self.temporary.iterdir() if each.suffix != ".pieces"]
         assert left == []
+        assert left_running(self.temporary) == []
         return self.stderr
 
     def outcomes(self) -> dict[str, int]:
