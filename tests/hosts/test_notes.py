@@ -35,7 +35,7 @@ def test_a_host_that_sends_no_pieces_shows_that_it_lives() -> None:
     order = first_order(["ok/a:1"], "--pullthrough-url=a:1", "--registry-url=b:1", workers=1)
     process = HostProcess(order, outbox, Stop())
     process._state = SimpleNamespace(driver=SimpleNamespace(running=3))  # type: ignore[assignment]
-    heard = []
+    heard: list[tuple[float, Body]] = []
     for loading in (False, True):
         process._loading = loading
         for _ in range(5):
