@@ -158,7 +158,10 @@ def figures(tally: Tally) -> tuple[object, ...]:
     return (
         tally.totals,
         [(each.at, each.seconds, each.workers, each.pulled, told(each.latency)) for each in tally.samples],
-        [(each.step, each.seconds, each.pulled, round(each.rate, 9), told(each.latency)) for each in tally.steps],
+        [
+            (each.step, each.seconds, each.pulled, round(each.rate, 9), told(each.latency))
+            for each in tally.steps
+        ],
         tally.drain,
         told(tally.latencies.result()),
     )
