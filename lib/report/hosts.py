@@ -11,7 +11,9 @@ from ..pages.tables import Mark, Number, table
 from ..results.summary import HostCounts, Summary
 
 _ABOUT: Final = "Each host carried out its share of the load. CPU: what driver and clients used, on average."
-_ABOUT_CLOCKS: Final = " Clock: the most by which the host's clock may have been off, after correction. Late: how late it began the load."
+_ABOUT_CLOCKS: Final = (
+    " Clock: how far the host's clock may have been off at most. Late: how late it began the load."
+)
 
 
 class _Column(NamedTuple):
