@@ -47,11 +47,11 @@ def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool
     if state.reason is not None and tally.errors and not tally.pulled:
         state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
     facts = facts_of(state, clock)
-    summary = summarize(facts, tally)
+    summary = summarize(facts, tally) if state.summarized is None else state.summarized()
     if outputs.pieces is not None:
-        from .record import record_end
+        from .record import record_end, to_file
 
-        record_end(outputs.pieces, state, facts)
+        record_end(to_file(outputs.pieces), state, facts)
     outputs.finish(0.0 if stop.count else READER_SECONDS)
     unwritten = None
     if settings.summary_file is not None:

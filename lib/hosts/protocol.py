@@ -176,13 +176,19 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch", tag_field="a
     offset: _Count
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep", tag_field="ask"):
+    """Keep the events of this run on the host, in the working directory of its worker. Answered by `Kept`."""
+
+    run: str
+
+
 class Bye(msgspec.Struct, frozen=True, tag="bye", tag_field="ask"):
     """End the host process of this run, wait until nothing of it is left, and forget the run. Answered by `Done`."""
 
     run: str
 
 
-Request = Hello | ReadClock | Begin | Pass | Fetch | Bye
+Request = Hello | ReadClock | Begin | Pass | Fetch | Keep | Bye
 
 
 class Driving(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,6 +245,12 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk", tag_field="a
     size: _Count
 
 
+class Kept(msgspec.Struct, frozen=True, tag="kept", tag_field="answer"):
+    """Where the file is on the host."""
+
+    path: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed", tag_field="answer"):
     """The request could not be carried out. `driving` is given if another run was in the way.
 
@@ -250,7 +262,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", tag_field="answer"):
     ended: bool = False
 
 
-Answer = HostFacts | ClockRead | Begun | Done | Chunk | Failed
+Answer = HostFacts | ClockRead | Begun | Done | Chunk | Kept | Failed
 
 encode: Final = msgspec.json.Encoder().encode
 decode_order: Final = msgspec.json.Decoder(Order).decode

@@ -213,6 +213,10 @@ class Tally(LiveAccount):
         self.samples.append(sample)
         self._on_sample(sample)
 
+    def beat(self, at: float) -> None:
+        """Ends the open piece at `at` seconds after the load began. Its interval and its step go on."""
+        self._pass_on(self._cut(at), "beat")
+
     def end(self, at: float, workers: int, driver_cpu_seconds: float = 0.0) -> None:
         """Ends the counting, after all intervals and steps. What ended since the planned end becomes the drain."""
         piece = self._cut(at)

@@ -373,7 +373,9 @@ OPTIONS: list[click.Parameter] = [
         metavar="N",
         help="Go on if up to N hosts are lost. One more stops the load.",
     ),
-    _file("--hosts-ca-file", HOSTS, "Trust the scheduler and the hosts by the CA certificate in this PEM file."),
+    _file(
+        "--hosts-ca-file", HOSTS, "Trust the scheduler and the hosts by the CA certificate in this PEM file."
+    ),
     _file("--hosts-cert", HOSTS, "Own certificate (PEM) for the scheduler and the hosts."),
     _file(
         "--hosts-key",

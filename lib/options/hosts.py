@@ -124,7 +124,9 @@ def _check_together(hosts: Hosts) -> None:
     files = {"--hosts-ca-file": hosts.ca_file, "--hosts-cert": hosts.cert, "--hosts-key": hosts.key}
     given = [option for option, path in files.items() if path is not None]
     if given and not hosts.is_encrypted:
-        raise UsageError(f"{given[0]} needs a scheduler with TLS; give --hosts tls://HOST:PORT, or leave it out")
+        raise UsageError(
+            f"{given[0]} needs a scheduler with TLS; give --hosts tls://HOST:PORT, or leave it out"
+        )
     if hosts.key is not None and hosts.cert is None:
         raise UsageError("--hosts-key needs --hosts-cert; give the certificate that belongs to the key")
     for option, path in files.items():
@@ -134,6 +136,4 @@ def _check_together(hosts: Hosts) -> None:
             with path.open("rb"):
                 pass
         except OSError as error:
-            raise UsageError(
-                f"{option}: cannot read {path}: {error.strerror}; give a PEM file"
-            ) from None
+            raise UsageError(f"{option}: cannot read {path}: {error.strerror}; give a PEM file") from None

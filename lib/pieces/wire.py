@@ -101,7 +101,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="header", tag_field=
 class PieceLine(msgspec.Struct, frozen=True, kw_only=True, tag="piece", tag_field="line"):
     """One piece. `number` counts the pieces of a host from 0; `sample` and `step` are those that the piece lies in.
 
-    `ends` says what ends with it: a tally interval (with `interval`), a step, or the load.
+    `ends` says what ends with it: a tally interval (with `interval`), a step, a beat, or the load.
     """
 
     number: _Count

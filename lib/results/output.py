@@ -29,10 +29,16 @@ FAILURES_LOGGED = 100
 
 
 class Outputs:
-    """The outputs of a run: metrics, log and events. Raises `UsageError` if a file cannot be opened."""
+    """The outputs of a run: metrics, log and events. Raises `UsageError` if a file cannot be opened.
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    In each tally interval, at most `failures_logged` failures get a log line of their own.
+    """
+
+    log: Callable[[str], None]
+
+    def __init__(self, settings: Settings, clock: Clock, *, failures_logged: int = FAILURES_LOGGED) -> None:
         self._clock = clock
+        self._failures_logged = failures_logged
         self._unlogged: Counter[str] = Counter()
         self._logged = 0
         self._batched = settings.batch > 1
@@ -96,7 +102,7 @@ class Outputs:
 
     def _log_failure(self, event: Event) -> None:
         assert event.failure is not None
-        if self._logged >= FAILURES_LOGGED:
+        if self._logged >= self._failures_logged:
             self._unlogged[event.failure.error_class] += 1
             return
         self._logged += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -19,6 +19,7 @@ from ..load.worker import Worker
 from ..options.settings import Settings
 from ..sizes import Sizes
 from .host_line import HostLine
+from .summary import Summary
 
 # What is known about the first pulls of the images: that they were pruned before, or pulled before, or nothing.
 COLD: Final = "cold"
@@ -33,7 +34,8 @@ class Run:
     `load` is the load in words. `begin` is the monotonic time at which the load began, or None before it.
 
     `first_pulls` says whether the first pulls were proved `COLD` or `WARM`. `warm_up` is None without a warm-up,
-    `sizes` if no sizes were read. `hosts` are those that carry out the load; this process does if there is none.
+    `sizes` if no sizes were read. `hosts` are those that carry out the load; this process does if there
+    is none. They are added up by `summarized`, which returns the summary.
     """
 
     settings: Settings
@@ -56,6 +58,7 @@ class Run:
     first_pulls: Literal["cold", "warm", "unknown"] = UNKNOWN
     warm_up: WarmUp | None = None
     sizes: Sizes | None = None
+    summarized: Callable[[], Summary] | None = None
     hosts: Sequence[HostLine] = ()
 
     def select(self, selection: Selection) -> None:

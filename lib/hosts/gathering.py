@@ -1,0 +1,127 @@
+"""Gathers the hosts of a run: waits until enough workers have joined, asks what they are, and refuses wrong ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from .. import __version__
+from ..clean import clean
+from ..counted import counted
+from ..durations import spoken
+from ..errors import RunError
+from ..options.hosts import Hosts
+from .fleet import Answered, Joined
+from .hearing import ANSWER_SECONDS, Hearing
+from .member import Member
+from .protocol import PROTOCOL, Failed, Hello, HostFacts
+from .refusals import grouped, named
+
+# How often the driver looks for new workers, in seconds.
+_LOOK: Final = 0.2
+_LONGEST_NAME: Final = 100
+
+
+def gather(hearing: Hearing, hosts: Hosts, distributed: str) -> list[Member]:
+    """Returns the hosts that have joined, one per machine, in the order of their names.
+
+    `distributed` is the version of that package here. Raises `RunError` if too few join in time, or if one of them
+    cannot take part.
+    """
+    joined = _joined(hearing, hosts)
+    answers = hearing.ask_addresses({each.address: Hello() for each in joined}, ANSWER_SECONDS)
+    _check_scheduler(hearing)
+    refused, facts = [], {}
+    for each in joined:
+        found = _facts_of(answers[each.address], distributed)
+        if isinstance(found, str):
+            refused.append((clean(each.name, _LONGEST_NAME), found))
+        else:
+            facts[each.address] = found
+    if refused:
+        raise RunError(f"not all hosts can take part: {grouped(refused)}")
+    members = _one_for_each_machine(hearing, joined, facts, is_local=hosts.local is not None)
+    if len(members) < hosts.least:
+        raise RunError(
+            f"--min-hosts {hosts.least}: the workers are on {counted(len(members), 'machine')} only; start a worker on "
+            "each machine"
+        )
+    for member in members:
+        member.answered = member.heard = hearing.now()
+        hearing.members[member.address] = member
+    hearing.log(f"{counted(len(members), 'host')}: {', '.join(each.name for each in members)}")
+    return members
+
+
+def _joined(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
+    """Waits until enough workers have joined, and returns all that are there."""
+    until = hearing.now() + hosts.seconds
+    while len(joined := hearing.fleet.workers()) < hosts.least:
+        _check_scheduler(hearing)
+        if hearing.now() >= until:
+            who = f" ({named([each.name for each in joined])})" if joined else ""
+            raise RunError(
+                f"only {len(joined)} of {counted(hosts.least, 'host')} joined within {spoken(hosts.seconds)}{who}; "
+                "start more Dask workers, or give a lower --min-hosts or a longer --hosts-timeout"
+            )
+        hearing.pause(_LOOK)
+    return sorted(joined, key=lambda each: (each.name, each.address))
+
+
+def _check_scheduler(hearing: Hearing) -> None:
+    if hearing.scheduler_lost is not None:
+        raise RunError(f"lost the scheduler: {hearing.scheduler_lost}")
+
+
+def _facts_of(answered: Answered, distributed: str) -> HostFacts | str:
+    """Returns what a worker's host is, or why it cannot take part."""
+    answer = answered.answer
+    if answer is None:
+        return answered.error
+    if isinstance(answer, Failed):
+        return clean(answer.reason)
+    if not isinstance(answer, HostFacts):
+        return "it gave an answer of the wrong kind; install the same version of ocidriver"
+    if answer.version != __version__:
+        return f"it has ocidriver {clean(answer.version, 40)}, and this is {__version__}; install the same version"
+    if answer.protocol != PROTOCOL:
+        return (
+            f"its ocidriver has protocol {answer.protocol}, and this one {PROTOCOL}; install the same version"
+        )
+    if answer.distributed != distributed:
+        found = clean(answer.distributed, 40)
+        return f"it has distributed {found}, and this is {distributed}; install the same version"
+    if answer.driving is not None:
+        return f"it has been driving another run since {clean(answer.driving.since)} (by {clean(answer.driving.by)})"
+    return answer
+
+
+def _one_for_each_machine(
+    hearing: Hearing, joined: Sequence[Joined], facts: dict[str, HostFacts], *, is_local: bool
+) -> list[Member]:
+    """Returns one member for each machine. All workers of `local:N` are on this machine."""
+    chosen: dict[str, Joined] = {}
+    left_out = []
+    for each in joined:
+        machine = each.address if is_local else facts[each.address].machine
+        if chosen.setdefault(machine, each) is not each:
+            left_out.append(clean(each.name, _LONGEST_NAME))
+    if left_out:
+        hearing.caution(
+            f"{counted(len(left_out), 'worker')} left out, because another worker of the same machine takes part: "
+            f"{named(left_out)}"
+        )
+    nodes = Counter(facts[each.address].node for each in chosen.values())
+    members = []
+    for each in chosen.values():
+        found = facts[each.address]
+        alone = bool(found.node) and nodes[found.node] == 1 and not is_local
+        # if several machines have one name, the names of their workers tell them apart
+        name = clean(found.node if alone else each.name, _LONGEST_NAME)
+        members.append(Member(each.address, name, found, worker=each.name))
+    names = Counter(each.name for each in members)
+    for member in members:
+        if names[member.name] > 1:
+            member.name = member.address
+    return members

@@ -1,0 +1,151 @@
+"""Prepares the hosts: each gets its share and makes itself ready. Ends them when the run is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..clean import clean
+from ..counted import counted
+from ..durations import spoken
+from ..errors import RunError
+from ..images import Image, distinct
+from ..listing.selection import Selection
+from ..load.share import Share
+from .fleet import Answered
+from .hearing import BYE_SECONDS, Hearing
+from .member import Member
+from .protocol import Begin, Begun, Failed, FirstOrder, beat_of
+from .refusals import grouped, named
+from .selected import Packer
+
+# Time for a host process to begin, and for the others to report what is wrong once one has, in seconds.
+_BEGIN_SECONDS, _OTHERS_SECONDS = 60.0, 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the hosts are to do. `options` are those of the command, for every host; `by` says who drives the run.
+
+    `lock` returns the name of the lock that a host takes.
+    """
+
+    options: Mapping[str, Any]
+    selection: Selection
+    ca_pem: str | None
+    by: str
+    lock: Callable[[Member], str]
+
+
+def assign(hearing: Hearing, members: Sequence[Member], workers: int) -> list[Member]:
+    """Gives each member its share of so many workers, and returns those that have any. Warns of the others."""
+    used, idle = list(members[:workers]), members[workers:]
+    if idle:
+        hearing.caution(
+            f"{counted(len(idle), 'host')} will be idle, because the load has only {counted(workers, 'worker')}: "
+            f"{named([each.name for each in idle])}; give more workers"
+        )
+    for each in idle:
+        del hearing.members[each.address]
+    for number, member in enumerate(used, start=1):
+        member.share = Share(number, len(used))
+    return used
+
+
+def share_images(members: Sequence[Member], selection: Selection) -> bool:
+    """Returns whether any image is pulled by more than one of the hosts."""
+    seen: set[Image] = set()
+    for member in members:
+        part = distinct(member.share.pick(selection.image_sets))
+        if not seen.isdisjoint(part):
+            return True
+        seen.update(part)
+    return False
+
+
+def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
+    """Starts the host processes and waits until all are ready. Raises `RunError` with all that is wrong."""
+    hearing.beat = beat_of(len(members))
+    packer = Packer(order.selection)
+
+    def request(member: Member) -> Begin:
+        first = FirstOrder(
+            run=hearing.run,
+            host=member.name,
+            share=str(member.share),
+            options=dict(order.options),
+            selection=packer.pack(member.share),
+            ca_pem=order.ca_pem,
+            beat_seconds=hearing.beat,
+        )
+        member.asked = True
+        return Begin(by=order.by, lock=order.lock(member), order=first)
+
+    def take(member: Member, answered: Answered) -> None:
+        answer = answered.answer
+        if isinstance(answer, Begun) and member.is_alive:
+            member.state = "preparing"
+            hearing.claim(member, answer.incarnation)
+        elif member.is_alive:
+            member.state, member.reason = "refused", _why(answer, answered.error)
+
+    hearing.ask_each(members, request, _BEGIN_SECONDS, then=take)
+    _until_ready(hearing, members)
+
+
+def _why(answer: object, error: str) -> str:
+    if isinstance(answer, Failed):
+        driving = answer.driving
+        if driving is None:
+            return clean(answer.reason)
+        return f"it has been driving another run since {clean(driving.since)} (by {clean(driving.by)})"
+    return error or "it gave an answer of the wrong kind"
+
+
+def _until_ready(hearing: Hearing, members: Sequence[Member]) -> None:
+    def settled() -> bool:
+        return all(not each.is_alive or each.state == "ready" for each in members)
+
+    def wrong() -> bool:
+        return any(not each.is_alive for each in members)
+
+    hearing.wait(lambda: settled() or wrong())
+    if wrong():
+        hearing.wait(settled, hearing.now() + _OTHERS_SECONDS)
+        raise RunError(told(hearing, members))
+
+
+def told(hearing: Hearing, members: Sequence[Member]) -> str:
+    """Returns what is wrong with hosts that are refused or lost, as the reason why the run ends before its load."""
+    if hearing.scheduler_lost is not None:
+        return f"lost the scheduler ({hearing.scheduler_lost}) before the load began; repeat the run"
+    wrong = [(each.name, each.reason or "lost") for each in members if not each.is_alive]
+    return f"the load did not begin: {grouped(wrong)}"
+
+
+def say_bye(hearing: Hearing, members: Sequence[Member]) -> None:
+    """Ends all host processes, and waits until nothing of them is left, but not for ever.
+
+    A further signal ends the wait. The processes then end by themselves, as they get no more leases.
+    """
+    answers: set[str] = set()
+    wanted = [each for each in members if each.asked and not each.gone]
+    signals = hearing.signals
+
+    def leaving(member: Member) -> Callable[[Answered], None]:
+        return lambda _: answers.add(member.address)
+
+    for member in wanted:
+        member.state = member.state if member.state != "running" else "ended"
+        hearing.say_bye(member, leaving(member))
+    hearing.wait(
+        lambda: (
+            len(answers) == len(wanted) or hearing.scheduler_lost is not None or hearing.signals > signals
+        ),
+        hearing.now() + BYE_SECONDS,
+        heed=False,
+    )
+    left = [each.name for each in wanted if each.address not in answers]
+    if left and hearing.scheduler_lost is None:
+        hearing.log(f"no answer to the end of the run within {spoken(BYE_SECONDS)}: {named(left)}")

@@ -1,0 +1,329 @@
+"""A run on several hosts: lists the images, gives each host its share, follows the load, and adds it up."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from .choices import BY_CLIENT
+from .counted import counted
+from .errors import RunError, UsageError
+from .finish import log_result, pause_caution
+from .hosts.arming import arm
+from .hosts.collecting import Collection
+from .hosts.driving import Limits, Load
+from .hosts.fleet import Fleet, StopAsked
+from .hosts.gathering import gather
+from .hosts.hearing import Hearing, Reports
+from .hosts.member import Member
+from .hosts.preparing import Order, assign, begin, say_bye, share_images
+from .load.pace import Schedule
+from .load.plan import Plan
+from .options.hosts import DEFAULTS, Hosts
+from .options.settings import Settings
+from .pieces.gathered import Gathered
+from .pieces.whole import Whole
+from .prepare import Preparation, Surroundings
+from .processes.cpu import own_seconds
+from .progress.choose import start_progress
+from .results.summary import Summary
+from .servers.prune_probe import probe_admin
+from .session import Session, network_of
+from .streams import warn
+
+# Connects to the hosts of a run, whose name is the text. Gives their fleet and the version of distributed here.
+Connect = Callable[[Hosts, str], AbstractContextManager[tuple[Fleet, str]]]
+# The views read the states of the hosts this often, in seconds.
+_LOOK = 0.5
+
+
+def carrying_out(
+    options: Mapping[str, Any],
+    connect: Connect | None = None,
+    now: Callable[[], float] = monotonic,
+) -> Callable[[Session, ExitStack], None]:
+    """Returns what carries out a load on hosts in place of `run`'s own. `options` are those of the main command.
+
+    Raises `UsageError` if the package `distributed` is missing.
+    """
+    joined = connect or _connecting()
+    return lambda session, lasting: _OnHosts(session, options, joined, now).carry_out(lasting)
+
+
+def _connecting() -> Connect:
+    """Returns what connects to a Dask cluster. Raises `UsageError` if the package `distributed` is missing."""
+    from .hosts.dask_fleet import open_fleet
+
+    @contextmanager
+    def connected(hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+        try:
+            fleet = open_fleet(hosts, run)
+        except UsageError as error:
+            raise RunError(str(error)) from None
+        try:
+            if fleet.scheduler_version != fleet.version:
+                raise RunError(
+                    f"the scheduler has distributed {fleet.scheduler_version}, and this is {fleet.version}; install "
+                    "the same version"
+                )
+            yield fleet, fleet.version
+        finally:
+            fleet.close()
+
+    return connected
+
+
+class _UnderWay:
+    """A load on hosts, as the views read it."""
+
+    def __init__(self, plan: Plan, load: Load) -> None:
+        self._plan = plan
+        self._load = load
+
+    @property
+    def second(self) -> float:
+        """The second of the load, at most until its planned end."""
+        second = self._load.second() or 0.0
+        return second if self._plan.end is None else min(second, self._plan.end)
+
+    @property
+    def running(self) -> int:
+        """The number of workers that run on the hosts that are not lost, as the plan has it."""
+        return self._load.workers(self.planned)
+
+    @property
+    def planned(self) -> int:
+        """The number of workers that the plan has running now."""
+        second = self._load.second()
+        if second is None or (self._plan.end is not None and second >= self._plan.end):
+            return 0
+        return self._plan.workers_at(second)
+
+    @property
+    def client_cpu_seconds(self) -> float:
+        """The CPU seconds of all clients that are counted."""
+        gathered = self._load.gathered
+        return gathered.client_cpu_seconds if gathered is not None else 0.0
+
+
+class _OnHosts:
+    """One run on hosts."""
+
+    def __init__(
+        self, session: Session, options: Mapping[str, Any], connect: Connect, now: Callable[[], float]
+    ) -> None:
+        self._session = session
+        self._settings = session.state.settings
+        self._options = options
+        self._connect = connect
+        self._now = now
+        assert self._settings.hosts is not None
+        self._hosts: Hosts = self._settings.hosts
+        self._looked = 0.0
+
+    def carry_out(self, lasting: ExitStack) -> None:
+        """Carries out the load. `lasting` is closed by the caller, after the summary is written."""
+        stop, state, outputs = self._session.stop, self._session.state, self._session.outputs
+        with ExitStack() as resources:
+            around = Surroundings(
+                network=network_of(self._session, lasting),
+                resources=resources,
+                lasting=lasting,
+                stopped=stop.wait,
+                log=outputs.log,
+                warn=warn,
+                state=state,
+            )
+            ready = Preparation(self._session.beginning, around)
+            ready.endpoint()
+            ready.ways()
+            state.select(ready.selection())
+            ready.plan()
+            ready.schedule()
+            self._warn_of_the_open()
+            run = secrets.token_hex(8)
+            with self._connect(self._hosts, run) as (fleet, distributed):
+                hearing = Hearing(fleet, run, Reports(log=outputs.log, caution=self._caution), now=self._now)
+                with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
+                    self._with_hosts(hearing, distributed, ready)
+
+    def _warn_of_the_open(self) -> None:
+        hosts = self._hosts
+        if not hosts.is_encrypted and not hosts.is_loopback:
+            self._caution(
+                f"--hosts {hosts.address} has no TLS, so whoever reaches the scheduler can run any code on all hosts; "
+                "use tls:// (see docs/distributed.md)"
+            )
+
+    def _with_hosts(self, hearing: Hearing, distributed: str, ready: Preparation) -> None:
+        """Gathers the hosts, and carries out the load on them."""
+        workers = len(ready.selection().image_sets)
+        members = assign(hearing, gather(hearing, self._hosts, distributed), workers)
+        self._check_prunes(ready, members)
+        load = self._load(hearing, members)
+        try:
+            hearing.fleet.hold([each.address for each in members])
+            begin(hearing, members, self._order(ready))
+            self._drive(hearing, members, load, ready)
+        finally:
+            say_bye(hearing, members)
+
+    def _check_prunes(self, ready: Preparation, members: list[Member]) -> None:
+        """Raises `RunError` if hosts may prune one image at the same time, and that damages the server's cache.
+
+        A driver sends the prune calls of all its workers one after the other. Several hosts do not.
+        """
+        settings, connections = self._settings, ready.connections()
+        pruning = settings.prune or settings.prune_first
+        if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
+            return
+        if not share_images(members, ready.selection()):
+            return
+        server = connections.registry(settings.under_test.endpoint.url)
+        if connections.network.run_until_stop(probe_admin(server)).works:
+            option = "--prune" if settings.prune else "--prune-first"
+            apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
+            raise RunError(
+                f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
+                f"damage Ociregistry's cache; {apart}leave out {option}"
+            )
+
+    def _load(self, hearing: Hearing, members: list[Member]) -> Load:
+        settings = self._settings
+        limits = Limits(lost_hosts=self._hosts.lost, keep_going=settings.keep_going, grace=settings.grace)
+        return Load(hearing, members, limits)
+
+    def _order(self, ready: Preparation) -> Order:
+        settings, tls = self._settings, self._settings.tls
+        local = self._hosts.local is not None
+        return Order(
+            options=options_of_hosts(settings, self._options),
+            selection=ready.selection(),
+            ca_pem=tls.authorities.decode("ascii") if tls.authorities else None,
+            by=f"{_user()} on {platform.node()}",
+            lock=lambda member: f"local-{os.getpid()}-{member.share.number}" if local else "host",
+        )
+
+    def _drive(self, hearing: Hearing, members: list[Member], load: Load, ready: Preparation) -> None:
+        state, outputs, plan = self._session.state, self._session.outputs, ready.plan()
+        self._assemble(load, plan, ready.schedule(), len(members))
+        at = arm(hearing, members, self._start(), self._session.clock.offset)
+        outputs.began = state.begin = at
+        load.begin(at)
+        hearing.wait(lambda: load.hopeless is not None, at)
+        progress = start_progress(self._settings.progress, state, plan, outputs)
+        used = own_seconds()
+        try:
+            load.follow(lambda: self._look(load))
+        finally:
+            state.hosts = load.lines()
+            state.elapsed = (
+                max((part.elapsed for part in load.whole.parts), default=0.0) if load.whole else 0.0
+            )
+            state.unstarted = load.unstarted
+            state.driver_cpu_seconds = own_seconds() - used
+            log_result(outputs.log, state)
+            progress.end()
+            stopped = pause_caution(state.tally)
+            if stopped is not None:
+                warn(stopped)
+        reason = load.failure()
+        try:
+            self._collect(hearing, members)
+        except RunError as error:
+            reason = reason or str(error)
+        if reason is not None:
+            raise RunError(reason)
+
+    def _assemble(self, load: Load, plan: Plan, schedule: Schedule | None, hosts: int) -> None:
+        """From now on, the state shows the hosts, which are ready, and the summary is theirs."""
+        state, outputs = self._session.state, self._session.outputs
+
+        def gathering(whole: Whole) -> Gathered:
+            return Gathered(whole, schedule=schedule, on_sample=outputs.on_sample, patience=load.patience)
+
+        state.tally = load.assemble(gathering)
+        state.driver = _UnderWay(plan, load)
+        state.load = plan.about
+        state.hosts = load.lines()
+        state.summarized = lambda: self._summary(load)
+        outputs.log(f"{plan.about}, on {counted(hosts, 'host')}")
+
+    def _start(self) -> float | None:
+        """Returns the moment of --start-at, monotonic; None without one."""
+        start_at = self._session.beginning.start_at()
+        if start_at is None:
+            return None
+        self._session.outputs.log(f"waiting for {start_at.isoformat(sep=' ')}")
+        return self._now() + start_at.timestamp() - datetime.now().timestamp()
+
+    def _look(self, load: Load) -> None:
+        if self._now() - self._looked >= _LOOK:
+            self._looked = self._now()
+            self._session.state.hosts = load.lines()
+
+    def _collect(self, hearing: Hearing, members: list[Member]) -> None:
+        events = self._session.outputs.events
+        if events is not None:
+            Collection(hearing, members).write(events.write)
+
+    def _summary(self, load: Load) -> Summary:
+        """Returns the summary of what the hosts have counted."""
+        state, settings = self._session.state, self._settings
+        assert load.whole is not None
+        facts = load.whole.facts(settings.thresholds)
+        return load.whole.summary(
+            replace(
+                facts,
+                started=state.started,
+                interrupted=state.interrupted,
+                reason=state.reason,
+                command=state.command,
+                settings=settings.as_json(),
+                load=state.load,
+                wall=lambda second: self._session.clock.wall((state.begin or 0.0) + second),
+            )
+        )
+
+    def _caution(self, message: str) -> None:
+        """Warns the user, and the log."""
+        self._session.outputs.log(f"warning: {message}")
+        warn(message)
+
+
+def options_of_hosts(settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that each host gets: those of the command, with what this process has found out.
+
+    The values are those of JSON. Where results go is the hosts' own matter: only whether there are events is told.
+    """
+    found = {
+        "seed": settings.seed,
+        "batch": settings.batch,
+        "platform": settings.platform,
+        "upstream_name": settings.upstream_name,
+        "share": None,
+        **DEFAULTS,
+    }
+    return {name: _plain(value) for name, value in {**options, **found}.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have a user without a name
+        return f"user {os.getuid()}"
