@@ -16,11 +16,12 @@ from typing import Final
 if os.getpid() == 1:
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
-from .processes.first_process import stand_in_as_first_process  # noqa: E402
+from .processes.first_process import stand_in_as_first_process
 
 REST_SECONDS: Final = 60.0
 # As in a shell.
-_NOT_FOUND: Final, _NOT_STARTED: Final = 127, 126
+_NOT_STARTED: Final = 126
+_NOT_FOUND: Final = 127
 
 
 def main(words: list[str]) -> int:

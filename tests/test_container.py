@@ -74,9 +74,7 @@ def tell(folder: Path) -> None:
     ],
     ids=["status", "killed", "absent", "no program", "no command"],
 )
-def test_the_exit_status_is_that_of_the_command(
-    words: list[str], status: int, error: str, how: str
-) -> None:
+def test_the_exit_status_is_that_of_the_command(words: list[str], status: int, error: str, how: str) -> None:
     if how == "first" and os.geteuid() != 0:
         pytest.skip("only root can make a PID namespace")
     done = run(*(UNSHARE if how == "first" else ()), *ENTRY, *words, cwd=ROOT)

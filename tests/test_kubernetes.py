@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ from lib.options.definitions import OPTIONS
 from tests.support.paths import ROOT
 
 MANIFESTS = sorted((ROOT / "contrib" / "kubernetes").glob("*.yaml"))
-ONE, MANY, OPERATOR = (ROOT / "contrib" / "kubernetes" / f"{name}.yaml" for name in ("one-host", "many-hosts", "dask-operator"))
+ONE, MANY, OPERATOR = (
+    ROOT / "contrib" / "kubernetes" / f"{name}.yaml" for name in ("one-host", "many-hosts", "dask-operator")
+)
 PAGE = ROOT / "docs" / "how-to" / "run-in-kubernetes.md"
 # The oldest Kubernetes that has everything that a manifest uses, as the page says.
 OLDEST = {ONE.name: "1.26", MANY.name: "1.33", OPERATOR.name: "1.26"}
@@ -108,8 +109,14 @@ def test_it_is_valid(path: Path) -> None:
 
 @every_manifest
 def test_the_page_says_what_it_needs(path: Path) -> None:
-    (row,) = (line for line in PAGE.read_text().splitlines() if line.startswith(f"| `contrib/kubernetes/{path.name}`"))
-    assert row.rstrip("| ").endswith("the operator" if path == OPERATOR else f"Kubernetes {OLDEST[path.name]}")
+    (row,) = (
+        line
+        for line in PAGE.read_text().splitlines()
+        if line.startswith(f"| `contrib/kubernetes/{path.name}`")
+    )
+    assert row.rstrip("| ").endswith(
+        "the operator" if path == OPERATOR else f"Kubernetes {OLDEST[path.name]}"
+    )
 
 
 def test_an_unknown_field_and_a_field_of_a_later_version_are_seen() -> None:
@@ -191,7 +198,9 @@ def test_the_operators_hosts_and_controller_find_the_scheduler() -> None:
     name = cluster["metadata"]["name"]
     scheduler = cluster["spec"]["scheduler"]
     (port,) = scheduler["service"]["ports"]
-    ((worker,), (controller,)) = (commands(OPERATOR, *words) for words in (("dask", "worker"), ("ocidriver",)))
+    ((worker,), (controller,)) = (
+        commands(OPERATOR, *words) for words in (("dask", "worker"), ("ocidriver",))
+    )
     assert worker[0] == option(controller, "--hosts") == f"tls://{name}-scheduler:{port['port']}"
     (container,) = scheduler["spec"]["containers"]
     assert container["ports"] == [{"name": port["targetPort"], "containerPort": port["port"]}]
@@ -212,7 +221,10 @@ def test_the_policy_admits_what_is_needed_and_no_more(path: Path) -> None:
     assert {each["port"] for each in rule["ports"]} == {SCHEDULER_PORT, HOST_PORT}
     (worker,) = commands(path, "dask", "worker")
     (scheduler,) = commands(path, "dask", "scheduler")
-    assert (option(worker, "--worker-port"), option(scheduler, "--port")) == (str(HOST_PORT), str(SCHEDULER_PORT))
+    assert (option(worker, "--worker-port"), option(scheduler, "--port")) == (
+        str(HOST_PORT),
+        str(SCHEDULER_PORT),
+    )
 
 
 @every_manifest
@@ -223,7 +235,10 @@ def test_every_file_is_in_a_volume(path: Path) -> None:
         for container in pod.containers:
             mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
             used |= set(mounts.values())
-            named = [*settings(container["args"]).values(), *(each.get("value", "") for each in container.get("env", []))]
+            named = [
+                *settings(container["args"]).values(),
+                *(each.get("value", "") for each in container.get("env", [])),
+            ]
             for value in named:
                 assert not value.startswith("/") or value.startswith(("/dev/", *mounts)), value
         assert used == volumes
@@ -245,7 +260,9 @@ def test_the_secrets_are_those_that_the_page_makes(path: Path) -> None:
     assert {name for name, _ in mounted} == (set(made) if path != ONE else {"ocidriver-logins"})
     assert keys["ocidriver-logins"] == {"config.json"}
     for container in containers(path):
-        files = {Path(value).name for value in settings(container["args"]).values() if value.startswith("/tls/")}
+        files = {
+            Path(value).name for value in settings(container["args"]).values() if value.startswith("/tls/")
+        }
         assert files in (set(), keys["ocidriver-tls"])
 
 
@@ -305,8 +322,10 @@ def test_the_number_of_hosts_is_the_same_everywhere(path: Path) -> None:
 
 def test_the_two_ways_to_many_hosts_run_the_same() -> None:
     """But for the names that the operator chooses."""
+    renamed = {"$(POD)": "$(DASK_WORKER_NAME)"}
+    renamed |= {f"//{name}:": "//ocidriver-scheduler:" for name in ("ocidriver", "127.0.0.1")}
     for words in (("dask", "worker"), ("dask", "scheduler"), ("ocidriver",)):
-        (plain,), (operated) = commands(MANY, *words), commands(OPERATOR, *words)[0]
-        for old, new in (("$(POD)", "$(DASK_WORKER_NAME)"), ("//ocidriver:", "//ocidriver-scheduler:"), ("//127.0.0.1:", "//ocidriver-scheduler:")):
+        (plain,), (operated,) = (commands(path, *words) for path in (MANY, OPERATOR))
+        for old, new in renamed.items():
             plain = [word.replace(old, new) for word in plain]
         assert plain == operated
