@@ -133,7 +133,7 @@ def test_an_unknown_field_and_a_field_of_a_later_version_are_seen() -> None:
 def test_the_load_test_accepts_its_options(path: Path, tmp_path: Path) -> None:
     """With files in place of those of the secret."""
     ((*words,),) = commands(path, "ocidriver")
-    for name in ("ca.crt", "tls.crt", "tls.key"):
+    for name in ("ca.pem", "hosts.pem", "hosts.key"):
         (tmp_path / name).touch()
     here = [word.replace("=/tls/", f"={tmp_path}/") for word in words]
     check_load_test(here)
