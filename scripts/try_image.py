@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/try_image.py [--built] [-- OPTIONS OF podman build]
 
-It needs root, podman, runc, mmdebstrap and Go. The base images are made of Debian's packages, with the Go of this
+It needs root, podman, runc, mmdebstrap, openssl and Go. The base images are made of Debian's packages, with the Go of this
 machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the image of the last
 build. All loads are between containers that share a network namespace with nothing but loopback in it.
 """
@@ -40,9 +40,9 @@ IMAGE = "localhost/ocidriver:tried"
 CACHE, UPSTREAM = "127.0.0.1:8080", "127.0.0.1:5000"
 # As the manifests have it: no right, nothing to write to but /tmp.
 RESTRICTED = (
-    "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:rw,mode=1777", "--cap-drop=all",
-    "--security-opt=no-new-privileges", *ulimits(),
+    "--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges", *ulimits(),
 )  # fmt: skip
+TMP = "--tmpfs=/tmp:rw,mode=1777"
 SECONDS = 120.0
 ARGUMENTS = dict(re.findall(r"^ARG (\w+)=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
 
@@ -162,9 +162,10 @@ def containers() -> Iterator[Callable[..., Container]]:
         yield start
 
 
-def expect(what: str, seen: object, wanted: object) -> None:
+def expect(what: str, seen: object, wanted: object, container: Container | None = None) -> None:
+    """Ends the script with what the container has written if something else was seen than wanted."""
     if seen != wanted:
-        sys.exit(f"{what}: {seen!r} instead of {wanted!r}")
+        sys.exit(f"{what}: {seen!r} instead of {wanted!r}\n{''.join(container.log()) if container else ''}")
     tell(f"ok: {what}")
 
 
@@ -181,7 +182,7 @@ def summary_in(stdout: str) -> dict[str, Any]:
 
 
 def in_a_shell(text: str) -> str:
-    return podman("run", "--rm", "--network=none", *RESTRICTED, IMAGE, "sh", "-c", text)
+    return podman("run", "--rm", "--network=none", *RESTRICTED, TMP, IMAGE, "sh", "-c", text)
 
 
 def try_what_is_in_it() -> None:
@@ -195,23 +196,35 @@ def try_what_is_in_it() -> None:
     expect("crane is static", found.splitlines()[0], "0")
 
 
-def load(manifest: str, *more: str) -> list[str]:
-    """The arguments of the load test in a manifest, with the servers of the lab."""
-    documents = yaml.safe_load_all((ROOT / "contrib" / "kubernetes" / manifest).read_text())
-    jobs = [each for each in documents if each["kind"] == "Job"]
-    words = jobs[0]["spec"]["template"]["spec"]["containers"][0]["args"]
-    own = {word.partition("=")[0] for word in more}
+def arguments(manifest: str, *first: str) -> list[str]:
+    """The words of the container in a manifest that begins with these words."""
+    for document in yaml.safe_load_all((ROOT / "contrib" / "kubernetes" / manifest).read_text()):
+        if document["kind"] == "Job":
+            spec = document["spec"]["template"]["spec"]
+            for container in (*spec.get("initContainers", []), *spec["containers"]):
+                words: list[str] = container["args"]
+                if tuple(words[: len(first)]) == first:
+                    return words
+    sys.exit(f"{manifest}: no container with {' '.join(first)}")
+
+
+def replaced(words: Sequence[str], *options: str) -> list[str]:
+    """The words with these options in place of their own."""
+    names = {option.partition("=")[0] for option in options}
+    return [*(word for word in words if word.partition("=")[0] not in names), *options]
+
+
+def load(manifest: str, *options: str) -> list[str]:
+    """The load test of a manifest, with the servers of the lab and these options."""
     servers = (f"--pullthrough-url={CACHE}", f"--registry-url={UPSTREAM}")
-    kept = [
-        word for word in words if word.partition("=")[0] not in own | {"--pullthrough-url", "--registry-url"}
-    ]
-    return [*kept, *servers, *more]
+    return replaced(arguments(manifest, "ocidriver"), *servers, *options)
 
 
 def start_lab(start: Callable[..., Container]) -> Sequence[str]:
     """Starts the lab in a container, and returns the option that puts another one beside it."""
     words = ("--groups=3", "--images=4", "--layers=2", "--cache-port=8080", "--upstream-port=5000")
-    lab = start("lab", "ocidriver", "lab", *words, options=["--network=none"])
+    network = ("--network=none", "--add-host=ocidriver:127.0.0.1", TMP)
+    lab = start("lab", "ocidriver", "lab", *words, options=network)
     wait_until(lambda: "--pullthrough-url" in "".join(lab.log()), "the lab's start")
     return [f"--network=container:{lab.name}"]
 
@@ -222,39 +235,93 @@ def try_one_host(start: Callable[..., Container]) -> None:
         words = load(
             "one-host.yaml", "--workers=3", "--passes=2", "--iteration-seconds=0.2", f"--client={client}"
         )
-        run = start(client, *words, options=beside)
-        status = run.wait()
-        stdout, stderr = run.log()
-        if status != 0:
-            sys.exit(f"{client}: exit status {status}\n{stdout}{stderr}")
-        summary = summary_in(stdout)
+        run = start(client, *words, options=[*beside, TMP])
+        expect(f"a run with {client}: exit status", run.wait(), 0, run)
+        summary = summary_in(run.log()[0])
         expect(f"a run with {client}: pulled and failed", (summary["pulled"], summary["failed"]), (24, 0))
 
 
 def try_to_stop(start: Callable[..., Container]) -> None:
+    """By the entry point of the image, and with ocidriver itself as the first process."""
     beside = start_lab(start)
+    for name, entry in (("stop", []), ("stop-itself", ["--entrypoint=ocidriver"])):
+        with TemporaryDirectory() as folder:
+            Path(folder).chmod(0o1777)
+            options = [f"--volume={folder}:/tmp", *beside, *entry]
+            words = load("one-host.yaml", "--workers=3", "--iteration-seconds=600", "--tally-seconds=1")
+            run = start(name, *words[len(entry) :], options=options)
+            wait_until(lambda run=run: run.log()[1].count("\n") > 3, "progress of the run")
+            seen = processes(run.pid())
+            expect("no zombie while it runs", [name for state, name in seen if state == "Z"], [], run)
+            tell(f"processes while it runs: {', '.join(sorted({name for _, name in seen}))}")
+            run.signal("TERM")
+            expect("SIGTERM: exit status", run.wait(), 143, run)
+            summary = summary_in(run.log()[0])
+            counts = (summary["exit_status"], summary["failed"], summary["pulled"] > 0)
+            expect("SIGTERM: status, failed and pulled in the summary", counts, (143, 0, True))
+            left = sorted(path.name for path in Path(folder).iterdir())
+            expect("nothing is left but the files asked for", left, ["log", "metrics"])
+
+
+class Hosts:
+    """The containers of many-hosts.yaml with two hosts, in one network namespace."""
+
+    def __init__(self, start: Callable[..., Container], tls: Path) -> None:
+        self._start = start
+        self._options = [*start_lab(start), f"--volume={tls}:/tls:ro"]
+        self.scheduler = self._run("scheduler", arguments("many-hosts.yaml", "dask", "scheduler"))
+        self.hosts = [self._host(number) for number in range(2)]
+
+    def _run(self, name: str, words: Sequence[str], *options: str) -> Container:
+        return self._start(name, *words, options=[*self._options, TMP, *options])
+
+    def _host(self, number: int) -> Container:
+        """A host. Another one is in the same network namespace, so it has another port."""
+        words = arguments("many-hosts.yaml", "dask", "worker")
+        words = [word.replace("$(POD)", f"host-{number}").replace("$(IP)", "127.0.0.1") for word in words]
+        scratch = ("--tmpfs=/scratch:rw,mode=1777", "--env=TMPDIR=/scratch", "--env=DOCKER_CONFIG=/logins")
+        return self._run(f"host-{number}", replaced(words, f"--worker-port={8788 + number}"), *scratch)
+
+    def control(self, name: str, *options: str) -> Container:
+        words = load("many-hosts.yaml", "--min-hosts=2", "--workers=4", "--tally-seconds=1", *options)
+        return self._run(name, words)
+
+
+def make_certificates(folder: Path) -> None:
+    """As the page on many hosts says, and readable for the user of the image."""
+    page = (ROOT / "docs" / "distributed.md").read_text().partition("\n## Certificates\n")[2]
+    code = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    "))
+    subprocess.run(["sh", "-ec", code.partition("\n\n")[0]], cwd=folder, capture_output=True, check=True)
+    folder.chmod(0o755)
+    (folder / "hosts.key").chmod(0o644)
+
+
+def try_many_hosts(start: Callable[..., Container]) -> None:
     with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o1777)
-        place = (f"--volume={folder}:/tmp", *beside)
-        run = start(
-            "stop",
-            *load("one-host.yaml", "--workers=3", "--iteration-seconds=600", "--tally-seconds=1"),
-            options=place,
-        )
-        wait_until(lambda: " pulled" in run.log()[1] or run.log()[1].count("\n") > 3, "progress of the run")
-        seen = processes(run.pid())
-        expect("no zombie while it runs", [name for state, name in seen if state == "Z"], [])
-        tell(f"processes while it runs: {sorted({name for _, name in seen})}")
-        run.signal("TERM")
-        expect("SIGTERM: exit status", run.wait(), 143)
+        make_certificates(Path(folder))
+        hosts = Hosts(start, Path(folder))
+        run = hosts.control("run", "--passes=2", "--iteration-seconds=0.2")
+        expect("many hosts: exit status", run.wait(), 0, run)
         summary = summary_in(run.log()[0])
-        expect(
-            "SIGTERM: the summary is complete",
-            (summary["exit_status"], summary["failed"], summary["pulled"] > 0),
-            (143, 0, True),
-        )
-        left = sorted(path.name for path in Path(folder).iterdir())
-        expect("nothing is left but the files asked for", left, ["log", "metrics"])
+        counts = (summary["pulled"], summary["failed"], len(summary["hosts"]))
+        expect("many hosts: pulled, failed and hosts", counts, (24, 0, 2))
+        stopped = hosts.control("stopped", "--iteration-seconds=600")
+        wait_until(lambda: stopped.log()[1].count("\n") > 5, "progress of the second run")
+        for host in hosts.hosts:
+            seen = processes(host.pid())
+            expect(f"no zombie on {host.name}", [name for state, name in seen if state == "Z"], [], host)
+            tell(f"processes: {', '.join(sorted({name for _, name in seen}))}")
+        stopped.signal("TERM")
+        expect("many hosts, SIGTERM: exit status", stopped.wait(), 143, stopped)
+        lost = hosts.control("lost", "--iteration-seconds=600")
+        wait_until(lambda: lost.log()[1].count("\n") > 5, "progress of the third run")
+        hosts.scheduler.signal("TERM")
+        expect("the scheduler ends: exit status of the controller", lost.wait(), 1, lost)
+        for host in hosts.hosts:
+            expect(f"the scheduler ends: exit status of {host.name}", host.wait(), 0, host)
+            said = [line for line in host.log()[1].splitlines() if line.startswith("ocidriver: ")]
+            tell(f"{host.name} says: {' / '.join(said)}")
+            expect(f"{host.name} says what it counted", any(" pulled" in line for line in said), True, host)
 
 
 def main() -> int:
@@ -262,7 +329,7 @@ def main() -> int:
     if "--built" not in words:
         build(words[words.index("--") + 1 :] if "--" in words else [])
     try_what_is_in_it()
-    for trial in (try_one_host, try_to_stop):
+    for trial in (try_one_host, try_to_stop, try_many_hosts):
         with containers() as start:
             trial(start)
     tell("all promises kept")
