@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/try_image.py [--built] [-- OPTIONS OF podman build]
 
-It needs root, podman, runc, mmdebstrap, openssl and Go. The base images are made of Debian's packages, with the Go of this
-machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the image of the last
+It needs root, podman, runc, mmdebstrap, openssl and Go. The base images are made of Debian's packages, with the Go of
+this machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the image of the last
 build. All loads are between containers that share a network namespace with nothing but loopback in it.
 """
 
@@ -114,6 +114,10 @@ class Container:
     def pid(self) -> int:
         """Its first process, as this machine sees it."""
         return int(podman("inspect", "--format={{.State.Pid}}", self.name))
+
+    def wait_for_lines(self, least: int) -> None:
+        """Wait until it has written so many lines to stderr."""
+        wait_until(lambda: self.log()[1].count("\n") > least, "progress of the run")
 
     def log(self) -> tuple[str, str]:
         """What it has written so far to stdout and stderr."""
@@ -250,7 +254,7 @@ def try_to_stop(start: Callable[..., Container]) -> None:
             options = [f"--volume={folder}:/tmp", *beside, *entry]
             words = load("one-host.yaml", "--workers=3", "--iteration-seconds=600", "--tally-seconds=1")
             run = start(name, *words[len(entry) :], options=options)
-            wait_until(lambda run=run: run.log()[1].count("\n") > 3, "progress of the run")
+            run.wait_for_lines(3)
             seen = processes(run.pid())
             expect("no zombie while it runs", [name for state, name in seen if state == "Z"], [], run)
             tell(f"processes while it runs: {', '.join(sorted({name for _, name in seen}))}")
