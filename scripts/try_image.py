@@ -3,8 +3,8 @@
     .venv/bin/python scripts/try_image.py [--built] [-- OPTIONS OF podman build]
 
 It needs root, podman, runc, mmdebstrap, openssl and Go. The base images are made of Debian's packages, with the Go of
-this machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the image of the last
-build. All loads are between containers that share a network namespace with nothing but loopback in it.
+this machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the image of the
+last build. All loads are between containers that share a network namespace with nothing but loopback in it.
 """
 
 from __future__ import annotations
