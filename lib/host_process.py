@@ -143,7 +143,11 @@ class HostProcess:
                 self._refuse(of_this_machine(error) or fault_line(error))
             self._wait_until_over()
             divert(None)
-            if self._forsaken is not None and self._last is not None and not self._outbox.has_arrived(self._last):
+            if (
+                self._forsaken is not None
+                and self._last is not None
+                and not self._outbox.has_arrived(self._last)
+            ):
                 self._keep()
 
     def _refuse(self, reason: str, *, usage: bool = False) -> None:
