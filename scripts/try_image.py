@@ -2,9 +2,9 @@
 
     .venv/bin/python scripts/try_image.py [--built] [-- OPTIONS OF podman build]
 
-It needs root, podman, runc, mmdebstrap, openssl and Go. The base images are made of Debian's packages, with the Go of this
-machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the image of the last
-build. All loads are between containers that share a network namespace with nothing but loopback in it.
+It needs root, podman, runc, mmdebstrap, openssl and Go. Base images that are not here are made of Debian's packages,
+with the Go of this machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the
+image of the last build. All loads are between containers that share a network namespace with nothing but loopback in it.
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ def podman(*words: str, fails: bool = False, stdin: str = "") -> str:
 def make_bases(folder: Path, options: Sequence[str]) -> None:
     """Makes the two images that the Dockerfile begins with, under their names."""
     debian = f"docker.io/library/debian:{ARGUMENTS['DEBIAN']}-slim"
+    golang = f"docker.io/library/golang:{ARGUMENTS['GO']}-{ARGUMENTS['DEBIAN']}"
+    here = podman("images", "--format={{.Repository}}:{{.Tag}}").split()
+    if {debian, golang} <= set(here):
+        return
     archive = folder / "debian.tar"
     subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", ARGUMENTS["DEBIAN"], archive], check=True)
     podman("import", "--quiet", str(archive), debian)
@@ -71,7 +75,6 @@ def make_bases(folder: Path, options: Sequence[str]) -> None:
         "ENV PATH=/usr/local/go/bin:/usr/bin:/bin",
     )
     (folder / "Dockerfile").write_text("\n".join(lines))
-    golang = f"docker.io/library/golang:{ARGUMENTS['GO']}-{ARGUMENTS['DEBIAN']}"
     podman(
         *BUILD, *options, "-t", golang,
         "-f", str(folder / "Dockerfile"), go[0],
@@ -229,6 +232,11 @@ def start_lab(start: Callable[..., Container]) -> Sequence[str]:
     return [f"--network=container:{lab.name}"]
 
 
+def wait_for_lines(run: Container, count: int) -> None:
+    """Waits for so many lines of progress."""
+    wait_until(lambda: run.log()[1].count("\n") >= count, f"progress of {run.name}")
+
+
 def try_one_host(start: Callable[..., Container]) -> None:
     beside = start_lab(start)
     for client in ("crane", "skopeo"):
@@ -250,7 +258,7 @@ def try_to_stop(start: Callable[..., Container]) -> None:
             options = [f"--volume={folder}:/tmp", *beside, *entry]
             words = load("one-host.yaml", "--workers=3", "--iteration-seconds=600", "--tally-seconds=1")
             run = start(name, *words[len(entry) :], options=options)
-            wait_until(lambda run=run: run.log()[1].count("\n") > 3, "progress of the run")
+            wait_for_lines(run, 4)
             seen = processes(run.pid())
             expect("no zombie while it runs", [name for state, name in seen if state == "Z"], [], run)
             tell(f"processes while it runs: {', '.join(sorted({name for _, name in seen}))}")
@@ -306,7 +314,7 @@ def try_many_hosts(start: Callable[..., Container]) -> None:
         counts = (summary["pulled"], summary["failed"], len(summary["hosts"]))
         expect("many hosts: pulled, failed and hosts", counts, (24, 0, 2))
         stopped = hosts.control("stopped", "--iteration-seconds=600")
-        wait_until(lambda: stopped.log()[1].count("\n") > 5, "progress of the second run")
+        wait_for_lines(stopped, 6)
         for host in hosts.hosts:
             seen = processes(host.pid())
             expect(f"no zombie on {host.name}", [name for state, name in seen if state == "Z"], [], host)
@@ -314,7 +322,7 @@ def try_many_hosts(start: Callable[..., Container]) -> None:
         stopped.signal("TERM")
         expect("many hosts, SIGTERM: exit status", stopped.wait(), 143, stopped)
         lost = hosts.control("lost", "--iteration-seconds=600")
-        wait_until(lambda: lost.log()[1].count("\n") > 5, "progress of the third run")
+        wait_for_lines(lost, 6)
         hosts.scheduler.signal("TERM")
         expect("the scheduler ends: exit status of the controller", lost.wait(), 1, lost)
         for host in hosts.hosts:
