@@ -299,8 +299,9 @@ class Hosts:
 def make_certificates(folder: Path) -> None:
     """As the page on many hosts says, and readable for the user of the image."""
     page = (ROOT / "docs" / "distributed.md").read_text().partition("\n## Certificates\n")[2]
-    code = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    "))
-    subprocess.run(["sh", "-ec", code.partition("\n\n")[0]], cwd=folder, capture_output=True, check=True)
+    section = page.partition("\n## ")[0]
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
+    subprocess.run(["sh", "-ec", code], cwd=folder, capture_output=True, check=True)
     folder.chmod(0o755)
     (folder / "hosts.key").chmod(0o644)
 
