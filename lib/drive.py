@@ -80,7 +80,7 @@ def _log_load(settings: Settings, about: str, outputs: Outputs) -> None:
         )
 
 
-def carry_out(session: Session, driver: Driver) -> None:
+def drive(session: Session, driver: Driver) -> None:
     """Carries out the load, which begins at `session.state.begin`, and records how it went.
 
     Raises `RunError` if the driver ended it early.

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from time import monotonic
 
-from .drive import carry_out, made_ready, staffed
+from .drive import drive, made_ready, staffed
 from .durations import spoken
 from .errors import Stopped
 from .finish import finish, log_result, pause_caution
@@ -93,7 +93,7 @@ def _drive(
     state.begin = monotonic()
     record()
     try:
-        carry_out(session, driver)
+        drive(session, driver)
     finally:
         log_result(outputs.log, state)
         progress.end()

@@ -6,24 +6,26 @@ import getpass
 import os
 import platform
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from .choices import BY_CLIENT
 from .counted import counted
-from .errors import RunError
-from .finish import log_result
+from .errors import RunError, UsageError
+from .finish import log_result, pause_caution
+from .hosts.arming import arm
 from .hosts.collecting import Collection
 from .hosts.driving import Limits, Load
-from .hosts.fleet import StopAsked
+from .hosts.fleet import Fleet, StopAsked
 from .hosts.gathering import gather
 from .hosts.hearing import Hearing, Reports
 from .hosts.member import Member
-from .hosts.preparing import Order, arm, assign, begin, say_bye
+from .hosts.preparing import Order, assign, begin, say_bye, share_images
 from .load.pace import Schedule
 from .load.plan import Plan
 from .options.hosts import DEFAULTS, Hosts
@@ -34,20 +36,50 @@ from .prepare import Preparation, Surroundings
 from .processes.cpu import own_seconds
 from .progress.choose import start_progress
 from .results.summary import Summary
+from .servers.prune_probe import probe_admin
 from .session import Session, network_of
 from .streams import warn
 
+# Connects to the hosts of a run, whose name is the text. Gives their fleet and the version of distributed here.
+Connect = Callable[[Hosts, str], AbstractContextManager[tuple[Fleet, str]]]
 # The views read the states of the hosts this often, in seconds.
 _LOOK = 0.5
 
 
-def carrying_out(options: Mapping[str, Any]) -> Callable[[Session, ExitStack], None]:
+def carrying_out(
+    options: Mapping[str, Any],
+    connect: Connect | None = None,
+    now: Callable[[], float] = monotonic,
+) -> Callable[[Session, ExitStack], None]:
     """Returns what carries out a load on hosts in place of `run`'s own. `options` are those of the main command.
 
     Raises `UsageError` if the package `distributed` is missing.
     """
+    joined = connect or _connecting()
+    return lambda session, lasting: _OnHosts(session, options, joined, now).carry_out(lasting)
 
-    return lambda session, lasting: _OnHosts(session, options).carry_out(lasting)
+
+def _connecting() -> Connect:
+    """Returns what connects to a Dask cluster. Raises `UsageError` if the package `distributed` is missing."""
+    from .hosts.dask_fleet import open_fleet
+
+    @contextmanager
+    def connected(hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+        try:
+            fleet = open_fleet(hosts, run)
+        except UsageError as error:
+            raise RunError(str(error)) from None
+        try:
+            if fleet.scheduler_version != fleet.version:
+                raise RunError(
+                    f"the scheduler has distributed {fleet.scheduler_version}, and this is {fleet.version}; install "
+                    "the same version"
+                )
+            yield fleet, fleet.version
+        finally:
+            fleet.close()
+
+    return connected
 
 
 class _UnderWay:
@@ -86,72 +118,84 @@ class _UnderWay:
 class _OnHosts:
     """One run on hosts."""
 
-    def __init__(self, session: Session, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, session: Session, options: Mapping[str, Any], connect: Connect, now: Callable[[], float]
+    ) -> None:
         self._session = session
         self._settings = session.state.settings
         self._options = options
+        self._connect = connect
+        self._now = now
         assert self._settings.hosts is not None
         self._hosts: Hosts = self._settings.hosts
         self._looked = 0.0
 
     def carry_out(self, lasting: ExitStack) -> None:
         """Carries out the load. `lasting` is closed by the caller, after the summary is written."""
-        stop, state = self._session.stop, self._session.state
+        stop, state, outputs = self._session.stop, self._session.state, self._session.outputs
         with ExitStack() as resources:
-            network = network_of(self._session, lasting)
             around = Surroundings(
-                network=network,
+                network=network_of(self._session, lasting),
                 resources=resources,
                 lasting=lasting,
                 stopped=stop.wait,
-                log=self._session.outputs.log,
+                log=outputs.log,
                 warn=warn,
                 state=state,
             )
             ready = Preparation(self._session.beginning, around)
             ready.endpoint()
-            ready.connections()
             ready.ways()
-            selection = ready.selection()
-            state.select(selection)
-            plan, schedule = ready.plan(), ready.schedule()
-            from .hosts.dask_fleet import open_fleet
-
-            run = secrets.token_hex(8)
+            state.select(ready.selection())
+            ready.plan()
+            ready.schedule()
             self._warn_of_the_open()
-            fleet = open_fleet(self._hosts, run)
-            resources.callback(fleet.close)
-            if fleet.scheduler_version != fleet.version:
-                raise RunError(
-                    f"the scheduler has distributed {fleet.scheduler_version}, and this is {fleet.version}; install the "
-                    "same version"
-                )
-            hearing = Hearing(fleet, run, Reports(log=self._session.outputs.log, caution=self._caution))
-            with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
-                self._with_hosts(hearing, fleet.version, ready, plan, schedule)
+            run = secrets.token_hex(8)
+            with self._connect(self._hosts, run) as (fleet, distributed):
+                hearing = Hearing(fleet, run, Reports(log=outputs.log, caution=self._caution), now=self._now)
+                with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
+                    self._with_hosts(hearing, distributed, ready)
 
     def _warn_of_the_open(self) -> None:
         hosts = self._hosts
         if not hosts.is_encrypted and not hosts.is_loopback:
             self._caution(
-                f"--hosts {hosts.address} has no TLS: whoever reaches the scheduler can run any code on all hosts; "
+                f"--hosts {hosts.address} has no TLS, so whoever reaches the scheduler can run any code on all hosts; "
                 "use tls:// (see docs/distributed.md)"
             )
 
-    def _with_hosts(
-        self, hearing: Hearing, distributed: str, ready: Preparation, plan: Plan, schedule: Schedule | None
-    ) -> None:
+    def _with_hosts(self, hearing: Hearing, distributed: str, ready: Preparation) -> None:
         """Gathers the hosts, and carries out the load on them."""
-        selection = ready.selection()
-        members: list[Member] = []
+        workers = len(ready.selection().image_sets)
+        members = assign(hearing, gather(hearing, self._hosts, distributed), workers)
+        self._check_prunes(ready, members)
+        load = self._load(hearing, members)
         try:
-            members = assign(hearing, gather(hearing, self._hosts, distributed), len(selection.image_sets))
             hearing.fleet.hold([each.address for each in members])
-            load = self._load(hearing, members)
             begin(hearing, members, self._order(ready))
-            self._drive(hearing, members, load, plan, schedule)
+            self._drive(hearing, members, load, ready)
         finally:
             say_bye(hearing, members)
+
+    def _check_prunes(self, ready: Preparation, members: list[Member]) -> None:
+        """Raises `RunError` if hosts may prune one image at the same time, and that damages the server's cache.
+
+        A driver sends the prune calls of all its workers one after the other. Several hosts do not.
+        """
+        settings, connections = self._settings, ready.connections()
+        pruning = settings.prune or settings.prune_first
+        if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
+            return
+        if not share_images(members, ready.selection()):
+            return
+        server = connections.registry(settings.under_test.endpoint.url)
+        if connections.network.run_until_stop(probe_admin(server)).works:
+            option = "--prune" if settings.prune else "--prune-first"
+            apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
+            raise RunError(
+                f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
+                f"damage Ociregistry's cache; {apart}leave out {option}"
+            )
 
     def _load(self, hearing: Hearing, members: list[Member]) -> Load:
         settings = self._settings
@@ -169,24 +213,13 @@ class _OnHosts:
             lock=lambda member: f"local-{os.getpid()}-{member.share.number}" if local else "host",
         )
 
-    def _drive(
-        self, hearing: Hearing, members: list[Member], load: Load, plan: Plan, schedule: Schedule | None
-    ) -> None:
-        state, outputs, clock = self._session.state, self._session.outputs, self._session.clock
-
-        def gathering(whole: Whole) -> Gathered:
-            return Gathered(whole, schedule=schedule, on_sample=outputs.on_sample, patience=load.patience)
-
-        state.tally = load.assemble(gathering)
-        state.driver = _UnderWay(plan, load)
-        state.load = f"{plan.about}, on {counted(len(members), 'host')}"
-        outputs.log(state.load)
-        state.hosts = load.lines()
-        at = arm(hearing, members, self._start(), clock.offset)
-        state.summarized = lambda: self._summary(load)
+    def _drive(self, hearing: Hearing, members: list[Member], load: Load, ready: Preparation) -> None:
+        state, outputs, plan = self._session.state, self._session.outputs, ready.plan()
+        self._assemble(load, plan, ready.schedule(), len(members))
+        at = arm(hearing, members, self._start(), self._session.clock.offset)
         outputs.began = state.begin = at
         load.begin(at)
-        hearing.wait(lambda: False, at, heed=False)
+        hearing.wait(lambda: load.hopeless is not None, at)
         progress = start_progress(self._settings.progress, state, plan, outputs)
         used = own_seconds()
         try:
@@ -196,42 +229,52 @@ class _OnHosts:
             state.elapsed = (
                 max((part.elapsed for part in load.whole.parts), default=0.0) if load.whole else 0.0
             )
+            state.unstarted = load.unstarted
             state.driver_cpu_seconds = own_seconds() - used
             log_result(outputs.log, state)
             progress.end()
-        self._collect(hearing, members)
-        reason = self._failure(hearing, load)
+            stopped = pause_caution(state.tally)
+            if stopped is not None:
+                warn(stopped)
+        reason = load.failure()
+        try:
+            self._collect(hearing, members)
+        except RunError as error:
+            reason = reason or str(error)
         if reason is not None:
             raise RunError(reason)
+
+    def _assemble(self, load: Load, plan: Plan, schedule: Schedule | None, hosts: int) -> None:
+        """From now on, the state shows the hosts, which are ready, and the summary is theirs."""
+        state, outputs = self._session.state, self._session.outputs
+
+        def gathering(whole: Whole) -> Gathered:
+            return Gathered(whole, schedule=schedule, on_sample=outputs.on_sample, patience=load.patience)
+
+        state.tally = load.assemble(gathering)
+        state.driver = _UnderWay(plan, load)
+        state.load = plan.about
+        state.hosts = load.lines()
+        state.summarized = lambda: self._summary(load)
+        outputs.log(f"{plan.about}, on {counted(hosts, 'host')}")
 
     def _start(self) -> float | None:
         """Returns the moment of --start-at, monotonic; None without one."""
         start_at = self._session.beginning.start_at()
         if start_at is None:
             return None
-        seconds = start_at.timestamp() - datetime.now().timestamp()
-        if seconds < 0:
-            self._caution(f"the hosts were ready {-seconds:.1f} s after --start-at; the test begins at once")
-            return None
         self._session.outputs.log(f"waiting for {start_at.isoformat(sep=' ')}")
-        return monotonic() + seconds
+        return self._now() + start_at.timestamp() - datetime.now().timestamp()
 
     def _look(self, load: Load) -> None:
-        if monotonic() - self._looked >= _LOOK:
-            self._looked = monotonic()
+        if self._now() - self._looked >= _LOOK:
+            self._looked = self._now()
             self._session.state.hosts = load.lines()
 
     def _collect(self, hearing: Hearing, members: list[Member]) -> None:
         events = self._session.outputs.events
         if events is not None:
             Collection(hearing, members).write(events.write)
-
-    @staticmethod
-    def _failure(hearing: Hearing, load: Load) -> str | None:
-        """Returns why the load did not succeed; None if it did."""
-        if hearing.scheduler_lost is not None:
-            return f"lost the scheduler ({hearing.scheduler_lost}); the summary has what arrived before"
-        return load.hopeless or load.incomplete()
 
     def _summary(self, load: Load) -> Summary:
         """Returns the summary of what the hosts have counted."""

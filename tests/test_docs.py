@@ -21,6 +21,7 @@ from lib.results.sample import MachineUse
 from lib.results.summary import (
     Drain,
     Herds,
+    HostCounts,
     ImageSetCounts,
     Knee,
     MachineLimit,
@@ -332,6 +333,7 @@ def test_every_field_of_the_summary_is_documented_and_no_other(dry_run: Path) ->
     parts = {
         "Image sets": ImageSetCounts,
         "Herds": Herds,
+        "Hosts": HostCounts,
         "Drain": Drain,
         "Machine": MachineUse,
         "Machine limit": MachineLimit,

@@ -8,26 +8,29 @@ from typing import Final
 
 import msgspec
 
-from ..counted import counted
+from ..clean import clean
 from ..durations import spoken
 from ..errors import RunError, UsageError
 from ..figures import three
 from ..load.driver import HOPELESS_AFTER
+from ..load.event import PULL
 from ..pieces.file import Reader
 from ..pieces.fold import Ended
 from ..pieces.gathered import Gathered
 from ..pieces.part import Part
-from ..pieces.whole import Whole
+from ..pieces.whole import Whole, cautions
 from ..pieces.wire import End, Header, PieceLine
 from ..results.host_line import HostLine, HostState
 from .hearing import Hearing
 from .member import Member
 from .protocol import Armed, Body, Ready, Refused, Started, Unarmed
+from .refusals import grouped
 
 # An interval is shown at the latest this many seconds, and this many beats, after its end.
 _PATIENCE, _PATIENCE_BEATS = 5.0, 2
-# After the last host has ended, the driver waits this many seconds for pieces that are missing.
-MISSING_SECONDS: Final = 10.0
+# So many signals end the load without waiting for the hosts any longer.
+_NO_MORE_WAITING: Final = 3
+_REPEAT: Final = "repeat the run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,7 @@ class Load:
         self._members = members
         self._limits = limits
         self._readers: dict[str, Reader] = {}
-        self._pieces_at: dict[str, float] = {}
-        self._said_signal = 0
+        self._heeded = 0
         hearing.take = self._take
         hearing.lost = self._note_loss
         hearing.second = self.second
@@ -80,19 +82,19 @@ class Load:
 
     def assemble(self, gathering: Callable[[Whole], Gathered]) -> Gathered:
         """Begins the sum of the hosts, which are all ready. Raises `RunError` if they are not of one load."""
-        headers = [_named(each, each.ready.header) for each in self._members if each.ready is not None]
-        whole = Whole(headers[0])
         try:
-            for member in self._members:
-                assert member.ready is not None
-                header = _named(member, member.ready.header)
-                reader = Reader(f"host {member.name}", "repeat the run")
+            headers = [_header_of(each) for each in self._members]
+            whole = Whole(headers[0])
+            for member, header in zip(self._members, headers, strict=True):
+                reader = Reader(f"host {member.name}", _REPEAT)
                 reader.accept(header)
-                self._readers[member.address] = reader
-                member.part = whole.begin(f"host {member.name}", header, member.share)
-                member.part.address = member.address
-        except UsageError as error:
-            raise RunError(str(error)) from None
+                part = whole.begin(f"host {member.name}", header, member.share)
+                part.address = member.address
+                self._readers[member.address], member.part = reader, part
+        except (UsageError, ValueError) as error:
+            raise RunError(f"the hosts do not prepare one load: {clean(str(error))}") from None
+        for caution in cautions(headers):
+            self._hearing.caution(caution)
         self.whole = whole
         self.gathered = gathering(whole)
         return self.gathered
@@ -105,12 +107,14 @@ class Load:
                 member.part.clock_error_ms = 1000 * member.clock.bound
 
     def follow(self, tick: Callable[[], None]) -> None:
-        """Follows the load until all hosts have ended or are lost. `tick` is called several times a second."""
+        """Follows the load until all hosts have ended or are lost. `tick` is called several times per second.
+
+        A third signal ends it at once; the hosts that go on then count as lost.
+        """
         hearing = self._hearing
 
         def turn() -> None:
-            self._heed_signals()
-            self._close(self.parts)
+            self._close()
             tick()
 
         hearing.tick = turn
@@ -118,19 +122,37 @@ class Load:
             hearing.wait(self._is_over, heed=False)
         finally:
             hearing.tick = lambda: None
-        if self.gathered is not None:
-            self.gathered.finish()
+            self._give_up_the_rest()
+            if self.gathered is not None:
+                self.gathered.finish()
 
-    def incomplete(self) -> str | None:
-        """Returns whose counts are incomplete although it has ended; None if they all add up."""
+    def failure(self) -> str | None:
+        """Returns why the load did not succeed, when it is over; None if it did."""
+        hearing = self._hearing
+        if hearing.scheduler_lost is not None:
+            return f"lost the scheduler ({hearing.scheduler_lost}); the summary has what arrived before"
+        if self.hopeless is not None:
+            return self.hopeless
+        lost = [(each.name, each.reason or "lost") for each in self._members if not each.is_alive]
+        if len(lost) == len(self._members):
+            return f"no host carried out its share: {grouped(lost)}"
+        return self._incomplete()
+
+    def _incomplete(self) -> str | None:
+        """Returns whose counts are incomplete although its load has ended; None if they all add up."""
+        lacking = []
         for member in self._members:
-            if member.part is None or member.end is None:
-                continue
             try:
-                member.part.check()
-            except RunError:
-                return f"the counts of host {member.name} are incomplete: it lacks pieces; repeat the run"
-        return None
+                if member.part is not None:
+                    member.part.check()
+            except (RunError, ValueError):
+                lacking.append((member.name, "its counts are incomplete, because pieces are missing"))
+        return f"{grouped(lacking)}; {_REPEAT}" if lacking else None
+
+    @property
+    def unstarted(self) -> int:
+        """The number of pulls of the schedule that did not start, on the hosts that have ended."""
+        return sum(each.end.unstarted for each in self._members if each.end is not None)
 
     def workers(self, planned: int) -> int:
         """Returns how many of so many workers are on hosts whose load goes on."""
@@ -141,28 +163,37 @@ class Load:
         if self.gathered is None:
             return ()
         return tuple(
-            self.gathered.line(each.part, _shown(each), self._pieces_at.get(each.address))
+            self.gathered.line(each.part, _shown(each), each.last_piece)
             for each in self._members
             if each.part is not None
         )
 
     def _is_over(self) -> bool:
+        self._heed_signals()
+        if self._hearing.signals >= _NO_MORE_WAITING:
+            return True
         return all(each.state == "ended" or not each.is_alive for each in self._members)
 
-    def _close(self, parts: Sequence[Part]) -> None:
+    def _give_up_the_rest(self) -> None:
+        for member in self._members:
+            if member.is_alive and member.state != "ended":
+                self._hearing.lose(member, "the driver did not wait for its end")
+
+    def _close(self) -> None:
         second = self.second()
         if self.gathered is not None and second is not None:
-            self.gathered.close(second, parts)
+            self.gathered.close(second, self.parts)
 
     def _heed_signals(self) -> None:
         signals = self._hearing.signals
-        if signals > self._said_signal:
-            if not self._said_signal:
-                self._hearing.caution(
-                    f"stopping: clients have {spoken(self._limits.grace)} to finish; a second signal ends them at once"
-                )
-            self._said_signal = signals
-            self._hearing.stop(signals)
+        if signals <= self._heeded:
+            return
+        if not self._heeded:
+            self._hearing.caution(
+                f"stopping: clients have {spoken(self._limits.grace)} to finish; a second signal ends them at once"
+            )
+        self._heeded = signals
+        self._hearing.stop(signals)
 
     def end_early(self, reason: str) -> None:
         """Stops the load on all hosts, whose clients may end within the grace period."""
@@ -175,15 +206,14 @@ class Load:
     def _take(self, member: Member, body: Body) -> None:
         match body:
             case Ready():
-                member.ready, member.state = body, "ready"
+                if member.state == "preparing":
+                    member.ready, member.state = body, "ready"
             case Refused():
-                member.state, member.reason, member.usage = "refused", body.reason, body.usage
+                self._refuse(member, clean(body.reason, 1000))
             case Armed():
                 member.armed_at = body.at
             case Unarmed():
-                member.unarmed, member.armed_at = body.reason or "disarmed", None
-                if body.reason:
-                    self._hearing.log(f"host {member.name}: {body.reason}")
+                self._unarm(member, body)
             case Started():
                 self._start(member, body)
             case PieceLine():
@@ -191,33 +221,51 @@ class Load:
             case End():
                 self._end(member, body)
 
+    def _refuse(self, member: Member, reason: str) -> None:
+        """Notes that a host does not carry out its share. If the others do, it is lost."""
+        if self.began is not None and not self._hearing.stops:
+            self._hearing.lose(member, reason)
+        elif member.is_alive:
+            member.state, member.reason = "refused", reason
+
+    def _unarm(self, member: Member, body: Unarmed) -> None:
+        if body.reason:
+            member.unarmed = clean(body.reason)
+        else:
+            member.disarmed, member.armed_at = True, None
+
     def _start(self, member: Member, started: Started) -> None:
-        if member.is_alive:
+        if member.state == "ready":
             member.state = "running"
         member.start_error = started.error_seconds
         if member.part is not None:
-            member.part.header = _named(member, started.header)
+            given = started.header
+            member.part.header = msgspec.structs.replace(
+                member.part.header, started=given.started, clock_offset=given.clock_offset, began=given.began
+            )
             member.part.start_error_ms = 1000 * started.error_seconds
-        self._hearing.log(f"host {member.name} began {three(1000 * started.error_seconds)} ms late")
+        self._hearing.log(f"host {member.name} began {1000 * started.error_seconds:.1f} ms late")
 
     def _add(self, member: Member, line: PieceLine) -> None:
         if self.gathered is None or member.part is None:
             return
+        if line.number > member.acked:
+            raise ValueError("the number of a piece is too large")
         taken = self._readers[member.address].accept(line)
         if isinstance(taken, Ended):
             self.gathered.take(member.part, taken)
-            self._pieces_at[member.address] = self._hearing.now()
+            member.last_piece = self._hearing.now()
             self._judge_beginning()
 
     def _end(self, member: Member, end: End) -> None:
+        if member.part is None:
+            return
         self._readers[member.address].accept(end)
-        member.end = end
-        if member.part is not None:
-            member.part.end = end
-        if member.state == "running":
-            member.state = "ended"
+        member.end = member.part.end = end
         if end.reason is not None and not self._hearing.stops:
-            self.end_early(f"host {member.name}: {end.reason}")
+            self._hearing.lose(member, f"its load ended early: {clean(end.reason)}")
+        elif member.is_loading:
+            member.state = "ended"
 
     def _note_loss(self, member: Member) -> None:
         if member.part is not None:
@@ -226,33 +274,53 @@ class Load:
         if self.began is None or self._hearing.scheduler_lost is not None:
             return
         if len(lost) > self._limits.lost_hosts:
-            told = "; ".join(f"host {each.name} lost ({each.reason})" for each in lost)
+            them = "it" if len(lost) == 1 else "them"
             self.end_early(
-                f"{told}; to go on without {counted(len(lost), 'host')}, give --lost-hosts {len(lost)}"
+                f"{grouped([(each.name, _loss(each)) for each in lost])}; to go on without {them}, give --lost-hosts "
+                f"{len(lost)}"
             )
 
     def _judge_beginning(self) -> None:
         if self._limits.keep_going or self.gathered is None or self.gathered.pulled:
             return
         totals = self.gathered.totals
-        if totals.failed >= HOPELESS_AFTER:
-            examples = iter(totals.examples.items())
-            (_, error_class), message = next(examples, (("", "other"), ""))
+        if totals.failed >= HOPELESS_AFTER and self.hopeless is None:
+            examples = ((key[1], text) for key, text in totals.examples.items() if key[0] == PULL)
+            error_class, message = next(examples, ("other", "the host gives no message"))
             self.end_early(
-                f"none of the first {totals.failed} pulls succeeded: {error_class}: {message} "
+                f"none of the first {totals.failed:,} pulls succeeded: {error_class}: {clean(message)} "
                 "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
             )
 
 
+def _header_of(member: Member) -> Header:
+    """Returns the header of a host that is ready. Raises `ValueError` if it is not that of its share."""
+    if member.ready is None:
+        raise ValueError(f"host {member.name} is not ready")
+    header = member.ready.header
+    if header.share != str(member.share):
+        raise ValueError(f"host {member.name} prepared share {header.share} in place of {member.share}")
+    return _named(member, header)
+
+
+def _loss(member: Member) -> str:
+    at = "" if member.lost_at is None else f" at {three(member.lost_at)} s"
+    return f"lost{at} ({member.reason})"
+
+
 def _shown(member: Member) -> HostState:
     """Returns the state of a host as the views show it."""
-    if member.state in ("lost", "refused"):
-        return "lost"
-    if member.state == "ended":
-        return "ended"
-    if member.silent:
-        return "silent"
-    return "running" if member.state == "running" else "ready" if member.state == "ready" else "joined"
+    match member.state:
+        case "lost" | "refused":
+            return "lost"
+        case "ended":
+            return "ended"
+        case _ if member.silent:
+            return "silent"
+        case "joined" | "preparing":
+            return "joined"
+        case "ready" | "running":
+            return member.state
 
 
 def _named(member: Member, header: Header) -> Header:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .. import __version__
+from ..clean import clean
 from ..counted import counted
 from ..durations import spoken
 from ..errors import RunError
@@ -19,6 +20,7 @@ from .refusals import grouped, named
 
 # How often the driver looks for new workers, in seconds.
 _LOOK: Final = 0.2
+_LONGEST_NAME: Final = 100
 
 
 def gather(hearing: Hearing, hosts: Hosts, distributed: str) -> list[Member]:
@@ -29,15 +31,14 @@ def gather(hearing: Hearing, hosts: Hosts, distributed: str) -> list[Member]:
     """
     joined = _joined(hearing, hosts)
     answers = hearing.ask_addresses({each.address: Hello() for each in joined}, ANSWER_SECONDS)
-    _check_scheduler(hearing)
+    hearing.check_scheduler()
     refused, facts = [], {}
     for each in joined:
-        answered = answers[each.address]
-        reason = _why_not(answered, each, distributed)
-        if reason is not None:
-            refused.append((each.name, reason))
-        elif isinstance(answered.answer, HostFacts):
-            facts[each.address] = answered.answer
+        found = _facts_of(answers[each.address], distributed)
+        if isinstance(found, str):
+            refused.append((clean(each.name, _LONGEST_NAME), found))
+        else:
+            facts[each.address] = found
     if refused:
         raise RunError(f"not all hosts can take part: {grouped(refused)}")
     members = _one_for_each_machine(hearing, joined, facts, is_local=hosts.local is not None)
@@ -57,7 +58,7 @@ def _joined(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
     """Waits until enough workers have joined, and returns all that are there."""
     until = hearing.now() + hosts.seconds
     while len(joined := hearing.fleet.workers()) < hosts.least:
-        _check_scheduler(hearing)
+        hearing.check_scheduler()
         if hearing.now() >= until:
             who = f" ({named([each.name for each in joined])})" if joined else ""
             raise RunError(
@@ -68,31 +69,27 @@ def _joined(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
     return sorted(joined, key=lambda each: (each.name, each.address))
 
 
-def _check_scheduler(hearing: Hearing) -> None:
-    if hearing.scheduler_lost is not None:
-        raise RunError(f"lost the scheduler: {hearing.scheduler_lost}")
-
-
-def _why_not(answered: Answered, joined: Joined, distributed: str) -> str | None:
-    """Returns why a worker cannot take part; None if it can."""
+def _facts_of(answered: Answered, distributed: str) -> HostFacts | str:
+    """Returns what a worker's host is, or why it cannot take part."""
     answer = answered.answer
     if answer is None:
         return answered.error
     if isinstance(answer, Failed):
-        return answer.reason
+        return clean(answer.reason)
     if not isinstance(answer, HostFacts):
-        return f"{joined.address} gave an answer of the wrong kind"
+        return "it gave an answer of the wrong kind; install the same version of ocidriver"
     if answer.version != __version__:
-        return f"it has ocidriver {answer.version}, and this is {__version__}; install the same version"
+        return f"it has ocidriver {clean(answer.version, 40)}, and this is {__version__}; install the same version"
     if answer.protocol != PROTOCOL:
         return (
             f"its ocidriver has protocol {answer.protocol}, and this one {PROTOCOL}; install the same version"
         )
     if answer.distributed != distributed:
-        return f"it has distributed {answer.distributed}, and this is {distributed}; install the same version"
+        found = clean(answer.distributed, 40)
+        return f"it has distributed {found}, and this is {distributed}; install the same version"
     if answer.driving is not None:
-        return f"it has been driving another run since {answer.driving.since} (by {answer.driving.by})"
-    return None
+        return f"it has been driving another run since {clean(answer.driving.since)} (by {clean(answer.driving.by)})"
+    return answer
 
 
 def _one_for_each_machine(
@@ -104,21 +101,22 @@ def _one_for_each_machine(
     for each in joined:
         machine = each.address if is_local else facts[each.address].machine
         if chosen.setdefault(machine, each) is not each:
-            left_out.append(each.name)
+            left_out.append(clean(each.name, _LONGEST_NAME))
     if left_out:
         hearing.caution(
             f"{counted(len(left_out), 'worker')} left out, because another worker of the same machine takes part: "
             f"{named(left_out)}"
         )
     nodes = Counter(facts[each.address].node for each in chosen.values())
-    return [
-        Member(
-            each.address, _name(each, facts[each.address].node, nodes, is_local=is_local), facts[each.address]
-        )
-        for each in chosen.values()
-    ]
-
-
-def _name(joined: Joined, node: str, nodes: Counter[str], *, is_local: bool) -> str:
-    """Returns the name of the machine if no other host has it, else that of the worker."""
-    return joined.name if is_local or nodes[node] > 1 or not node else node
+    members = []
+    for each in chosen.values():
+        found = facts[each.address]
+        alone = bool(found.node) and nodes[found.node] == 1 and not is_local
+        # if several machines have one name, the names of their workers tell them apart
+        name = clean(found.node if alone else each.name, _LONGEST_NAME)
+        members.append(Member(each.address, name, found, worker=each.name))
+    names = Counter(each.name for each in members)
+    for member in members:
+        if names[member.name] > 1:
+            member.name = member.address
+    return members

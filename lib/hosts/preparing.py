@@ -1,55 +1,35 @@
-"""Prepares the hosts: each gets its share, makes itself ready, and all of them begin at the same moment."""
+"""Prepares the hosts: each gets its share and makes itself ready. Ends them when the run is over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from ..clean import clean
 from ..counted import counted
-from ..durations import spoken
 from ..errors import RunError
-from ..figures import three
+from ..images import Image, distinct
 from ..listing.selection import Selection
 from ..load.share import Share
-from .hearing import ANSWER_SECONDS, Hearing
+from .fleet import Answered
+from .hearing import BYE_SECONDS, Hearing
 from .member import Member
-from .protocol import (
-    Arm,
-    Begin,
-    Begun,
-    Bye,
-    ClockRead,
-    Disarm,
-    Failed,
-    FirstOrder,
-    Pass,
-    ReadClock,
-    beat_of,
-)
+from .protocol import Begin, Begun, Failed, FirstOrder, beat_of
 from .refusals import grouped, named
 from .selected import Packer
 
-_PROBES: Final = 16
-# The clock of a host may be this uncertain, in seconds, with and without a warning.
-_CAUTION_BOUND, _MOST_BOUND = 0.05, 0.5
-# A start lies at least so far ahead, in seconds; and per host, and in round trips.
-_AHEAD, _AHEAD_PER_HOST, _ROUND_TRIPS = 3.0, 0.01, 4
-# All hosts must be armed this many seconds before the start.
-_ARMED_BEFORE: Final = 1.0
-# Time for a host process to begin, and for the others to tell what is wrong once one has, in seconds.
+# Time for a host process to begin, and for the others to report what is wrong once one has, in seconds.
 _BEGIN_SECONDS, _OTHERS_SECONDS = 60.0, 10.0
-# Time for hosts to end what they have begun, in seconds.
-_BYE_SECONDS: Final = 20.0
-# The clocks are compared this many seconds before the planned beginning, so that they have no time to part.
-_PROBE_BEFORE: Final = 60.0
+# Time for the answer of a lost host to the end of the run, in seconds. It most likely gives none.
+_LOST_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What the hosts are to do. `options` are those of the command, for every host; `by` says who drives the run.
 
-    `locks` returns the name of the lock that a host takes.
+    `lock` returns the name of the lock that a host takes.
     """
 
     options: Mapping[str, Any]
@@ -74,6 +54,17 @@ def assign(hearing: Hearing, members: Sequence[Member], workers: int) -> list[Me
     return used
 
 
+def share_images(members: Sequence[Member], selection: Selection) -> bool:
+    """Returns whether any image is pulled by more than one of the hosts."""
+    seen: set[Image] = set()
+    for member in members:
+        part = distinct(member.share.pick(selection.image_sets))
+        if not seen.isdisjoint(part):
+            return True
+        seen.update(part)
+    return False
+
+
 def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
     """Starts the host processes and waits until all are ready. Raises `RunError` with all that is wrong."""
     hearing.beat = beat_of(len(members))
@@ -89,32 +80,27 @@ def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
             ca_pem=order.ca_pem,
             beat_seconds=hearing.beat,
         )
+        member.asked = True
         return Begin(by=order.by, lock=order.lock(member), order=first)
 
-    answers = hearing.ask_each(members, request, _BEGIN_SECONDS)
-    for member in members:
-        answered = answers.get(member.address)
-        answer = answered.answer if answered is not None else None
-        member.answered = member.heard = hearing.now()
-        if isinstance(answer, Begun):
+    def take(member: Member, answered: Answered) -> None:
+        answer = answered.answer
+        if isinstance(answer, Begun) and member.is_alive:
             member.state = "preparing"
             hearing.claim(member, answer.incarnation)
-        else:
-            member.state, member.reason = (
-                "refused",
-                _why(answer, answered.error if answered else "it is gone"),
-            )
+        elif member.is_alive:
+            member.state, member.reason = "refused", _why(answer, answered.error)
+
+    hearing.ask_each(members, request, _BEGIN_SECONDS, then=take)
     _until_ready(hearing, members)
 
 
 def _why(answer: object, error: str) -> str:
     if isinstance(answer, Failed):
         driving = answer.driving
-        return (
-            f"it has been driving another run since {driving.since} (by {driving.by})"
-            if driving
-            else answer.reason
-        )
+        if driving is None:
+            return clean(answer.reason)
+        return f"it has been driving another run since {clean(driving.since)} (by {clean(driving.by)})"
     return error or "it gave an answer of the wrong kind"
 
 
@@ -128,119 +114,40 @@ def _until_ready(hearing: Hearing, members: Sequence[Member]) -> None:
     hearing.wait(lambda: settled() or wrong())
     if wrong():
         hearing.wait(settled, hearing.now() + _OTHERS_SECONDS)
-        raise RunError(told(hearing, members))
+        raise_why(hearing, members)
 
 
-def told(hearing: Hearing, members: Sequence[Member]) -> str:
-    """Returns what is wrong with hosts that are refused or lost, as the reason why the run ends before its load."""
-    if hearing.scheduler_lost is not None:
-        return f"lost the scheduler: {hearing.scheduler_lost}"
+def raise_why(hearing: Hearing, members: Sequence[Member]) -> NoReturn:
+    """Raises `RunError` with what is wrong with hosts that are refused or lost before the load."""
+    hearing.check_scheduler()
     wrong = [(each.name, each.reason or "lost") for each in members if not each.is_alive]
-    return grouped(wrong)
-
-
-def compare_clocks(hearing: Hearing, members: Sequence[Member]) -> None:
-    """Finds out by how much each host's clock differs. Raises `RunError` if it cannot be told well enough."""
-    for _ in range(_PROBES):
-        for address, answered in hearing.ask_each(members, lambda _: ReadClock(), ANSWER_SECONDS).items():
-            if isinstance(answered.answer, ClockRead):
-                hearing.members[address].clock.take(
-                    answered.sent, answered.received, answered.answer.monotonic
-                )
-        if any(not member.is_alive for member in members):
-            raise RunError(told(hearing, members))
-    wide = [(each.name, each.clock.bound) for each in members if each.clock.bound > _CAUTION_BOUND]
-    refused = [(name, _uncertain(bound)) for name, bound in wide if bound > _MOST_BOUND]
-    if refused:
-        raise RunError(f"{grouped(refused)}; use hosts with a faster network between them")
-    for name, bound in wide:
-        hearing.caution(f"host {name}: {_uncertain(bound)}, so its intervals may be off by as much")
-
-
-def _uncertain(bound: float) -> str:
-    if bound == float("inf"):
-        return "its clock could not be read"
-    return f"its clock is known only to ±{three(1000 * bound)} ms"
-
-
-def arm(hearing: Hearing, members: Sequence[Member], start: float | None, clock_offset: float) -> float:
-    """Arms all hosts, and returns the moment when the load begins.
-
-    `start` is the planned beginning, or None for as soon as possible; all moments are monotonic. `clock_offset` turns
-    them into wall-clock time. Raises `RunError` if a host is not armed in time, also at a second try.
-    """
-    if start is not None and start - hearing.now() > _PROBE_BEFORE:
-        hearing.wait(lambda: _broken(hearing, members), start - _PROBE_BEFORE)
-        for member in members:
-            member.clock = type(member.clock)()
-    _check_all(hearing, members)
-    compare_clocks(hearing, members)
-    for attempt in (1, 2):
-        slowest = max(2 * each.clock.bound for each in members)
-        ahead = max(_AHEAD, _ROUND_TRIPS * slowest, _AHEAD_PER_HOST * len(members))
-        at = max(hearing.now() + ahead, start if start is not None else 0.0)
-        late = _arm_once(hearing, members, at, clock_offset)
-        if not late:
-            return at
-        _check_all(hearing, members)
-        names = named(late)
-        if attempt == 1:
-            hearing.caution(f"not armed in time: {names}; trying once more")
-            _disarm(hearing, members)
-    raise RunError(f"the load did not begin, because hosts were not armed in time: {names}; repeat the run")
-
-
-def _broken(hearing: Hearing, members: Sequence[Member]) -> bool:
-    return hearing.scheduler_lost is not None or any(not each.is_alive for each in members)
-
-
-def _check_all(hearing: Hearing, members: Sequence[Member]) -> None:
-    if _broken(hearing, members):
-        raise RunError(told(hearing, members))
-
-
-def _arm_once(hearing: Hearing, members: Sequence[Member], at: float, clock_offset: float) -> list[str]:
-    """Arms all hosts for the moment `at`. Returns the names of those that are not armed in time."""
-    for member in members:
-        member.armed_at = member.unarmed = None
-        order = Arm(at + member.clock.offset, clock_offset - member.clock.offset)
-        hearing.ask(member.address, Pass(run=hearing.run, order=order), ANSWER_SECONDS, lambda _: None)
-
-    def settled() -> bool:
-        return all(each.armed_at is not None or each.unarmed or not each.is_alive for each in members)
-
-    hearing.wait(settled, at - _ARMED_BEFORE)
-    return [each.name for each in members if each.armed_at is None or not each.is_alive]
-
-
-def _disarm(hearing: Hearing, members: Sequence[Member]) -> None:
-    for member in members:
-        member.unarmed = None
-        hearing.ask(member.address, Pass(run=hearing.run, order=Disarm()), ANSWER_SECONDS, lambda _: None)
-    hearing.wait(
-        lambda: all(each.unarmed is not None or not each.is_alive for each in members), hearing.now() + 2.0
-    )
-    begun = [each.name for each in members if each.state == "running"]
-    if begun:
-        raise RunError(f"the load began on some hosts only: {named(begun)}; repeat the run")
+    raise RunError(f"the load did not begin: {grouped(wrong)}")
 
 
 def say_bye(hearing: Hearing, members: Sequence[Member]) -> None:
-    """Ends all host processes, and waits until nothing of them is left, but not for ever."""
-    answers: set[str] = set()
-    wanted = [each for each in members if each.incarnation is not None and each.state != "lost"]
+    """Ends all host processes, and waits until nothing of them is left, but not for ever.
+
+    A further signal ends the wait. The processes then end by themselves, as they get no more leases.
+    """
+    left = dict[str, bool]()
+    wanted = [each for each in members if each.asked and not each.gone]
+    signals = hearing.signals
+
+    def leaving(member: Member) -> Callable[[Answered], None]:
+        return lambda answered: left.__setitem__(member.name, answered.answer is not None)
+
     for member in wanted:
-        hearing.ask(
-            member.address,
-            Bye(hearing.run),
-            _BYE_SECONDS,
-            lambda _, address=member.address: answers.add(address),  # type: ignore[misc]
-        )
-    hearing.wait(
-        lambda: len(answers) == len(wanted) or hearing.scheduler_lost is not None,
-        hearing.now() + _BYE_SECONDS,
-        heed=False,
-    )
-    left = [each.name for each in wanted if each.address not in answers]
-    if left:
-        hearing.log(f"no answer to the end of the run within {spoken(_BYE_SECONDS)}: {named(left)}")
+        member.leaving = True
+        hearing.say_bye(member, leaving(member))
+    lost_until, lost = hearing.now() + _LOST_SECONDS, [each for each in wanted if not each.is_alive]
+
+    def over() -> bool:
+        if hearing.scheduler_lost is not None or hearing.signals > signals:
+            return True
+        given_up = lost if hearing.now() >= lost_until else []
+        return all(each.name in left or each in given_up for each in wanted)
+
+    hearing.wait(over, hearing.now() + BYE_SECONDS, heed=False)
+    missing = [each.name for each in wanted if not left.get(each.name)]
+    if missing and hearing.scheduler_lost is None:
+        hearing.log(f"no answer to the end of the run: {named(missing)}")

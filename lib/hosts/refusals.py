@@ -16,7 +16,7 @@ def grouped(reasons: Iterable[tuple[str, str]]) -> str:
     for host, reason in reasons:
         by_reason.setdefault(reason, []).append(host)
     parts = [
-        f"{_hosts(names)}: {reason}"
+        f"{hosts(names)}: {reason}"
         for reason, names in sorted(by_reason.items(), key=lambda each: -len(each[1]))
     ]
     more = len(parts) - _REASONS
@@ -29,5 +29,6 @@ def named(names: list[str]) -> str:
     return shown if len(names) <= _NAMED else f"{shown} and {counted(len(names) - _NAMED, 'other')}"
 
 
-def _hosts(names: list[str]) -> str:
+def hosts(names: list[str]) -> str:
+    """Returns hosts in words: the name of one, or how many there are and the first names."""
     return f"host {names[0]}" if len(names) == 1 else f"{counted(len(names), 'host')} ({named(names)})"

@@ -148,6 +148,8 @@ class Reader:
         # what ends after the last step lies in none of them
         if any(not 0 <= step <= len(self.header.steps) for step in (ended.place.step, *piece.shares)):
             raise ValueError("a piece lies in a step that the load does not have")
+        if ended.place.sample > ended.place.number:
+            raise ValueError("a piece lies in a tally interval that the load does not have")
         if piece.end < piece.start:
             raise ValueError("a piece ends before it starts")
 
