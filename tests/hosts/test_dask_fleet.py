@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from lib.hosts.protocol import (
 )
 from lib.options.hosts import DEFAULTS, parse_hosts
 from tests.doubles.certificates import Authority, self_signed
-from tests.support.hosts import Cluster, Ear, begin, cluster
+from tests.support.hosts import LOCK, Cluster, Ear, begin, cluster
 from tests.support.paths import ROOT
 from tests.support.ports import free_port, refused_port, taken_port
 from tests.support.processes import alive, children, descendants, read_file
@@ -110,12 +111,38 @@ def test_the_clock_is_read_between_sending_and_receiving(ear: Ear) -> None:
     assert answered.sent <= answered.answer.monotonic <= answered.received
 
 
+def say(text: str) -> None:
+    """Runs on a worker."""
+    from distributed import print as print_at_clients
+    from distributed import warn
+
+    print_at_clients(text)
+    warn(text)
+
+
+def test_the_terminal_stays_free_of_the_words_of_workers(ear: Ear, capfd: pytest.CaptureFixture[str]) -> None:
+    address = ear.workers(3)["b"]
+    fleet = ear.fleet
+    assert isinstance(fleet, DaskFleet)
+
+    async def let_it_speak() -> None:
+        await fleet._client.run(say, "hello", workers=[address])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fleet._wait(let_it_speak())
+        assert isinstance(ear.answer(address, begin("r")), Begun)
+        assert ear.hear(address)["line"] == "ready"  # an event that came after those
+    assert ear.answer(address, Bye("r")) == Done()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_two_runs_one_after_the_other(ear: Ear, dask: Cluster) -> None:
     addresses = ear.workers(3)
     for run in ("first", "second"):
         with fleet_of(dask.address, run) as other:
             for name, address in addresses.items():
-                begun = other.answer(address, begin(run, lock=name))
+                begun = other.answer(address, begin(run, lock=f"{LOCK}-{name}"))
                 assert isinstance(begun, Begun)
                 heard = other.take(Heard, address=address)
                 assert heard.incarnation == begun.incarnation
@@ -202,7 +229,7 @@ def test_a_load_is_not_started_again_under_a_nanny_with_a_fixed_port(tmp_path: P
     counter, port = tmp_path / "counter", str(free_port())
     with cluster(tmp_path) as dask, fleet_of(dask.address) as ear:
         dask.add("a", "--worker-port", port, nanny=True)
-        address = ear.workers(1)["a"]
+        address = ear.take(Joined).address
         stand_in(ear)
         ear.fleet.hold([address])
         assert isinstance(ear.answer(address, begin("r", {"counter": str(counter)})), Begun)
