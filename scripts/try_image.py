@@ -2,9 +2,10 @@
 
     .venv/bin/python scripts/try_image.py [--built] [-- OPTIONS OF podman build]
 
-It needs root, podman, runc, mmdebstrap, openssl and Go. The base images are made of Debian's packages, with the Go of
-this machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the image of the
-last build. All loads are between containers that share a network namespace with nothing but loopback in it.
+It needs root, podman, runc, mmdebstrap, openssl and Go. Base images that are not here are made of Debian's packages,
+with the Go of this machine. Everything else is what the Dockerfile says. The build takes minutes. `--built` tries the
+image of the last build. All loads are between containers that share a network namespace, in which there is loopback
+alone.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ def podman(*words: str, fails: bool = False, stdin: str = "") -> str:
 def make_bases(folder: Path, options: Sequence[str]) -> None:
     """Makes the two images that the Dockerfile begins with, under their names."""
     debian = f"docker.io/library/debian:{ARGUMENTS['DEBIAN']}-slim"
+    golang = f"docker.io/library/golang:{ARGUMENTS['GO']}-{ARGUMENTS['DEBIAN']}"
+    here = podman("images", "--format={{.Repository}}:{{.Tag}}").split()
+    if {debian, golang} <= set(here):
+        return
     archive = folder / "debian.tar"
     subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", ARGUMENTS["DEBIAN"], archive], check=True)
     podman("import", "--quiet", str(archive), debian)
@@ -71,7 +76,6 @@ def make_bases(folder: Path, options: Sequence[str]) -> None:
         "ENV PATH=/usr/local/go/bin:/usr/bin:/bin",
     )
     (folder / "Dockerfile").write_text("\n".join(lines))
-    golang = f"docker.io/library/golang:{ARGUMENTS['GO']}-{ARGUMENTS['DEBIAN']}"
     podman(
         *BUILD, *options, "-t", golang,
         "-f", str(folder / "Dockerfile"), go[0],
@@ -114,10 +118,6 @@ class Container:
     def pid(self) -> int:
         """Its first process, as this machine sees it."""
         return int(podman("inspect", "--format={{.State.Pid}}", self.name))
-
-    def wait_for_lines(self, least: int) -> None:
-        """Wait until it has written so many lines to stderr."""
-        wait_until(lambda: self.log()[1].count("\n") > least, "progress of the run")
 
     def log(self) -> tuple[str, str]:
         """What it has written so far to stdout and stderr."""
@@ -233,6 +233,11 @@ def start_lab(start: Callable[..., Container]) -> Sequence[str]:
     return [f"--network=container:{lab.name}"]
 
 
+def wait_for_lines(run: Container, count: int) -> None:
+    """Waits for so many lines of progress."""
+    wait_until(lambda: run.log()[1].count("\n") >= count, f"progress of {run.name}")
+
+
 def try_one_host(start: Callable[..., Container]) -> None:
     beside = start_lab(start)
     for client in ("crane", "skopeo"):
@@ -254,15 +259,15 @@ def try_to_stop(start: Callable[..., Container]) -> None:
             options = [f"--volume={folder}:/tmp", *beside, *entry]
             words = load("one-host.yaml", "--workers=3", "--iteration-seconds=600", "--tally-seconds=1")
             run = start(name, *words[len(entry) :], options=options)
-            run.wait_for_lines(3)
+            wait_for_lines(run, 4)
             seen = processes(run.pid())
             expect("no zombie while it runs", [name for state, name in seen if state == "Z"], [], run)
             tell(f"processes while it runs: {', '.join(sorted({name for _, name in seen}))}")
             run.signal("TERM")
             expect("SIGTERM: exit status", run.wait(), 143, run)
             summary = summary_in(run.log()[0])
-            counts = (summary["exit_status"], summary["failed"], summary["pulled"] > 0)
-            expect("SIGTERM: status, failed and pulled in the summary", counts, (143, 0, True))
+            counts = (summary["interrupted"], summary["failed"], summary["pulled"] > 0)
+            expect("SIGTERM: interrupted, failed and pulled in the summary", counts, (True, 0, True))
             left = sorted(path.name for path in Path(folder).iterdir())
             expect("nothing is left but the files asked for", left, ["log", "metrics"])
 
@@ -294,8 +299,9 @@ class Hosts:
 def make_certificates(folder: Path) -> None:
     """As the page on many hosts says, and readable for the user of the image."""
     page = (ROOT / "docs" / "distributed.md").read_text().partition("\n## Certificates\n")[2]
-    code = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    "))
-    subprocess.run(["sh", "-ec", code.partition("\n\n")[0]], cwd=folder, capture_output=True, check=True)
+    section = page.partition("\n## ")[0]
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
+    subprocess.run(["sh", "-ec", code], cwd=folder, capture_output=True, check=True)
     folder.chmod(0o755)
     (folder / "hosts.key").chmod(0o644)
 
@@ -310,7 +316,7 @@ def try_many_hosts(start: Callable[..., Container]) -> None:
         counts = (summary["pulled"], summary["failed"], len(summary["hosts"]))
         expect("many hosts: pulled, failed and hosts", counts, (24, 0, 2))
         stopped = hosts.control("stopped", "--iteration-seconds=600")
-        wait_until(lambda: stopped.log()[1].count("\n") > 5, "progress of the second run")
+        wait_for_lines(stopped, 6)
         for host in hosts.hosts:
             seen = processes(host.pid())
             expect(f"no zombie on {host.name}", [name for state, name in seen if state == "Z"], [], host)
@@ -318,7 +324,7 @@ def try_many_hosts(start: Callable[..., Container]) -> None:
         stopped.signal("TERM")
         expect("many hosts, SIGTERM: exit status", stopped.wait(), 143, stopped)
         lost = hosts.control("lost", "--iteration-seconds=600")
-        wait_until(lambda: lost.log()[1].count("\n") > 5, "progress of the third run")
+        wait_for_lines(lost, 6)
         hosts.scheduler.signal("TERM")
         expect("the scheduler ends: exit status of the controller", lost.wait(), 1, lost)
         for host in hosts.hosts:
