@@ -293,7 +293,9 @@ class HostProcess:
         )
         path = keep(state.settings.pieces_file, self._order.run, host)
         if path is None:
-            say(f"host {host}: its pieces are lost: neither working directory nor temporary folder takes them")
+            say(
+                f"host {host}: its pieces are lost: neither working directory nor temporary folder takes them"
+            )
         else:
             say(f"host {host}: its pieces are in {path}; ocidriver merge adds up those of all hosts")
 
