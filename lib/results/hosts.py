@@ -36,17 +36,16 @@ def losses(summary: Summary) -> Iterator[str]:
 
 
 def limited(summary: Summary) -> str | None:
-    """Returns which hosts were limited by something else than the server, if they were for a tenth of the load."""
-    names = [host.name for host in summary.of_hosts if host.limited_by is not None]
-    return (
-        f"{len(names):,} of {counted(len(summary.of_hosts), 'host')} limited: {_some(names)}"
-        if names
-        else None
-    )
+    """Returns which hosts were limited by something else than the server for a tenth of the load.
+
+    None if none was, or if all were: then the limit of the load says so.
+    """
+    names, of = [host.name for host in summary.of_hosts if host.limited_by is not None], len(summary.of_hosts)
+    return f"{len(names):,} of {counted(of, 'host')} limited: {_some(names)}" if 0 < len(names) < of else None
 
 
 def trouble(summary: Summary) -> str | None:
-    """Returns which hosts were lost or limited, and which shares are missing; None if all is well."""
+    """Returns which hosts were lost, which shares are missing, and which hosts were limited; None if all is well."""
     found = [*losses(summary), *filter(None, [limited(summary)])]
     return "; ".join(found) or None
 

@@ -68,6 +68,10 @@ def test_limited_hosts_are_counted_and_named() -> None:
     assert limit(a_summary(hosts=hosts[:1], complete=True, limited_by="machine")) == (
         "other programs used nearly all CPU of a host; run ocidriver on machines of their own"
     )
+    limited = [a_host(number, 3, limited_by="client") for number in (1, 2, 3)]
+    every = a_summary(hosts=limited, complete=True, limited_by="client")
+    assert limit(every).figure == "all 3 hosts"
+    assert not any(line.startswith("hosts") for line in ending(every, {}))
 
 
 def test_no_limit_is_told_of_the_hosts() -> None:
