@@ -13,8 +13,8 @@ from lib.results.limit import limit
 from lib.results.summary_file import summary_of, summary_text
 from tests.support.summaries import DOCUMENT, a_host, a_summary
 
-LOST = a_host(2, 3, lost={"at": 312.4, "reason": "worker gone"})
-LOSS = "host host-2 lost at 312.4 s (worker gone); its share is missing after that"
+LOST = a_host(2, 3, lost={"at": 312.4, "reason": "worker gone"}, counted_until=310.0)
+LOSS = "host host-2 lost at 312.4 s (worker gone), counted until 310.0 s; its share is missing after that"
 
 
 def test_one_host_needs_no_words() -> None:
@@ -44,7 +44,7 @@ def test_a_share_without_a_record_is_missing() -> None:
 
 
 def test_many_lost_hosts_are_not_all_named() -> None:
-    lost = [a_host(k, 9, lost={"at": float(k), "reason": "gone"}) for k in range(1, 8)]
+    lost = [a_host(k, 9, lost={"at": float(k), "reason": "gone"}, counted_until=k) for k in range(1, 8)]
     (told,) = losses(a_summary(hosts=[*lost, a_host(8, 9), a_host(9, 9)], complete=False))
     assert told.startswith("host host-1 lost at 1.0 s (gone), ")
     assert told.endswith("host host-5 lost at 5.0 s (gone), and 2 more; their shares are missing after that")
