@@ -111,13 +111,10 @@ def test_the_clock_is_read_between_sending_and_receiving(ear: Ear) -> None:
     assert answered.sent <= answered.answer.monotonic <= answered.received
 
 
-def say(text: str) -> None:
+def say(text: str, dask_worker: Any = None) -> None:
     """Runs on a worker."""
-    from distributed import print as print_at_clients
-    from distributed import warn
-
-    print_at_clients(text)
-    warn(text)
+    dask_worker.log_event("print", text)
+    dask_worker.log_event("warn", text)
 
 
 def test_the_terminal_stays_free_of_the_words_of_workers(ear: Ear, capfd: pytest.CaptureFixture[str]) -> None:
@@ -246,21 +243,26 @@ def test_a_load_is_not_started_again_under_a_nanny_with_a_fixed_port(tmp_path: P
     assert len(counter.read_text().splitlines()) == 1
 
 
-def test_a_held_cluster_does_not_look_idle(tmp_path: Path) -> None:
-    with cluster(tmp_path, ("a",), scheduler=("--idle-timeout", "2s")) as dask, fleet_of(dask.address) as ear:
-        address = ear.workers(1)["a"]
-        ear.fleet.hold([address])
-        fleet = ear.fleet
-        assert isinstance(fleet, DaskFleet)
-        wait_until(lambda: fleet._held.get(address) is not None)
+def is_idle(dask_scheduler: Any = None) -> bool:
+    """Runs on a scheduler."""
+    return dask_scheduler.check_idle() is not None
 
-        async def idle_since() -> object:
-            return await fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since)
 
-        wait_until(lambda: fleet._wait(idle_since()) is None)
-        assert dask.scheduler.poll() is None
-        fleet.close()
-        dask.scheduler.wait(60)  # nobody holds it now
+def test_a_held_cluster_does_not_look_idle(dask: Cluster, ear: Ear) -> None:
+    async def looks_idle() -> bool:
+        assert isinstance(ear.fleet, DaskFleet)
+        return bool(await ear.fleet._client.run_on_scheduler(is_idle))
+
+    def idle() -> bool:
+        assert isinstance(ear.fleet, DaskFleet)
+        return ear.fleet._wait(looks_idle())
+
+    wait_until(idle)
+    with fleet_of(dask.address) as other:
+        other.fleet.hold([other.workers(3)["a"]])
+        wait_until(lambda: not idle() and not idle())  # what has just happened makes it look busy once
+        assert not idle()
+    wait_until(idle)
 
 
 # ---- TLS
