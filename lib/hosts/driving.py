@@ -275,7 +275,7 @@ class Load:
 
     def _note_loss(self, member: Member) -> None:
         if member.part is not None:
-            member.part.lost_reason = member.reason
+            member.part.lost_reason, member.part.lost_at = member.reason, member.lost_at
         lost = [each for each in self._members if each.state == "lost"]
         if self.began is None or self._hearing.scheduler_lost is not None:
             return
