@@ -293,7 +293,9 @@ class HostProcess:
         )
         path = keep(state.settings.pieces_file, self._order.run, host)
         if path is None:
-            say(f"host {host}: its pieces are lost, because neither folder for them can be written to")
+            say(
+                f"host {host}: its pieces are lost: neither working directory nor temporary folder takes them"
+            )
         else:
             say(f"host {host}: its pieces are in {path}; ocidriver merge adds up those of all hosts")
 
@@ -314,11 +316,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             say(f"a host process needs its orders on stdin; the first one is not valid: {error}")
             return ExitStatus.USAGE
-        outbox = Outbox()
-        outbox.write_all(target)
-        process = HostProcess(first, outbox, stop)
-        orders.obey(process)
-        process.carry_out()
+        try:
+            outbox = Outbox()
+            outbox.write_all(target)
+            process = HostProcess(first, outbox, stop)
+            orders.obey(process)
+            process.carry_out()
+        except Exception as error:
+            say(of_this_machine(error) or fault_line(error))
+            return ExitStatus.FAILED
     return ExitStatus.OK
 
 
