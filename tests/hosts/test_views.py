@@ -34,6 +34,10 @@ def test_all_views_say_what_the_summary_says(tmp_path: Path) -> None:
     validator("summary.schema.json").validate(summary)
     assert summary_text(read_summary(tmp_path / "summary.json")) == text
     assert summary["complete"] is True
+    events = validator("events.schema.json")
+    for event in ended.events:
+        events.validate(event)
+    assert {event["host"] for event in ended.events} == {"local-1", "local-2"}
     samples, hosts = summary["samples"], summary["hosts"]
     assert [sample["hosts"] for sample in samples] == [2] * len(samples)
     assert [step["hosts"] for step in summary["steps"]] == [2]
