@@ -127,7 +127,7 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     elif summary.reason:
         yield f"The run failed: {summary.reason}"
     for each in losses(summary):
-        yield f"The load is not complete: {each}. So its figures lack pulls."
+        yield f"The load is not complete, so its figures lack pulls: {each}."
     paused = sum(sample.paused_seconds for sample in summary.samples)
     if paused:
         who = "A host" if summary.has_hosts else "The driver itself"
