@@ -42,6 +42,7 @@ from .hosts.protocol import (
     Started,
 )
 from .hosts.selected import unpack
+from .hosts.worker_stderr import take, use
 from .load.driver import Rules
 from .options.hosts import DEFAULTS
 from .options.settings import Settings, make_settings
@@ -81,6 +82,7 @@ class HostProcess:
         self._forsaken: str | None = None
         # the number of the message with the end of the load
         self._last: int | None = None
+        self._worker_stderr = take()
         self._over = threading.Event()
         self._stopping = threading.Lock()
         self._own_log: Callable[[str], None] = self._notes.log
@@ -283,6 +285,7 @@ class HostProcess:
 
     def _keep(self) -> None:
         """Keeps the record of a load that the controller did not see to its end."""
+        use(self._worker_stderr)
         state, host = self._state, self._order.host
         assert state is not None
         assert state.settings.pieces_file is not None
