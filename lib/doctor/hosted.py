@@ -36,7 +36,7 @@ _ALIKE: Final = 2.0
 _NO_IMAGES: Final = Selection(0, ())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Way:
     """How the hosts are reached: `connect` connects to them, and `now` is the monotonic clock."""
 
