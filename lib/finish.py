@@ -180,7 +180,11 @@ def pause_caution(tally: Account) -> str | None:
 def _cautions(state: Run) -> Iterator[str]:
     """Yields a warning for each reason why the result may not show what the server can do."""
     tally = state.tally
-    here, more = ("a host", "more hosts") if state.hosts else ("this machine", "more machines (--start-at)")
+    here, more, alone = (
+        ("a host", "more hosts", "the hosts on machines of their own")
+        if state.hosts
+        else ("this machine", "more machines (--start-at)", "the driver on a machine of its own")
+    )
     stopped = pause_caution(tally)
     if stopped is not None:
         yield stopped
@@ -198,7 +202,7 @@ def _cautions(state: Run) -> Iterator[str]:
         yield (
             f"other programs used nearly all CPU of {here} in {limits.count(MACHINE):,} of "
             f"{counted(len(limits), 'interval')}, so latencies include their load; "
-            "run the driver on a machine of its own"
+            f"run {alone}"
         )
     if tally.late_no_worker or state.unstarted:
         yield (

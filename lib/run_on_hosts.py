@@ -37,6 +37,7 @@ from .prepare import Preparation, Surroundings
 from .processes.cpu import own_seconds
 from .progress.choose import start_progress
 from .results.summary import Summary
+from .run import announce_length
 from .servers.prune_probe import probe_admin
 from .session import Session, network_of
 from .streams import warn
@@ -148,7 +149,7 @@ class _OnHosts:
             ready.endpoint()
             ready.ways()
             state.select(ready.selection())
-            ready.plan()
+            announce_length(ready.plan(), outputs)
             ready.schedule()
             danger = open_to_others(self._hosts)
             if danger is not None:

@@ -244,7 +244,7 @@ class Load:
                 member.part.header, started=given.started, clock_offset=given.clock_offset, began=given.began
             )
             member.part.start_error_ms = 1000 * started.error_seconds
-        self._hearing.log(f"host {member.name} began {three(1000 * started.error_seconds)} ms late")
+        self._hearing.log(f"host {member.name} began {1000 * started.error_seconds:.1f} ms late")
 
     def _add(self, member: Member, line: PieceLine) -> None:
         if self.gathered is None or member.part is None:
@@ -269,7 +269,7 @@ class Load:
 
     def _note_loss(self, member: Member) -> None:
         if member.part is not None:
-            member.part.lost_reason = member.reason
+            member.part.lost_reason, member.part.lost_at = member.reason, member.lost_at
         lost = [each for each in self._members if each.state == "lost"]
         if self.began is None or self._hearing.scheduler_lost is not None:
             return

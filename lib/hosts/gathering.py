@@ -61,7 +61,7 @@ def wait_for_workers(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
     """
     until = hearing.now() + hosts.seconds
     while len(joined := hearing.fleet.workers()) < hosts.least:
-        _check_scheduler(hearing)
+        hearing.check_scheduler()
         if hearing.now() >= until:
             break
         hearing.pause(_LOOK)
@@ -82,7 +82,7 @@ def too_few_workers(joined: Sequence[Joined], hosts: Hosts) -> str | None:
 def call_roll(hearing: Hearing, joined: Sequence[Joined], distributed: str) -> Roll:
     """Asks the workers what they are. Raises `RunError` if the scheduler is lost."""
     answers = hearing.ask_addresses({each.address: Hello() for each in joined}, ANSWER_SECONDS)
-    _check_scheduler(hearing)
+    hearing.check_scheduler()
     able, facts, refused = [], {}, []
     for each in joined:
         found = _facts_of(answers[each.address], distributed)
@@ -111,11 +111,6 @@ def too_few_machines(members: Sequence[Member], hosts: Hosts) -> str | None:
         f"--min-hosts {hosts.least}: the workers are on {counted(len(members), 'machine')} only; start a worker on "
         "each machine"
     )
-
-
-def _check_scheduler(hearing: Hearing) -> None:
-    if hearing.scheduler_lost is not None:
-        raise RunError(f"lost the scheduler: {hearing.scheduler_lost}")
 
 
 def _facts_of(answered: Answered, distributed: str) -> HostFacts | str:

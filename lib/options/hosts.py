@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -43,7 +44,12 @@ class Hosts:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the scheduler, as far as its address says."""
         host = urlsplit(self.address).hostname or ""
-        return self.local is not None or host == "localhost" or host == "::1" or host.startswith("127.")
+        if self.local is not None or host == "localhost":
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
 
     def as_json(self) -> dict[str, Any]:
         """Returns these settings for the summary, by option name, without those that have their defaults."""
@@ -110,7 +116,8 @@ def _check_address(text: str) -> None:
         parts, port = urlsplit(""), None
     if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.path.strip("/") or "@" in text:
         raise UsageError(
-            f"--hosts: '{text}' is not the address of a Dask scheduler; give tcp://HOST:PORT, tls://HOST:PORT or local:N"
+            f"--hosts: '{text}' is not the address of a Dask scheduler; give tls://HOST:PORT, tcp://HOST:PORT or "
+            "local:N"
         )
     if not port:
         raise UsageError(f"--hosts: '{text}' has no port; give that of the Dask scheduler, usually 8786")

@@ -378,7 +378,8 @@ def test_the_scheduler_is_lost_before(patient: Patient) -> None:
     patient.fleet.hosts.clear()
     patient.time.after(20.0, patient.fleet.lose_scheduler)
     patient.examine()
-    assert patient.told(FAILURE) == ["hosts: lost the scheduler: connection refused"]
+    (failed,) = patient.told(FAILURE)
+    assert failed.startswith("hosts: lost the scheduler (connection refused)")
 
 
 @pytest.mark.parametrize("seconds", [0.0001, 0.1, 20.0])

@@ -58,13 +58,13 @@ class Scene:
             self.whole.begin(header.host, header, host.share)
             for header, host in zip(headers, self.hosts, strict=True)
         ]
-        self.gathered = Gathered(
-            self.whole, schedule=None, on_sample=self.samples.append, patience=PATIENCE
-        )
+        self.gathered = Gathered(self.whole, schedule=None, on_sample=self.samples.append, patience=PATIENCE)
         self.pieces = [host.ended() for host in self.hosts]
 
     def all_pieces(self) -> list[tuple[Part, Ended]]:
-        return [(part, ended) for part, pieces in zip(self.parts, self.pieces, strict=True) for ended in pieces]
+        return [
+            (part, ended) for part, pieces in zip(self.parts, self.pieces, strict=True) for ended in pieces
+        ]
 
     def take(self, host: int, number: int) -> None:
         """The account gets this piece of this host; both count from 0."""
@@ -103,6 +103,8 @@ def test_pieces_in_any_order_close_each_interval_once_and_complete(
     assert list(map(of_sample, seen)) == list(map(of_sample, scene.gathered.samples))
     drain = [scene.gathered.drain] if scene.gathered.drain else []
     assert [each.pulled for each in scene.samples[len(seen) :]] == [each.pulled for each in drain]
+    timed = [each.latency.count if each.latency else 0 for each in scene.samples]
+    assert timed == [each.pulled for each in scene.samples]
 
 
 @given(HAPPENINGS, st.integers(0, 100), st.sets(st.integers(0, HOSTS - 1)))

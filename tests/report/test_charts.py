@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,7 @@ def test_the_formula_is_folded() -> None:
     assert "λ" in folded
 
 
-def with_hosts(*rates: list[float | None]) -> dict[str, Any]:
+def with_hosts(*rates: Sequence[float | None]) -> dict[str, Any]:
     document = Made().document
     hosts = [a_host(number, len(rates), rates=each) for number, each in enumerate(rates, 1)]
     return {**document, "hosts": hosts, "complete": True}
@@ -231,8 +232,8 @@ def test_hosts_have_a_band_and_lines() -> None:
     assert low["y"][:4] == [1.0, 1.0, 2.0, 2.0]  # the first value also stands at the beginning
     assert high["y"][:4] == [3.0, 3.0, 3.0, 5.0]
     assert (low["y"][-1], high["y"][-1]) == (2.0, 2.0)
-    assert [line["name"] for line in lines] == ["host-1", "host-2", "host-3"]
-    assert lines[2]["y"][:4] == [1.0, 1.0, None, 5.0]
+    assert [line["name"] for line in lines] == ["host-3", "host-2", "host-1"]
+    assert lines[0]["y"][:4] == [1.0, 1.0, None, 5.0]
     assert {len(each["x"]) for each in chart.data} == {len(each["y"]) for each in chart.data} == {count + 1}
     assert "Lines: each host." in chart.note
 
@@ -247,11 +248,12 @@ def test_the_rates_of_a_long_run_are_means() -> None:
     document = with_hosts([], [])
     sample = document["samples"][0]
     document["samples"] = [
-        {**sample, "time": (BEGAN + timedelta(seconds=5.0 * (place + 1))).isoformat()} for place in range(1000)
+        {**sample, "time": (BEGAN + timedelta(seconds=5.0 * (place + 1))).isoformat()}
+        for place in range(1000)
     ]
     document["hosts"][0]["rates"] = [1.0, 3.0] * 500
     document["hosts"][1]["rates"] = [1.0, None] * 500
-    one, other = drawn(document)["host-rates"].data[2:]
+    other, one = drawn(document)["host-rates"].data[2:]
     assert set(one["y"]) == {2.0}
     assert set(other["y"]) == {1.0}
     assert len(one["y"]) == 501
