@@ -128,6 +128,7 @@ doctor = SectionedCommand(
 
     doctor takes the options of the load test and checks all that a run checks before its load. It starts no load, and
     it writes no files. It pulls one image. With --prune or --prune-first, it then prunes this image, even if the cache
-    held it before. At the end, it recommends a command line. The exit status is 0 if a run would work.""",
+    held it before. With --hosts, every host does so with an image of its own share. At the end, doctor recommends a
+    command line. The exit status is 0 if a run would work.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

@@ -130,6 +130,7 @@ class _Hosts:
             yield Check("clocks", FAILURE, str(error))
             return
         yield from _warnings(self.cautions)
+        self.hearing.check_scheduler()
         worst = max(members, key=lambda each: each.clock.bound)
         bound = f"±{three(1000 * worst.clock.bound)} ms"
         yield Check("clocks", OK, f"how they differ is known to {bound} or better (host {worst.name})")

@@ -47,10 +47,10 @@ def worded(checks: Iterable[Check], hosts: Callable[[], int]) -> Iterator[Check]
             continue
         total, some = hosts(), list[Check]()
         for check in group:
-            if len(check.hosts) < total or total == 1:
-                some.append(check)
-            else:
+            if len(check.hosts) == total > 1:
                 yield _with(check, counted(total, "host"))
+            else:
+                some.append(check)
         yield from _of_some(some, _LINES[status])
 
 

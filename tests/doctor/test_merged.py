@@ -37,6 +37,12 @@ def test_one_host_is_named() -> None:
     assert lines({"a": [ROOM]}) == ["ok room: host a: 1 GiB free"]
 
 
+def test_hosts_that_cannot_take_part_are_named() -> None:
+    """There may be no others."""
+    checks = merged({name: [Check("hosts", FAILURE, "no answer")] for name in ("a", "b")})
+    assert [each.message for each in worded(checks, lambda: 0)] == ["2 hosts (a, b): no answer"]
+
+
 def test_different_results_are_grouped() -> None:
     found = {name: [NO_CLIENT] for name in names(17)}
     found["b"] = [Check("client", FAILURE, "no answer")]
