@@ -22,7 +22,7 @@ from .clean import clean
 from .clock import Clock
 from .counted import counted
 from .drive import drive, made_ready, staffed
-from .errors import ExitStatus, RunError, UsageError
+from .errors import ExitStatus, RunError, Stopped, UsageError
 from .fault import fault_line
 from .finish import log_result
 from .hosts.appointment import Appointment, wait_for
@@ -141,6 +141,8 @@ class HostProcess:
                 self._refuse(str(error), usage=True)
             except RunError as error:
                 self._refuse(str(error))
+            except Stopped:
+                self._refuse("it was stopped")
             except Exception as error:
                 self._refuse(of_this_machine(error) or fault_line(error))
             self._wait_until_over()
@@ -161,12 +163,21 @@ class HostProcess:
         settings = self._settings(scratch.path)
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))
+        if self._order.examine:
+            self._examine(settings, scratch)
+            return
         session = opened(settings, (), self._given(scratch))
         resources.callback(session.outputs.close)
         self._state = session.state
         with ExitStack() as lasting, recorded(session):
             self._load(session, lasting)
         self._end(session)
+
+    def _examine(self, settings: Settings, scratch: Scratch) -> None:
+        """Carries out the checks of `doctor`, and reports them."""
+        from .doctor.on_host import examined  # only this needs it
+
+        self._outbox.post(examined(settings, self._given(scratch).values, self._stop))
 
     def _settings(self, folder: Path) -> Settings:
         """Returns the settings of the controller's command, as they are for this host."""
