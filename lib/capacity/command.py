@@ -72,7 +72,7 @@ def _search(session: Session, lasting: ExitStack, hunt: Hunt, lines: LineFile) -
     with prepared(session, lasting) as (ready, kill):
         if state.settings.warm_up:
             warm_up(ready, kill, stop, outputs, state)
-        trials = Trials(ready, state, outputs, stop, kill, lambda observed: is_lost(observed, hunt.slos))
+        trials = Trials(session, ready, kill, lambda observed: is_lost(observed, hunt.slos))
         hunt.carry_out(trials, len(ready.selection.image_sets), lines.write)
 
 

@@ -28,7 +28,7 @@ _BEGIN_SECONDS, _OTHERS_SECONDS = 60.0, 10.0
 class Order:
     """What the hosts are to do. `options` are those of the command, for every host; `by` says who drives the run.
 
-    `lock` returns the name of the lock that a host takes.
+    `lock` returns the name of the lock that a host takes. With `trials`, they are to carry out trials.
     """
 
     options: Mapping[str, Any]
@@ -36,6 +36,7 @@ class Order:
     ca_pem: str | None
     by: str
     lock: Callable[[Member], str]
+    trials: bool = False
 
 
 def assign(hearing: Hearing, members: Sequence[Member], workers: int) -> list[Member]:
@@ -78,6 +79,7 @@ def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
             selection=packer.pack(member.share),
             ca_pem=order.ca_pem,
             beat_seconds=hearing.beat,
+            trials=order.trials,
         )
         member.asked = True
         return Begin(by=order.by, lock=order.lock(member), order=first)
@@ -91,7 +93,7 @@ def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
             member.state, member.reason = "refused", _why(answer, answered.error)
 
     hearing.ask_each(members, request, _BEGIN_SECONDS, then=take)
-    _until_ready(hearing, members)
+    until_ready(hearing, members)
 
 
 def _why(answer: object, error: str) -> str:
@@ -103,7 +105,9 @@ def _why(answer: object, error: str) -> str:
     return error or "it gave an answer of the wrong kind"
 
 
-def _until_ready(hearing: Hearing, members: Sequence[Member]) -> None:
+def until_ready(hearing: Hearing, members: Sequence[Member]) -> None:
+    """Waits until all hosts are ready. Raises `RunError` with all that is wrong."""
+
     def settled() -> bool:
         return all(not each.is_alive or each.state == "ready" for each in members)
 
