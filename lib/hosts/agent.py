@@ -224,7 +224,7 @@ async def answer(text: str, dask_worker: Any = None) -> str:
     _quiet()
     try:
         given = await _agent.answer(decode_request(text), dask_worker)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         given = Failed(f"cannot read the request, which may come from another version of ocidriver: {error}")
     except Exception as error:
         given = Failed(f"{type(error).__name__}: {error}"[:4096])

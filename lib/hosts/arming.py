@@ -10,7 +10,7 @@ from ..figures import three
 from .clocks import compare_clocks
 from .hearing import ANSWER_SECONDS, Hearing
 from .member import Member
-from .preparing import told
+from .preparing import raise_why
 from .protocol import Arm, Disarm, Pass
 from .refusals import grouped, named
 
@@ -44,6 +44,7 @@ def arm(hearing: Hearing, members: Sequence[Member], start: float | None, clock_
         at = _moment(hearing, members, start)
         late = _arm_once(hearing, members, at, clock_offset)
     if late:
+        _check_none_has_begun(members)
         raise RunError(f"the load did not begin, because not all hosts were armed in time: {grouped(late)}")
     if start is not None and at > start + _LATE:
         hearing.caution(
@@ -65,7 +66,7 @@ def _broken(hearing: Hearing, members: Sequence[Member]) -> bool:
 
 def _check_all(hearing: Hearing, members: Sequence[Member]) -> None:
     if _broken(hearing, members):
-        raise RunError(told(hearing, members))
+        raise_why(hearing, members)
 
 
 def _arm_once(
@@ -97,6 +98,10 @@ def _disarm(hearing: Hearing, members: Sequence[Member]) -> None:
 
     hearing.wait(settled, hearing.now() + 2 * _ARMED_BEFORE)
     _check_all(hearing, members)
+    _check_none_has_begun(members)
+
+
+def _check_none_has_begun(members: Sequence[Member]) -> None:
     begun = [each.name for each in members if each.is_loading]
     if begun:
         raise RunError(f"the load began on some hosts only: {named(begun)}; repeat the run")

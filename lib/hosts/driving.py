@@ -244,7 +244,7 @@ class Load:
                 member.part.header, started=given.started, clock_offset=given.clock_offset, began=given.began
             )
             member.part.start_error_ms = 1000 * started.error_seconds
-        self._hearing.log(f"host {member.name} began {three(1000 * started.error_seconds)} ms late")
+        self._hearing.log(f"host {member.name} began {1000 * started.error_seconds:.1f} ms late")
 
     def _add(self, member: Member, line: PieceLine) -> None:
         if self.gathered is None or member.part is None:

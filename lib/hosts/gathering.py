@@ -31,7 +31,7 @@ def gather(hearing: Hearing, hosts: Hosts, distributed: str) -> list[Member]:
     """
     joined = _joined(hearing, hosts)
     answers = hearing.ask_addresses({each.address: Hello() for each in joined}, ANSWER_SECONDS)
-    _check_scheduler(hearing)
+    hearing.check_scheduler()
     refused, facts = [], {}
     for each in joined:
         found = _facts_of(answers[each.address], distributed)
@@ -58,7 +58,7 @@ def _joined(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
     """Waits until enough workers have joined, and returns all that are there."""
     until = hearing.now() + hosts.seconds
     while len(joined := hearing.fleet.workers()) < hosts.least:
-        _check_scheduler(hearing)
+        hearing.check_scheduler()
         if hearing.now() >= until:
             who = f" ({named([each.name for each in joined])})" if joined else ""
             raise RunError(
@@ -67,11 +67,6 @@ def _joined(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
             )
         hearing.pause(_LOOK)
     return sorted(joined, key=lambda each: (each.name, each.address))
-
-
-def _check_scheduler(hearing: Hearing) -> None:
-    if hearing.scheduler_lost is not None:
-        raise RunError(f"lost the scheduler: {hearing.scheduler_lost}")
 
 
 def _facts_of(answered: Answered, distributed: str) -> HostFacts | str:

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Final
 
 from ..clean import clean
-from ..errors import Stopped, UsageError
+from ..errors import RunError, Stopped, UsageError
 from ..figures import three
 from .fleet import Answered, Fleet, Heard, Input, Joined, Left, SchedulerLost, StopAsked
 from .member import ClockReading, Member, host_of
@@ -190,7 +190,7 @@ class Hearing:
         if now - self._leased >= LEASE_EVERY:
             self.lease()
         for member in self._having_process():
-            if member.state != "ended":
+            if member.incarnation is not None and member.state != "ended":
                 self._watch(member, now)
         for address, (at, reason) in list(self._dead.items()):
             if now >= at:
@@ -273,6 +273,13 @@ class Hearing:
 
     # ---- losing
 
+    def check_scheduler(self) -> None:
+        """Raises `RunError` if the scheduler is lost. Call it before the load only."""
+        if self.scheduler_lost is not None:
+            raise RunError(
+                f"lost the scheduler ({self.scheduler_lost}) before the load began; repeat the run"
+            )
+
     def lose(self, member: Member, reason: str) -> None:
         """Records that a member is lost, unless it has ended. If its process may still run, it is told to end."""
         if self._mark_lost(member, reason):
@@ -282,7 +289,7 @@ class Hearing:
             self.lost(member)
 
     def _mark_lost(self, member: Member, reason: str) -> bool:
-        if not member.is_alive or member.state == "ended":
+        if not member.is_alive or member.state == "ended" or member.leaving:
             return False
         member.state, member.reason, member.lost_at = "lost", reason, self.second()
         return True
@@ -333,7 +340,9 @@ class Hearing:
 
     def _having_process(self) -> Sequence[Member]:
         return [
-            member for member in self.members.values() if member.incarnation is not None and member.is_alive
+            member
+            for member in self.members.values()
+            if member.asked and member.is_alive and not member.leaving
         ]
 
     def lease(self) -> None:
@@ -354,6 +363,8 @@ class Hearing:
     def note_answer(self, member: Member, answered: Answered) -> None:
         """Takes an answer as a sign of life, or as one that the process of the host is dead."""
         if isinstance(answered.answer, Failed) and answered.answer.ended:
+            if member.incarnation is None:
+                return  # it has not begun yet
             # its last messages may still be on their way
             self._dead.setdefault(member.address, (self.now() + _ON_THEIR_WAY, answered.answer.reason))
         elif answered.answer is not None:

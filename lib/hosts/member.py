@@ -42,7 +42,7 @@ class Member:
     `acked` is the number of its last message that has been taken; all before it have been taken, too. Messages that
     came too early wait in `early`, and those that came before its answer to `Begin` in `unclaimed`. `answered` is when
     it last answered, and `heard` when its process last said anything. `armed_at` and `arming` are moments by its own
-    clock: when its load begins, and when it is to begin. `gone`: its worker is gone.
+    clock: when its load begins, and when it is to begin. `gone`: its worker is gone. `leaving`: it was told to end.
     """
 
     address: str
@@ -70,6 +70,7 @@ class Member:
     last_piece: float | None = None
     silent: bool = False
     gone: bool = False
+    leaving: bool = False
     lost_at: float | None = None
     reason: str | None = None
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from ..clean import clean
 from ..counted import counted
-from ..durations import spoken
 from ..errors import RunError
 from ..images import Image, distinct
 from ..listing.selection import Selection
@@ -22,6 +21,8 @@ from .selected import Packer
 
 # Time for a host process to begin, and for the others to report what is wrong once one has, in seconds.
 _BEGIN_SECONDS, _OTHERS_SECONDS = 60.0, 10.0
+# Time for the answer of a lost host to the end of the run, in seconds. It most likely gives none.
+_LOST_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +118,14 @@ def until_ready(hearing: Hearing, members: Sequence[Member]) -> None:
     hearing.wait(lambda: settled() or wrong())
     if wrong():
         hearing.wait(settled, hearing.now() + _OTHERS_SECONDS)
-        raise RunError(told(hearing, members))
+        raise_why(hearing, members)
 
 
-def told(hearing: Hearing, members: Sequence[Member]) -> str:
-    """Returns what is wrong with hosts that are refused or lost, as the reason why the run ends before its load."""
-    if hearing.scheduler_lost is not None:
-        return f"lost the scheduler ({hearing.scheduler_lost}) before the load began; repeat the run"
+def raise_why(hearing: Hearing, members: Sequence[Member]) -> NoReturn:
+    """Raises `RunError` with what is wrong with hosts that are refused or lost before the load."""
+    hearing.check_scheduler()
     wrong = [(each.name, each.reason or "lost") for each in members if not each.is_alive]
-    return f"the load did not begin: {grouped(wrong)}"
+    raise RunError(f"the load did not begin: {grouped(wrong)}")
 
 
 def say_bye(hearing: Hearing, members: Sequence[Member]) -> None:
@@ -133,23 +133,25 @@ def say_bye(hearing: Hearing, members: Sequence[Member]) -> None:
 
     A further signal ends the wait. The processes then end by themselves, as they get no more leases.
     """
-    answers: set[str] = set()
+    left = dict[str, bool]()
     wanted = [each for each in members if each.asked and not each.gone]
     signals = hearing.signals
 
     def leaving(member: Member) -> Callable[[Answered], None]:
-        return lambda _: answers.add(member.address)
+        return lambda answered: left.__setitem__(member.name, answered.answer is not None)
 
     for member in wanted:
-        member.state = member.state if member.state != "running" else "ended"
+        member.leaving = True
         hearing.say_bye(member, leaving(member))
-    hearing.wait(
-        lambda: (
-            len(answers) == len(wanted) or hearing.scheduler_lost is not None or hearing.signals > signals
-        ),
-        hearing.now() + BYE_SECONDS,
-        heed=False,
-    )
-    left = [each.name for each in wanted if each.address not in answers]
-    if left and hearing.scheduler_lost is None:
-        hearing.log(f"no answer to the end of the run within {spoken(BYE_SECONDS)}: {named(left)}")
+    lost_until, lost = hearing.now() + _LOST_SECONDS, [each for each in wanted if not each.is_alive]
+
+    def over() -> bool:
+        if hearing.scheduler_lost is not None or hearing.signals > signals:
+            return True
+        given_up = lost if hearing.now() >= lost_until else []
+        return all(each.name in left or each in given_up for each in wanted)
+
+    hearing.wait(over, hearing.now() + BYE_SECONDS, heed=False)
+    missing = [each.name for each in wanted if not left.get(each.name)]
+    if missing and hearing.scheduler_lost is None:
+        hearing.log(f"no answer to the end of the run: {named(missing)}")

@@ -201,7 +201,7 @@ class Fold:
         return self._sample_of(self._samples[number])
 
     def samples_from(self, number: int) -> Iterator[Sample]:
-        """Yields the tally intervals from this one on that a host has ended, and then the drain, if pulls ended in it."""
+        """Yields the tally intervals from this one on that a host has ended, then the drain if pulls ended in it."""
         yield from (self.sample(each) for each in self._samples.closed() if each >= number)
         if self._drain.counts.pulled or self._drain.counts.failed:
             yield self._sample_of(self._drain)

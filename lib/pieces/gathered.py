@@ -1,8 +1,8 @@
 """A load on several hosts while it goes on: what the views, the metrics and the log read of it.
 
 Pieces of a host arrive some seconds after they ended. So a tally interval is closed when all hosts have delivered it,
-or when those that have not have had enough time. A piece that comes after that counts in the totals, and at the end also
-in its interval.
+or when those that have not have had enough time. A piece that comes after that counts in the totals at once, and in its
+interval at the end.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class _Delivered:
 
 
 class _Closing:
-    """The tally intervals, or the steps, that a host has ended and that are not closed. `next` follows the last closed."""
+    """The tally intervals, or the steps, that a host has ended and that are not closed.
+
+    `next` is the number that follows the last closed one.
+    """
 
     def __init__(self) -> None:
         self.next = 0
@@ -79,7 +82,10 @@ class _Closing:
             self._ends[number] = max(end, self._ends.get(number, 0.0))
 
     def due(self, is_late: Callable[[float], bool], is_delivered: Callable[[int], bool]) -> Iterator[int]:
-        """Yields those to close now, in order. One that no host has ended yet holds up the others until they are late."""
+        """Yields those to close now, in order.
+
+        One that no host has ended yet holds up those that follow it, until they are late.
+        """
         while self._ends:
             number = min(self._ends)
             if not is_late(self._ends[number]) and not (number == self.next and is_delivered(number)):

@@ -20,9 +20,9 @@ TROUBLE: Final[tuple[HostState, ...]] = ("lost", "silent")
 
 @dataclass(frozen=True, slots=True)
 class HostRow:
-    """One host now. `name` is cleaned of control characters. `seconds` is the time since its last piece, if it is silent.
+    """One host now. `name` is cleaned of control characters. `rate` is in pulls per second; None unless it is running.
 
-    `rate` is in pulls per second; None unless the host is running.
+    `seconds` is the time since its last piece, if it is silent.
     """
 
     name: str

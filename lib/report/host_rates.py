@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, MOST_POINTS, ORANGE, PURPLE, RED, Chart, Trace, label
-from ..results.summary import HostCounts
 from .marks import marks
 from .run_data import Findings
 from .timeline import ends, merged, time_axis, when
@@ -33,7 +32,13 @@ def host_rates(findings: Findings) -> Iterator[Chart]:
     data = [*_band(at, rates)]
     if len(hosts) <= _MOST_LINES:
         data += [
-            _line(at, host, each, _COLOURS[place % len(_COLOURS)], named=len(hosts) <= _MOST_NAMES)
+            _line(
+                at,
+                each,
+                label(host.name, 30),
+                _COLOURS[place % len(_COLOURS)],
+                named=len(hosts) <= _MOST_NAMES,
+            )
             for place, (host, each) in enumerate(zip(hosts, rates, strict=True))
         ]
     most = max((value for each in rates for value in each if value is not None), default=0.0)
@@ -73,17 +78,18 @@ def _mean(rates: Rates, seconds: Sequence[float]) -> float | None:
 def _band(at: Sequence[str], rates: Sequence[Rates]) -> Iterator[Trace]:
     """Yields the two edges of the band. An interval that no host reported has none."""
     by_interval = [[rate for rate in found if rate is not None] for found in zip(*rates, strict=True)]
-    edges = (("slowest host", [min(each, default=None) for each in by_interval], {}),
-             ("fastest host", [max(each, default=None) for each in by_interval], {"fill": "tonexty", "fillcolor": _BAND}))  # fmt: skip
-    for name, values, fill in edges:
-        yield {
-            "name": name, "x": list(at), "y": [values[0], *values], "mode": "lines", "showlegend": False,
-            "line": {"shape": "vh", "color": BLUE, "width": 1}, "hovertemplate": "%{y:.2f} pulls/s", **fill,
-        }  # fmt: skip
+    slowest = [min(each, default=None) for each in by_interval]
+    fastest = [max(each, default=None) for each in by_interval]
+    yield _line(at, slowest, "slowest host", BLUE, named=False)
+    yield {
+        **_line(at, fastest, "fastest host", BLUE, named=False),
+        "fill": "tonexty",
+        "fillcolor": _BAND,
+    }
 
 
-def _line(at: Sequence[str], host: HostCounts, rates: Rates, colour: str, *, named: bool) -> Trace:
+def _line(at: Sequence[str], rates: Rates, name: str, colour: str, *, named: bool) -> Trace:
     return {
-        "name": label(host.name, 30), "x": list(at), "y": [rates[0], *rates], "mode": "lines", "showlegend": named,
+        "name": name, "x": list(at), "y": [rates[0], *rates], "mode": "lines", "showlegend": named,
         "line": {"shape": "vh", "color": colour, "width": 1.5}, "hovertemplate": "%{y:.2f} pulls/s",
     }  # fmt: skip

@@ -10,11 +10,12 @@ from msgspec import UnsetType
 from ..pages.tables import Mark, Number, table
 from ..results.summary import HostCounts, Summary
 
-_WITH_CLOCKS: Final = (
-    "Each host carried out its share of the load. Its CPU use is that of driver and clients, in cores on average. Its "
-    "clock was off by at most so many milliseconds, and it began the load so many milliseconds late."
+_ABOUT: Final = (
+    "Each host carried out its share of the load. Its CPU use is that of driver and clients, on average."
 )
-_OF_FILES: Final = "Each host carried out its share of the load. Its CPU use is that of driver and clients, in cores on average."
+_ABOUT_CLOCKS: Final = (
+    " Its clock was off by at most so many milliseconds, and it began the load so many milliseconds late."
+)
 
 
 class _Column(NamedTuple):
@@ -51,7 +52,7 @@ def hosts(summary: Summary) -> str:
 
 def about(summary: Summary) -> str:
     """Returns what explains the table."""
-    return _WITH_CLOCKS if has_clocks(summary) else _OF_FILES
+    return f"{_ABOUT}{_ABOUT_CLOCKS}" if has_clocks(summary) else _ABOUT
 
 
 def has_clocks(summary: Summary) -> bool:

@@ -62,7 +62,7 @@ def annotate(summary: Summary, examples: Examples, environment: Mapping[str, str
 
 
 def commands(summary: Summary, examples: Examples) -> list[str]:
-    """Returns workflow commands: errors for why the run failed, and warnings for lost hosts and the most frequent errors."""
+    """Returns workflow commands: errors for why the run failed, and warnings for lost hosts and frequent errors."""
     made = []
     if summary.reason:
         made.append(_command("error", "ocidriver", summary.reason))

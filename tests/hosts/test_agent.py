@@ -89,13 +89,24 @@ def played(scene: Callable[[Worker, Asking], Awaitable[None]]) -> None:
     asyncio.run(play())
 
 
+async def until_ended(ask: Asking) -> Answer:
+    """Passes an order on until that fails, and returns the answer."""
+    for _ in range(round(SECONDS / 0.01)):
+        if (given := await ask(Pass(run="one", order=Disarm()))) != Done():
+            return given
+        await asyncio.sleep(0.01)
+    raise AssertionError("the host process does not end")
+
+
 def test_it_says_what_the_host_is() -> None:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
     async def scene(worker: Worker, ask: Asking) -> None:
         facts = await ask(Hello())
         assert isinstance(facts, HostFacts)
         assert (facts.version, facts.protocol, facts.driving) == (__version__, PROTOCOL, None)
         assert min(facts.cores, facts.memory_bytes, facts.free_bytes, facts.descriptors) > 0
-        assert Path("/proc/sys/kernel/random/boot_id").read_text().strip() in facts.machine
+        assert boot_id in facts.machine
         clock = await ask(ReadClock())
         assert isinstance(clock, ClockRead)
 
@@ -199,8 +210,7 @@ def test_it_follows_no_link_to_a_lock(tmp_path: Path) -> None:
 def test_it_tells_how_the_host_process_ended(options: dict[str, Any], told: str) -> None:
     async def scene(worker: Worker, ask: Asking) -> None:
         assert isinstance(await ask(begin("one", options)), Begun)
-        while (given := await ask(Pass(run="one", order=Disarm()))) == Done():
-            await asyncio.sleep(0.01)
+        given = await until_ended(ask)
         assert given == Failed(told, ended=True)
         assert await ask(Bye("one")) == Done()
 
@@ -212,8 +222,7 @@ def test_it_tells_which_signal_killed_the_host_process() -> None:
         assert isinstance(await ask(begin("one")), Begun)
         (pid,) = set(children(os.getpid()))
         os.kill(pid, signal.SIGKILL)
-        while (given := await ask(Pass(run="one", order=Disarm()))) == Done():
-            await asyncio.sleep(0.01)
+        given = await until_ended(ask)
         assert given == Failed("the host process was killed by SIGKILL", ended=True)
         assert await ask(Bye("one")) == Done()
 
@@ -247,8 +256,7 @@ def test_an_endless_message_ends_the_host_process() -> None:
     async def scene(worker: Worker, ask: Asking) -> None:
         assert isinstance(await ask(begin("one", {"line": LONGEST_LINE})), Begun)
         assert (await worker.message())["line"] == "ready"
-        while (given := await ask(Pass(run="one", order=Disarm()))) == Done():
-            await asyncio.sleep(0.01)
+        given = await until_ended(ask)
         assert isinstance(given, Failed)
         assert given.reason.endswith("it sent a message of more than 32 MiB")
         assert await ask(Bye("one")) == Done()

@@ -67,7 +67,11 @@ def fleet_of(address: str, run: str = "r", **options: Any) -> Iterator[Ear]:
 def stand_in(ear: Ear) -> None:
     fleet = ear.fleet
     assert isinstance(fleet, DaskFleet)
-    fleet._wait(fleet._client.run(use_stand_in, STAND_IN))
+
+    async def tell() -> None:
+        await fleet._client.run(use_stand_in, STAND_IN)
+
+    fleet._wait(tell())
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +253,7 @@ def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         yield made
 
 
-def files(authority: Authority, name: str = "me") -> dict[str, Path]:
+def files(authority: Authority, name: str = "me") -> dict[str, Any]:
     own = authority.issue(name)
     return {"hosts_ca_file": authority.path, "hosts_cert": own.path, "hosts_key": own.key}
 
@@ -375,7 +379,8 @@ def test_hosts_on_this_machine() -> None:
 def test_hosts_on_this_machine_end_with_the_driver() -> None:
     program = (
         "import sys, time; from lib.hosts.dask_fleet import local_fleet\n"
-        "fleet = local_fleet(1, 'r'); print(fleet.cluster.scheduler_pid, *fleet.cluster.pids, flush=True); time.sleep(600)"
+        "cluster = local_fleet(1, 'r').cluster\n"
+        "print(cluster.scheduler_pid, *cluster.pids, flush=True); time.sleep(600)"
     )
     driver = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None

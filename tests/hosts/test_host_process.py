@@ -65,7 +65,7 @@ def test_what_it_sends_is_what_the_cache_served(
             )
         )  # fmt: skip
         end = controller.check_counts()
-        served = int(get(cache.address, "/metrics").decode().partition("lab_pulls_total ")[2].split()[0])
+        served = int(get(cache.address, "/metrics").decode().partition("\nlab_pulls_total ")[2].split()[0])
     folder = Path(controller.hear(Ready).folder)
     events = (folder / "events.jsonl").read_text().splitlines()
     assert end.totals.numbers["pulled"] == served == len(events) == 3 * len(upstream.images)

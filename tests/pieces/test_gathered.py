@@ -58,13 +58,13 @@ class Scene:
             self.whole.begin(header.host, header, host.share)
             for header, host in zip(headers, self.hosts, strict=True)
         ]
-        self.gathered = Gathered(
-            self.whole, schedule=None, on_sample=self.samples.append, patience=PATIENCE
-        )
+        self.gathered = Gathered(self.whole, schedule=None, on_sample=self.samples.append, patience=PATIENCE)
         self.pieces = [host.ended() for host in self.hosts]
 
     def all_pieces(self) -> list[tuple[Part, Ended]]:
-        return [(part, ended) for part, pieces in zip(self.parts, self.pieces, strict=True) for ended in pieces]
+        return [
+            (part, ended) for part, pieces in zip(self.parts, self.pieces, strict=True) for ended in pieces
+        ]
 
     def take(self, host: int, number: int) -> None:
         """The account gets this piece of this host; both count from 0."""

@@ -13,7 +13,7 @@ from lib.progress.host_table import host_table
 from lib.progress.snapshot import Watch
 from lib.progress.view import view_lines
 from lib.results.host_line import HostLine, HostState
-from tests.progress.test_snapshot import LATENCY, START, Clock, clock, event, run_of
+from tests.progress.test_snapshot import LATENCY, START, Clock, clock, run_of
 from tests.progress.test_view import snapshot
 
 __all__ = ["clock"]
@@ -44,7 +44,7 @@ def test_the_table_fits_any_width(width: int) -> None:
     assert lines[0].plain.startswith("host")
     if width >= 80:
         assert lines[0].plain.split() == ["host", "workers", "pulled", "failed", "pulls/s", "now"]
-        assert lines[2].plain.split()[1:] == ["3", "1,100", "0", "-", "silent", "0:12"]
+        assert lines[2].plain.split()[-6:] == ["3", "1,100", "0", "-", "silent", "0:12"]
         assert lines[3].plain.split() == ["a", "4", "1,200", "0", "12.5", "running"]
 
 
@@ -71,13 +71,10 @@ def test_a_snapshot_of_hosts_has_no_workers_and_reads_no_cpu_of_its_own(clock: C
     assert seen.limited
 
 
-def test_the_view_shows_hosts(clock: Clock) -> None:
-    run = run_of()
-    for _ in range(30):
-        run.tally.totals.add(event(0, 0.010))
+def test_the_view_shows_hosts() -> None:
     rows, more = host_rows(HOSTS, START, 4)
     shown = replace(snapshot(0, 24), hosts=rows, states=states(HOSTS), more=more, doing=())
-    lines = [line.plain for line in view_lines(shown, 120, 40)]
+    lines = [line.plain for line in view_lines(shown, 160, 40)]
     assert "workers    0 of 0 planned, 0 in all, on 4 hosts: 2 running, 1 silent, 1 lost" in lines
     assert any("CPU of the hosts: drivers 8 %, clients 130 % of 200 %" in line for line in lines)
     assert [line.split()[0][:1] for line in lines[-4:]] == ["b", "c", "a", "d"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,7 @@ def test_the_formula_is_folded() -> None:
     assert "λ" in folded
 
 
-def with_hosts(*rates: list[float | None]) -> dict[str, Any]:
+def with_hosts(*rates: Sequence[float | None]) -> dict[str, Any]:
     document = Made().document
     hosts = [a_host(number, len(rates), rates=each) for number, each in enumerate(rates, 1)]
     return {**document, "hosts": hosts, "complete": True}
@@ -247,7 +248,8 @@ def test_the_rates_of_a_long_run_are_means() -> None:
     document = with_hosts([], [])
     sample = document["samples"][0]
     document["samples"] = [
-        {**sample, "time": (BEGAN + timedelta(seconds=5.0 * (place + 1))).isoformat()} for place in range(1000)
+        {**sample, "time": (BEGAN + timedelta(seconds=5.0 * (place + 1))).isoformat()}
+        for place in range(1000)
     ]
     document["hosts"][0]["rates"] = [1.0, 3.0] * 500
     document["hosts"][1]["rates"] = [1.0, None] * 500

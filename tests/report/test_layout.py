@@ -62,7 +62,8 @@ def test_nothing_overflows_with_many_hosts(width: int, hosts: int, tmp_path: Pat
     found = [
         a_host(
             number, hosts, name=f"ip-10-1-2-{number}.eu-central-1.compute.internal", limited_by="client",
-            clock_error_ms=0.41, start_error_ms=0.08, rates=[1.0 * number, None, 2.0], lost=lost if number == 2 else None,
+            clock_error_ms=0.41, start_error_ms=0.08, rates=[1.0 * number, None, 2.0],
+            lost=lost if number == 2 else None,
         )
         for number in range(1, hosts + 1)
     ]  # fmt: skip

@@ -99,7 +99,9 @@ class Ear:
         """Returns the next input of this kind with these values."""
 
         def fits(each: Input) -> bool:
-            return isinstance(each, kind) and all(getattr(each, name) == value for name, value in wanted.items())
+            return isinstance(each, kind) and all(
+                getattr(each, name) == value for name, value in wanted.items()
+            )
 
         for each in self.kept:
             if fits(each):
@@ -139,7 +141,13 @@ class Ear:
 def begin(run: str, options: Mapping[str, Any] | None = None, lock: str = "test") -> Begin:
     """A request to begin a run."""
     order = FirstOrder(
-        run=run, host="a", share="1/1", options=dict(options or {}), selection="", ca_pem=None, beat_seconds=2.0
+        run=run,
+        host="a",
+        share="1/1",
+        options=dict(options or {}),
+        selection="",
+        ca_pem=None,
+        beat_seconds=2.0,
     )
     return Begin(by="tester", lock=lock, order=order)
 
