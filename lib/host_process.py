@@ -22,10 +22,11 @@ from .clean import clean
 from .clock import Clock
 from .counted import counted
 from .drive import drive, made_ready, staffed
-from .errors import ExitStatus, RunError, UsageError
+from .errors import ExitStatus, RunError, Stopped, UsageError
 from .fault import fault_line
 from .finish import log_result
 from .first_pulls import warm_up
+from .host_trials import HostTrials
 from .hosts.appointment import Appointment, wait_for
 from .hosts.kept import keep
 from .hosts.notes import HostOutputs, Notes
@@ -48,8 +49,6 @@ from .hosts.protocol import (
 from .hosts.selected import unpack
 from .hosts.trial_orders import TrialOrders
 from .load.driver import Rules
-from .load.event import PULL, Event
-from .load.pulls import Pull, pack, pull_of
 from .options.hosts import DEFAULTS
 from .options.settings import Settings, make_settings
 from .pieces.wire import End, Header, Line, PieceLine, encoded
@@ -64,7 +63,7 @@ from .results.run_state import Run
 from .results.summarize import facts_of
 from .session import Given, Session, opened, prepared, recorded
 from .streams import LINE_LENGTH, divert, open_standard_descriptors, say
-from .trial_load import LOST, Pace, TrialLoads, Watching, of_trial
+from .trial_load import TrialLoads
 
 # The load may be armed for a moment this far ahead, in seconds, and --hosts-timeout.
 _MOST_AHEAD: Final = 3600.0
@@ -112,7 +111,8 @@ class HostProcess:
                 self._trials.take(order)
             case Leave():
                 self._over.set()
-                self._stop_up_to(2)
+                if not self._trials.end():
+                    self._stop_up_to(2)
 
     def puzzled(self, reason: str) -> None:
         """Reports a line that is no order."""
@@ -258,49 +258,19 @@ class HostProcess:
         with prepared(session, lasting) as (ready, kill):
             if session.state.settings.warm_up:
                 warm_up(ready, kill, stop, session.outputs, session.state)
-            header = self._header(session, ready)
-            self._outbox.post(Ready(header=header, folder=str(ready.scratch.path)))
+            self._outbox.post(Ready(header=self._header(session, ready), folder=str(ready.scratch.path)))
             loads = TrialLoads(session, ready, kill, beat_seconds=self._order.beat_seconds)
+            trials = HostTrials(session, loads, self._trials, self._outbox.post)
             with stop.calling(self._trials.wake):
                 while (order := self._trials.next(lambda: stop.count > 0)) is not None:
-                    self._carry_out_trial(session, ready, loads, Pace(order.rate, order.seconds))
-
-    def _carry_out_trial(self, session: Session, ready: Prepared, loads: TrialLoads, pace: Pace) -> None:
-        state, outputs = session.state, session.outputs
-        pulls: list[Pull] = []
-
-        def observe(event: Event) -> None:
-            if event.op == PULL:
-                pulls.append(pull_of(event, driver.began))
-            outputs.on_event(event)
-
-        def record(line: Line) -> None:
-            if isinstance(line, PieceLine):
-                line = msgspec.structs.replace(line, pulls=pack(pulls))
-                pulls.clear()
-            if not isinstance(line, Header):
-                self._outbox.post(line)
-
-        self._appointment = Appointment(self._most_ahead)
-        state.settings = of_trial(state.settings, pace)
-        driver = loads.make(pace, Watching(observe=observe, on_sample=outputs.on_sample))
-        self._begin(session, ready, record)
-        self._trials.begun(lambda: driver.give_up(LOST))
-        try:
-            drive(session, driver)
-        except RunError:
-            if driver.hopeless != LOST:
-                raise
-        finally:
-            self._trials.begun(None)
-        if not session.stop.count:
-            self._end_trial(session, record)
-
-    def _end_trial(self, session: Session, record: Callable[[Line], None]) -> None:
-        """Reports the end of a trial after which the search may go on."""
-        session.outputs.finish(0.0)
-        record_end(record, session.state, facts_of(session.state, session.clock))
-        self._loading = False
+                    self._appointment = Appointment(self._most_ahead)
+                    record = trials.make_ready(order)
+                    self._begin(session, ready, record)
+                    trials.drive()
+                    if stop.count:
+                        raise Stopped
+                    trials.report_end(record)
+                    self._loading = False
 
     def _armed(self) -> Arm:
         with self._stop.calling(self._appointment.wake):
@@ -325,7 +295,8 @@ class HostProcess:
         """Reports the end of the load, or that it did not begin."""
         state, outputs = session.state, session.outputs
         if not self._loading:
-            self._refuse(state.reason or "the load did not begin")
+            if not self._trials.ended:
+                self._refuse(state.reason or "the load did not begin")
             return
         log_result(self._own_log, state)
         if self._forsaken is not None:

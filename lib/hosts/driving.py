@@ -298,7 +298,6 @@ class Load:
                 "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
             )
 
-
     def _end_hopeless(self, reason: str) -> None:
         """Ends the load, none of whose first pulls succeeded."""
         self.end_early(reason)

@@ -9,9 +9,14 @@ from .protocol import EndTrial, Trial
 
 
 class TrialOrders:
-    """The orders of trials, which one thread takes and another one carries out. Each is carried out once."""
+    """The orders of trials, which one thread takes and another one carries out. Each is carried out once.
+
+    `ended`: the search ended between two trials.
+    """
 
     def __init__(self) -> None:
+        self.ended = False
+        self._idle = False
         self._waiting: Trial | None = None
         self._latest = 0
         self._give_up: Callable[[], None] | None = None
@@ -33,13 +38,21 @@ class TrialOrders:
             self._changed.notify_all()
 
     def next(self, stopped: Callable[[], bool]) -> Trial | None:
-        """Waits for the next trial, and returns it; None if `stopped` before."""
+        """Waits for the next trial, and returns it; None if the search has ended, or if `stopped`, before it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting is not None or stopped())
-            order, self._waiting = self._waiting, None
-            return None if stopped() else order
+            self._idle = True
+            self._changed.wait_for(lambda: self._waiting is not None or self.ended or stopped())
+            order, self._waiting, self._idle = self._waiting, None, False
+            return None if self.ended or stopped() else order
+
+    def end(self) -> bool:
+        """Ends the search if no trial is prepared or goes on. Returns whether that is so."""
+        with self._changed:
+            self.ended = self._idle
+            self._changed.notify_all()
+            return self.ended
 
     def begun(self, give_up: Callable[[], None] | None) -> None:
         """Says how the trial that goes on is ended early; None when it has ended."""
         with self._changed:
-            self._give_up = give_up
+            self._give_up, self._idle = give_up, give_up is None

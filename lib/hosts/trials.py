@@ -20,7 +20,7 @@ _REPEAT: Final = "a search needs all of its hosts, so repeat it"
 
 
 class TrialLoad(Load):
-    """One trial. `observe` receives the pulls of each piece. `given_up` is the reason why the trial ended early, or None.
+    """One trial. `observe` receives the pulls of each piece. `given_up` is why the trial ended early, or None.
 
     Its end is not the end of the search, unless a host is lost.
     """
@@ -54,7 +54,7 @@ class TrialLoad(Load):
 
     def _note_pulls(self, line: PieceLine) -> None:
         if isinstance(line.pulls, UnsetType):
-            raise ValueError("a piece of a trial has no pulls")  # noqa: TRY004 - it came from another machine
+            raise ValueError("a piece of a trial has no pulls")
         self._observe(unpack(line.pulls))
 
 
@@ -77,8 +77,6 @@ def order_trial(hearing: Hearing, members: Sequence[Member], trial: Trial) -> No
 
     while waiting and not settled():
         for member in list(waiting.values()):
-            hearing.ask(
-                member.address, Pass(run=hearing.run, order=trial), ANSWER_SECONDS, take(member)
-            )
+            hearing.ask(member.address, Pass(run=hearing.run, order=trial), ANSWER_SECONDS, take(member))
         hearing.wait(lambda: not waiting or settled(), hearing.now() + ANSWER_SECONDS)
     until_ready(hearing, members)
