@@ -25,7 +25,7 @@ from typing import Any, Final
 import click
 
 from benchmarks.scene import SCRIPT, Images, find, images_on_a_registry, machine
-from benchmarks.separate_hosts import HERE, Host, cut, hosts, scheduler
+from benchmarks.separate_hosts import HERE, Host, cut, hosts, network, scheduler
 from lib.hosts.package import environment
 
 _AHEAD: Final = 1000.0
@@ -55,7 +55,9 @@ class Controller:
 
     def end(self) -> dict[str, Any]:
         """Waits for its end, and returns the summary."""
-        self.process.communicate()
+        _, said = self.process.communicate()
+        if not self.summary.exists():
+            raise click.ClickException(f"no summary: {said}")
         summary: dict[str, Any] = json.loads(self.summary.read_text())
         return summary
 
@@ -75,7 +77,7 @@ def controller(address: str, load: Sequence[str]) -> Iterator[Controller]:
             yield Controller(process, notes, summary)
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 @contextmanager
@@ -209,7 +211,7 @@ def with_cut(seconds: float, *, lost: bool) -> None:
     """The network of one host is cut for so long."""
     with tempfile.TemporaryDirectory() as folder:
         load = [*dry(folder, seconds + 16.0), "--lost-hosts=1"]
-        with scene(load, HERE, apart=True) as (_, found, run):
+        with network(), scene(load, HERE, apart=True) as (_, found, run):
             run.wait_for_load(5.0)
             at = time.monotonic()
             with cut():

@@ -102,7 +102,6 @@ def hosts(address: str, count: int, *, ahead: float = 0.0, apart: bool = False) 
             if last and ahead:
                 words += ["--time", "--monotonic", str(int(ahead))]
             if last and apart:
-                stack.enter_context(_network())
                 words = ["ip", "netns", "exec", _LINK, *words]
             worker = [sys.executable, "-m", "dask", "worker", address, *_WORKER, *_LOCAL]
             worker += ["--name", f"host-{number}", "--local-directory", str(folder)]
@@ -115,8 +114,8 @@ def hosts(address: str, count: int, *, ahead: float = 0.0, apart: bool = False) 
 
 
 @contextmanager
-def _network() -> Iterator[None]:
-    """Makes a network namespace with a link to this machine."""
+def network() -> Iterator[None]:
+    """Makes the network of a host that is `apart`: a network namespace with a link to this machine."""
     inside = ("ip", "netns", "exec", _LINK)
     peer = f"{_LINK}p"
     _run("ip", "netns", "add", _LINK)

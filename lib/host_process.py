@@ -88,6 +88,8 @@ class HostProcess:
         self._loading = False
         self._ended = False
         self._forsaken: str | None = None
+        # the number of the message with the end of the load
+        self._last: int | None = None
         self._over = threading.Event()
         self._stopping = threading.Lock()
         self._own_log: Callable[[str], None] = self._notes.log
@@ -134,7 +136,7 @@ class HostProcess:
         driver = self._state.driver if self._state is not None else None
         quiet = max(_QUIET_SECONDS, _QUIET_BEATS * self._order.beat_seconds)
         if self._loading and not self._ended and driver is not None and self._outbox.quiet_seconds > quiet:
-            self._notes.log(f"{counted(driver.running, 'worker')} still finish a pull")
+            self._notes.log(f"waiting for the last pulls of {counted(driver.running, 'worker')}")
 
     # ---- the load
 
@@ -153,8 +155,12 @@ class HostProcess:
                 self._refuse(of_this_machine(error) or fault_line(error))
             self._wait_until_over()
             divert(None)
-            kept = self._loading and not self._order.trials
-            if self._forsaken is not None and kept and not self._outbox.is_acknowledged:
+            if (
+                self._forsaken is not None
+                and not self._order.trials
+                and self._last is not None
+                and not self._outbox.has_arrived(self._last)
+            ):
                 self._keep()
 
     def _refuse(self, reason: str, *, usage: bool = False) -> None:
@@ -287,7 +293,8 @@ class HostProcess:
             if file is not None:
                 file.write(encoded(line))
             if isinstance(line, (PieceLine, End)):
-                self._outbox.post(line)
+                number = self._outbox.post(line)
+                self._last = number if isinstance(line, End) else None
 
         return record
 
@@ -320,11 +327,12 @@ class HostProcess:
     def _keep(self) -> None:
         """Keeps the record of a load that the controller did not see to its end."""
         state, host = self._state, self._order.host
-        assert state is not None and state.settings.pieces_file is not None
+        assert state is not None
+        assert state.settings.pieces_file is not None
         tally = state.tally
         say(
-            f"host {host}: the controller is gone ({self._forsaken}); {tally.pulled:,} pulled, {tally.failed:,} failed, "
-            f"{tally.interrupted:,} interrupted in {state.elapsed:.1f} s"
+            f"host {host}: the controller is gone ({self._forsaken}); {tally.pulled:,} pulled, "
+            f"{tally.failed:,} failed, {tally.interrupted:,} interrupted in {state.elapsed:.1f} s"
         )
         path = keep(state.settings.pieces_file, self._order.run, host)
         if path is None:

@@ -24,7 +24,7 @@ class HostTrials:
     """Carries out the share of a host in each trial. `post` sends pieces and ends to the controller."""
 
     def __init__(
-        self, session: Session, loads: TrialLoads, orders: TrialOrders, post: Callable[[Body], None]
+        self, session: Session, loads: TrialLoads, orders: TrialOrders, post: Callable[[Body], object]
     ) -> None:
         self._session = session
         self._loads = loads

@@ -52,13 +52,13 @@ def run(
 
 def _carry_out(session: Session, lasting: ExitStack) -> None:
     """Prepares and drives the load. `lasting` is closed by the caller, after the summary is written."""
-    with made_ready(session, lasting, _announce_length) as (ready, kill):
+    with made_ready(session, lasting, announce_length) as (ready, kill):
         record = _recording(session, ready)
         _wait_until(ready.start_at, session.stop, session.outputs)
         _drive(session, ready, kill, record)
 
 
-def _announce_length(plan: Plan, outputs: Outputs) -> None:
+def announce_length(plan: Plan, outputs: Outputs) -> None:
     """Tells the user how long the load takes, if that is longer than an hour."""
     if plan.end is not None and plan.end > _LONG_SECONDS:
         message = f"this load takes {spoken(round(plan.end))}"

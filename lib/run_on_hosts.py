@@ -37,6 +37,7 @@ from .prepare import Preparation, Surroundings
 from .processes.cpu import own_seconds
 from .progress.choose import start_progress
 from .results.summary import Summary
+from .run import announce_length
 from .servers.prune_probe import probe_admin
 from .session import Session, network_of
 from .streams import warn
@@ -160,7 +161,7 @@ class _OnHosts:
             ready.endpoint()
             ready.ways()
             state.select(ready.selection())
-            ready.plan()
+            announce_length(ready.plan(), outputs)
             ready.schedule()
             self._warn_of_the_open()
             run = secrets.token_hex(8)

@@ -70,6 +70,16 @@ def test_the_command_runs_the_installed_copy(environment: Path, tmp_path: Path) 
     assert lib == "None"
 
 
+def test_the_process_of_a_host_is_a_module_of_the_installed_copy(environment: Path, tmp_path: Path) -> None:
+    argv = [str(environment / "bin" / "python"), "-m", "ocidriver_lib.host_process"]
+    ran = subprocess.run(
+        argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("ocidriver: a host process needs its orders on stdin")
+
+
 def sources() -> set[str]:
     """The files of lib: its modules, and the charting library of the pages."""
     return {

@@ -46,6 +46,8 @@ except ImportError as error:
     ) from None
 
 T = TypeVar("T")
+# The name of the package for pip.
+DISTRIBUTION: Final = "ocidriver"
 # Time for the scheduler to answer, and for one look at its workers, in seconds.
 _CONNECT_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 5.0
@@ -112,6 +114,7 @@ class DaskFleet:
         self._stream: Any = None
         self._scheduler_id = ""
         self._lost: str | None = None
+        self._closing = False
         self._members: dict[str, Joined] = {}
         self._answered: set[str] = set()
         self._held: dict[str, Any] = {}
@@ -171,6 +174,7 @@ class DaskFleet:
         self._loop.close()
 
     async def _disconnect(self) -> None:
+        self._closing = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -263,32 +267,32 @@ class DaskFleet:
     async def _watch(self) -> None:
         """Reports who joins and who leaves, until the scheduler is lost."""
         since: float | None = None
-        while True:
+        while self._lost is None and not self._closing:
             await asyncio.sleep(_LOOK_EVERY)
             try:
                 await asyncio.wait_for(self._look(), _LOOK_SECONDS)
+                since = None
             except _OtherSchedulerError:
                 self._lose(f"another scheduler answers at {self.address}")
-                return
-            except Exception as error:
+            except (
+                Exception,
+                asyncio.CancelledError,
+            ) as error:  # Dask cancels calls when a connection breaks
                 since = monotonic() if since is None else since
                 reason = await self._obstacle(_OBSTACLE_SECONDS)
                 patience = _REFUSED_SECONDS if reason == REFUSED else _SILENT_SECONDS
                 if monotonic() - since > patience:
                     self._lose(reason or clean(str(error)) or f"no answer within {spoken(_LOOK_SECONDS)}")
-                    return
-            else:
-                since = None
 
     async def _look(self) -> None:
         client = self._client
         scheduler = client.scheduler
-        if scheduler is None:
-            raise OSError("the connection is closed")
+        if client.status != "running":
+            raise OSError("the connection is broken")
         identity = await scheduler.identity(n_workers=0)
         if identity["id"] != self._scheduler_id:
             raise _OtherSchedulerError
-        if client.status == "running" and client.scheduler_comm is not self._stream:
+        if client.scheduler_comm is not self._stream:
             await self._subscribe()
         there = await scheduler.ncores()
         if any(address not in self._members for address in there):
@@ -317,6 +321,8 @@ class DaskFleet:
         try:
             if self._lost is not None:
                 raise OSError(self._lost)
+            if address not in self._members:
+                raise KeyError(address)
             await asyncio.wait_for(self._turns.acquire(), seconds)
             try:
                 sent = monotonic()
@@ -326,9 +332,9 @@ class DaskFleet:
             received = monotonic()
             given = decode_answer(text)
             self._answered.add(address)
-        except asyncio.CancelledError:
-            raise
-        except Exception as raised:
+        except (Exception, asyncio.CancelledError) as raised:
+            if self._closing:
+                raise
             received = monotonic()
             error = await self._why(raised, address, seconds)
         self.inbox.put(Answered(token, given, error, sent, received))
@@ -337,21 +343,21 @@ class DaskFleet:
         answers = await self._client.run(answer, encode(request).decode(), workers=[address])
         return str(answers[address])
 
-    async def _why(self, error: Exception, address: str, seconds: float) -> str:
+    async def _why(self, error: BaseException, address: str, seconds: float) -> str:
         """Returns in words why there is no answer."""
+        if f"No module named '{PACKAGE}" in str(error):  # Dask may have made another exception of it
+            return await self._without_package(address)
         match error:
             case asyncio.TimeoutError():
                 more = "" if address in self._answered else f"; can the scheduler reach it at {address}?"
                 return f"no answer within {spoken(seconds)}{more}"
-            case ModuleNotFoundError() if (error.name or "").partition(".")[0] == PACKAGE:
-                return await self._without_package(address)
             case msgspec.DecodeError():
                 return "its answer cannot be read; install the same version of ocidriver there"
             case OSError() if self._lost is not None:
                 return f"lost the scheduler: {self._lost}"
             case OSError():
                 return f"the scheduler cannot reach it at {address}"
-            case KeyError():
+            case KeyError() | asyncio.CancelledError():
                 return "its worker is gone"
         return clean(f"{type(error).__name__}: {error}")
 
@@ -359,7 +365,7 @@ class DaskFleet:
         """Returns what is wrong with a host that does not find this package."""
         found = None
         with suppress(Exception):
-            asked = self._client.run(version, "ocidriver", workers=[address])
+            asked = self._client.run(version, DISTRIBUTION, workers=[address])
             found = str((await asyncio.wait_for(asked, _LOOK_SECONDS))[address])
         if found is None:
             return "it has no ocidriver; install it there: pip install 'ocidriver[distributed]'"

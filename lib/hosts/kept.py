@@ -20,22 +20,24 @@ def keep(file: Path, run: str, host: str, ending: str = "pieces") -> Path | None
     """
     name = f"ocidriver-{_clean(run)}-{_clean(host)}.{ending}"
     for folder in (os.curdir, tempfile.gettempdir()):
-        path = Path(folder, name).absolute()
-        with suppress(OSError):
+        with suppress(OSError):  # the working directory may be gone, too
+            path = Path(folder, name).absolute()
             _copy(file, path)
             return path
     return None
 
 
-def _copy(file: Path, path: Path) -> None:
+def _copy(pieces: Path, path: Path) -> None:
     """Copies a file to a path that does not exist."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with open(file, "rb") as source, os.fdopen(descriptor, "wb") as target:
-            shutil.copyfileobj(source, target)
-    except OSError:
-        path.unlink()
-        raise
+    with open(pieces, "rb") as source:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as target:
+            try:
+                shutil.copyfileobj(source, target)
+                target.flush()
+            except OSError:
+                path.unlink()
+                raise
 
 
 def _clean(name: str) -> str:

@@ -21,7 +21,7 @@ _WARNING: Final = "warning: "
 class Notes:
     """Posts notes. What is logged and then shown to the user as well, as warnings are, makes one note."""
 
-    def __init__(self, post: Callable[[Body], None]) -> None:
+    def __init__(self, post: Callable[[Body], object]) -> None:
         self._post = post
         self._logged = ""
 

@@ -117,7 +117,7 @@ class Orders:
 
     def _check(self) -> None:
         if self._now() >= self._until:
-            raise ValueError(f"it has had no lease for {three(self._lease_seconds)} s")
+            raise ValueError(f"no lease for {three(self._lease_seconds)} s")
 
     def _readable(self, seconds: float) -> bool:
         return bool(self._poll.poll(max(0.0, seconds) * 1000))

@@ -38,18 +38,17 @@ class Outbox:
         self._waiting: deque[int] = deque()
         self._changed = threading.Condition()
 
-    @property
-    def is_acknowledged(self) -> bool:
-        """Whether every message has arrived."""
-        return not self._kept
+    def has_arrived(self, number: int) -> bool:
+        """Returns whether the message with this number is acknowledged."""
+        return number < self._posted and number not in self._kept
 
     @property
     def quiet_seconds(self) -> float:
         """The seconds since the last message was posted."""
         return self._now() - self._posted_at
 
-    def post(self, body: Body) -> None:
-        """Gives a message the next number. It is written as soon as its reader takes it."""
+    def post(self, body: Body) -> int:
+        """Gives a message the next number, and returns it. It is written as soon as its reader takes it."""
         with self._changed:
             number = self._posted
             self._kept[number] = _Kept(encode(Message(number, body)) + b"\n")
@@ -57,6 +56,7 @@ class Outbox:
             self._posted_at = self._now()
             self._waiting.append(number)
             self._changed.notify()
+            return number
 
     def acknowledge(self, acked: int) -> None:
         """Forgets all messages up to the number `acked`. Older ones that are left are written again."""

@@ -13,8 +13,9 @@ from typing import Final
 
 from ..durations import spoken
 
-# What a scheduler sends first are bytes of its greeting; so many of them show that it speaks.
+# A scheduler speaks first: so many bytes of its greeting show that it does, and come within so many seconds.
 _GREETING: Final = 4
+_GREETING_SECONDS: Final = 3.0
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH")
 # OpenSSL's numbers for a certificate whose issuer is not known (X509_V_ERR_…).
 _UNKNOWN_AUTHORITY: Final = (2, 18, 19, 20, 21)
@@ -30,7 +31,7 @@ async def obstacle(host: str, port: int, context: ssl.SSLContext | None, seconds
     try:
         opening = asyncio.open_connection(host, port, ssl=context, server_hostname=host if context else None)
         reader, writer = await asyncio.wait_for(opening, seconds)
-        greeting = await asyncio.wait_for(reader.read(_GREETING), seconds)
+        greeting = await asyncio.wait_for(reader.read(_GREETING), min(seconds, _GREETING_SECONDS))
     except asyncio.TimeoutError:
         if writer is None:
             return f"no answer within {spoken(seconds)}"

@@ -110,7 +110,8 @@ def _check_address(text: str) -> None:
         parts, port = urlsplit(""), None
     if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.path.strip("/") or "@" in text:
         raise UsageError(
-            f"--hosts: '{text}' is not the address of a Dask scheduler; give tcp://HOST:PORT, tls://HOST:PORT or local:N"
+            f"--hosts: '{text}' is not the address of a Dask scheduler; give tls://HOST:PORT, tcp://HOST:PORT or "
+            "local:N"
         )
     if not port:
         raise UsageError(f"--hosts: '{text}' has no port; give that of the Dask scheduler, usually 8786")

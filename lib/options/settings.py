@@ -145,7 +145,7 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, Endpoint):
                 shown[f"{field.name}_url"] = value.url
-            elif isinstance(value, Tls) or isinstance(value, Hosts):
+            elif isinstance(value, (Tls, Hosts)):
                 shown.update(value.as_json())
             elif isinstance(value, Layout):
                 shown[field.name] = value.name

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, MOST_POINTS, ORANGE, PURPLE, RED, Chart, Trace, label
+from ..results.summary import HostCounts
 from .marks import marks
 from .run_data import Findings
 from .timeline import ends, merged, time_axis, when
@@ -29,18 +30,8 @@ def host_rates(findings: Findings) -> Iterator[Chart]:
     seconds = [each.seconds for each in samples]
     rates = [_grouped(host.rates, seconds) for host in hosts]
     at = [when(findings.span.begin), *ends(drawn)]
-    data = [*_band(at, rates)]
-    if len(hosts) <= _MOST_LINES:
-        data += [
-            _line(
-                at,
-                each,
-                label(host.name, 30),
-                _COLOURS[place % len(_COLOURS)],
-                named=len(hosts) <= _MOST_NAMES,
-            )
-            for place, (host, each) in enumerate(zip(hosts, rates, strict=True))
-        ]
+    few = len(hosts) <= _MOST_LINES
+    data = [*_band(at, rates), *(_lines(at, hosts, rates) if few else [])]
     most = max((value for each in rates for value in each if value is not None), default=0.0)
     shapes, told = marks(findings, drawn)
     layout: dict[str, Any] = {
@@ -49,9 +40,7 @@ def host_rates(findings: Findings) -> Iterator[Chart]:
         "hovermode": "x unified",
         "shapes": shapes,
     }
-    lines = (
-        "Lines: each host." if len(hosts) <= _MOST_LINES else "The table of the hosts has the rate of each."
-    )
+    lines = "Lines: each host." if few else "The table of the hosts has the rate of each."
     note = (
         "Successful pulls per second of a host in each tally interval. Coloured band: from the slowest host to the "
         f"fastest. {lines}{told}"
@@ -80,16 +69,25 @@ def _band(at: Sequence[str], rates: Sequence[Rates]) -> Iterator[Trace]:
     by_interval = [[rate for rate in found if rate is not None] for found in zip(*rates, strict=True)]
     slowest = [min(each, default=None) for each in by_interval]
     fastest = [max(each, default=None) for each in by_interval]
-    yield _line(at, slowest, "slowest host", BLUE, named=False)
+    yield {**_line(at, slowest, "slowest host", BLUE), "showlegend": False}
     yield {
-        **_line(at, fastest, "fastest host", BLUE, named=False),
+        **_line(at, fastest, "fastest host", BLUE),
+        "showlegend": False,
         "fill": "tonexty",
         "fillcolor": _BAND,
     }
 
 
-def _line(at: Sequence[str], rates: Rates, name: str, colour: str, *, named: bool) -> Trace:
+def _lines(at: Sequence[str], hosts: Sequence[HostCounts], rates: Sequence[Rates]) -> Iterator[Trace]:
+    """Yields the line of each host. The last one is first, as the legend of a chart with a band is in reverse order."""
+    named = len(hosts) <= _MOST_NAMES
+    for place in reversed(range(len(hosts))):
+        line = _line(at, rates[place], label(hosts[place].name, 30), _COLOURS[place % len(_COLOURS)])
+        yield {**line, "showlegend": named}
+
+
+def _line(at: Sequence[str], rates: Rates, name: str, colour: str) -> Trace:
     return {
-        "name": name, "x": list(at), "y": [rates[0], *rates], "mode": "lines", "showlegend": named,
-        "line": {"shape": "vh", "color": colour, "width": 1.5}, "hovertemplate": "%{y:.2f} pulls/s",
+        "name": name, "x": list(at), "y": [rates[0], *rates], "mode": "lines",
+        "line": {"shape": "vh", "color": colour, "width": 1}, "hovertemplate": "%{y:.2f} pulls/s",
     }  # fmt: skip

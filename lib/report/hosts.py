@@ -10,11 +10,9 @@ from msgspec import UnsetType
 from ..pages.tables import Mark, Number, table
 from ..results.summary import HostCounts, Summary
 
-_ABOUT: Final = (
-    "Each host carried out its share of the load. Its CPU use is that of driver and clients, on average."
-)
+_ABOUT: Final = "Each host carried out its share of the load. CPU: what driver and clients used, on average."
 _ABOUT_CLOCKS: Final = (
-    " Its clock was off by at most so many milliseconds, and it began the load so many milliseconds late."
+    " Clock: how far the host's clock may have been off at most. Late: how late it began the load."
 )
 
 
@@ -37,16 +35,13 @@ def hosts(summary: Summary) -> str:
         _Column("pulls/s", lambda each: Number(each.rate, ",.2f")),
         _Column("p50 ms", lambda each: Number(each.latency_ms.p50 if each.latency_ms else None, ",.1f")),
         _Column("p95 ms", lambda each: Number(each.latency_ms.p95 if each.latency_ms else None, ",.1f")),
-        _Column("CPU, cores", lambda each: Number(_cores_used(each), ",.2f")),
-        _Column("of", lambda each: Number(each.cores, ",.3g")),
+        _Column("CPU, cores", _cores),
     ]
-    if any(each.limited_by is not None for each in found):
-        columns.append(_Column("limited by", lambda each: each.limited_by or "–"))
     if has_clocks(summary):
         columns.append(_Column("clock, ± ms", lambda each: _milliseconds(each.clock_error_ms)))
         columns.append(_Column("late, ms", lambda each: _milliseconds(each.start_error_ms)))
-    if summary.lost_hosts:
-        columns.append(_Column("lost", _lost))
+    if any(each.limited_by is not None or each.lost is not None for each in found):
+        columns.append(_Column("trouble", _trouble))
     return table([each.head for each in columns], ([each.cell(host) for each in columns] for host in found))
 
 
@@ -60,14 +55,18 @@ def has_clocks(summary: Summary) -> bool:
     return any(not isinstance(each.clock_error_ms, UnsetType) for each in summary.of_hosts)
 
 
-def _cores_used(host: HostCounts) -> float | None:
-    used = host.driver_cpu_seconds + host.client_cpu_seconds
-    return used / host.counted_until if host.counted_until > 0 else None
+def _cores(host: HostCounts) -> Number:
+    if not host.counted_until:
+        return Number(None)
+    used = (host.driver_cpu_seconds + host.client_cpu_seconds) / host.counted_until
+    return Number(used, text=f"{used:,.2f} of {host.cores:,.3g}")
 
 
 def _milliseconds(value: float | UnsetType) -> Number:
     return Number(None if isinstance(value, UnsetType) else value, ",.2f")
 
 
-def _lost(host: HostCounts) -> object:
-    return "–" if host.lost is None else Mark(f"at {host.lost.at:,.1f} s: {host.lost.reason}", good=False)
+def _trouble(host: HostCounts) -> object:
+    limited = [] if host.limited_by is None else [f"limited by {host.limited_by}"]
+    lost = [] if host.lost is None else [f"lost at {host.lost.at:,.1f} s: {host.lost.reason}"]
+    return Mark("; ".join([*lost, *limited]), good=False) if lost or limited else "–"

@@ -7,7 +7,6 @@ from typing import Final
 from ..counted import counted
 from ..figures import percent
 from .headline import TOO_SHORT, by_class, peak
-from .hosts import losses
 from .limit import limit, outside
 from .outage import outages
 from .precision import highest
@@ -21,7 +20,7 @@ DRY_RUN: Final = "This was a dry run. It pulled nothing, so these numbers do not
 
 
 def verdict(summary: Summary) -> list[str]:
-    """Returns the answer in a few sentences: outages, the peak, failed pulls, what limited the rate, and lost hosts."""
+    """Returns the answer in a few sentences: outages, the peak, failed pulls, and what limited the rate."""
     if summary.settings.get("dry_run"):
         return [DRY_RUN]
     if not summary.ended:
@@ -33,8 +32,7 @@ def verdict(summary: Summary) -> list[str]:
     limited = [] if out else [f"What limited the rate: {limit(summary).figure}."]
     rest = outside(summary, found) if found else None
     healthy = [f"{rest[0].upper()}{rest[1:]}."] if rest else []
-    lacking = [f"The load is not complete: {each}." for each in losses(summary)]
-    return [*out, _served(summary), *healthy, _failures(summary), *limited, *lacking]
+    return [*out, _served(summary), *healthy, _failures(summary), *limited]
 
 
 def _served(summary: Summary) -> str:

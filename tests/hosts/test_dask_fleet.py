@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from tests.support.programs import needs
 from tests.support.waiting import wait_until
 
 pytest.importorskip("distributed")
+from lib.hosts import dask_fleet
 from lib.hosts.dask_fleet import DaskFleet, local_fleet, open_fleet
 
 STAND_IN = (sys.executable, "-m", "tests.doubles.host_process")
@@ -138,7 +140,7 @@ def test_a_stopped_worker_delays_only_itself(ear: Ear, dask: Cluster) -> None:
     try:
         token = ear.fleet.ask(addresses["a"], ReadClock(), 1.0)
         assert isinstance(ear.answer(addresses["b"], ReadClock()), ClockRead)
-        assert ear.take(Answered, token=token).error.startswith("no answer within 1 s")
+        assert ear.take(Answered, token=token).error.startswith("no answer within 1s")
     finally:
         os.kill(dask.workers["a"].pid, signal.SIGCONT)
     assert isinstance(ear.answer(addresses["a"], ReadClock()), ClockRead)
@@ -206,7 +208,7 @@ def test_a_load_is_not_started_again_under_a_nanny_with_a_fixed_port(tmp_path: P
         assert isinstance(ear.answer(address, begin("r", {"counter": str(counter)})), Begun)
         assert ear.hear(address)["line"] == "ready"
         nanny = dask.workers["a"].pid
-        worker = next(pid for pid in descendants(nanny) if set(children(pid)))
+        (worker,) = [pid for pid in descendants(nanny) if set(children(pid))]
         os.kill(worker, signal.SIGKILL)
         ear.take(Left)
         ear.take(Joined, address=address)
@@ -225,12 +227,10 @@ def test_a_held_cluster_does_not_look_idle(tmp_path: Path) -> None:
         assert isinstance(fleet, DaskFleet)
         wait_until(lambda: fleet._held.get(address) is not None)
 
-        def idle_since() -> object:
-            return fleet._wait(
-                fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since)
-            )
+        async def idle_since() -> object:
+            return await fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since)
 
-        wait_until(lambda: idle_since() is None)
+        wait_until(lambda: fleet._wait(idle_since()) is None)
         assert dask.scheduler.poll() is None
         fleet.close()
         dask.scheduler.wait(60)  # nobody holds it now
@@ -333,11 +333,22 @@ def test_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
         assert refusal(f"tcp://127.0.0.1:{port}") == "it does not answer as a Dask scheduler does"
 
 
-def test_a_host_without_this_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.hosts.ROOT", tmp_path)
-    with cluster(tmp_path, ("a",)) as dask, fleet_of(dask.address) as ear:
-        error = ear.ask(ear.workers(1)["a"], Hello()).error
-    assert error.startswith(("it has no ocidriver; install it there", "it has ocidriver "))
+def test_a_host_without_this_package(ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker is asked for a function of a package that it does not have."""
+    missing = ModuleType("missing_lib.hosts.agent")
+    exec("async def answer(text, dask_worker=None): pass", missing.__dict__)
+    monkeypatch.setitem(sys.modules, "missing_lib", ModuleType("missing_lib"))
+    monkeypatch.setitem(sys.modules, "missing_lib.hosts", ModuleType("missing_lib.hosts"))
+    monkeypatch.setitem(sys.modules, missing.__name__, missing)
+    monkeypatch.setattr(dask_fleet, "answer", missing.answer)
+    monkeypatch.setattr(dask_fleet, "PACKAGE", "missing_lib")
+    address = ear.workers(3)["a"]
+    told = "it has no ocidriver; install it there: pip install 'ocidriver[distributed]'"
+    assert ear.ask(address, Hello()).error == told
+    monkeypatch.setattr(dask_fleet, "DISTRIBUTION", "pytest")
+    assert ear.ask(address, Hello()).error.endswith(
+        " installed, but this is a checkout; run the installed ocidriver"
+    )
 
 
 # ---- hosts on this machine
@@ -399,7 +410,7 @@ def test_hosts_on_this_machine_end_with_the_driver() -> None:
 def test_nothing_of_distributed_is_imported_without_hosts() -> None:
     program = (
         "import sys, lib.cli, lib.run, lib.hosts.agent, lib.hosts.fleet\n"
-        "print(*[name for name in sys.modules if name.partition('.')[0] in ('distributed', 'dask', 'tornado')])"
+        "print(*[name for name in sys.modules if name.partition('.')[0] in ('distributed', 'dask')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

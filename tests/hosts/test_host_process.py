@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from lib.hosts.protocol import Arm, Armed, Disarm, Lease, Leave, Note, Ready, Refused, Started, Unarmed
+from lib.hosts.protocol import Arm, Armed, Disarm, Lease, Note, Ready, Refused, Started, Unarmed
 from lib.lab.servers import lab_cache
 from lib.pieces.file import record_of
 from lib.pieces.merge import merge
 from lib.pieces.wire import End, Line, PieceLine, encoded
 from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
 from tests.support.asking import get
-from tests.support.driving import NOBODY, command
+from tests.support.driving import NOBODY, command, left_running
 from tests.support.hosting import AHEAD, Controller, first_order
 from tests.support.upstream import Upstream
 from tests.support.waiting import SECONDS, wait_until
 
 IMAGES = ("ok/a:1", "ok/b:1", "refused/c:1", "ok/d:1")
+PIPE_BYTES = 1 << 16
 LONG = ("--passes=100000", "--tally-seconds=1000", "--grace=100")
 
 
@@ -88,11 +90,8 @@ def test_it_begins_at_the_moment_by_the_controllers_clock(client: Path, controll
     assert started.header.began == at
     assert started.header.clock_offset == pytest.approx(offset, abs=1.0)
     assert 0 <= started.error_seconds < 0.5
-    end = controller.check_counts()
-    assert {**end.totals.numbers} == {"pulled": 6, "failed": 2}
+    assert controller.outcomes() == {"pulled": 6, "failed": 2}
     event = json.loads((Path(ready.folder) / "events.jsonl").read_text().splitlines()[0])
-    from datetime import datetime
-
     assert datetime.fromisoformat(event["time"]).timestamp() == pytest.approx(offset + at, abs=60.0)
     assert controller.leave() == ""
 
@@ -197,8 +196,6 @@ def test_authorities_that_are_none(client: Path, controller: Controller) -> None
 
 
 def test_a_selection_that_is_not_valid(client: Path, controller: Controller) -> None:
-    import msgspec
-
     controller.send(msgspec.structs.replace(order(client, "--passes=1"), selection="AAAA"))
     assert "the selection is not valid" in controller.hear(Refused).reason
     assert controller.leave() == ""
@@ -217,6 +214,32 @@ def test_a_stop_before_the_load(client: Path, controller: Controller) -> None:
     controller.hear(Ready)
     controller.lease(stop=1)
     assert controller.hear(Refused).reason == "interrupted by SIGTERM"
+    assert controller.leave() == ""
+
+
+def test_a_warm_up_and_its_end_without_a_controller(client: Path, controller: Controller) -> None:
+    words = ("--passes=1", "--warm-up")
+    controller.send(order(client, *words, images=("ok/a:1", "hang/b:1")))
+    wait_for_launches(client, count=2)
+    assert controller.close() == ""
+    assert list(controller.folder.iterdir()) == []
+
+
+def test_what_is_pruned_before_the_load_is_counted_before_it(
+    upstream: Upstream, crane: str, controller: Controller
+) -> None:
+    with lab_cache(upstream.address) as cache:
+        started = controller.begin(
+            first_order(
+                upstream.images, f"--pullthrough-url={cache.url}", f"--registry-url={upstream.url}",
+                f"--client={crane}", "--passes=1", "--prune-first",
+            )
+        )  # fmt: skip
+        end = controller.hear(End)
+    assert started.header.before.numbers["pruned"] == end.totals.numbers["pruned"] == len(upstream.images)
+    assert end.first_pulls == "cold"
+    summary = merged_by_hand(controller, started)
+    assert (summary.pruned, summary.pulled) == (12, 12)
     assert controller.leave() == ""
 
 
@@ -244,7 +267,7 @@ def test_failures_and_warnings_become_notes(client: Path, controller: Controller
     assert len(failures) == 10
     assert not any(note.caution for note in failures)
     assert "and 10 more failures: 10 refused" in controller.notes
-    insecure = [note for note in controller.all(Note) if "--insecure" in note.text]
+    insecure = [note for note in controller.all(Note) if "no server's certificate is checked" in note.text]
     assert [note.caution for note in insecure] == [True]
     assert controller.leave() == ""
 
@@ -252,39 +275,21 @@ def test_failures_and_warnings_become_notes(client: Path, controller: Controller
 def test_a_load_whose_first_pulls_all_fail_goes_on(client: Path, controller: Controller) -> None:
     """The controller judges that, for all hosts together."""
     controller.begin(order(client, "--passes=30", images=("refused/a:1",), workers=1))
-    assert controller.check_counts().totals.numbers["failed"] == 30
+    assert controller.outcomes() == {"failed": 30}
     assert controller.leave() == ""
 
 
-def test_a_reader_that_stalls_does_not_delay_the_load(tmp_path: Path, client: Path) -> None:
-    with Controller(tmp_path) as controller:
-        pass  # only for its folders
-    from lib.hosts.protocol import encode
-
-    first = order(client, "--passes=400", "--tally-seconds=0.01", images=("ok/a:1",), workers=1)
-    reader, writer = os.pipe()
-    with subprocess.Popen(
-        controller.process.args, stdin=subprocess.PIPE, stdout=writer, cwd=controller.folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(controller.temporary)},
-    ) as process:  # fmt: skip
-        assert process.stdin is not None
-        process.stdin.write(encode(first) + b"\n")
-        process.stdin.flush()
-        pieces = controller.temporary
-        wait_until(lambda: list(pieces.glob("*/pieces")))
-        for _ in range(1000):
-            process.stdin.write(encode(Arm(time.monotonic(), 0.0)) + b"\n")
-            process.stdin.flush()
-            if launches(client):
-                break
-            time.sleep(0.1)
-        wait_until(lambda: any('"line":"end"' in path.read_text() for path in pieces.glob("*/pieces")))
-        process.stdin.write(encode(Leave()) + b"\n")
-        process.stdin.flush()
-        assert process.wait(SECONDS) == 0
-    os.close(reader)
-    os.close(writer)
-    assert list(controller.temporary.iterdir()) == []
+def test_a_reader_that_stalls_does_not_delay_the_load(client: Path, controller: Controller) -> None:
+    """It says more than a pipe holds."""
+    words = ("--passes=1000", "--tally-seconds=0.01", "--dry-run")
+    controller.send(order(client, *words, images=("ok/a:1",), workers=1))
+    pieces = Path(controller.hear(Ready).folder) / "pieces"
+    with controller.stalling():
+        controller.arm()
+        wait_until(lambda: '"line":"end"' in pieces.read_text())
+        assert pieces.stat().st_size > 2 * PIPE_BYTES
+    assert controller.outcomes() == {"pulled": 1000}
+    assert controller.leave() == ""
 
 
 # ---- stops
@@ -297,7 +302,7 @@ def test_a_stop_lets_clients_finish(client: Path, controller: Controller) -> Non
     wait_until(lambda: "stopping:" in controller.notes)
     open_gate(client)
     end = controller.check_counts()
-    assert end.totals.numbers == {"pulled": 2}
+    assert controller.outcomes() == {"pulled": 2}
     assert (end.interrupted, end.reason) == (True, "interrupted by SIGTERM")
     assert controller.leave() == ""
 
@@ -309,7 +314,7 @@ def test_two_stops_end_clients_at_once(client: Path, controller: Controller) -> 
     controller.lease(stop=1)
     wait_until(lambda: "stopping:" in controller.notes)
     controller.lease(stop=2)
-    assert controller.check_counts().totals.numbers == {"interrupted": 2}
+    assert controller.outcomes() == {"interrupted": 2}
     assert controller.leave() == ""
 
 
@@ -322,7 +327,7 @@ def test_signals_are_stops(client: Path, controller: Controller, number: signal.
     controller.lease(stop=1)  # the same stop, as all hosts hear of it
     controller.signal(number)
     end = controller.check_counts()
-    assert end.totals.numbers == {"interrupted": 2}
+    assert controller.outcomes() == {"interrupted": 2}
     assert end.reason == f"interrupted by {number.name}"
     controller.signal(number)
     assert controller.ended() == ""
@@ -440,23 +445,17 @@ def test_a_load_whose_end_has_not_arrived_is_kept(client: Path, controller: Cont
 # ---- surroundings
 
 
-def test_a_process_with_closed_descriptors_and_ignored_signals(client: Path, tmp_path: Path) -> None:
-    """Without stderr, and with SIGCHLD ignored, as a careless parent leaves them."""
-    with Controller(tmp_path) as controller:
-        pass
-    shell = 'trap "" CHLD; exec "$@" 2>&-'
-    with subprocess.Popen(
-        ["sh", "-c", shell, "sh", *map(str, controller.process.args)],  # type: ignore[union-attr]
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=controller.folder, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(controller.temporary)},
-    ) as process:  # fmt: skip
-        controller.process, controller.messages = process, {}
-        import threading
+def test_nothing_is_left_of_a_process_that_is_killed(client: Path, controller: Controller) -> None:
+    controller.begin(order(client, *LONG, images=("hang/a:1", "daemon/b:1")))
+    wait_for_launches(client, count=2)
+    controller.signal(signal.SIGKILL)
+    wait_until(lambda: not list(controller.temporary.iterdir()))
+    wait_until(lambda: not left_running(controller.temporary))
 
-        controller._reader = threading.Thread(target=controller._read, daemon=True)
-        controller._reader.start()
+
+def test_a_process_with_closed_descriptors_and_ignored_signals(client: Path, tmp_path: Path) -> None:
+    """As a careless parent leaves them."""
+    with Controller(tmp_path, shell='trap "" CHLD; exec "$@" 2>&-') as controller:
         controller.begin(order(client, "--passes=1"))
-        assert controller.check_counts().totals.numbers == {"pulled": 3, "failed": 1}
-        controller.send(Leave())
-        assert process.wait(SECONDS) == 0
-    assert list(controller.temporary.iterdir()) == []
+        assert controller.outcomes() == {"pulled": 3, "failed": 1}
+        assert controller.leave() == ""

@@ -86,7 +86,7 @@ def test_orders_come_in_parts_or_together(pipes: list[Pipe]) -> None:
 def test_a_lease_ends(pipes: list[Pipe]) -> None:
     pipe = heard(pipes, 15.0, line(Lease(-1)), 15.0, line(Arm(1.0, 2.0)))
     assert pipe.heard[:2] == [Lease(-1), Arm(1.0, 2.0)]
-    assert pipe.heard[2:] == [("it has had no lease for 20 s", 50.0 + 15.0 + 20.0)]
+    assert pipe.heard[2:] == [("no lease for 20 s", 50.0 + 15.0 + 20.0)]
 
 
 def test_the_first_lease_begins_with_the_first_order(pipes: list[Pipe]) -> None:
@@ -95,12 +95,12 @@ def test_the_first_lease_begins_with_the_first_order(pipes: list[Pipe]) -> None:
     orders = Orders(pipe.reader, 20.0, pipe.clock, pipe.ready)
     assert orders.first() == FIRST
     orders.obeyed(pipe)
-    assert pipe.heard == [("it has had no lease for 20 s", 50.0 + 19.0 + 20.0)]
+    assert pipe.heard == [("no lease for 20 s", 50.0 + 19.0 + 20.0)]
 
 
 def test_leases_that_came_while_the_process_was_stopped_are_too_late(pipes: list[Pipe]) -> None:
     pipe = heard(pipes, 30.0, line(Lease(-1)) + line(Lease(-1)))
-    assert pipe.heard == [("it has had no lease for 20 s", 80.0)]
+    assert pipe.heard == [("no lease for 20 s", 80.0)]
 
 
 def test_the_end_of_the_orders(pipes: list[Pipe]) -> None:
@@ -115,11 +115,22 @@ def test_what_is_no_order_is_reported(pipes: list[Pipe]) -> None:
     assert all(str(each).startswith("an order is not valid: ") for each in pipe.heard[:3])
 
 
-@pytest.mark.parametrize("text", [b"{}\n", b"\n", line(Leave()), None])
-def test_without_a_first_order_there_is_no_load(pipes: list[Pipe], text: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"{}\n", "missing required field"),
+        (b"\n", "truncated"),
+        (line(Leave()), "it is not the order to prepare a load"),
+        (None, "its orders have ended"),
+        (30.0, "no lease for 20 s"),
+    ],
+)
+def test_without_a_first_order_there_is_no_load(
+    pipes: list[Pipe], text: bytes | float | None, reason: str
+) -> None:
     pipe = Pipe(text)
     pipes.append(pipe)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=reason):
         Orders(pipe.reader, 20.0, pipe.clock, pipe.ready).first()
 
 

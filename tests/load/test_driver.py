@@ -14,7 +14,7 @@ from lib.load.passes import plan_passes
 from lib.load.plan import Plan
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.stages import parse_stages, plan_stages
-from lib.load.tally import Tally
+from lib.load.tally import OnPiece, Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED
 from tests.support.simulated import Simulation
@@ -130,6 +130,11 @@ def test_rounding_adds_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(ramp.tally.samples) == 6
 
 
+def noting(places: list[tuple[float, str]]) -> OnPiece:
+    """Notes where each piece ends, and what ends with it."""
+    return lambda piece, place, _: places.append((piece.end, place.ends))
+
+
 @pytest.mark.parametrize("beat", [0.1, 0.15, 0.3, 0.7, 2.0])
 def test_beats_cut_pieces_and_change_nothing_else(monkeypatch: pytest.MonkeyPatch, beat: float) -> None:
     """None of them coincides with the end of an interval or step, and none comes after the planned end."""
@@ -137,8 +142,9 @@ def test_beats_cut_pieces_and_change_nothing_else(monkeypatch: pytest.MonkeyPatc
     tallies = []
     for seconds in (None, beat):
         ramp = Simulation(monkeypatch, plan_ramp(2, 0.45), pull=0.04, tally=0.3, beat=seconds)
-        ended.append(places := [])
-        ramp.tally.on_piece = lambda piece, place, _, places=places: places.append((piece.end, place.ends))
+        places: list[tuple[float, str]] = []
+        ended.append(places)
+        ramp.tally.on_piece = noting(places)
         ramp.drive()
         tallies.append(ramp.tally)
     without, with_beats = ended
@@ -158,7 +164,10 @@ def figures(tally: Tally) -> tuple[object, ...]:
     return (
         tally.totals,
         [(each.at, each.seconds, each.workers, each.pulled, told(each.latency)) for each in tally.samples],
-        [(each.step, each.seconds, each.pulled, round(each.rate, 9), told(each.latency)) for each in tally.steps],
+        [
+            (each.step, each.seconds, each.pulled, round(each.rate, 9), told(each.latency))
+            for each in tally.steps
+        ],
         tally.drain,
         told(tally.latencies.result()),
     )

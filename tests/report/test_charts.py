@@ -232,8 +232,8 @@ def test_hosts_have_a_band_and_lines() -> None:
     assert low["y"][:4] == [1.0, 1.0, 2.0, 2.0]  # the first value also stands at the beginning
     assert high["y"][:4] == [3.0, 3.0, 3.0, 5.0]
     assert (low["y"][-1], high["y"][-1]) == (2.0, 2.0)
-    assert [line["name"] for line in lines] == ["host-1", "host-2", "host-3"]
-    assert lines[2]["y"][:4] == [1.0, 1.0, None, 5.0]
+    assert [line["name"] for line in lines] == ["host-3", "host-2", "host-1"]
+    assert lines[0]["y"][:4] == [1.0, 1.0, None, 5.0]
     assert {len(each["x"]) for each in chart.data} == {len(each["y"]) for each in chart.data} == {count + 1}
     assert "Lines: each host." in chart.note
 
@@ -253,7 +253,7 @@ def test_the_rates_of_a_long_run_are_means() -> None:
     ]
     document["hosts"][0]["rates"] = [1.0, 3.0] * 500
     document["hosts"][1]["rates"] = [1.0, None] * 500
-    one, other = drawn(document)["host-rates"].data[2:]
+    other, one = drawn(document)["host-rates"].data[2:]
     assert set(one["y"]) == {2.0}
     assert set(other["y"]) == {1.0}
     assert len(one["y"]) == 501

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -36,6 +37,7 @@ from lib.images import Image, deal
 from lib.listing.selection import Selection
 from lib.load.share import Share
 from lib.pieces.wire import End, PieceLine
+from tests.support.driving import left_running
 from tests.support.paths import ROOT
 from tests.support.waiting import SECONDS, wait_until
 
@@ -77,19 +79,21 @@ def first_order(
 class Controller:
     """One that has a host process. Use it as a context manager: at its end, nothing of the process may be left.
 
-    It sends no lease by itself. `bodies` are the messages so far, each once and in order.
+    It sends no lease by itself. `bodies` are the messages so far, each once and in order. `shell` starts the process,
+    which is `$@`.
     """
 
-    def __init__(self, folder: Path, lease_seconds: float = SECONDS) -> None:
+    def __init__(self, folder: Path, lease_seconds: float = SECONDS, *, shell: str = 'exec "$@"') -> None:
         self.folder = folder / "working"
         self.temporary = folder / "temporary"
         for each in (self.folder, self.temporary):
             each.mkdir()
         self.messages: dict[int, Message] = {}
-        # how often each message was written
+        # the number of each message, as often as it was written
         self.numbers: list[int] = []
+        argv = [sys.executable, "-m", "lib.host_process", f"--lease-seconds={lease_seconds}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lib.host_process", f"--lease-seconds={lease_seconds}"],
+            ["sh", "-c", shell, "sh", *argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -97,6 +101,8 @@ class Controller:
             env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary)},
             start_new_session=True,
         )
+        self._may_read = threading.Event()
+        self._may_read.set()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -111,6 +117,7 @@ class Controller:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self._may_read.wait()
             message = decode_message(line)
             self.numbers.append(message.number)
             self.messages[message.number] = message
@@ -131,6 +138,15 @@ class Controller:
     def acked(self) -> int:
         """The number up to which all messages are there."""
         return next(number for number in range(len(self.messages) + 1) if number not in self.messages) - 1
+
+    @contextmanager
+    def stalling(self) -> Iterator[None]:
+        """Takes no message inside the context."""
+        self._may_read.clear()
+        try:
+            yield
+        finally:
+            self._may_read.set()
 
     def send(self, *orders: FirstOrder | Arm | Disarm | Lease | Leave) -> None:
         assert self.process.stdin is not None
@@ -195,7 +211,13 @@ class Controller:
         self._reader.join(SECONDS)
         left = [each for each in self.temporary.iterdir() if each.suffix != ".pieces"]
         assert left == []
+        assert left_running(self.temporary) == []
         return self.stderr
+
+    def outcomes(self) -> dict[str, int]:
+        """How many pulls came to what, as the end of the load says."""
+        numbers = self.check_counts().totals.numbers
+        return {name: numbers[name] for name in ("pulled", "failed", "interrupted") if name in numbers}
 
     def check_counts(self) -> End:
         """The pieces add up to the totals of the end, which is the last message."""
