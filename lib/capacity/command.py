@@ -17,7 +17,7 @@ from ..first_pulls import warm_up
 from ..listing.selection import Selection
 from ..load.curve import MOST_PULLS_PER_SECOND
 from ..options.sections import SectionedCommand
-from ..options.settings import make_settings
+from ..options.settings import Settings, make_settings
 from ..options.usage import called
 from ..results.line_file import LineFile
 from ..results.summary import ClientInfo
@@ -67,21 +67,13 @@ def find_capacity(
     given = of_first_trial(options, first, trial)
     settings = make_settings(given)
     # a reader that is gone or has stalled must not end the search, whose files hold the same; the end tells of it
-    searching = _Searching(hunt, LineFile(STDOUT, "trials", lambda _: None))
-    carry_out = searching.carry_out if settings.hosts is None else searching.on_hosts(given)
-    session = opened(settings, (called(), *sys.argv[1:]))
-    with session.stop.listening(), ExitStack() as lasting:
-        try:
-            with recorded(session):
-                carry_out(session, lasting)
-        finally:
-            status = _finish(session, searching)
-            session.outputs.close()
-    return status
+    searching = Searching(hunt, LineFile(STDOUT, "trials", lambda _: None))
+    carry_out = searching.from_here if settings.hosts is None else searching.from_hosts(given)
+    return searching.carry_out(settings, carry_out)
 
 
 @dataclass(slots=True)
-class _Searching:
+class Searching:
     """A search whose lines go to `lines`. `client` and `hosts` are known once the trials are prepared."""
 
     hunt: Hunt
@@ -89,7 +81,22 @@ class _Searching:
     client: ClientInfo | None = None
     hosts: tuple[str, ...] | UnsetType = UNSET
 
-    def carry_out(self, session: Session, lasting: ExitStack) -> None:
+    def carry_out(self, settings: Settings, search: Callable[[Session, ExitStack], None]) -> int:
+        """Carries out `search`, writes the result, and returns the exit status.
+
+        Raises UsageError or RunError, before any traffic, if the first stages or the outputs fail.
+        """
+        session = opened(settings, (called(), *sys.argv[1:]))
+        with session.stop.listening(), ExitStack() as lasting:
+            try:
+                with recorded(session):
+                    search(session, lasting)
+            finally:
+                status = _finish(session, self)
+                session.outputs.close()
+        return status
+
+    def from_here(self, session: Session, lasting: ExitStack) -> None:
         """Carries out the search from this machine."""
         stop, outputs, state = session.stop, session.outputs, session.state
         with prepared(session, lasting) as (ready, kill):
@@ -100,18 +107,19 @@ class _Searching:
             trials = Trials(session, ready, kill, self._is_lost)
             self.hunt.carry_out(trials, len(ready.selection.image_sets), self.lines.write)
 
-    def on_hosts(self, options: Mapping[str, Any]) -> Callable[[Session, ExitStack], None]:
+    def from_hosts(self, options: Mapping[str, Any]) -> Callable[[Session, ExitStack], None]:
         """Returns what carries out the search from the hosts. `options` are those of the first trial.
 
         Raises UsageError if the package `distributed` is missing.
         """
         from ..run_on_hosts import carrying_out
 
-        return carrying_out(options, search=self._from_hosts)
+        return carrying_out(options, search=self.on_hosts)
 
-    def _from_hosts(
+    def on_hosts(
         self, session: Session, hearing: Hearing, members: Sequence[Member], selection: Selection
     ) -> None:
+        """Carries out the search on hosts that are prepared."""
         from .on_hosts import HostTrials
 
         trials = HostTrials(session, hearing, members, selection, self._is_lost)
@@ -122,7 +130,7 @@ class _Searching:
         return is_lost(observed, self.hunt.slos)
 
 
-def _finish(session: Session, searching: _Searching) -> int:
+def _finish(session: Session, searching: Searching) -> int:
     """Writes the result, and returns the exit status. One line on stderr says why the search failed."""
     state, stop, outputs, lines = session.state, session.stop, session.outputs, searching.lines
     found = _capacity(session, searching)
@@ -148,7 +156,7 @@ def _finish(session: Session, searching: _Searching) -> int:
     return ExitStatus.OK if found.held is not None else ExitStatus.THRESHOLD
 
 
-def _capacity(session: Session, searching: _Searching) -> Capacity:
+def _capacity(session: Session, searching: Searching) -> Capacity:
     state, hunt = session.state, searching.hunt
     search = hunt.search
     held, failed = search.held, search.failed
