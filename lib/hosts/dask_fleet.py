@@ -337,7 +337,7 @@ class DaskFleet:
                 raise
             received = monotonic()
             error = await self._why(raised, address, seconds)
-        self.inbox.put(Answered(token, given, error, sent, received))
+        self.inbox.put(Answered(token=token, answer=given, error=error, sent=sent, received=received))
 
     async def _call(self, address: str, request: Request) -> str:
         answers = await self._client.run(answer, encode(request).decode(), workers=[address])

@@ -188,7 +188,13 @@ def select(settings: Settings, listing: Listing, connections: Connections) -> Se
             "share out, or give more workers"
         )
     total = None if settings.share.is_whole else len(distinct(whole))
-    selection = Selection(listed, own, foreign, tuple(len(each.images) for each in whole), total)
+    selection = Selection(
+        listed=listed,
+        image_sets=own,
+        foreign=foreign,
+        lengths=tuple(len(each.images) for each in whole),
+        total=total,
+    )
     if settings.deal != ALL:  # else the user wants the workers to share images
         _warn_of_overlaps(selection.image_sets, connections, heed)
     return selection
