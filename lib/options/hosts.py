@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -43,7 +44,12 @@ class Hosts:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the scheduler, as far as its address says."""
         host = urlsplit(self.address).hostname or ""
-        return self.local is not None or host == "localhost" or host == "::1" or host.startswith("127.")
+        if self.local is not None or host == "localhost":
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
 
     def as_json(self) -> dict[str, Any]:
         """Returns these settings for the summary, by option name, without those that have their defaults."""
