@@ -38,7 +38,7 @@ from tests.support.paths import ROOT
 from tests.support.ports import free_port, refused_port, taken_port
 from tests.support.processes import alive, children, descendants, read_file
 from tests.support.programs import needs
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 pytest.importorskip("distributed")
 from lib.hosts import dask_fleet
@@ -182,6 +182,25 @@ def test_a_killed_worker_is_reported_and_takes_its_host_process_along(tmp_path: 
         wait_until(lambda: not alive(host_process))
         assert [each.name for each in ear.fleet.workers()] == ["b"]
         assert ear.ask(addresses["a"], ReadClock(), 5.0).answer is None
+
+
+@pytest.mark.parametrize("who", ["worker", "scheduler"])
+def test_a_host_process_ends_with_an_orderly_end(who: str, tmp_path: Path) -> None:
+    """A worker that is told to end, or whose scheduler is, ends in order: the host process reads the end of stdin."""
+    with cluster(tmp_path, ("a",)) as dask, fleet_of(dask.address) as ear:
+        address = ear.workers(1)["a"]
+        stand_in(ear)
+        ear.fleet.hold([address])
+        assert isinstance(ear.answer(address, begin("r")), Begun)
+        assert ear.hear(address)["line"] == "ready"
+        worker = dask.workers["a"]
+        (host_process,) = children(worker.pid)
+        (worker if who == "worker" else dask.scheduler).terminate()
+        wait_until(lambda: not alive(host_process))
+        worker.wait(SECONDS)
+    log = dask.log.read_text()
+    assert "Fatal Python error" not in log
+    assert log.count("Run out-of-band function 'answer'") <= 1
 
 
 def test_a_scheduler_that_is_killed_is_reported(tmp_path: Path) -> None:
