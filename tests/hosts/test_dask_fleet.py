@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -433,6 +434,29 @@ def test_hosts_on_this_machine() -> None:
     finally:
         fleet.close()
     assert not any(map(alive, pids))
+
+
+def test_hosts_on_this_machine_leave_nothing_if_a_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fleet = local_fleet(1, "r")
+    try:
+        ear = Ear(fleet)
+        address = ear.workers(1)["local-1"]
+        stand_in(ear)
+        assert isinstance(ear.answer(address, begin("r")), Begun)
+        assert ear.hear(address)["line"] == "ready"
+        assert fleet.cluster is not None
+        (worker,) = fleet.cluster.pids
+        (host_process,) = children(worker)
+        os.kill(worker, signal.SIGKILL)
+        ear.take(Left)
+        wait_until(lambda: not alive(host_process))
+    finally:
+        fleet.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_hosts_on_this_machine_end_with_the_driver() -> None:
