@@ -192,10 +192,9 @@ class _OnHosts:
         server = connections.registry(settings.under_test.endpoint.url)
         if connections.network.run_until_stop(probe_admin(server)).works:
             option = "--prune" if settings.prune else "--prune-first"
-            apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
             raise RunError(
                 f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
-                f"damage Ociregistry's cache; {apart}leave out {option}"
+                f"damage Ociregistry's cache; give each worker images of its own (--deal split), or leave out {option}"
             )
 
     def _load(self, hearing: Hearing, members: list[Member]) -> Load:
