@@ -261,7 +261,11 @@ class Load:
         if isinstance(taken, Ended):
             self.gathered.take(member.part, taken)
             member.last_piece = self._hearing.now()
+            self._note_pulls(line)
             self._judge_beginning()
+
+    def _note_pulls(self, line: PieceLine) -> None:
+        """Takes the pulls of a piece; a load does not look at them one by one."""
 
     def _end(self, member: Member, end: End) -> None:
         if member.part is None:
@@ -280,23 +284,34 @@ class Load:
         if self.began is None or self._hearing.scheduler_lost is not None:
             return
         if len(lost) > self._limits.lost_hosts:
-            them = "it" if len(lost) == 1 else "them"
             self.end_early(
-                f"{grouped([(each.name, _loss(each)) for each in lost])}; to go on without {them}, give --lost-hosts "
-                f"{len(lost)}"
+                f"{grouped([(each.name, _loss(each)) for each in lost])}; {self._advice(len(lost))}"
             )
+
+    def _advice(self, lost: int) -> str:
+        """Returns what the user can do after so many hosts were lost."""
+        return f"to go on without {'it' if lost == 1 else 'them'}, give --lost-hosts {lost}"
 
     def _judge_beginning(self) -> None:
         if self._limits.keep_going or self.gathered is None or self.gathered.pulled:
             return
         totals = self.gathered.totals
-        if totals.failed >= HOPELESS_AFTER and self.hopeless is None:
+        if totals.failed >= HOPELESS_AFTER and self.hopeless is None and self._all_have_begun():
             examples = ((key[1], text) for key, text in totals.examples.items() if key[0] == PULL)
             error_class, message = next(examples, ("other", "the host gives no message"))
-            self.end_early(
+            self._end_hopeless(
                 f"none of the first {totals.failed:,} pulls succeeded: {error_class}: {clean(message)} "
                 "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
             )
+
+    def _all_have_begun(self) -> bool:
+        """Returns whether each host that is not lost has delivered a piece, or has had enough time for it."""
+        had_time = (self.second() or 0.0) > self._hearing.beat + self.patience
+        return had_time or all(part.pieces for part in self.parts)
+
+    def _end_hopeless(self, reason: str) -> None:
+        """Ends the load, none of whose first pulls succeeded."""
+        self.end_early(reason)
 
 
 def _header_of(member: Member) -> Header:

@@ -165,6 +165,12 @@ def test_paths_and_lists_become_json() -> None:
     assert found["summary_file"] == "s"
 
 
+def test_names_that_are_not_utf8_become_json() -> None:
+    options = _parsed("--pullthrough-url=c", "--registry-url=u", "--workers=2", "--summary-file=s\udcff")
+    found = options_of_hosts(make_settings({**options, "summary_file": None}), options)
+    assert found["summary_file"] == "s?"
+
+
 # ---- failures
 
 
