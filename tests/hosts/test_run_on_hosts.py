@@ -407,3 +407,12 @@ def test_hosts_do_not_prune_the_same_images_of_an_ociregistry(
             f"Ociregistry's cache; give each worker images of its own (--deal split), or leave out {option}"
         )
         assert played.fleet.asked_of(Begin) == []
+
+
+@pytest.mark.parametrize("is_ociregistry", [True, False])
+def test_hosts_that_prune_one_repository_are_told(tmp_path: Path, is_ociregistry: bool) -> None:
+    played = Played(tmp_path)
+    (tmp_path / "list").write_text("".join(f"up.local:5000/app:v{number}\n" for number in range(WORKERS)))
+    with server(200 if is_ociregistry else 404) as url:
+        assert played.run("--prune", f"--pullthrough-url={url}", dry=False) == ExitStatus.OK
+    assert ("several hosts prune images of the same repositories" in played.log) is is_ociregistry
