@@ -7,7 +7,7 @@ import os
 import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from .choices import BY_CLIENT
 from .counted import counted
-from .errors import RunError, UsageError
+from .errors import RunError, Stopped, UsageError
 from .finish import log_result, pause_caution
 from .hosts.arming import arm
 from .hosts.collecting import Collection
@@ -44,6 +44,8 @@ from .streams import warn
 
 # Connects to the hosts of a run, whose name is the text. Gives their fleet and the version of distributed here.
 Connect = Callable[[Hosts, str], AbstractContextManager[tuple[Fleet, str]]]
+# Carries out a capacity search on hosts that are prepared, in place of one load.
+Search = Callable[[Session, Hearing, list[Member], Selection], None]
 # The views read the states of the hosts this often, in seconds.
 _LOOK = 0.5
 
@@ -52,13 +54,17 @@ def carrying_out(
     options: Mapping[str, Any],
     connect: Connect | None = None,
     now: Callable[[], float] = monotonic,
+    *,
+    search: Search | None = None,
 ) -> Callable[[Session, ExitStack], None]:
     """Returns what carries out a load on hosts in place of `run`'s own. `options` are those of the main command.
+
+    With `search`, the hosts carry out its trials, and no other load.
 
     Raises `UsageError` if the package `distributed` is missing.
     """
     joined = connect or connecting()
-    return lambda session, lasting: _OnHosts(session, options, joined, now).carry_out(lasting)
+    return lambda session, lasting: _OnHosts(session, options, joined, now, search).carry_out(lasting)
 
 
 def connecting() -> Connect:
@@ -121,13 +127,19 @@ class _OnHosts:
     """One run on hosts."""
 
     def __init__(
-        self, session: Session, options: Mapping[str, Any], connect: Connect, now: Callable[[], float]
+        self,
+        session: Session,
+        options: Mapping[str, Any],
+        connect: Connect,
+        now: Callable[[], float],
+        search: Search | None,
     ) -> None:
         self._session = session
         self._settings = session.state.settings
         self._options = options
         self._connect = connect
         self._now = now
+        self._search = search
         assert self._settings.hosts is not None
         self._hosts: Hosts = self._settings.hosts
         self._looked = 0.0
@@ -168,8 +180,12 @@ class _OnHosts:
         load = self._load(hearing, members)
         try:
             hearing.fleet.hold([each.address for each in members])
-            begin(hearing, members, order_of(self._settings, self._options, ready.selection()))
-            self._drive(hearing, members, load, ready)
+            order = order_of(self._settings, self._options, ready.selection())
+            begin(hearing, members, replace(order, trials=self._search is not None))
+            if self._search is None:
+                self._drive(hearing, members, load, ready)
+            else:
+                self._try(hearing, members, ready, self._search)
         finally:
             say_bye(hearing, members)
 
@@ -208,6 +224,25 @@ class _OnHosts:
             reason = reason or str(error)
         if reason is not None:
             raise RunError(reason)
+
+    def _try(self, hearing: Hearing, members: list[Member], ready: Preparation, search: Search) -> None:
+        """Carries out the search, and collects the events of its trials however it ended."""
+        try:
+            search(self._session, hearing, members, ready.selection())
+        except (RunError, Stopped):
+            with suppress(RunError):
+                self._collect_trials(hearing, members)
+            raise
+        self._collect_trials(hearing, members)
+
+    def _collect_trials(self, hearing: Hearing, members: list[Member]) -> None:
+        """Stops what may go on, and collects the events."""
+        hearing.take = lambda *_: None
+        if any(each.is_alive and each.state != "ended" for each in members):
+            hearing.stop(max(1, hearing.stops))
+        for member in members:
+            member.state = "ended" if member.is_alive else member.state
+        self._collect(hearing, members)
 
     def _assemble(self, load: Load, plan: Plan, schedule: Schedule | None, hosts: int) -> None:
         """From now on, the state shows the hosts, which are ready, and the summary is theirs."""
