@@ -199,12 +199,12 @@ def merged(found: Sequence[Host]) -> str:
         return "no pieces were kept"
     with tempfile.TemporaryDirectory() as folder:
         summary = Path(folder) / "summary.json"
-        argv = [sys.executable, str(SCRIPT), "merge", *kept, f"--lost-hosts={len(kept)}"]
+        argv = [sys.executable, str(SCRIPT), "merge", *kept]
         done = subprocess.run(
             [*argv, f"--summary-file={summary}"], capture_output=True, text=True, check=False
         )
         pulled = json.loads(summary.read_text())["pulled"] if summary.exists() else done.stderr
-    return f"{len(kept)} files, {pulled} pulls"
+    return f"{len(kept)} files, {pulled} pulls, exit status {done.returncode}"
 
 
 def with_cut(seconds: float, *, lost: bool) -> None:

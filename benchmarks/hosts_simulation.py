@@ -69,15 +69,20 @@ class Measured(NamedTuple):
 
 @contextmanager
 def simulated(scheduler: str, load: Load, processes: int) -> Iterator[None]:
-    """Runs the hosts of this load, in so many processes."""
-    running, first = [], 0
+    """Runs the hosts of this load, in so many processes. They have joined when the block begins."""
+    running, first = list[subprocess.Popen[bytes]](), 0
     try:
         for number in range(processes):
             count = load.hosts // processes + (number < load.hosts % processes)
             words = [scheduler, str(first), str(count), str(load.rate)]
             argv = [sys.executable, "-m", "benchmarks.simulated_hosts", *words]
-            running.append(subprocess.Popen(argv, env=environment(), stderr=subprocess.DEVNULL))
+            running.append(
+                subprocess.Popen(argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            )
             first += count
+        for each in running:
+            assert each.stdout is not None
+            each.stdout.readline()
         yield
     finally:
         for each in running:

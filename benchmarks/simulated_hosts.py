@@ -208,7 +208,7 @@ def pulls(start: float, end: float, rate: float, workers: int) -> list[Event]:
 
 
 async def main(scheduler: str, first: int, count: int, rate: float) -> None:
-    """Runs so many hosts until the scheduler goes."""
+    """Runs so many hosts until the scheduler goes. Writes a line to stdout when all have joined."""
     import dask.config
     from distributed import Worker
 
@@ -237,6 +237,7 @@ async def main(scheduler: str, first: int, count: int, rate: float) -> None:
             )
             for number in range(first, first + count)
         ]
+        print("joined", flush=True)
         await asyncio.gather(*(each.finished() for each in workers))
 
 

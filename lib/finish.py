@@ -166,12 +166,13 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
 
 
 def pause_caution(tally: Account) -> str | None:
-    """Returns a warning if the driver itself was stopped during the load."""
+    """Returns a warning if the driver itself, or a host, was stopped during the load."""
     paused = sum(1 for sample in tally.samples if sample.paused_seconds)
     if not paused:
         return None
+    who = "the driver itself" if all(sample.hosts is None for sample in tally.samples) else "a host"
     return (
-        f"the driver itself was stopped for {three(tally.paused_seconds)} s in {paused} of "
+        f"{who} was stopped for {three(tally.paused_seconds)} s in {paused} of "
         f"{counted(len(tally.samples), 'interval')} (paused_seconds), so their rates and "
         "latencies are not those of the server; repeat the run"
     )
@@ -180,7 +181,11 @@ def pause_caution(tally: Account) -> str | None:
 def _cautions(state: Run) -> Iterator[str]:
     """Yields a warning for each reason why the result may not show what the server can do."""
     tally = state.tally
-    here, more = ("a host", "more hosts") if state.hosts else ("this machine", "more machines (--start-at)")
+    here, more, alone = (
+        ("a host", "more hosts", "the hosts on machines of their own")
+        if state.hosts
+        else ("this machine", "more machines (--start-at)", "the driver on a machine of its own")
+    )
     stopped = pause_caution(tally)
     if stopped is not None:
         yield stopped
@@ -198,7 +203,7 @@ def _cautions(state: Run) -> Iterator[str]:
         yield (
             f"other programs used nearly all CPU of {here} in {limits.count(MACHINE):,} of "
             f"{counted(len(limits), 'interval')}, so latencies include their load; "
-            "run the driver on a machine of its own"
+            f"run {alone}"
         )
     if tally.late_no_worker or state.unstarted:
         yield (

@@ -48,6 +48,7 @@ from .hosts.protocol import (
 )
 from .hosts.selected import unpack
 from .hosts.trial_orders import TrialOrders
+from .hosts.worker_stderr import take, use
 from .load.driver import Rules
 from .options.hosts import DEFAULTS
 from .options.settings import Settings, make_settings
@@ -90,6 +91,7 @@ class HostProcess:
         self._forsaken: str | None = None
         # the number of the message with the end of the load
         self._last: int | None = None
+        self._worker_stderr = take()
         self._over = threading.Event()
         self._stopping = threading.Lock()
         self._own_log: Callable[[str], None] = self._notes.log
@@ -151,6 +153,8 @@ class HostProcess:
                 self._refuse(str(error), usage=True)
             except RunError as error:
                 self._refuse(str(error))
+            except Stopped:
+                self._refuse("it was stopped")
             except Exception as error:
                 self._refuse(of_this_machine(error) or fault_line(error))
             self._wait_until_over()
@@ -172,12 +176,21 @@ class HostProcess:
         settings = self._settings(scratch.path)
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))
+        if self._order.examine:
+            self._examine(settings, scratch)
+            return
         session = opened(settings, (), self._given(scratch))
         resources.callback(session.outputs.close)
         self._state = session.state
         with ExitStack() as lasting, recorded(session):
             (self._carry_out_trials if self._order.trials else self._load)(session, lasting)
         self._end(session)
+
+    def _examine(self, settings: Settings, scratch: Scratch) -> None:
+        """Carries out the checks of `doctor`, and reports them."""
+        from .doctor.on_host import examined  # only this needs it
+
+        self._outbox.post(examined(settings, self._given(scratch).values, self._stop))
 
     def _settings(self, folder: Path) -> Settings:
         """Returns the settings of the controller's command, as they are for this host."""
@@ -326,6 +339,7 @@ class HostProcess:
 
     def _keep(self) -> None:
         """Keeps the record of a load that the controller did not see to its end."""
+        use(self._worker_stderr)
         state, host = self._state, self._order.host
         assert state is not None
         assert state.settings.pieces_file is not None
@@ -336,7 +350,9 @@ class HostProcess:
         )
         path = keep(state.settings.pieces_file, self._order.run, host)
         if path is None:
-            say(f"host {host}: its pieces are lost, because neither folder for them can be written to")
+            say(
+                f"host {host}: its pieces are lost: neither working directory nor temporary folder takes them"
+            )
         else:
             say(f"host {host}: its pieces are in {path}; ocidriver merge adds up those of all hosts")
 
@@ -357,11 +373,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             say(f"a host process needs its orders on stdin; the first one is not valid: {error}")
             return ExitStatus.USAGE
-        outbox = Outbox()
-        outbox.write_all(target)
-        process = HostProcess(first, outbox, stop)
-        orders.obey(process)
-        process.carry_out()
+        try:
+            outbox = Outbox()
+            outbox.write_all(target)
+            process = HostProcess(first, outbox, stop)
+            orders.obey(process)
+            process.carry_out()
+        except Exception as error:
+            say(of_this_machine(error) or fault_line(error))
+            return ExitStatus.FAILED
     return ExitStatus.OK
 
 

@@ -6,7 +6,7 @@ import getpass
 import os
 import platform
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -63,11 +63,11 @@ def carrying_out(
 
     Raises `UsageError` if the package `distributed` is missing.
     """
-    joined = connect or _connecting()
+    joined = connect or connecting()
     return lambda session, lasting: _OnHosts(session, options, joined, now, search).carry_out(lasting)
 
 
-def _connecting() -> Connect:
+def connecting() -> Connect:
     """Returns what connects to a Dask cluster. Raises `UsageError` if the package `distributed` is missing."""
     from .hosts.dask_fleet import open_fleet
 
@@ -163,30 +163,25 @@ class _OnHosts:
             state.select(ready.selection())
             announce_length(ready.plan(), outputs)
             ready.schedule()
-            self._warn_of_the_open()
+            danger = open_to_others(self._hosts)
+            if danger is not None:
+                self._caution(danger)
             run = secrets.token_hex(8)
             with self._connect(self._hosts, run) as (fleet, distributed):
                 hearing = Hearing(fleet, run, Reports(log=outputs.log, caution=self._caution), now=self._now)
                 with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
                     self._with_hosts(hearing, distributed, ready)
 
-    def _warn_of_the_open(self) -> None:
-        hosts = self._hosts
-        if not hosts.is_encrypted and not hosts.is_loopback:
-            self._caution(
-                f"--hosts {hosts.address} has no TLS, so whoever reaches the scheduler can run any code on all hosts; "
-                "use tls:// (see docs/distributed.md)"
-            )
-
     def _with_hosts(self, hearing: Hearing, distributed: str, ready: Preparation) -> None:
         """Gathers the hosts, and carries out the load on them."""
         workers = len(ready.selection().image_sets)
         members = assign(hearing, gather(hearing, self._hosts, distributed), workers)
-        self._check_prunes(ready, members)
+        check_prunes(ready, members)
         load = self._load(hearing, members)
         try:
             hearing.fleet.hold([each.address for each in members])
-            begin(hearing, members, self._order(ready))
+            order = order_of(self._settings, self._options, ready.selection())
+            begin(hearing, members, replace(order, trials=self._search is not None))
             if self._search is None:
                 self._drive(hearing, members, load, ready)
             else:
@@ -194,42 +189,10 @@ class _OnHosts:
         finally:
             say_bye(hearing, members)
 
-    def _check_prunes(self, ready: Preparation, members: list[Member]) -> None:
-        """Raises `RunError` if hosts may prune one image at the same time, and that damages the server's cache.
-
-        A driver sends the prune calls of all its workers one after the other. Several hosts do not.
-        """
-        settings, connections = self._settings, ready.connections()
-        pruning = settings.prune or settings.prune_first
-        if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
-            return
-        if not share_images(members, ready.selection()):
-            return
-        server = connections.registry(settings.under_test.endpoint.url)
-        if connections.network.run_until_stop(probe_admin(server)).works:
-            option = "--prune" if settings.prune else "--prune-first"
-            apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
-            raise RunError(
-                f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
-                f"damage Ociregistry's cache; {apart}leave out {option}"
-            )
-
     def _load(self, hearing: Hearing, members: list[Member]) -> Load:
         settings = self._settings
         limits = Limits(lost_hosts=self._hosts.lost, keep_going=settings.keep_going, grace=settings.grace)
         return Load(hearing, members, limits)
-
-    def _order(self, ready: Preparation) -> Order:
-        settings, tls = self._settings, self._settings.tls
-        local = self._hosts.local is not None
-        return Order(
-            options=options_of_hosts(settings, self._options),
-            selection=ready.selection(),
-            ca_pem=tls.authorities.decode("ascii") if tls.authorities else None,
-            by=f"{_user()} on {platform.node()}",
-            lock=lambda member: f"local-{os.getpid()}-{member.share.number}" if local else "host",
-            trials=self._search is not None,
-        )
 
     def _drive(self, hearing: Hearing, members: list[Member], load: Load, ready: Preparation) -> None:
         state, outputs, plan = self._session.state, self._session.outputs, ready.plan()
@@ -335,6 +298,50 @@ class _OnHosts:
         """Warns the user, and the log."""
         self._session.outputs.log(f"warning: {message}")
         warn(message)
+
+
+def open_to_others(hosts: Hosts) -> str | None:
+    """Returns a warning if others may reach the scheduler; None if they cannot."""
+    if hosts.is_encrypted or hosts.is_loopback:
+        return None
+    return (
+        f"--hosts {hosts.address} has no TLS, so whoever reaches the scheduler can run any code on all hosts; "
+        "use tls:// (see docs/distributed.md)"
+    )
+
+
+def check_prunes(ready: Preparation, members: Sequence[Member]) -> None:
+    """Raises `RunError` if hosts may prune one image at the same time, and that damages the server's cache.
+
+    A driver sends the prune calls of all its workers one after the other. Several hosts do not.
+    """
+    settings, connections = ready.settings, ready.connections()
+    pruning = settings.prune or settings.prune_first
+    if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
+        return
+    if not share_images(members, ready.selection()):
+        return
+    server = connections.registry(settings.under_test.endpoint.url)
+    if connections.network.run_until_stop(probe_admin(server)).works:
+        option = "--prune" if settings.prune else "--prune-first"
+        apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
+        raise RunError(
+            f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
+            f"damage Ociregistry's cache; {apart}leave out {option}"
+        )
+
+
+def order_of(settings: Settings, options: Mapping[str, Any], selection: Selection) -> Order:
+    """Returns what the hosts are to do. `options` are those of the main command."""
+    tls = settings.tls
+    local = settings.hosts is not None and settings.hosts.local is not None
+    return Order(
+        options=options_of_hosts(settings, options),
+        selection=selection,
+        ca_pem=tls.authorities.decode("ascii") if tls.authorities else None,
+        by=f"{_user()} on {platform.node()}",
+        lock=lambda member: f"local-{os.getpid()}-{member.share.number}" if local else "host",
+    )
 
 
 def options_of_hosts(settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..errors import RunError, UsageError
 from ..figures import three
 from ..load.driver import HOPELESS_AFTER
 from ..load.event import PULL
+from ..pieces.bounds import check_header
 from ..pieces.file import Reader
 from ..pieces.fold import Ended
 from ..pieces.gathered import Gathered
@@ -31,6 +32,8 @@ _PATIENCE, _PATIENCE_BEATS = 5.0, 2
 # So many signals end the load without waiting for the hosts any longer.
 _NO_MORE_WAITING: Final = 3
 _REPEAT: Final = "repeat the run"
+# A host that begins this many seconds late is not believed.
+_MOST_ERROR: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +238,9 @@ class Load:
             member.disarmed, member.armed_at = True, None
 
     def _start(self, member: Member, started: Started) -> None:
+        check_header(started.header)
+        if not abs(started.error_seconds) < _MOST_ERROR:
+            raise ValueError("the error of its beginning is out of bounds")
         if member.state == "ready":
             member.state = "running"
         member.start_error = started.error_seconds
@@ -273,7 +279,7 @@ class Load:
 
     def _note_loss(self, member: Member) -> None:
         if member.part is not None:
-            member.part.lost_reason = member.reason
+            member.part.lost_reason, member.part.lost_at = member.reason, member.lost_at
         lost = [each for each in self._members if each.state == "lost"]
         if self.began is None or self._hearing.scheduler_lost is not None:
             return

@@ -100,6 +100,7 @@ class LocalCluster:
                 env={
                     **environment(),
                     "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "False",
+                    # the scheduler leaves a folder there
                     "DASK_TEMPORARY_DIRECTORY": str(self._scratch.path),
                 },
                 start_new_session=True,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ..pieces.wire import End, Header, PieceLine
+from ..results.summary import ClientInfo
 
 # Hosts with another version of this protocol are refused.
 PROTOCOL: Final = 1
@@ -42,8 +43,9 @@ class FirstOrder(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_fie
     """What a host process prepares. It is the first line that it reads.
 
     `options` are those of the main command by parameter name, as click parsed them. `selection` is the text of
-    `selected.pack`. `ca_pem` is the text of --ca-file. A beat lasts `beat_seconds`. With `trials`, it carries out no
-    load by itself, but each `Trial` that is ordered, and its pieces have their pulls one by one.
+    `selected.pack`. `ca_pem` is the text of --ca-file. A beat lasts `beat_seconds`. `examine`: it carries out the
+    checks of `doctor` in place of a load. With `trials`, it carries out no load by itself, but each `Trial` that is
+    ordered, and its pieces have their pulls one by one.
     """
 
     run: str
@@ -53,6 +55,7 @@ class FirstOrder(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_fie
     selection: str
     ca_pem: str | None
     beat_seconds: float
+    examine: bool = False
     trials: bool = False
 
 
@@ -151,7 +154,29 @@ class Note(msgspec.Struct, frozen=True, tag="note", tag_field="line"):
     caution: bool = False
 
 
-Body = Ready | Refused | Armed | Unarmed | Started | Note | PieceLine | End
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one check of `doctor` on this host."""
+
+    name: _Text
+    status: Literal["ok", "warning", "failure"]
+    message: _Text
+    advice: _Text = ""
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True, tag="examined", tag_field="line"):
+    """The checks of `doctor` are done. `client` is the one that the host would pull with; None without one.
+
+    `changes` are options that should have another value or, with None, be left out. `undecided`: an option has to
+    change, and only the user knows how.
+    """
+
+    checks: Annotated[list[Finding], msgspec.Meta(max_length=10_000)]
+    changes: dict[_Text, _Text | None]
+    undecided: bool
+    client: ClientInfo | None
+
+
+Body = Ready | Refused | Armed | Unarmed | Started | Note | PieceLine | End | Examined
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -83,7 +83,8 @@ def pack(pulls: Sequence[Pull]) -> PackedPulls:
     """Returns the pulls as columns."""
     places: dict[tuple[object, ...], int] = {}
     kinds = [
-        places.setdefault((each.outcome, each.error_class, each.first, each.timed), len(places)) for each in pulls
+        places.setdefault((each.outcome, each.error_class, each.first, each.timed), len(places))
+        for each in pulls
     ]
     retries = [_UNKNOWN if each.retries is None else min(each.retries, _MOST_RETRIES) for each in pulls]
     columns = b"".join(

@@ -162,7 +162,7 @@ class Fold:
         # the last one is for what ended after the last step
         self._shares = [*(Shares(step.start) for step in load.steps), Shares(0.0)]
         self._samples, self._steps = _Sums(detailed), _Sums(detailed)
-        self._drain = _Sum()
+        self._drain = _Sum(latencies=Latencies(count_bytes=DECODED_COUNT_BYTES) if detailed else None)
 
     def before(self, counts: Counts, number_in_whole: Callable[[int], int]) -> None:
         """Adds the counts of what a host pruned before the load."""

@@ -173,6 +173,7 @@ class Gathered(LiveAccount):
         return HostLine(
             name=part.header.host,
             state=state,
+            client=part.header.client,
             workers=len(part.header.image_sets),
             pulled=account.pulled,
             failed=account.failed,

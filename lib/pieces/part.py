@@ -26,7 +26,7 @@ class Part:
     """The part of one host. `name` names its record in messages. `end` is None as long as the record has no end.
 
     A controller sets the rest, which a record does not have: the `address` of the host, how far its clock may be off
-    and how late it began (milliseconds), and why it was lost, if it was.
+    and how late it began (milliseconds), and why and at which second it was lost, if it was.
     """
 
     def __init__(self, name: str, header: Header, share: Share) -> None:
@@ -38,6 +38,7 @@ class Part:
         self.clock_error_ms: float | None = None
         self.start_error_ms: float | None = None
         self.lost_reason: str | None = None
+        self.lost_at: float | None = None
         self.counted_until = 0.0
         self.pieces = 0
         own = replace(load_of(header), workers=len(header.image_sets))
@@ -70,6 +71,7 @@ class Part:
         latency = account.latencies.result()
         began = Clock(header.clock_offset).wall(header.began)
         until = round(self.counted_until, 6)
+        lost_at = None if self.lost_at is None else round(self.lost_at, 6)
         reason = self.lost_reason or (_BROKEN_OFF if end is None else None)
         return HostCounts(
             name=header.host,
@@ -97,7 +99,7 @@ class Part:
             clock_error_ms=_known(_rounded(self.clock_error_ms)),
             start_error_ms=_known(_rounded(self.start_error_ms)),
             counted_until=until,
-            lost=None if reason is None else Lost(at=until, reason=reason),
+            lost=None if reason is None else Lost(at=until if lost_at is None else lost_at, reason=reason),
         )
 
 

@@ -24,8 +24,8 @@ from ..results.summary import ClientInfo, Herds, KnownLimit, WarmUpCounts
 from ..results.times import Moment
 
 FORMAT: Final = 1
-# The type of the number of pulls and the like.
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+# The type of the number of pulls and the like. Larger ones are not exact in JSON (RFC 8259, section 6).
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 

@@ -140,7 +140,8 @@ def _limit(snapshot: Snapshot, width: int) -> Text:
         f"of {percent(snapshot.cores)}"
     )
     if snapshot.limit is None:
-        return _labelled("limit now", (f"not known yet; {cpu}", "dim"), width)
+        known = "not known yet" if not snapshot.cores else f"not known yet; {cpu}"
+        return _labelled("limit now", (known, "dim"), width)
     style = "yellow" if snapshot.limited else ""
     line = _labelled("limit now", (snapshot.limit, style), width)
     if line.cell_len > width:  # what to do about it comes after a semicolon

@@ -9,7 +9,7 @@ from typing import Final
 from ..counted import counted
 from ..errors import UsageError
 from ..load.share import parse_share
-from .summary import Summary
+from .summary import HostCounts, Lost, Summary
 
 # A line names at most so many hosts.
 _MOST_NAMED: Final = 5
@@ -24,7 +24,7 @@ def planned(summary: Summary) -> int:
 
 def losses(summary: Summary) -> Iterator[str]:
     """Yields what the load lacks: the hosts that were lost, and the shares of which there is no record."""
-    lost = [f"host {host.name} lost at {each.at:,.1f} s ({each.reason})" for host, each in summary.lost_hosts]
+    lost = [_loss(host, each) for host, each in summary.lost_hosts]
     if lost:
         whose = "its share is" if len(lost) == 1 else "their shares are"
         yield f"{_some(lost)}; {whose} missing after that"
@@ -36,19 +36,24 @@ def losses(summary: Summary) -> Iterator[str]:
 
 
 def limited(summary: Summary) -> str | None:
-    """Returns which hosts were limited by something else than the server, if they were for a tenth of the load."""
-    names = [host.name for host in summary.of_hosts if host.limited_by is not None]
-    return (
-        f"{len(names):,} of {counted(len(summary.of_hosts), 'host')} limited: {_some(names)}"
-        if names
-        else None
-    )
+    """Returns which hosts were limited by something else than the server for a tenth of the load.
+
+    None if none was, or if all were: then the limit of the load says so.
+    """
+    names, of = [host.name for host in summary.of_hosts if host.limited_by is not None], len(summary.of_hosts)
+    return f"{len(names):,} of {counted(of, 'host')} limited: {_some(names)}" if 0 < len(names) < of else None
 
 
 def trouble(summary: Summary) -> str | None:
-    """Returns which hosts were lost or limited, and which shares are missing; None if all is well."""
+    """Returns which hosts were lost, which shares are missing, and which hosts were limited; None if all is well."""
     found = [*losses(summary), *filter(None, [limited(summary)])]
     return "; ".join(found) or None
+
+
+def _loss(host: HostCounts, lost: Lost) -> str:
+    at, until = f"{lost.at:,.1f} s", f"{host.counted_until:,.1f} s"
+    counted_until = "" if at == until else f", counted until {until}"
+    return f"host {host.name} lost at {at} ({lost.reason}){counted_until}"
 
 
 def _some(words: Sequence[str]) -> str:

@@ -95,8 +95,10 @@ def _where_limited(summary: Summary) -> str:
     """Returns which machine was limited, or how many of the hosts were for a tenth of the load."""
     if not summary.has_hosts:
         return "this machine"
-    count = sum(host.limited_by is not None for host in summary.of_hosts)
-    return f"{count:,} of {counted(len(summary.of_hosts), 'host')}" if count else "a host"
+    count, of = sum(host.limited_by is not None for host in summary.of_hosts), len(summary.of_hosts)
+    if not count:
+        return "a host"
+    return f"all {of:,} hosts" if count == of > 1 else f"{count:,} of {counted(of, 'host')}"
 
 
 def outside(summary: Summary, out: Sequence[Outage]) -> str | None:

@@ -57,7 +57,7 @@ class RunCollector(Collector):
         yield from self._schedule()
         yield self._latencies()
         yield from self._cpu()
-        if self._run.client is not None or self._run.settings.dry_run:
+        if self._run.client_info is not None or self._run.settings.dry_run:
             yield self._build()
 
     def _workers(self) -> Iterator[Metric]:
@@ -193,14 +193,14 @@ class RunCollector(Collector):
         )
 
     def _build(self) -> Metric:
-        client = self._run.client
+        client = self._run.client_info
         return InfoMetricFamily(
             "ocidriver_build",
             "Versions of ocidriver and its client. A dry run has no client.",
             value={
                 "version": __version__,
                 "client": client.name if client else "",
-                "client_version": client.executable.version if client else "",
+                "client_version": client.version if client else "",
             },
         )
 

@@ -19,7 +19,7 @@ from ..load.worker import Worker
 from ..options.settings import Settings
 from ..sizes import Sizes
 from .host_line import HostLine
-from .summary import Summary
+from .summary import ClientInfo, Summary
 
 # What is known about the first pulls of the images: that they were pruned before, or pulled before, or nothing.
 COLD: Final = "cold"
@@ -65,6 +65,13 @@ class Run:
         """Records what the workers will pull."""
         self.listed, self.foreign = selection.listed, selection.foreign
         self.image_sets = selection.image_sets
+
+    @property
+    def client_info(self) -> ClientInfo | None:
+        """The client of this process, or of the hosts; None in a dry run, and before it is found."""
+        if self.client is not None:
+            return ClientInfo(name=self.client.name, version=self.client.executable.version)
+        return next((host.client for host in self.hosts if host.client is not None), None)
 
     @property
     def own_tally(self) -> Tally:

@@ -46,8 +46,7 @@ _LEAST_RATE: Final = 0.001
 
 def facts_of(run: Run, clock: Clock) -> Facts:
     """Returns what the summary of this run says besides its counts."""
-    settings, client, begin = run.settings, run.client, run.begin or 0.0
-    info = ClientInfo(name=client.name, version=client.executable.version) if client else None
+    settings, info, begin = run.settings, run.client_info, run.begin or 0.0
     return Facts(
         started=run.started,
         elapsed=run.elapsed,

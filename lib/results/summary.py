@@ -241,7 +241,10 @@ class MachineLimit(KnownLimit, frozen=True, kw_only=True):
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
     """How a host was lost."""
 
-    at: Annotated[Seconds, about("Second of the load until which the host's pulls are counted.")]
+    at: Annotated[
+        Seconds,
+        about("Second of the load at which it was lost; in a merge of files, that of its last pulls."),
+    ]
     reason: Annotated[str, about("Why the host was lost.")]
 
 

@@ -293,7 +293,7 @@ def test_different_numbers_of_hosts_are_noted(tmp_path: Path) -> None:
 
 
 def test_a_load_that_is_not_complete_is_noted(tmp_path: Path) -> None:
-    lost = a_host(2, 2, lost={"at": 12.0, "reason": "worker gone"})
+    lost = a_host(2, 2, lost={"at": 12.0, "reason": "worker gone"}, counted_until=12.0)
     first = notes_of(tmp_path, on_hosts(2), on_hosts(2, a_host(1, 2), lost))[0]
     assert first.endswith(
         "b.json is not complete, so its figures lack pulls: host host-2 lost at 12.0 s (worker gone); its share is "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -23,6 +24,7 @@ from tests.doubles.fake_crane import install, launches, open_gate, wait_for_laun
 from tests.support.asking import get
 from tests.support.driving import NOBODY, command, left_running
 from tests.support.hosting import AHEAD, Controller, first_order
+from tests.support.paths import ROOT
 from tests.support.upstream import Upstream
 from tests.support.waiting import SECONDS, wait_until
 
@@ -443,6 +445,14 @@ def test_a_load_whose_end_has_not_arrived_is_kept(client: Path, controller: Cont
 
 
 # ---- surroundings
+
+
+def test_it_imports_nothing_of_dask() -> None:
+    program = "import lib.host_process, sys; print({'dask', 'distributed'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def test_nothing_is_left_of_a_process_that_is_killed(client: Path, controller: Controller) -> None:

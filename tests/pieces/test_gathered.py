@@ -103,6 +103,8 @@ def test_pieces_in_any_order_close_each_interval_once_and_complete(
     assert list(map(of_sample, seen)) == list(map(of_sample, scene.gathered.samples))
     drain = [scene.gathered.drain] if scene.gathered.drain else []
     assert [each.pulled for each in scene.samples[len(seen) :]] == [each.pulled for each in drain]
+    timed = [each.latency.count if each.latency else 0 for each in scene.samples]
+    assert timed == [each.pulled for each in scene.samples]
 
 
 @given(HAPPENINGS, st.integers(0, 100), st.sets(st.integers(0, HOSTS - 1)))

@@ -13,8 +13,8 @@ from lib.results.limit import limit
 from lib.results.summary_file import summary_of, summary_text
 from tests.support.summaries import DOCUMENT, a_host, a_summary
 
-LOST = a_host(2, 3, lost={"at": 312.4, "reason": "worker gone"})
-LOSS = "host host-2 lost at 312.4 s (worker gone); its share is missing after that"
+LOST = a_host(2, 3, lost={"at": 312.4, "reason": "worker gone"}, counted_until=310.0)
+LOSS = "host host-2 lost at 312.4 s (worker gone), counted until 310.0 s; its share is missing after that"
 
 
 def test_one_host_needs_no_words() -> None:
@@ -44,7 +44,7 @@ def test_a_share_without_a_record_is_missing() -> None:
 
 
 def test_many_lost_hosts_are_not_all_named() -> None:
-    lost = [a_host(k, 9, lost={"at": float(k), "reason": "gone"}) for k in range(1, 8)]
+    lost = [a_host(k, 9, lost={"at": float(k), "reason": "gone"}, counted_until=k) for k in range(1, 8)]
     (told,) = losses(a_summary(hosts=[*lost, a_host(8, 9), a_host(9, 9)], complete=False))
     assert told.startswith("host host-1 lost at 1.0 s (gone), ")
     assert told.endswith("host host-5 lost at 5.0 s (gone), and 2 more; their shares are missing after that")
@@ -68,6 +68,10 @@ def test_limited_hosts_are_counted_and_named() -> None:
     assert limit(a_summary(hosts=hosts[:1], complete=True, limited_by="machine")) == (
         "other programs used nearly all CPU of a host; run ocidriver on machines of their own"
     )
+    limited = [a_host(number, 3, limited_by="client") for number in (1, 2, 3)]
+    every = a_summary(hosts=limited, complete=True, limited_by="client")
+    assert limit(every).figure == "all 3 hosts"
+    assert not any(line.startswith("hosts") for line in ending(every, {}))
 
 
 def test_no_limit_is_told_of_the_hosts() -> None:

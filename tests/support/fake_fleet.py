@@ -36,8 +36,10 @@ from lib.hosts.protocol import (
     Done,
     Driving,
     EndTrial,
+    Examined,
     Failed,
     Fetch,
+    Finding,
     FirstOrder,
     Hello,
     HostFacts,
@@ -198,7 +200,8 @@ class Host:
 
     Messages take `there` and `back` seconds. Its monotonic clock is `ahead`. `mangle(number, attempt)` returns the
     extra delays of a message: none if it is dropped, two if it comes twice. `arms` has what it does with each `Arm`:
-    "late" (no answer), a reason why not, or nothing special. `refusal`: why it does not get ready.
+    "late" (no answer), a reason why not, or nothing special. `refusal`: why it does not get ready. `find` returns what
+    it finds in an examination.
     """
 
     address: str
@@ -213,6 +216,7 @@ class Host:
     arms: list[str] = field(default_factory=list)
     refusal: str | None = None
     usage: bool = False
+    find: Callable[[FirstOrder], Body] = lambda _: nothing_found()
     locked_by: Driving | None = None
     begin_seconds: float = 0.0
     has_agent: bool = True
@@ -500,6 +504,10 @@ class Process:
         if self.stop or self.host.refusal is not None:
             self.post(Refused(self.host.refusal or "interrupted by SIGTERM", self.host.usage))
             return
+        if self.order.examine:
+            self.over = True
+            self.post(self.host.find(self.order))
+            return
         self.post(Ready(header=self.host.change(self._scene.header(self.share)), folder="/tmp/folder"))
 
     def _begin(self, order: Arm) -> None:
@@ -612,6 +620,13 @@ def _host(number: int) -> Host:
     return Host(
         address=f"tcp://10.0.{number // 250}.{number % 250}:8788", worker=f"worker-{number}", facts=facts
     )
+
+
+def nothing_found() -> Examined:
+    """What a host finds whose only check is that of its client, and which is well."""
+    client = ClientInfo(name="crane", version="0.20")
+    check = Finding(name="client", status="ok", message="crane 0.20")
+    return Examined(checks=[check], changes={}, undecided=False, client=client)
 
 
 def facts_with(host: Host, **changes: object) -> None:
