@@ -166,12 +166,13 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
 
 
 def pause_caution(tally: Account) -> str | None:
-    """Returns a warning if the driver itself was stopped during the load."""
+    """Returns a warning if the driver itself, or a host, was stopped during the load."""
     paused = sum(1 for sample in tally.samples if sample.paused_seconds)
     if not paused:
         return None
+    who = "the driver itself" if all(sample.hosts is None for sample in tally.samples) else "a host"
     return (
-        f"the driver itself was stopped for {three(tally.paused_seconds)} s in {paused} of "
+        f"{who} was stopped for {three(tally.paused_seconds)} s in {paused} of "
         f"{counted(len(tally.samples), 'interval')} (paused_seconds), so their rates and "
         "latencies are not those of the server; repeat the run"
     )

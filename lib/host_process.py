@@ -22,9 +22,11 @@ from .clean import clean
 from .clock import Clock
 from .counted import counted
 from .drive import drive, made_ready, staffed
-from .errors import ExitStatus, RunError, UsageError
+from .errors import ExitStatus, RunError, Stopped, UsageError
 from .fault import fault_line
 from .finish import log_result
+from .first_pulls import warm_up
+from .host_trials import HostTrials
 from .hosts.appointment import Appointment, wait_for
 from .hosts.kept import keep
 from .hosts.notes import HostOutputs, Notes
@@ -34,18 +36,24 @@ from .hosts.protocol import (
     LEASE_SECONDS,
     Arm,
     Disarm,
+    EndTrial,
     FirstOrder,
+    LaterOrder,
     Lease,
     Leave,
     Ready,
     Refused,
     Started,
+    Trial,
 )
 from .hosts.selected import unpack
+from .hosts.trial_orders import TrialOrders
+from .hosts.worker_stderr import take, use
 from .load.driver import Rules
 from .options.hosts import DEFAULTS
 from .options.settings import Settings, make_settings
-from .pieces.wire import End, Line, PieceLine, encoded
+from .pieces.wire import End, Header, Line, PieceLine, encoded
+from .prepare import Prepared
 from .processes.guard import Guard
 from .processes.limits import of_this_machine
 from .processes.scratch import Scratch
@@ -54,8 +62,9 @@ from .record import begun, header_of, record_end, record_pieces
 from .results.output import Outputs
 from .results.run_state import Run
 from .results.summarize import facts_of
-from .session import Given, Session, opened, recorded
+from .session import Given, Session, opened, prepared, recorded
 from .streams import LINE_LENGTH, divert, open_standard_descriptors, say
+from .trial_load import TrialLoads
 
 # The load may be armed for a moment this far ahead, in seconds, and --hosts-timeout.
 _MOST_AHEAD: Final = 3600.0
@@ -73,21 +82,23 @@ class HostProcess:
         self._outbox = outbox
         self._stop = stop
         self._notes = Notes(outbox.post)
-        ahead = float(order.options.get("hosts_timeout") or 0.0)
-        self._appointment = Appointment(_MOST_AHEAD + ahead)
+        self._most_ahead = _MOST_AHEAD + float(order.options.get("hosts_timeout") or 0.0)
+        self._appointment = Appointment(self._most_ahead)
+        self._trials = TrialOrders()
         self._state: Run | None = None
         self._loading = False
         self._ended = False
         self._forsaken: str | None = None
         # the number of the message with the end of the load
         self._last: int | None = None
+        self._worker_stderr = take()
         self._over = threading.Event()
         self._stopping = threading.Lock()
         self._own_log: Callable[[str], None] = self._notes.log
 
     # ---- orders
 
-    def heed(self, order: Arm | Disarm | Lease | Leave) -> None:
+    def heed(self, order: LaterOrder) -> None:
         """Obeys an order."""
         match order:
             case Arm():
@@ -100,9 +111,12 @@ class HostProcess:
                 self._outbox.acknowledge(order.acked)
                 self._stop_up_to(order.stop)
                 self._show_life()
+            case Trial() | EndTrial():
+                self._trials.take(order)
             case Leave():
                 self._over.set()
-                self._stop_up_to(2)
+                if not self._trials.end():
+                    self._stop_up_to(2)
 
     def puzzled(self, reason: str) -> None:
         """Reports a line that is no order."""
@@ -139,12 +153,15 @@ class HostProcess:
                 self._refuse(str(error), usage=True)
             except RunError as error:
                 self._refuse(str(error))
+            except Stopped:
+                self._refuse("it was stopped")
             except Exception as error:
                 self._refuse(of_this_machine(error) or fault_line(error))
             self._wait_until_over()
             divert(None)
             if (
                 self._forsaken is not None
+                and not self._order.trials
                 and self._last is not None
                 and not self._outbox.has_arrived(self._last)
             ):
@@ -159,12 +176,21 @@ class HostProcess:
         settings = self._settings(scratch.path)
         if not settings.dry_run:
             resources.enter_context(Guard(str(scratch.path)))
+        if self._order.examine:
+            self._examine(settings, scratch)
+            return
         session = opened(settings, (), self._given(scratch))
         resources.callback(session.outputs.close)
         self._state = session.state
         with ExitStack() as lasting, recorded(session):
-            self._load(session, lasting)
+            (self._carry_out_trials if self._order.trials else self._load)(session, lasting)
         self._end(session)
+
+    def _examine(self, settings: Settings, scratch: Scratch) -> None:
+        """Carries out the checks of `doctor`, and reports them."""
+        from .doctor.on_host import examined  # only this needs it
+
+        self._outbox.post(examined(settings, self._given(scratch).values, self._stop))
 
     def _settings(self, folder: Path) -> Settings:
         """Returns the settings of the controller's command, as they are for this host."""
@@ -179,7 +205,7 @@ class HostProcess:
             "metrics_listen": None,
             "log_file": str(folder / "log"),
             "events_file": folder / "events.jsonl" if given["events_file"] is not None else None,
-            "pieces_file": folder / "pieces",
+            "pieces_file": None if self._order.trials else folder / "pieces",
             "summary_file": None,
             "report_file": None,
             "progress": NEVER,
@@ -213,8 +239,7 @@ class HostProcess:
         return Given(values=values, stop=self._stop, outputs=outputs)
 
     def _load(self, session: Session, lasting: ExitStack) -> None:
-        state, clock = session.state, session.clock
-        settings = state.settings
+        settings = session.state.settings
         with made_ready(session, lasting) as (ready, kill):
             rules = Rules(
                 tally_seconds=settings.tally_seconds,
@@ -223,18 +248,48 @@ class HostProcess:
                 beat_seconds=self._order.beat_seconds,
             )
             driver = staffed(session, ready, kill, rules, session.outputs.log)
-            header = header_of(state, ready, facts_of(state, clock))
-            header = msgspec.structs.replace(header, host=self._order.host)
-            self._appointment.open()
-            self._outbox.post(Ready(header=header, folder=str(ready.scratch.path)))
-            arm = self._armed()
-            clock.offset, state.begin = arm.clock_offset, arm.at
-            header = msgspec.structs.replace(header, started=clock.wall(session.began))
-            error = wait_for(arm.at)
-            record_pieces(self._record(session), state, header, clock)
-            self._outbox.post(Started(header=begun(header, state, clock), error_seconds=error))
-            self._loading = True
+            self._begin(session, ready, self._record(session))
             drive(session, driver)
+
+    def _begin(self, session: Session, ready: Prepared, record: Callable[[Line], None]) -> None:
+        """Reports that the load is prepared, and waits until it begins. `record` receives its pieces from then on."""
+        state, clock = session.state, session.clock
+        header = self._header(session, ready)
+        self._appointment.open()
+        self._outbox.post(Ready(header=header, folder=str(ready.scratch.path)))
+        arm = self._armed()
+        clock.offset, state.begin = arm.clock_offset, arm.at
+        header = msgspec.structs.replace(header, started=clock.wall(session.began))
+        error = wait_for(arm.at)
+        record_pieces(record, state, header, clock)
+        self._outbox.post(Started(header=begun(header, state, clock), error_seconds=error))
+        self._loading = True
+
+    def _header(self, session: Session, ready: Prepared) -> Header:
+        header = header_of(session.state, ready, facts_of(session.state, session.clock))
+        return msgspec.structs.replace(header, host=self._order.host)
+
+    # ---- the trials of a capacity search
+
+    def _carry_out_trials(self, session: Session, lasting: ExitStack) -> None:
+        """Prepares the host once, and carries out each trial that is ordered."""
+        stop = session.stop
+        with prepared(session, lasting) as (ready, kill):
+            if session.state.settings.warm_up:
+                warm_up(ready, kill, stop, session.outputs, session.state)
+            self._outbox.post(Ready(header=self._header(session, ready), folder=str(ready.scratch.path)))
+            loads = TrialLoads(session, ready, kill, beat_seconds=self._order.beat_seconds)
+            trials = HostTrials(session, loads, self._trials, self._outbox.post)
+            with stop.calling(self._trials.wake):
+                while (order := self._trials.next(lambda: stop.count > 0)) is not None:
+                    self._appointment = Appointment(self._most_ahead)
+                    record = trials.make_ready(order)
+                    self._begin(session, ready, record)
+                    trials.drive()
+                    if stop.count:
+                        raise Stopped
+                    trials.report_end(record)
+                    self._loading = False
 
     def _armed(self) -> Arm:
         with self._stop.calling(self._appointment.wake):
@@ -244,12 +299,12 @@ class HostProcess:
                 self._appointment.close()
 
     def _record(self, session: Session) -> Callable[[Line], None]:
-        """Returns what writes a line to the pieces file and then sends it."""
+        """Returns what writes a line to the pieces file, if there is one, and then sends it."""
         file = session.outputs.pieces
-        assert file is not None
 
         def record(line: Line) -> None:
-            file.write(encoded(line))
+            if file is not None:
+                file.write(encoded(line))
             if isinstance(line, (PieceLine, End)):
                 number = self._outbox.post(line)
                 self._last = number if isinstance(line, End) else None
@@ -260,7 +315,8 @@ class HostProcess:
         """Reports the end of the load, or that it did not begin."""
         state, outputs = session.state, session.outputs
         if not self._loading:
-            self._refuse(state.reason or "the load did not begin")
+            if not self._trials.ended:
+                self._refuse(state.reason or "the load did not begin")
             return
         log_result(self._own_log, state)
         if self._forsaken is not None:
@@ -283,6 +339,7 @@ class HostProcess:
 
     def _keep(self) -> None:
         """Keeps the record of a load that the controller did not see to its end."""
+        use(self._worker_stderr)
         state, host = self._state, self._order.host
         assert state is not None
         assert state.settings.pieces_file is not None

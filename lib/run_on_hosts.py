@@ -6,8 +6,8 @@ import getpass
 import os
 import platform
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from .choices import BY_CLIENT
 from .counted import counted
-from .errors import RunError, UsageError
+from .errors import RunError, Stopped, UsageError
 from .finish import log_result, pause_caution
 from .hosts.arming import arm
 from .hosts.collecting import Collection
@@ -26,6 +26,7 @@ from .hosts.gathering import gather
 from .hosts.hearing import Hearing, Reports
 from .hosts.member import Member
 from .hosts.preparing import Order, assign, begin, say_bye, share_images
+from .listing.selection import Selection
 from .load.pace import Schedule
 from .load.plan import Plan
 from .options.hosts import DEFAULTS, Hosts
@@ -43,6 +44,8 @@ from .streams import warn
 
 # Connects to the hosts of a run, whose name is the text. Gives their fleet and the version of distributed here.
 Connect = Callable[[Hosts, str], AbstractContextManager[tuple[Fleet, str]]]
+# Carries out a capacity search on hosts that are prepared, in place of one load.
+Search = Callable[[Session, Hearing, list[Member], Selection], None]
 # The views read the states of the hosts this often, in seconds.
 _LOOK = 0.5
 
@@ -51,16 +54,20 @@ def carrying_out(
     options: Mapping[str, Any],
     connect: Connect | None = None,
     now: Callable[[], float] = monotonic,
+    *,
+    search: Search | None = None,
 ) -> Callable[[Session, ExitStack], None]:
     """Returns what carries out a load on hosts in place of `run`'s own. `options` are those of the main command.
 
+    With `search`, the hosts carry out its trials, and no other load.
+
     Raises `UsageError` if the package `distributed` is missing.
     """
-    joined = connect or _connecting()
-    return lambda session, lasting: _OnHosts(session, options, joined, now).carry_out(lasting)
+    joined = connect or connecting()
+    return lambda session, lasting: _OnHosts(session, options, joined, now, search).carry_out(lasting)
 
 
-def _connecting() -> Connect:
+def connecting() -> Connect:
     """Returns what connects to a Dask cluster. Raises `UsageError` if the package `distributed` is missing."""
     from .hosts.dask_fleet import open_fleet
 
@@ -120,13 +127,19 @@ class _OnHosts:
     """One run on hosts."""
 
     def __init__(
-        self, session: Session, options: Mapping[str, Any], connect: Connect, now: Callable[[], float]
+        self,
+        session: Session,
+        options: Mapping[str, Any],
+        connect: Connect,
+        now: Callable[[], float],
+        search: Search | None,
     ) -> None:
         self._session = session
         self._settings = session.state.settings
         self._options = options
         self._connect = connect
         self._now = now
+        self._search = search
         assert self._settings.hosts is not None
         self._hosts: Hosts = self._settings.hosts
         self._looked = 0.0
@@ -150,69 +163,36 @@ class _OnHosts:
             state.select(ready.selection())
             announce_length(ready.plan(), outputs)
             ready.schedule()
-            self._warn_of_the_open()
+            danger = open_to_others(self._hosts)
+            if danger is not None:
+                self._caution(danger)
             run = secrets.token_hex(8)
             with self._connect(self._hosts, run) as (fleet, distributed):
                 hearing = Hearing(fleet, run, Reports(log=outputs.log, caution=self._caution), now=self._now)
                 with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
                     self._with_hosts(hearing, distributed, ready)
 
-    def _warn_of_the_open(self) -> None:
-        hosts = self._hosts
-        if not hosts.is_encrypted and not hosts.is_loopback:
-            self._caution(
-                f"--hosts {hosts.address} has no TLS, so whoever reaches the scheduler can run any code on all hosts; "
-                "use tls:// (see docs/distributed.md)"
-            )
-
     def _with_hosts(self, hearing: Hearing, distributed: str, ready: Preparation) -> None:
         """Gathers the hosts, and carries out the load on them."""
         workers = len(ready.selection().image_sets)
         members = assign(hearing, gather(hearing, self._hosts, distributed), workers)
-        self._check_prunes(ready, members)
+        check_prunes(ready, members)
         load = self._load(hearing, members)
         try:
             hearing.fleet.hold([each.address for each in members])
-            begin(hearing, members, self._order(ready))
-            self._drive(hearing, members, load, ready)
+            order = order_of(self._settings, self._options, ready.selection())
+            begin(hearing, members, replace(order, trials=self._search is not None))
+            if self._search is None:
+                self._drive(hearing, members, load, ready)
+            else:
+                self._try(hearing, members, ready, self._search)
         finally:
             say_bye(hearing, members)
-
-    def _check_prunes(self, ready: Preparation, members: list[Member]) -> None:
-        """Raises `RunError` if hosts may prune one image at the same time, and that damages the server's cache.
-
-        A driver sends the prune calls of all its workers one after the other. Several hosts do not.
-        """
-        settings, connections = self._settings, ready.connections()
-        pruning = settings.prune or settings.prune_first
-        if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
-            return
-        if not share_images(members, ready.selection()):
-            return
-        server = connections.registry(settings.under_test.endpoint.url)
-        if connections.network.run_until_stop(probe_admin(server)).works:
-            option = "--prune" if settings.prune else "--prune-first"
-            apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
-            raise RunError(
-                f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
-                f"damage Ociregistry's cache; {apart}leave out {option}"
-            )
 
     def _load(self, hearing: Hearing, members: list[Member]) -> Load:
         settings = self._settings
         limits = Limits(lost_hosts=self._hosts.lost, keep_going=settings.keep_going, grace=settings.grace)
         return Load(hearing, members, limits)
-
-    def _order(self, ready: Preparation) -> Order:
-        settings, tls = self._settings, self._settings.tls
-        local = self._hosts.local is not None
-        return Order(
-            options=options_of_hosts(settings, self._options),
-            selection=ready.selection(),
-            ca_pem=tls.authorities.decode("ascii") if tls.authorities else None,
-            by=f"{_user()} on {platform.node()}",
-            lock=lambda member: f"local-{os.getpid()}-{member.share.number}" if local else "host",
-        )
 
     def _drive(self, hearing: Hearing, members: list[Member], load: Load, ready: Preparation) -> None:
         state, outputs, plan = self._session.state, self._session.outputs, ready.plan()
@@ -244,6 +224,25 @@ class _OnHosts:
             reason = reason or str(error)
         if reason is not None:
             raise RunError(reason)
+
+    def _try(self, hearing: Hearing, members: list[Member], ready: Preparation, search: Search) -> None:
+        """Carries out the search, and collects the events of its trials however it ended."""
+        try:
+            search(self._session, hearing, members, ready.selection())
+        except (RunError, Stopped):
+            with suppress(RunError):
+                self._collect_trials(hearing, members)
+            raise
+        self._collect_trials(hearing, members)
+
+    def _collect_trials(self, hearing: Hearing, members: list[Member]) -> None:
+        """Stops what may go on, and collects the events."""
+        hearing.take = lambda *_: None
+        if any(each.is_alive and each.state != "ended" for each in members):
+            hearing.stop(max(1, hearing.stops))
+        for member in members:
+            member.state = "ended" if member.is_alive else member.state
+        self._collect(hearing, members)
 
     def _assemble(self, load: Load, plan: Plan, schedule: Schedule | None, hosts: int) -> None:
         """From now on, the state shows the hosts, which are ready, and the summary is theirs."""
@@ -299,6 +298,50 @@ class _OnHosts:
         """Warns the user, and the log."""
         self._session.outputs.log(f"warning: {message}")
         warn(message)
+
+
+def open_to_others(hosts: Hosts) -> str | None:
+    """Returns a warning if others may reach the scheduler; None if they cannot."""
+    if hosts.is_encrypted or hosts.is_loopback:
+        return None
+    return (
+        f"--hosts {hosts.address} has no TLS, so whoever reaches the scheduler can run any code on all hosts; "
+        "use tls:// (see docs/distributed.md)"
+    )
+
+
+def check_prunes(ready: Preparation, members: Sequence[Member]) -> None:
+    """Raises `RunError` if hosts may prune one image at the same time, and that damages the server's cache.
+
+    A driver sends the prune calls of all its workers one after the other. Several hosts do not.
+    """
+    settings, connections = ready.settings, ready.connections()
+    pruning = settings.prune or settings.prune_first
+    if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
+        return
+    if not share_images(members, ready.selection()):
+        return
+    server = connections.registry(settings.under_test.endpoint.url)
+    if connections.network.run_until_stop(probe_admin(server)).works:
+        option = "--prune" if settings.prune else "--prune-first"
+        apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
+        raise RunError(
+            f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
+            f"damage Ociregistry's cache; {apart}leave out {option}"
+        )
+
+
+def order_of(settings: Settings, options: Mapping[str, Any], selection: Selection) -> Order:
+    """Returns what the hosts are to do. `options` are those of the main command."""
+    tls = settings.tls
+    local = settings.hosts is not None and settings.hosts.local is not None
+    return Order(
+        options=options_of_hosts(settings, options),
+        selection=selection,
+        ca_pem=tls.authorities.decode("ascii") if tls.authorities else None,
+        by=f"{_user()} on {platform.node()}",
+        lock=lambda member: f"local-{os.getpid()}-{member.share.number}" if local else "host",
+    )
 
 
 def options_of_hosts(settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,21 +155,27 @@ def processes(first: int) -> list[tuple[str, str]]:
 
 @contextmanager
 def containers() -> Iterator[Callable[..., Container]]:
-    """Starts containers, and removes them all at the end."""
+    """Starts containers, and removes them all at the end. If the script ends early, their logs are shown."""
     with ExitStack() as stack:
+        started: list[Container] = []
 
         def start(name: str, *words: str, options: Sequence[str] = ()) -> Container:
             container = Container(f"ocidriver-try-{name}", *words, options=options)
             stack.callback(container.remove)
+            started.append(container)
             return container
 
-        yield start
+        try:
+            yield start
+        except SystemExit:
+            for container in started:
+                print(f"--- {container.name}\n{''.join(container.log())}", file=sys.stderr)
+            raise
 
 
-def expect(what: str, seen: object, wanted: object, container: Container | None = None) -> None:
-    """Ends the script with what the container has written if something else was seen than wanted."""
+def expect(what: str, seen: object, wanted: object) -> None:
     if seen != wanted:
-        sys.exit(f"{what}: {seen!r} instead of {wanted!r}\n{''.join(container.log()) if container else ''}")
+        sys.exit(f"{what}: {seen!r} instead of {wanted!r}")
     tell(f"ok: {what}")
 
 
@@ -227,8 +233,7 @@ def load(manifest: str, *options: str) -> list[str]:
 def start_lab(start: Callable[..., Container]) -> Sequence[str]:
     """Starts the lab in a container, and returns the option that puts another one beside it."""
     words = ("--groups=3", "--images=4", "--layers=2", "--cache-port=8080", "--upstream-port=5000")
-    network = ("--network=none", "--add-host=ocidriver:127.0.0.1", TMP)
-    lab = start("lab", "ocidriver", "lab", *words, options=network)
+    lab = start("lab", "ocidriver", "lab", *words, options=["--network=none", TMP])
     wait_until(lambda: "--pullthrough-url" in "".join(lab.log()), "the lab's start")
     return [f"--network=container:{lab.name}"]
 
@@ -245,7 +250,7 @@ def try_one_host(start: Callable[..., Container]) -> None:
             "one-host.yaml", "--workers=3", "--passes=2", "--iteration-seconds=0.2", f"--client={client}"
         )
         run = start(client, *words, options=[*beside, TMP])
-        expect(f"a run with {client}: exit status", run.wait(), 0, run)
+        expect(f"a run with {client}: exit status", run.wait(), 0)
         summary = summary_in(run.log()[0])
         expect(f"a run with {client}: pulled and failed", (summary["pulled"], summary["failed"]), (24, 0))
 
@@ -261,10 +266,10 @@ def try_to_stop(start: Callable[..., Container]) -> None:
             run = start(name, *words[len(entry) :], options=options)
             wait_for_lines(run, 4)
             seen = processes(run.pid())
-            expect("no zombie while it runs", [name for state, name in seen if state == "Z"], [], run)
+            expect("no zombie while it runs", [name for state, name in seen if state == "Z"], [])
             tell(f"processes while it runs: {', '.join(sorted({name for _, name in seen}))}")
             run.signal("TERM")
-            expect("SIGTERM: exit status", run.wait(), 143, run)
+            expect("SIGTERM: exit status", run.wait(), 143)
             summary = summary_in(run.log()[0])
             counts = (summary["interrupted"], summary["failed"], summary["pulled"] > 0)
             expect("SIGTERM: interrupted, failed and pulled in the summary", counts, (True, 0, True))
@@ -273,11 +278,14 @@ def try_to_stop(start: Callable[..., Container]) -> None:
 
 
 class Hosts:
-    """The containers of many-hosts.yaml with two hosts, in one network namespace."""
+    """The containers of many-hosts.yaml with two hosts, in one network namespace.
+
+    `tls` has the files of the secret, and one named `names` in place of DNS.
+    """
 
     def __init__(self, start: Callable[..., Container], tls: Path) -> None:
         self._start = start
-        self._options = [*start_lab(start), f"--volume={tls}:/tls:ro"]
+        self._options = [*start_lab(start), f"--volume={tls}:/tls:ro", f"--volume={tls}/names:/etc/hosts:ro"]
         self.scheduler = self._run("scheduler", arguments("many-hosts.yaml", "dask", "scheduler"))
         self.hosts = [self._host(number) for number in range(2)]
 
@@ -292,7 +300,14 @@ class Hosts:
         return self._run(f"host-{number}", replaced(words, f"--worker-port={8788 + number}"), *scratch)
 
     def control(self, name: str, *options: str) -> Container:
-        words = load("many-hosts.yaml", "--min-hosts=2", "--workers=4", "--tally-seconds=1", *options)
+        words = load(
+            "many-hosts.yaml",
+            "--min-hosts=2",
+            "--workers=4",
+            "--tally-seconds=1",
+            "--hosts-timeout=1m",
+            *options,
+        )
         return self._run(name, words)
 
 
@@ -309,9 +324,10 @@ def make_certificates(folder: Path) -> None:
 def try_many_hosts(start: Callable[..., Container]) -> None:
     with TemporaryDirectory() as folder:
         make_certificates(Path(folder))
+        Path(folder, "names").write_text("127.0.0.1 localhost ocidriver\n")
         hosts = Hosts(start, Path(folder))
         run = hosts.control("run", "--passes=2", "--iteration-seconds=0.2")
-        expect("many hosts: exit status", run.wait(), 0, run)
+        expect("many hosts: exit status", run.wait(), 0)
         summary = summary_in(run.log()[0])
         counts = (summary["pulled"], summary["failed"], len(summary["hosts"]))
         expect("many hosts: pulled, failed and hosts", counts, (24, 0, 2))
@@ -319,19 +335,19 @@ def try_many_hosts(start: Callable[..., Container]) -> None:
         wait_for_lines(stopped, 6)
         for host in hosts.hosts:
             seen = processes(host.pid())
-            expect(f"no zombie on {host.name}", [name for state, name in seen if state == "Z"], [], host)
+            expect(f"no zombie on {host.name}", [name for state, name in seen if state == "Z"], [])
             tell(f"processes: {', '.join(sorted({name for _, name in seen}))}")
         stopped.signal("TERM")
-        expect("many hosts, SIGTERM: exit status", stopped.wait(), 143, stopped)
+        expect("many hosts, SIGTERM: exit status", stopped.wait(), 143)
         lost = hosts.control("lost", "--iteration-seconds=600")
         wait_for_lines(lost, 6)
         hosts.scheduler.signal("TERM")
-        expect("the scheduler ends: exit status of the controller", lost.wait(), 1, lost)
+        expect("the scheduler ends: exit status of the controller", lost.wait(), 1)
         for host in hosts.hosts:
-            expect(f"the scheduler ends: exit status of {host.name}", host.wait(), 0, host)
+            expect(f"the scheduler ends: exit status of {host.name}", host.wait(), 0)
             said = [line for line in host.log()[1].splitlines() if line.startswith("ocidriver: ")]
             tell(f"{host.name} says: {' / '.join(said)}")
-            expect(f"{host.name} says what it counted", any(" pulled" in line for line in said), True, host)
+            expect(f"{host.name} says what it counted", any(" pulled" in line for line in said), True)
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ FILES = sorted(LIB.rglob("*.py"))
 # What knows many folders: the top level, where a run is put together.
 TOP = (
     *("cli", "run", "run_on_hosts", "host_process", "drive", "session", "prepare", "client_setup"),
-    *("first_pulls", "crew", "record", "finish"),
+    *("first_pulls", "crew", "record", "finish", "trial_load", "host_trials"),
 )
 # The views and the commands besides the load test may use the top level.
 MAY_USE_TOP = ("capacity", "doctor", "lab")

@@ -12,6 +12,7 @@ import click
 import kubernetes_validate
 import pytest
 import yaml
+from distributed.cli import dask_scheduler, dask_worker
 
 from lib.cli import check_load_test
 from lib.container import REST_SECONDS
@@ -142,16 +143,9 @@ def test_the_load_test_accepts_its_options(path: Path, tmp_path: Path) -> None:
 
 @of_many
 @pytest.mark.parametrize("command", ["worker", "scheduler"])
-def test_dask_accepts_its_options(path: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed")
-    from distributed.cli import dask_scheduler, dask_worker
-
-    main = {"worker": dask_worker.main, "scheduler": dask_scheduler.main}[command]
-    assert isinstance(main, click.Command)
+def test_dask_accepts_its_options(path: Path, command: str) -> None:
+    main: click.Command = {"worker": dask_worker.main, "scheduler": dask_scheduler.main}[command]
     (words,) = commands(path, "dask", command)
-    for word in settings(words):
-        if word.startswith("--tls"):
-            words = [each.replace(f"{word}=/tls/", f"{word}=/") for each in words]
     names = {name for each in main.params for name in (*each.opts, *each.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("-")} <= names
 
@@ -292,6 +286,17 @@ def test_pods_have_no_rights_that_they_do_not_need(path: Path) -> None:
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
+
+
+@of_many
+def test_dask_is_reached_by_tls_alone(path: Path) -> None:
+    (worker,), (scheduler,) = (commands(path, "dask", command) for command in ("worker", "scheduler"))
+    assert worker[0].startswith("tls://")
+    assert option(scheduler, "--protocol") == "tls"
+    for words in (worker, scheduler):
+        assert {"--tls-ca-file", "--tls-cert", "--tls-key"} <= set(settings(words))
+        assert option(words, "--dashboard-address") == "127.0.0.1:0"
+        assert "--no-dashboard" in words
 
 
 @every_manifest

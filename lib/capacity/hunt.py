@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal, Protocol
 
+from msgspec import UNSET, UnsetType
+
 from ..options.thresholds import Threshold
 from ..outcomes import FAILED, OK
 from .judge import Verdict, judge, refuses
@@ -118,5 +120,13 @@ def _result(
         late_no_worker=tally.late_no_worker,
         late_machine=tally.late_machine,
         limited_by=limited_by,
+        limited_hosts=_limited_hosts(trial, limited_by),
         missed=why,
     )
+
+
+def _limited_hosts(trial: Trial, limited_by: str | None) -> tuple[str, ...] | UnsetType:
+    """Returns the names of the hosts that were limited; none if the limit was of another kind."""
+    if not trial.hosts:
+        return UNSET
+    return trial.limited_hosts if limited_by is not None and limited_by == trial.limited_by else ()

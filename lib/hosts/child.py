@@ -20,6 +20,7 @@ from typing import Final
 from ..clean import clean
 from ..streams import write_line
 from .waiting import until
+from .worker_stderr import inherited
 
 # The longest message of a host process, in bytes: the header of a large load has megabytes.
 LONGEST_LINE: Final = 32 << 20
@@ -39,15 +40,16 @@ class Child:
     def __init__(
         self, argv: Sequence[str], environment: Mapping[str, str], lock: int, heard: Callable[[bytes], None]
     ) -> None:
-        self._process = subprocess.Popen(  # noqa: S603
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            pass_fds=(lock,),
-            start_new_session=True,
-        )
+        with inherited() as (words, variable):
+            self._process = subprocess.Popen(  # noqa: S603
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**environment, **variable},
+                pass_fds=(lock, words),
+                start_new_session=True,
+            )
         self._heard = heard
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)

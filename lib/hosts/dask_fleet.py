@@ -57,6 +57,9 @@ _LOOK_EVERY: Final = 0.5
 _REFUSED_SECONDS: Final = 2.0
 _SILENT_SECONDS: Final = 20.0
 _OBSTACLE_SECONDS: Final = 3.0
+# Topics of Dask: what any client or worker prints, which a client would show; and what the scheduler says of workers.
+_TO_THE_TERMINAL: Final = ("print", "warn")
+_OF_THE_SCHEDULER: Final = "all"
 # So many requests are on their way at most; each takes a connection to the scheduler.
 _MOST_AT_ONCE: Final = 256
 # The probe event is sent again after so many seconds.
@@ -242,6 +245,9 @@ class DaskFleet:
         self._stream = self._client.scheduler_comm
         probe = secrets.token_hex(8)
         back = self._probes[probe] = asyncio.Event()
+        for topic in _TO_THE_TERMINAL:
+            self._client.unsubscribe_topic(topic)
+        self._client.subscribe_topic(_OF_THE_SCHEDULER, self._hear_of_workers)
         self._client.subscribe_topic(TOPIC, self._hear)
         try:
             while not back.is_set():
@@ -261,6 +267,12 @@ class DaskFleet:
             self.inbox.put(Heard(*words))
         elif (back := self._probes.get(str(message.get("probe")))) is not None:
             back.set()
+
+    def _hear_of_workers(self, event: object) -> None:
+        """Takes an event of the scheduler. A look now and then would miss a worker that comes back at once."""
+        message = event[1] if isinstance(event, (tuple, list)) and len(event) == 2 else None
+        if isinstance(message, dict) and message.get("action") == "remove-worker":
+            self._note_gone(str(message.get("worker")))
 
     # ---- who is there
 
@@ -298,9 +310,12 @@ class DaskFleet:
         if any(address not in self._members for address in there):
             self._note_members((await scheduler.identity(n_workers=-1))["workers"])
         for address in [each for each in self._members if each not in there]:
-            del self._members[address]
-            self.inbox.put(Left(address, "its worker is gone"))
+            self._note_gone(address)
         self._hold_again()
+
+    def _note_gone(self, address: str) -> None:
+        if self._members.pop(address, None) is not None:
+            self.inbox.put(Left(address, "its worker is gone"))
 
     def _note_members(self, found: dict[str, Any]) -> None:
         for address, worker in found.items():
@@ -337,7 +352,8 @@ class DaskFleet:
                 raise
             received = monotonic()
             error = await self._why(raised, address, seconds)
-        self.inbox.put(Answered(token=token, answer=given, error=error, sent=sent, received=received))
+        answered = Answered(token=token, answer=given, error=error, sent=sent, received=received)
+        self.inbox.put(answered)
 
     async def _call(self, address: str, request: Request) -> str:
         answers = await self._client.run(answer, encode(request).decode(), workers=[address])

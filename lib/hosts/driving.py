@@ -14,6 +14,7 @@ from ..errors import RunError, UsageError
 from ..figures import three
 from ..load.driver import HOPELESS_AFTER
 from ..load.event import PULL
+from ..pieces.bounds import check_header
 from ..pieces.file import Reader
 from ..pieces.fold import Ended
 from ..pieces.gathered import Gathered
@@ -31,6 +32,8 @@ _PATIENCE, _PATIENCE_BEATS = 5.0, 2
 # So many signals end the load without waiting for the hosts any longer.
 _NO_MORE_WAITING: Final = 3
 _REPEAT: Final = "repeat the run"
+# A host that begins this many seconds late is not believed.
+_MOST_ERROR: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +238,9 @@ class Load:
             member.disarmed, member.armed_at = True, None
 
     def _start(self, member: Member, started: Started) -> None:
+        check_header(started.header)
+        if not abs(started.error_seconds) < _MOST_ERROR:
+            raise ValueError("the error of its beginning is out of bounds")
         if member.state == "ready":
             member.state = "running"
         member.start_error = started.error_seconds
@@ -255,7 +261,11 @@ class Load:
         if isinstance(taken, Ended):
             self.gathered.take(member.part, taken)
             member.last_piece = self._hearing.now()
+            self._note_pulls(line)
             self._judge_beginning()
+
+    def _note_pulls(self, line: PieceLine) -> None:
+        """Takes the pulls of a piece; a load does not look at them one by one."""
 
     def _end(self, member: Member, end: End) -> None:
         if member.part is None:
@@ -274,11 +284,13 @@ class Load:
         if self.began is None or self._hearing.scheduler_lost is not None:
             return
         if len(lost) > self._limits.lost_hosts:
-            them = "it" if len(lost) == 1 else "them"
             self.end_early(
-                f"{grouped([(each.name, _loss(each)) for each in lost])}; to go on without {them}, give --lost-hosts "
-                f"{len(lost)}"
+                f"{grouped([(each.name, _loss(each)) for each in lost])}; {self._advice(len(lost))}"
             )
+
+    def _advice(self, lost: int) -> str:
+        """Returns what the user can do after so many hosts were lost."""
+        return f"to go on without {'it' if lost == 1 else 'them'}, give --lost-hosts {lost}"
 
     def _judge_beginning(self) -> None:
         if self._limits.keep_going or self.gathered is None or self.gathered.pulled:
@@ -287,10 +299,14 @@ class Load:
         if totals.failed >= HOPELESS_AFTER and self.hopeless is None:
             examples = ((key[1], text) for key, text in totals.examples.items() if key[0] == PULL)
             error_class, message = next(examples, ("other", "the host gives no message"))
-            self.end_early(
+            self._end_hopeless(
                 f"none of the first {totals.failed:,} pulls succeeded: {error_class}: {clean(message)} "
                 "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
             )
+
+    def _end_hopeless(self, reason: str) -> None:
+        """Ends the load, none of whose first pulls succeeded."""
+        self.end_early(reason)
 
 
 def _header_of(member: Member) -> Header:

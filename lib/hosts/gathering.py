@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from .. import __version__
@@ -29,44 +30,87 @@ def gather(hearing: Hearing, hosts: Hosts, distributed: str) -> list[Member]:
     `distributed` is the version of that package here. Raises `RunError` if too few join in time, or if one of them
     cannot take part.
     """
-    joined = _joined(hearing, hosts)
+    joined = wait_for_workers(hearing, hosts)
+    reason = too_few_workers(joined, hosts)
+    if reason is not None:
+        raise RunError(reason)
+    roll = call_roll(hearing, joined, distributed)
+    if roll.refused:
+        raise RunError(f"not all hosts can take part: {grouped(roll.refused)}")
+    members = take_on(hearing, roll, hosts)
+    reason = too_few_machines(members, hosts)
+    if reason is not None:
+        raise RunError(reason)
+    hearing.log(f"{counted(len(members), 'host')}: {', '.join(each.name for each in members)}")
+    return members
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """The workers that can take part, with what they are by address, and (name, reason) of those that cannot."""
+
+    able: Sequence[Joined]
+    facts: Mapping[str, HostFacts]
+    refused: Sequence[tuple[str, str]]
+
+
+def wait_for_workers(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
+    """Waits until enough workers have joined, but only for so long, and returns all that are there.
+
+    Raises `RunError` if the scheduler is lost.
+    """
+    until = hearing.now() + hosts.seconds
+    while len(joined := hearing.fleet.workers()) < hosts.least:
+        hearing.check_scheduler()
+        if hearing.now() >= until:
+            break
+        hearing.pause(_LOOK)
+    return sorted(joined, key=lambda each: (each.name, each.address))
+
+
+def too_few_workers(joined: Sequence[Joined], hosts: Hosts) -> str | None:
+    """Returns why the workers that have joined are too few; None if they are not."""
+    if len(joined) >= hosts.least:
+        return None
+    who = f" ({named([each.name for each in joined])})" if joined else ""
+    return (
+        f"only {len(joined)} of {counted(hosts.least, 'host')} joined within {spoken(hosts.seconds)}{who}; "
+        "start more Dask workers, or give a lower --min-hosts or a longer --hosts-timeout"
+    )
+
+
+def call_roll(hearing: Hearing, joined: Sequence[Joined], distributed: str) -> Roll:
+    """Asks the workers what they are. Raises `RunError` if the scheduler is lost."""
     answers = hearing.ask_addresses({each.address: Hello() for each in joined}, ANSWER_SECONDS)
     hearing.check_scheduler()
-    refused, facts = [], {}
+    able, facts, refused = [], {}, []
     for each in joined:
         found = _facts_of(answers[each.address], distributed)
         if isinstance(found, str):
             refused.append((clean(each.name, _LONGEST_NAME), found))
         else:
+            able.append(each)
             facts[each.address] = found
-    if refused:
-        raise RunError(f"not all hosts can take part: {grouped(refused)}")
-    members = _one_for_each_machine(hearing, joined, facts, is_local=hosts.local is not None)
-    if len(members) < hosts.least:
-        raise RunError(
-            f"--min-hosts {hosts.least}: the workers are on {counted(len(members), 'machine')} only; start a worker on "
-            "each machine"
-        )
+    return Roll(able, facts, refused)
+
+
+def take_on(hearing: Hearing, roll: Roll, hosts: Hosts) -> list[Member]:
+    """Returns the hosts that can take part, one per machine, as members of this run. Warns of further workers."""
+    members = _one_for_each_machine(hearing, roll.able, roll.facts, is_local=hosts.local is not None)
     for member in members:
         member.answered = member.heard = hearing.now()
         hearing.members[member.address] = member
-    hearing.log(f"{counted(len(members), 'host')}: {', '.join(each.name for each in members)}")
     return members
 
 
-def _joined(hearing: Hearing, hosts: Hosts) -> Sequence[Joined]:
-    """Waits until enough workers have joined, and returns all that are there."""
-    until = hearing.now() + hosts.seconds
-    while len(joined := hearing.fleet.workers()) < hosts.least:
-        hearing.check_scheduler()
-        if hearing.now() >= until:
-            who = f" ({named([each.name for each in joined])})" if joined else ""
-            raise RunError(
-                f"only {len(joined)} of {counted(hosts.least, 'host')} joined within {spoken(hosts.seconds)}{who}; "
-                "start more Dask workers, or give a lower --min-hosts or a longer --hosts-timeout"
-            )
-        hearing.pause(_LOOK)
-    return sorted(joined, key=lambda each: (each.name, each.address))
+def too_few_machines(members: Sequence[Member], hosts: Hosts) -> str | None:
+    """Returns why the hosts are too few; None if they are not."""
+    if len(members) >= hosts.least:
+        return None
+    return (
+        f"--min-hosts {hosts.least}: the workers are on {counted(len(members), 'machine')} only; start a worker on "
+        "each machine"
+    )
 
 
 def _facts_of(answered: Answered, distributed: str) -> HostFacts | str:
@@ -93,7 +137,7 @@ def _facts_of(answered: Answered, distributed: str) -> HostFacts | str:
 
 
 def _one_for_each_machine(
-    hearing: Hearing, joined: Sequence[Joined], facts: dict[str, HostFacts], *, is_local: bool
+    hearing: Hearing, joined: Sequence[Joined], facts: Mapping[str, HostFacts], *, is_local: bool
 ) -> list[Member]:
     """Returns one member for each machine. All workers of `local:N` are on this machine."""
     chosen: dict[str, Joined] = {}

@@ -93,7 +93,7 @@ class Hearing:
     def order(self, member: Member, request: Pass) -> None:
         """Passes an order on to the process of a member. The answer is a sign of life, or that the process is dead."""
         seconds = LOST_AFTER if isinstance(request.order, Lease) else ANSWER_SECONDS
-        self.ask(member.address, request, seconds, lambda answered: self._note_answer(member, answered))
+        self.ask(member.address, request, seconds, lambda answered: self.note_answer(member, answered))
 
     def ask_each(
         self,
@@ -360,7 +360,8 @@ class Hearing:
             self.stops = count
             self.lease()
 
-    def _note_answer(self, member: Member, answered: Answered) -> None:
+    def note_answer(self, member: Member, answered: Answered) -> None:
+        """Takes an answer as a sign of life, or as one that the process of the host is dead."""
         if isinstance(answered.answer, Failed) and answered.answer.ended:
             if member.incarnation is None:
                 return  # it has not begun yet

@@ -97,7 +97,12 @@ class LocalCluster:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**environment(), "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "False"},
+                env={
+                    **environment(),
+                    "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "False",
+                    # the scheduler leaves a folder there
+                    "DASK_TEMPORARY_DIRECTORY": str(self._scratch.path),
+                },
                 start_new_session=True,
             )
 

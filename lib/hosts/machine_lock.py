@@ -38,8 +38,14 @@ def path_of(name: str) -> Path:
 
 
 def take(name: str, driving: Driving) -> int:
-    """Takes the lock and returns its descriptor, which the caller closes. Raises `LockHeld` or `OSError`."""
+    """Takes the lock and returns its descriptor, which the caller closes. Raises `LockHeld` or `OSError`.
+
+    It removes the files of other locks of this user that nobody holds: those of workers that were killed.
+    """
     path = path_of(name)
+    for other in path.parent.glob(path_of("*").name):
+        if other != path:
+            _remove(other)
     for _ in range(_TRIES):
         descriptor = _open(path)
         try:
@@ -56,7 +62,10 @@ def take(name: str, driving: Driving) -> int:
 
 def remove(name: str) -> bool:
     """Removes the file of the lock. Returns whether nobody held it."""
-    path = path_of(name)
+    return _remove(path_of(name))
+
+
+def _remove(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

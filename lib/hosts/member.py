@@ -74,6 +74,14 @@ class Member:
     lost_at: float | None = None
     reason: str | None = None
 
+    def begin_again(self) -> None:
+        """Forgets the load that has ended: another one is prepared."""
+        if self.is_alive:
+            self.state = "preparing"
+        self.ready = self.part = self.end = None
+        self.arming = self.armed_at = self.unarmed = self.start_error = self.last_piece = None
+        self.disarmed = False
+
     @property
     def is_alive(self) -> bool:
         """Whether the host is neither lost nor refused."""

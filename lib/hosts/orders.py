@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from ..figures import three
-from .protocol import LEASE_SECONDS, Arm, Disarm, FirstOrder, Lease, Leave, Order, decode_order
+from .protocol import LEASE_SECONDS, FirstOrder, LaterOrder, Lease, Leave, Order, decode_order
 
 _CHUNK: Final = 1 << 16
 # A wait for orders ends after this many seconds at the latest, and begins again.
@@ -20,7 +20,7 @@ _LONGEST_WAIT: Final = 3600.0
 class Heed(Protocol):
     """What obeys the orders. One thread calls it."""
 
-    def heed(self, order: Arm | Disarm | Lease | Leave) -> None:
+    def heed(self, order: LaterOrder) -> None:
         """Obeys an order."""
         ...
 
@@ -82,7 +82,7 @@ class Orders:
         except Exception as error:  # without this thread, nothing keeps the lease
             heed.forsaken(str(error) if isinstance(error, ValueError) else repr(error))
 
-    def _decoded(self, line: bytes, heed: Heed) -> Arm | Disarm | Lease | Leave | None:
+    def _decoded(self, line: bytes, heed: Heed) -> LaterOrder | None:
         try:
             order: Order = decode_order(line)
             if isinstance(order, FirstOrder):

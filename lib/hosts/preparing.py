@@ -29,7 +29,8 @@ _LOST_SECONDS: Final = 5.0
 class Order:
     """What the hosts are to do. `options` are those of the command, for every host; `by` says who drives the run.
 
-    `lock` returns the name of the lock that a host takes.
+    `lock` returns the name of the lock that a host takes. `examine`: they carry out the checks of `doctor` in place
+    of a load. With `trials`, they are to carry out trials.
     """
 
     options: Mapping[str, Any]
@@ -37,6 +38,8 @@ class Order:
     ca_pem: str | None
     by: str
     lock: Callable[[Member], str]
+    examine: bool = False
+    trials: bool = False
 
 
 def assign(hearing: Hearing, members: Sequence[Member], workers: int) -> list[Member]:
@@ -67,6 +70,12 @@ def share_images(members: Sequence[Member], selection: Selection) -> bool:
 
 def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
     """Starts the host processes and waits until all are ready. Raises `RunError` with all that is wrong."""
+    start(hearing, members, order)
+    until_ready(hearing, members)
+
+
+def start(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
+    """Starts the host processes. Members whose process does not start are then refused."""
     hearing.beat = beat_of(len(members))
     packer = Packer(order.selection)
 
@@ -79,6 +88,8 @@ def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
             selection=packer.pack(member.share),
             ca_pem=order.ca_pem,
             beat_seconds=hearing.beat,
+            examine=order.examine,
+            trials=order.trials,
         )
         member.asked = True
         return Begin(by=order.by, lock=order.lock(member), order=first)
@@ -92,7 +103,6 @@ def begin(hearing: Hearing, members: Sequence[Member], order: Order) -> None:
             member.state, member.reason = "refused", _why(answer, answered.error)
 
     hearing.ask_each(members, request, _BEGIN_SECONDS, then=take)
-    _until_ready(hearing, members)
 
 
 def _why(answer: object, error: str) -> str:
@@ -104,7 +114,9 @@ def _why(answer: object, error: str) -> str:
     return error or "it gave an answer of the wrong kind"
 
 
-def _until_ready(hearing: Hearing, members: Sequence[Member]) -> None:
+def until_ready(hearing: Hearing, members: Sequence[Member]) -> None:
+    """Waits until all hosts are ready. Raises `RunError` with all that is wrong."""
+
     def settled() -> bool:
         return all(not each.is_alive or each.state == "ready" for each in members)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ..pieces.wire import End, Header, PieceLine
+from ..results.summary import ClientInfo
 
 # Hosts with another version of this protocol are refused.
 PROTOCOL: Final = 1
@@ -26,6 +27,7 @@ _BEATS_PER_SECOND: Final = 25.0
 LATEST_START: Final = 0.5
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[float, msgspec.Meta(gt=0)]
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 
 
@@ -41,7 +43,9 @@ class FirstOrder(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_fie
     """What a host process prepares. It is the first line that it reads.
 
     `options` are those of the main command by parameter name, as click parsed them. `selection` is the text of
-    `selected.pack`. `ca_pem` is the text of --ca-file. A beat lasts `beat_seconds`.
+    `selected.pack`. `ca_pem` is the text of --ca-file. A beat lasts `beat_seconds`. `examine`: it carries out the
+    checks of `doctor` in place of a load. With `trials`, it carries out no load by itself, but each `Trial` that is
+    ordered, and its pieces have their pulls one by one.
     """
 
     run: str
@@ -51,6 +55,25 @@ class FirstOrder(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_fie
     selection: str
     ca_pem: str | None
     beat_seconds: float
+    examine: bool = False
+    trials: bool = False
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True, tag="trial", tag_field="order"):
+    """Prepare the trial with this number, from 1: all hosts together make `rate` pulls per second for `seconds`.
+
+    The host answers with `Ready` and then waits for `Arm`. The same order may come twice.
+    """
+
+    number: _Count
+    rate: _Positive
+    seconds: _Positive
+
+
+class EndTrial(msgspec.Struct, frozen=True, tag="end-trial", tag_field="order"):
+    """End the trial with this number early, if it goes on: it can no longer hold."""
+
+    number: _Count
 
 
 class Arm(msgspec.Struct, frozen=True, tag="arm", tag_field="order"):
@@ -81,7 +104,8 @@ class Leave(msgspec.Struct, frozen=True, tag="leave", tag_field="order"):
     """End now: nothing is needed of this host any more. A load that goes on is stopped, its clients at once."""
 
 
-Order = FirstOrder | Arm | Disarm | Lease | Leave
+LaterOrder = Arm | Disarm | Lease | Leave | Trial | EndTrial
+Order = FirstOrder | LaterOrder
 
 # ---- messages: host process -> controller
 
@@ -89,6 +113,7 @@ Order = FirstOrder | Arm | Disarm | Lease | Leave
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready", tag_field="line"):
     """The host is prepared. `folder` has its files: `events.jsonl` (if they are asked for) and `log`.
 
+    With `trials`, it says so once before the first `Trial` is ordered, and again for each trial.
     The header is complete but for the time when the load begins.
     """
 
@@ -129,7 +154,29 @@ class Note(msgspec.Struct, frozen=True, tag="note", tag_field="line"):
     caution: bool = False
 
 
-Body = Ready | Refused | Armed | Unarmed | Started | Note | PieceLine | End
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one check of `doctor` on this host."""
+
+    name: _Text
+    status: Literal["ok", "warning", "failure"]
+    message: _Text
+    advice: _Text = ""
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True, tag="examined", tag_field="line"):
+    """The checks of `doctor` are done. `client` is the one that the host would pull with; None without one.
+
+    `changes` are options that should have another value or, with None, be left out. `undecided`: an option has to
+    change, and only the user knows how.
+    """
+
+    checks: Annotated[list[Finding], msgspec.Meta(max_length=10_000)]
+    changes: dict[_Text, _Text | None]
+    undecided: bool
+    client: ClientInfo | None
+
+
+Body = Ready | Refused | Armed | Unarmed | Started | Note | PieceLine | End | Examined
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -165,7 +212,7 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True, tag="pass", tag_field="ask
     """Pass an order on to the host process of this run. Answered by `Done` or, if it has ended, by `Failed`."""
 
     run: str
-    order: Arm | Disarm | Lease | Leave
+    order: LaterOrder
 
 
 class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch", tag_field="ask"):

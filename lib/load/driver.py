@@ -181,7 +181,7 @@ class Driver:
         self._queue.put(worker)
 
     def give_up(self, reason: str) -> None:
-        """Ends the load early. Only a callback of this driver, which its own thread calls, may call this."""
+        """Ends the load early. Any thread may call this. The driver notices it after its callback, or within `LOOK`."""
         if self.hopeless is None:
             self.hopeless = reason
 

@@ -16,6 +16,7 @@ from ..load.counts import Counts
 from ..load.piece import Place
 from ..load.share import WHOLE, Share, parse_share
 from ..user_files import MIB, open_bounded, reason, short_lines
+from .bounds import check_end, check_header, check_piece
 from .fold import Ended
 from .wire import FORMAT, End, Header, PieceLine, counts_of, decoded, piece_of
 
@@ -94,10 +95,13 @@ class Reader:
             if isinstance(line, Header) != (self._lines == 1) or self.end is not None:
                 raise ValueError("it is in the wrong place")
             if isinstance(line, PieceLine):
+                check_piece(line)
                 return self._piece(line)
             if isinstance(line, Header):
+                check_header(line)
                 self._begin(line)
             else:
+                check_end(line)
                 self._check_lengths(line.passes, line.image_sets)
                 self.end = line
         except ValueError as error:
@@ -148,6 +152,8 @@ class Reader:
         # what ends after the last step lies in none of them
         if any(not 0 <= step <= len(self.header.steps) for step in (ended.place.step, *piece.shares)):
             raise ValueError("a piece lies in a step that the load does not have")
+        if ended.place.ends == "step" and ended.place.step == len(self.header.steps):
+            raise ValueError("a step ends that the load does not have")
         if ended.place.sample > ended.place.number:
             raise ValueError("a piece lies in a tally interval that the load does not have")
         if piece.end < piece.start:

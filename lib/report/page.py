@@ -127,11 +127,12 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
     elif summary.reason:
         yield f"The run failed: {summary.reason}"
     for each in losses(summary):
-        yield f"The load is not complete: {each}. So its figures lack pulls."
+        yield f"The load is not complete, so its figures lack pulls: {each}."
     paused = sum(sample.paused_seconds for sample in summary.samples)
     if paused:
+        who = "A host" if summary.has_hosts else "The driver itself"
         yield (
-            f"The driver itself was stopped for {paused:,.1f} s, by a signal or because its machine was paused. Rates "
+            f"{who} was stopped for {paused:,.1f} s, by a signal or because its machine was paused. Rates "
             "and latencies of that time are not those of the server."
         )
     if summary.latency_unit == "launch":

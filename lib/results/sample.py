@@ -75,7 +75,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         about(
             "Seconds in which the driver itself was stopped, by a signal or with its machine. Rate and latencies are "
-            "then not those of the server."
+            "then not those of the server. Of several hosts, those of the host that was stopped for longest."
         ),
     ] = 0.0
     limited_by: Annotated[

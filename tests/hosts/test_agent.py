@@ -40,7 +40,7 @@ from lib.hosts.protocol import (
     decode_answer,
     encode,
 )
-from tests.support.hosts import begin, content
+from tests.support.hosts import LOCK, begin, content
 from tests.support.processes import children, wait_until_gone
 from tests.support.waiting import SECONDS
 
@@ -160,7 +160,7 @@ def test_a_machine_drives_one_run_at_a_time() -> None:
         assert isinstance(refused, Failed)
         assert isinstance(refused.driving, Driving)
         assert (refused.driving.run, refused.driving.by) == ("one", "tester")
-        assert path_of("test").stat().st_mode & 0o777 == 0o600
+        assert path_of(LOCK).stat().st_mode & 0o777 == 0o600
         assert isinstance(await other.answer(begin("three", lock="another"), worker), Begun)
         assert await ask(Bye("one")) == Done()
         assert isinstance(await other.answer(begin("two"), worker), Begun)
@@ -185,16 +185,34 @@ def test_the_lock_lives_as_long_as_what_the_host_process_started() -> None:
     played(scene)
 
 
+def test_locks_of_workers_that_were_killed_are_removed() -> None:
+    async def scene(worker: Worker, ask: Asking) -> None:
+        stale, strange = path_of("stale"), path_of("strange").with_suffix(".other")
+        for path in (stale, strange):
+            path.write_text("{}")
+        assert isinstance(await ask(begin("one")), Begun)
+        other = Agent()
+        assert isinstance(await other.answer(begin("two", lock="another"), worker), Begun)
+        assert not stale.exists()
+        assert strange.exists()
+        assert path_of(LOCK).exists()
+        for agent, run in ((None, "one"), (other, "two")):
+            assert await (ask(Bye(run)) if agent is None else agent.answer(Bye(run), worker)) == Done()
+        strange.unlink()
+
+    played(scene)
+
+
 def test_it_follows_no_link_to_a_lock(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
 
     async def scene(worker: Worker, ask: Asking) -> None:
-        path_of("test").symlink_to(victim)
+        path_of(LOCK).symlink_to(victim)
         refused = await ask(begin("one"))
         assert isinstance(refused, Failed)
         assert refused.reason.startswith("cannot lock this machine: ")
-        path_of("test").unlink()
+        path_of(LOCK).unlink()
 
     played(scene)
     assert victim.read_text() == "precious"
@@ -319,7 +337,7 @@ def test_a_command_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await ask(begin("one")) == Failed(
             "cannot start the host process: /nowhere/python: No such file or directory"
         )
-        assert not path_of("test").exists()
+        assert not path_of(LOCK).exists()
 
     played(scene)
 

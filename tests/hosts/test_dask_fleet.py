@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from lib.hosts.protocol import (
 )
 from lib.options.hosts import DEFAULTS, parse_hosts
 from tests.doubles.certificates import Authority, self_signed
-from tests.support.hosts import Cluster, Ear, begin, cluster
+from tests.support.hosts import LOCK, Cluster, Ear, begin, cluster
 from tests.support.paths import ROOT
 from tests.support.ports import free_port, refused_port, taken_port
 from tests.support.processes import alive, children, descendants, read_file
@@ -110,12 +111,35 @@ def test_the_clock_is_read_between_sending_and_receiving(ear: Ear) -> None:
     assert answered.sent <= answered.answer.monotonic <= answered.received
 
 
+def say(text: str, dask_worker: Any = None) -> None:
+    """Runs on a worker."""
+    dask_worker.log_event("print", text)
+    dask_worker.log_event("warn", text)
+
+
+def test_the_terminal_stays_free_of_the_words_of_workers(ear: Ear, capfd: pytest.CaptureFixture[str]) -> None:
+    address = ear.workers(3)["b"]
+    fleet = ear.fleet
+    assert isinstance(fleet, DaskFleet)
+
+    async def let_it_speak() -> None:
+        await fleet._client.run(say, "hello", workers=[address])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fleet._wait(let_it_speak())
+        assert isinstance(ear.answer(address, begin("r")), Begun)
+        assert ear.hear(address)["line"] == "ready"  # an event that came after those
+    assert ear.answer(address, Bye("r")) == Done()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_two_runs_one_after_the_other(ear: Ear, dask: Cluster) -> None:
     addresses = ear.workers(3)
     for run in ("first", "second"):
         with fleet_of(dask.address, run) as other:
             for name, address in addresses.items():
-                begun = other.answer(address, begin(run, lock=name))
+                begun = other.answer(address, begin(run, lock=f"{LOCK}-{name}"))
                 assert isinstance(begun, Begun)
                 heard = other.take(Heard, address=address)
                 assert heard.incarnation == begun.incarnation
@@ -202,7 +226,7 @@ def test_a_load_is_not_started_again_under_a_nanny_with_a_fixed_port(tmp_path: P
     counter, port = tmp_path / "counter", str(free_port())
     with cluster(tmp_path) as dask, fleet_of(dask.address) as ear:
         dask.add("a", "--worker-port", port, nanny=True)
-        address = ear.workers(1)["a"]
+        address = ear.take(Joined).address
         stand_in(ear)
         ear.fleet.hold([address])
         assert isinstance(ear.answer(address, begin("r", {"counter": str(counter)})), Begun)
@@ -219,21 +243,26 @@ def test_a_load_is_not_started_again_under_a_nanny_with_a_fixed_port(tmp_path: P
     assert len(counter.read_text().splitlines()) == 1
 
 
-def test_a_held_cluster_does_not_look_idle(tmp_path: Path) -> None:
-    with cluster(tmp_path, ("a",), scheduler=("--idle-timeout", "2s")) as dask, fleet_of(dask.address) as ear:
-        address = ear.workers(1)["a"]
-        ear.fleet.hold([address])
-        fleet = ear.fleet
-        assert isinstance(fleet, DaskFleet)
-        wait_until(lambda: fleet._held.get(address) is not None)
+def is_idle(dask_scheduler: Any = None) -> bool:
+    """Runs on a scheduler."""
+    return dask_scheduler.check_idle() is not None
 
-        async def idle_since() -> object:
-            return await fleet._client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_since)
 
-        wait_until(lambda: fleet._wait(idle_since()) is None)
-        assert dask.scheduler.poll() is None
-        fleet.close()
-        dask.scheduler.wait(60)  # nobody holds it now
+def test_a_held_cluster_does_not_look_idle(dask: Cluster, ear: Ear) -> None:
+    async def looks_idle() -> bool:
+        assert isinstance(ear.fleet, DaskFleet)
+        return bool(await ear.fleet._client.run_on_scheduler(is_idle))
+
+    def idle() -> bool:
+        assert isinstance(ear.fleet, DaskFleet)
+        return ear.fleet._wait(looks_idle())
+
+    wait_until(idle)
+    with fleet_of(dask.address) as other:
+        other.fleet.hold([other.workers(3)["a"]])
+        wait_until(lambda: not idle() and not idle())  # what has just happened makes it look busy once
+        assert not idle()
+    wait_until(idle)
 
 
 # ---- TLS

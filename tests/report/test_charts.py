@@ -257,3 +257,18 @@ def test_the_rates_of_a_long_run_are_means() -> None:
     assert set(one["y"]) == {2.0}
     assert set(other["y"]) == {1.0}
     assert len(one["y"]) == 501
+
+
+def test_the_loss_of_hosts_is_marked_in_every_chart_over_time() -> None:
+    document = with_hosts([1.0], [2.0], [3.0], [4.0])
+    for host, at in zip(document["hosts"], (None, 30.2, 30.4, 1e6), strict=True):
+        host["lost"] = at and {"at": at, "reason": "worker gone"}
+    end = sum(each["seconds"] for each in document["samples"])
+    for name in ("rate", "host-rates", "latency"):
+        chart = drawn(document)[name]
+        assert "a host was lost" in chart.note
+        lines = [each["x0"] for each in chart.layout["shapes"] if each["type"] == "line"]
+        assert lines == [
+            (BEGAN + timedelta(seconds=second)).replace(tzinfo=None).isoformat(" ", "milliseconds")
+            for second in (30.2, end)
+        ]

@@ -11,7 +11,7 @@ import itertools
 import time as real_time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -35,13 +35,17 @@ from lib.hosts.protocol import (
     Disarm,
     Done,
     Driving,
+    EndTrial,
+    Examined,
     Failed,
     Fetch,
+    Finding,
     FirstOrder,
     Hello,
     HostFacts,
     Keep,
     Kept,
+    LaterOrder,
     Lease,
     Leave,
     Message,
@@ -52,6 +56,7 @@ from lib.hosts.protocol import (
     Refused,
     Request,
     Started,
+    Trial,
     Unarmed,
     decode_answer,
     decode_request,
@@ -62,6 +67,7 @@ from lib.load.counts import Counts
 from lib.load.event import PULL, Event
 from lib.load.piece import IntervalEnd, Piece, Place
 from lib.load.plan import HOLD, Step
+from lib.load.pulls import Pull, pack, pull_of
 from lib.load.share import WHOLE, Share, parse_share
 from lib.load.tally import Tally
 from lib.outcomes import FAILED, OK, ErrorClass, Failure
@@ -78,13 +84,14 @@ IMAGE: Final = Image("app", "v1")
 class Scene:
     """The load of all hosts together: so many workers pull once per second for so many seconds, in one step.
 
-    `succeeds(worker, second)` says whether a pull does.
+    `succeeds(worker, second)` says whether a pull does. In a trial at a rate that does not hold, none does.
     """
 
     workers: int = 6
     seconds: int = 10
     tally_seconds: int = 2
     succeeds: Callable[[int, int], bool] = lambda *_: True
+    holds: Callable[[float], bool] = lambda _: True
 
     @property
     def step(self) -> Step:
@@ -119,28 +126,34 @@ class Scene:
             before=counts_line(Counts()),
         )
 
+    def at(self, rate: float) -> Scene:
+        """This load in a trial at this rate."""
+        return self if self.holds(rate) else replace(self, succeeds=lambda *_: False)
+
     def tally(self, share: Share) -> Tally:
         return Tally(share.count(self.workers), retries_known=True, on_sample=lambda _: None, cores=2.0)
 
-    def pull(self, tally: Tally, share: Share, second: int) -> None:
-        """Adds the pulls of the workers of this share that end half a second before this second."""
+    def pull(
+        self, tally: Tally, share: Share, second: int, note: Callable[[Event], None] = lambda _: None
+    ) -> None:
+        """Adds the pulls of the workers of this share that end half a second before this second. `note` gets each."""
         for own in range(share.count(self.workers)):
             worker = share.number_in_whole(own)
             good = self.succeeds(worker, second)
-            tally.add(
-                Event(
-                    op=PULL,
-                    worker=own,
-                    pass_number=1,
-                    image=IMAGE,
-                    outcome=OK if good else FAILED,
-                    ended=second - 0.5,
-                    seconds=0.05 + (7 * worker + 3 * second) % 100 / 100,
-                    first=second == 1,
-                    retries=0,
-                    failure=None if good else Failure(ErrorClass.DNS.value, "no such host"),
-                )
+            event = Event(
+                op=PULL,
+                worker=own,
+                pass_number=1,
+                image=IMAGE,
+                outcome=OK if good else FAILED,
+                ended=second - 0.5,
+                seconds=0.05 + (7 * worker + 3 * second) % 100 / 100,
+                first=second == 1,
+                retries=0,
+                failure=None if good else Failure(ErrorClass.DNS.value, "no such host"),
             )
+            tally.add(event)
+            note(event)
 
     def close(self, tally: Tally, second: int) -> None:
         """Closes what ends at this second."""
@@ -187,7 +200,8 @@ class Host:
 
     Messages take `there` and `back` seconds. Its monotonic clock is `ahead`. `mangle(number, attempt)` returns the
     extra delays of a message: none if it is dropped, two if it comes twice. `arms` has what it does with each `Arm`:
-    "late" (no answer), a reason why not, or nothing special. `refusal`: why it does not get ready.
+    "late" (no answer), a reason why not, or nothing special. `refusal`: why it does not get ready. `find` returns what
+    it finds in an examination.
     """
 
     address: str
@@ -202,6 +216,7 @@ class Host:
     arms: list[str] = field(default_factory=list)
     refusal: str | None = None
     usage: bool = False
+    find: Callable[[FirstOrder], Body] = lambda _: nothing_found()
     locked_by: Driving | None = None
     begin_seconds: float = 0.0
     has_agent: bool = True
@@ -357,7 +372,10 @@ class FakeFleet:
 
 
 class Process:
-    """The host process of a host. `dead` is how it ended, if it has."""
+    """The host process of a host. `dead` is how it ended, if it has. `trials` are those that it has prepared.
+
+    Without `tells_pulls`, the pieces of a trial lack their pulls.
+    """
 
     def __init__(self, fleet: FakeFleet, host: Host, order: FirstOrder) -> None:
         self.host = host
@@ -379,6 +397,9 @@ class Process:
         self._attempts: dict[int, int] = {}
         self.tally = self._scene.tally(self.share)
         self.tally.on_piece = self._post_piece
+        self.trials: list[Trial] = []
+        self.tells_pulls = True
+        self._pulls: list[Pull] = []
         self._time.after(host.prepare_seconds, self._get_ready)
         self._time.after(1.0, self._keep_lease)
 
@@ -404,8 +425,13 @@ class Process:
 
     # ---- orders
 
-    def heed(self, order: Arm | Disarm | Lease | Leave) -> None:
+    def heed(self, order: LaterOrder) -> None:
         match order:
+            case Trial():
+                self._prepare(order)
+            case EndTrial():
+                if self.trials and self.trials[-1].number == order.number:
+                    self._end_trial()
             case Arm():
                 self._arm(order)
             case Disarm():
@@ -444,11 +470,31 @@ class Process:
         self.dead = self.dead or "it left"
 
     def _keep_lease(self) -> None:
-        if self.dead is not None or self.over:
+        if self.dead is not None or (self.over and not self.order.trials):
             return
         if self._time.now - self._leased > LEASE_SECONDS:
             self._stop("the controller is gone: it has had no lease for 20 s")
         self._time.after(1.0, self._keep_lease)
+
+    # ---- trials
+
+    def _prepare(self, order: Trial) -> None:
+        if self.trials and order.number <= self.trials[-1].number:
+            return
+        self.trials.append(order)
+        self._scene = self._fleet.scene.at(order.rate)
+        self.tally = self._scene.tally(self.share)
+        self.tally.on_piece = self._post_piece
+        self._second, self.began, self.over, self._armed = 0, None, False, None
+        self._time.after(self.host.prepare_seconds, self._get_ready)
+
+    def _note_pull(self, event: Event) -> None:
+        if self.order.trials:
+            self._pulls.append(pull_of(event, 0.0))
+
+    def _end_trial(self) -> None:
+        if self.began is not None:
+            self.end(None, at=self._time.now - self.began)
 
     # ---- the load
 
@@ -458,6 +504,10 @@ class Process:
         if self.stop or self.host.refusal is not None:
             self.post(Refused(self.host.refusal or "interrupted by SIGTERM", self.host.usage))
             return
+        if self.order.examine:
+            self.over = True
+            self.post(self.host.find(self.order))
+            return
         self.post(Ready(header=self.host.change(self._scene.header(self.share)), folder="/tmp/folder"))
 
     def _begin(self, order: Arm) -> None:
@@ -466,18 +516,19 @@ class Process:
         self.began = self._time.now
         header = replace_header(self._scene.header(self.share), order, self._time.now + self.host.ahead)
         self.post(Started(header=header, error_seconds=self.host.start_error))
-        self._time.after(1.0, self._tick)
+        tally = self.tally
+        self._time.after(1.0, lambda: self._tick(tally))
 
-    def _tick(self) -> None:
-        if self.dead is not None or self.over:
+    def _tick(self, tally: Tally) -> None:
+        if self.dead is not None or self.over or tally is not self.tally:
             return
         self._second += 1
-        self._scene.pull(self.tally, self.share, self._second)
+        self._scene.pull(self.tally, self.share, self._second, self._note_pull)
         self._scene.close(self.tally, self._second)
         if self._second == self._scene.seconds:
             self.end(None)
         else:
-            self._time.after(1.0, self._tick)
+            self._time.after(1.0, lambda: self._tick(tally))
 
     def _stop(self, reason: str) -> None:
         if self.began is None:
@@ -486,13 +537,15 @@ class Process:
         elif not self.over:
             self._time.after(self.host.drain_seconds, lambda: self.end(reason))
 
-    def end(self, reason: str | None) -> None:
-        """Ends the load now."""
+    def end(self, reason: str | None, at: float | None = None) -> None:
+        """Ends the load now, or at this second."""
         if self.over or self.dead is not None:
             return
         self.over, tally = True, self.tally
-        at = float(self._scene.seconds) if reason is None else self._time.now - (self.began or 0.0)
-        if reason is not None:
+        early = at is not None or reason is not None
+        if at is None:
+            at = float(self._scene.seconds) if reason is None else self._time.now - (self.began or 0.0)
+        if early:
             tally.close_sample(at, 0)
         tally.close_step(at, self._scene.step)
         tally.end(at, 0)
@@ -514,7 +567,11 @@ class Process:
         )
 
     def _post_piece(self, piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
-        self.post(piece_line(piece, place, interval))
+        line = piece_line(piece, place, interval)
+        if self.order.trials and self.tells_pulls:
+            line = msgspec.structs.replace(line, pulls=pack(self._pulls))
+            self._pulls.clear()
+        self.post(line)
 
     def note(self, text: str, *, caution: bool = False) -> None:
         self.post(Note(text, caution))
@@ -563,6 +620,13 @@ def _host(number: int) -> Host:
     return Host(
         address=f"tcp://10.0.{number // 250}.{number % 250}:8788", worker=f"worker-{number}", facts=facts
     )
+
+
+def nothing_found() -> Examined:
+    """What a host finds whose only check is that of its client, and which is well."""
+    client = ClientInfo(name="crane", version="0.20")
+    check = Finding(name="client", status="ok", message="crane 0.20")
+    return Examined(checks=[check], changes={}, undecided=False, client=client)
 
 
 def facts_with(host: Host, **changes: object) -> None:

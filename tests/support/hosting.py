@@ -21,12 +21,12 @@ from lib.hosts.protocol import (
     Arm,
     Armed,
     Body,
-    Disarm,
     FirstOrder,
     Lease,
     Leave,
     Message,
     Note,
+    Order,
     Ready,
     Started,
     decode_message,
@@ -148,7 +148,7 @@ class Controller:
         finally:
             self._may_read.set()
 
-    def send(self, *orders: FirstOrder | Arm | Disarm | Lease | Leave) -> None:
+    def send(self, *orders: Order) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(b"".join(encode(order) + b"\n" for order in orders))
         self.process.stdin.flush()

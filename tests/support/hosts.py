@@ -22,6 +22,8 @@ from tests.support.paths import ROOT
 from tests.support.waiting import SECONDS, wait_until
 
 I = TypeVar("I", bound=Input)  # noqa: E741
+LOCK = f"test-{os.getpid()}"
+"""The lock of this process's tests: other processes test at the same time, and the temporary folder is the same."""
 ON_LOOPBACK = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1")
 
 
@@ -138,7 +140,7 @@ class Ear:
         return {each.name: each.address for each in self.fleet.workers()}
 
 
-def begin(run: str, options: Mapping[str, Any] | None = None, lock: str = "test") -> Begin:
+def begin(run: str, options: Mapping[str, Any] | None = None, lock: str = LOCK) -> Begin:
     """A request to begin a run."""
     order = FirstOrder(
         run=run,
