@@ -13,7 +13,6 @@ from ..choices import ALL
 from ..errors import UsageError
 from ..load.curve import MOST_PULLS_PER_SECOND
 from ..options.definitions import OPTIONS
-from ..options.hosts import DEFAULTS as OF_HOSTS
 from ..options.sections import Section
 from ..options.thresholds import Threshold, parse_slo
 from ..options.types import Seconds
@@ -35,7 +34,6 @@ _REFUSED: Final[Mapping[str, str]] = {
     "start_at": "leave it out, and start capacity at that time, for example with sleep",
     "metrics_listen": "it serves the metrics of one load, and a search has many; leave it out",
     "annotations": "a search writes no annotations; leave it out",
-    **dict.fromkeys(OF_HOSTS, "a search runs on one machine; leave it out"),
 }
 # What the refused options are in each trial.
 _DECIDED: Final[Mapping[str, Any]] = {
@@ -51,7 +49,6 @@ _DECIDED: Final[Mapping[str, Any]] = {
     "start_at": None,
     "metrics_listen": None,
     "annotations": "none",
-    **OF_HOSTS,
 }
 # Workers if the user gives neither --workers nor --patterns.
 _WORKERS: Final = 64

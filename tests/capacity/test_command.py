@@ -219,7 +219,6 @@ def test_a_stop_tells_what_is_known_and_leaves_nothing(
         ("--stage=1s:2", "capacity does not take --stage"),
         ("--passes=3", "capacity does not take --passes"),
         ("--herd", "capacity does not take --herd"),
-        ("--hosts=local:2", "capacity does not take --hosts: a search runs on one machine"),
         (
             "--pieces-file=p",
             "capacity does not take --pieces-file: it records one load, and a search has many",
