@@ -25,7 +25,7 @@ from .hosts.fleet import Fleet, StopAsked
 from .hosts.gathering import gather
 from .hosts.hearing import Hearing, Reports
 from .hosts.member import Member
-from .hosts.preparing import Order, assign, begin, say_bye, share_images
+from .hosts.preparing import Order, assign, begin, say_bye, share_images, share_repositories
 from .listing.selection import Selection
 from .load.pace import Schedule
 from .load.plan import Plan
@@ -311,24 +311,30 @@ def open_to_others(hosts: Hosts) -> str | None:
 
 
 def check_prunes(ready: Preparation, members: Sequence[Member]) -> None:
-    """Raises `RunError` if hosts may prune one image at the same time, and that damages the server's cache.
+    """Raises `RunError` if hosts would prune one image at the same time, and that damages the server's cache.
 
-    A driver sends the prune calls of all its workers one after the other. Several hosts do not.
+    Warns if they may. A driver sends the prune calls of all its workers one after the other. Several hosts do not.
     """
     settings, connections = ready.settings, ready.connections()
     pruning = settings.prune or settings.prune_first
     if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
         return
-    if not share_images(members, ready.selection()):
+    selection, option = ready.selection(), "--prune" if settings.prune else "--prune-first"
+    if not share_repositories(members, selection):
         return
     server = connections.registry(settings.under_test.endpoint.url)
-    if connections.network.run_until_stop(probe_admin(server)).works:
-        option = "--prune" if settings.prune else "--prune-first"
-        apart = "" if settings.herd else "give each worker images of its own (--deal split), or "
+    if not connections.network.run_until_stop(probe_admin(server)).works:
+        return
+    if share_images(members, selection):
         raise RunError(
             f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
-            f"damage Ociregistry's cache; {apart}leave out {option}"
+            f"damage Ociregistry's cache; give each worker images of its own (--deal split), or leave out {option}"
         )
+    connections.caution(
+        f"{option}: several hosts prune images of the same repositories; if two tags name one image of several "
+        "platforms, prunes at the same time may damage Ociregistry's cache; to keep a repository on one host, use "
+        "--patterns"
+    )
 
 
 def order_of(settings: Settings, options: Mapping[str, Any], selection: Selection) -> Order:
@@ -361,8 +367,9 @@ def options_of_hosts(settings: Settings, options: Mapping[str, Any]) -> dict[str
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
+    """Returns a value as JSON has it. A name that is not UTF-8 is that of a file here, which hosts do not use."""
+    if isinstance(value, (Path, str)):
+        return str(value).encode("utf-8", "replace").decode()
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 

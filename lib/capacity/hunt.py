@@ -86,6 +86,8 @@ class Hunt:
         why = missed(verdict, workers, lacked_workers=lacked, unstarted=trial.observed.unstarted)
         self.results.append(_result(trial, verdict, limited_by, why))
         self.search.add(rate, verdict)
+        if not self.search.may_repeat(rate):
+            del self._observed[rate]  # many hosts make millions of pulls
         self._unjudged.discard(rate)
         if not_held and limited_by is not None:  # no verdict on the server
             self._unjudged.add(rate)

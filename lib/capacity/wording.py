@@ -34,7 +34,8 @@ def limiter(trial: TrialResult) -> str | None:
     if isinstance(trial.limited_hosts, UnsetType) or not trial.limited_hosts:
         return LIMITERS[trial.limited_by]
     who = hosts(list(trial.limited_hosts))
-    return f"the client side of {who}" if trial.limited_by == CLIENT else f"the machine of {who}"
+    machine = "machine" if len(trial.limited_hosts) == 1 else "machines"
+    return f"the client side of {who}" if trial.limited_by == CLIENT else f"the {machine} of {who}"
 
 
 def trial_line(number: int, trial: TrialResult) -> str:

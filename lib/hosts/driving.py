@@ -296,13 +296,18 @@ class Load:
         if self._limits.keep_going or self.gathered is None or self.gathered.pulled:
             return
         totals = self.gathered.totals
-        if totals.failed >= HOPELESS_AFTER and self.hopeless is None:
+        if totals.failed >= HOPELESS_AFTER and self.hopeless is None and self._all_have_begun():
             examples = ((key[1], text) for key, text in totals.examples.items() if key[0] == PULL)
             error_class, message = next(examples, ("other", "the host gives no message"))
             self._end_hopeless(
                 f"none of the first {totals.failed:,} pulls succeeded: {error_class}: {clean(message)} "
                 "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
             )
+
+    def _all_have_begun(self) -> bool:
+        """Returns whether each host that is not lost has delivered a piece, or has had enough time for it."""
+        had_time = (self.second() or 0.0) > self._hearing.beat + self.patience
+        return had_time or all(part.pieces for part in self.parts)
 
     def _end_hopeless(self, reason: str) -> None:
         """Ends the load, none of whose first pulls succeeded."""

@@ -75,8 +75,10 @@ class Member:
     reason: str | None = None
 
     def begin_again(self) -> None:
-        """Forgets the load that has ended: another one is prepared."""
-        if self.is_alive:
+        """Forgets the load that has ended: another one is prepared. A host whose worker is gone by now is lost."""
+        if self.is_alive and self.gone:
+            self.state, self.reason = "lost", "its worker is gone"
+        elif self.is_alive:
             self.state = "preparing"
         self.ready = self.part = self.end = None
         self.arming = self.armed_at = self.unarmed = self.start_error = self.last_piece = None

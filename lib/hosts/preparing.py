@@ -59,12 +59,21 @@ def assign(hearing: Hearing, members: Sequence[Member], workers: int) -> list[Me
 
 def share_images(members: Sequence[Member], selection: Selection) -> bool:
     """Returns whether any image is pulled by more than one of the hosts."""
-    seen: set[Image] = set()
+    return _share(members, selection, lambda image: image)
+
+
+def share_repositories(members: Sequence[Member], selection: Selection) -> bool:
+    """Returns whether more than one of the hosts pulls images of one repository."""
+    return _share(members, selection, lambda image: image.path)
+
+
+def _share(members: Sequence[Member], selection: Selection, of: Callable[[Image], object]) -> bool:
+    seen: set[object] = set()
     for member in members:
-        part = distinct(member.share.pick(selection.image_sets))
+        part = set(map(of, distinct(member.share.pick(selection.image_sets))))
         if not seen.isdisjoint(part):
             return True
-        seen.update(part)
+        seen |= part
     return False
 
 

@@ -67,6 +67,7 @@ def test_a_dry_run_says_nothing_about_a_server() -> None:
     ("limit", "hosts", "who", "advice"),
     [
         ("machine", ("b",), "the machine of host b", "use hosts that run nothing else"),
+        ("machine", ("a", "b"), "the machines of 2 hosts (a, b)", "use hosts that run nothing else"),
         ("client", ("a", "b"), "the client side of 2 hosts (a, b)", "give more workers or hosts"),
         ("client", (), "the client side", "give more workers or hosts"),
     ],

@@ -319,6 +319,22 @@ def test_one_host_that_pulls_is_enough_to_go_on() -> None:
     assert (control.summary().pulled, control.summary().failed) == (20, 40)
 
 
+def test_a_host_whose_first_piece_is_late_may_have_pulled() -> None:
+    control = Control(3, Scene(workers=60, succeeds=lambda worker, _: worker % 3 == 1))
+    control[2].mangle = lambda number, _: (1.5,) if number == 3 else (0.0,)
+    assert control.run() is None
+    assert control.summary().pulled == 200
+
+
+def test_failures_end_the_load_although_one_host_says_nothing() -> None:
+    control = Control(3, Scene(workers=60, seconds=100, succeeds=lambda *_: False))
+    control[2].mangle = lambda number, _: () if number > 2 else (0.0,)
+    reason = control.run()
+    assert reason is not None
+    assert reason.startswith("none of the first ")
+    assert reason.count("pulls succeeded: dns: no such host")
+
+
 def test_only_failures_may_go_on() -> None:
     control = Control(3, Scene(workers=6, succeeds=lambda *_: False))
     assert control.run(keep_going=True) is None

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from lib.errors import RunError, Stopped
-from lib.hosts.preparing import share_images
+from lib.hosts.preparing import share_images, share_repositories
 from lib.hosts.protocol import Begin, Bye, Driving, Lease
 from lib.hosts.selected import unpack
 from lib.images import Image, ImageSet, deal, deal_all
@@ -202,3 +202,7 @@ def test_hosts_that_share_images_are_found() -> None:
     others = [ImageSet("b", (images[2],)), ImageSet("c", (images[3],))]
     assert not share_images(members, selection_with([own, *others, own, *others]))
     assert share_images(members, selection_with([own, *others, *others, own]))
+    tags = [Image("app", f"v{number}") for number in range(6)]
+    assert not share_repositories(members, selection_with(deal(images, 6)))
+    assert share_repositories(members, selection_with(deal(tags, 6)))
+    assert not share_images(members, selection_with(deal(tags, 6)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -16,12 +18,13 @@ import pytest
 from lib.cli import _command
 from lib.errors import ExitStatus
 from lib.hosts.fleet import Fleet
-from lib.hosts.protocol import Begin
+from lib.hosts.protocol import Begin, encode
 from lib.options.hosts import Hosts
 from lib.options.settings import make_settings
 from lib.run import run
 from lib.run_on_hosts import carrying_out, options_of_hosts
 from lib.session import Session
+from tests.doubles.certificates import Authority
 from tests.doubles.serving import serving
 from tests.support.fake_fleet import DISTRIBUTED, FakeFleet, Process, Scene
 from tests.support.simulated import Time
@@ -163,6 +166,36 @@ def test_paths_and_lists_become_json() -> None:
     assert json.loads(json.dumps(found)) == found
     assert found["threshold"] == ["rate>1"]
     assert found["summary_file"] == "s"
+
+
+def test_names_that_are_not_utf8_become_json() -> None:
+    options = _parsed("--pullthrough-url=c", "--registry-url=u", "--workers=2", "--summary-file=s\udcff")
+    found = options_of_hosts(make_settings({**options, "summary_file": None}), options)
+    assert found["summary_file"] == "s?"
+
+
+def test_no_secret_reaches_a_host(played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts read their own logins and keys. Of --ca-file they get the certificates."""
+    authority = Authority(tmp_path)
+    own = authority.issue("client")
+    login = b64encode(b"user:the-password").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"cache.local": {"auth": login}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    played.run(f"--ca-file={authority.path}", f"--client-cert={own.path}", f"--client-key={own.key}")
+    requests = [request for _, _, request in played.fleet.asked]
+    sent = b"\n".join(map(encode, requests)).decode()
+    assert "BEGIN CERTIFICATE" in sent
+    assert str(own.key) in sent
+    assert "PRIVATE KEY" not in sent
+    assert login not in sent
+    assert "the-password" not in sent
+    assert "the-password" not in "".join(unpack_texts(requests))
+
+
+def unpack_texts(requests: list[Any]) -> list[str]:
+    """The selections in these requests."""
+    orders = [request.order for request in requests if isinstance(request, Begin)]
+    return [zlib.decompress(b64decode(order.selection)).decode() for order in orders]
 
 
 # ---- failures
@@ -374,3 +407,12 @@ def test_hosts_do_not_prune_the_same_images_of_an_ociregistry(
             f"Ociregistry's cache; give each worker images of its own (--deal split), or leave out {option}"
         )
         assert played.fleet.asked_of(Begin) == []
+
+
+@pytest.mark.parametrize("is_ociregistry", [True, False])
+def test_hosts_that_prune_one_repository_are_told(tmp_path: Path, is_ociregistry: bool) -> None:
+    played = Played(tmp_path)
+    (tmp_path / "list").write_text("".join(f"up.local:5000/app:v{number}\n" for number in range(WORKERS)))
+    with server(200 if is_ociregistry else 404) as url:
+        assert played.run("--prune", f"--pullthrough-url={url}", dry=False) == ExitStatus.OK
+    assert ("several hosts prune images of the same repositories" in played.log) is is_ociregistry
