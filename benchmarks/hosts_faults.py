@@ -227,7 +227,8 @@ def with_cut(seconds: float, *, lost: bool) -> None:
         due = 60.0 * (seconds + 16.0)
         show(
             f"network cut for {seconds:.0f} s: lost hosts",
-            f"{len(losses)}" + (f", after {losses[0]['at'] - at:.1f} s" if losses else ""),
+            f"{len({each['host'] for each in losses})}"
+            + (f", after {losses[0]['at'] - at:.1f} s" if losses else ""),
         )
         show(
             f"network cut for {seconds:.0f} s: pulls",

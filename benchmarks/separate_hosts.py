@@ -35,8 +35,9 @@ class Host:
     folder: Path
 
     def pids(self, word: str) -> list[int]:
-        """Returns its processes whose command line has this word."""
-        return [pid for pid in _children(self.holder.pid) if word in _command(pid)]
+        """Returns its processes whose command line has this word, without the shell that holds the namespace."""
+        commands = {pid: _command(pid) for pid in _children(self.holder.pid)}
+        return [pid for pid, command in commands.items() if word in command and not command.startswith("sh ")]
 
     def is_loading(self) -> bool:
         """Whether its host process or any client runs."""

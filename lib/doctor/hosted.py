@@ -112,7 +112,7 @@ class _Hosts:
         if len(roll.able) >= self.hosts.least:
             yield from _failure(too_few_machines(members, self.hosts))
         if members:
-            who = f"{counted(len(members), 'host')} joined: {named([each.name for each in members])}"
+            who = f"{counted(len(members), 'host')} can take part: {named([each.name for each in members])}"
             yield Check("hosts", OK, f"{who}; with ocidriver {__version__} and distributed {distributed}")
         return members
 

@@ -371,6 +371,8 @@ class DaskFleet:
                 return "its answer cannot be read; install the same version of ocidriver there"
             case OSError() if self._lost is not None:
                 return f"lost the scheduler: {self._lost}"
+            case OSError() if self._client.status != "running":
+                return "the connection to the scheduler is broken"
             case OSError():
                 return f"the scheduler cannot reach it at {address}"
             case KeyError() | asyncio.CancelledError():

@@ -19,6 +19,7 @@ from ..clean import clean
 from ..durations import spoken
 from ..errors import RunError
 from ..processes.scratch import PREFIX, Scratch
+from .machine_lock import sweep
 from .package import PACKAGE, environment
 
 _START_SECONDS: Final = 60.0
@@ -85,6 +86,7 @@ class LocalCluster:
         _end([] if self._scheduler is None else [self._scheduler])
         self._workers, self._scheduler = [], None
         self._scratch.__exit__()
+        sweep()
 
     @property
     def _log(self) -> Path:

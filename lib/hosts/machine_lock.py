@@ -38,14 +38,9 @@ def path_of(name: str) -> Path:
 
 
 def take(name: str, driving: Driving) -> int:
-    """Takes the lock and returns its descriptor, which the caller closes. Raises `LockHeld` or `OSError`.
-
-    It removes the files of other locks of this user that nobody holds: those of workers that were killed.
-    """
+    """Takes the lock and returns its descriptor, which the caller closes. Raises `LockHeld` or `OSError`."""
     path = path_of(name)
-    for other in path.parent.glob(path_of("*").name):
-        if other != path:
-            _remove(other)
+    sweep()
     for _ in range(_TRIES):
         descriptor = _open(path)
         try:
@@ -58,6 +53,13 @@ def take(name: str, driving: Driving) -> int:
             raise
         os.close(descriptor)
     raise OSError(errno.EAGAIN, "it is removed again and again", str(path))
+
+
+def sweep() -> None:
+    """Removes the files of this user's locks that nobody holds: those of workers that were killed."""
+    pattern = path_of("*")
+    for path in pattern.parent.glob(pattern.name):
+        _remove(path)
 
 
 def remove(name: str) -> bool:

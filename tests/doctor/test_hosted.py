@@ -107,7 +107,7 @@ def test_each_host_examines_its_own_share(patient: Patient) -> None:
     assert patient.told(FAILURE) == patient.told(WARNING) == []
     assert patient.exam.hosts == ("load-1", "load-2", "load-3")
     assert patient.named("client", OK) == Check("client", OK, "crane 0.20", hosts=patient.exam.hosts)
-    assert "3 hosts joined: load-1, load-2, load-3" in patient.named("hosts", OK).message
+    assert "3 hosts can take part: load-1, load-2, load-3" in patient.named("hosts", OK).message
     assert "±1 ms" in patient.named("clocks", OK).message
     assert sorted(patient.fleet.held) == sorted(each.address for each in patient)
     orders = [patient.begun(number) for number in (1, 2, 3)]

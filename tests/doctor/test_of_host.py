@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from lib.hosts.protocol import Examined, Finding, FirstOrder, Lease, Refused
+from lib.hosts.protocol import Examined, Finding, FirstOrder, Lease, Refused, encode
 from lib.hosts.selected import Packer
 from lib.images import ImageSet
 from lib.lab.servers import lab_cache
@@ -128,6 +130,26 @@ def test_options_that_do_not_fit_this_host(upstream: Upstream, controller: Contr
     controller.send(made)
     assert "--client-cert" in controller.hear(Refused).reason
     assert controller.leave() == ""
+
+
+def test_it_sends_no_login(
+    upstream: Upstream, crane: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It only says that there is one."""
+    word = base64.b64encode(b"tester:s3cret-word").decode()
+    (tmp_path / "docker").mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    with lab_cache(upstream.address) as cache:
+        logins = {"auths": {cache.address: {"auth": word}}}
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(logins))
+        with Controller(tmp_path) as controller:
+            controller.send(order(upstream, cache.address, f"--client={crane}", "--prune"))
+            told = by_name(controller.hear(Examined))
+            assert f"a login for {cache.address}" in told["credentials"].message
+            assert controller.leave() == ""
+    sent = b"".join(encode(message) for message in controller.messages.values())
+    assert b"s3cret" not in sent
+    assert word.encode() not in sent
 
 
 @pytest.mark.parametrize("way", ["leave", "stop", "close"])

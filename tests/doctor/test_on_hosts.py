@@ -64,7 +64,7 @@ def test_the_lines_that_people_see(upstream: Upstream, temporary: dict[str, str]
     client, server = failed
     assert client.startswith("client: 2 hosts: the client '/nowhere/crane' was not found")
     assert server.startswith("server under test: 2 hosts: 127.0.0.1:1 refuses connections")
-    assert "✓ hosts: 2 hosts joined: local-1, local-2" in done.stdout
+    assert "✓ hosts: 2 hosts can take part: local-1, local-2" in done.stdout
     assert done.stdout.rstrip().endswith("Change the options as advised above, then run doctor again.")
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ from tests.support.paths import ROOT
 from tests.support.ports import free_port, refused_port, taken_port
 from tests.support.processes import alive, children, descendants, read_file
 from tests.support.programs import needs
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 pytest.importorskip("distributed")
 from lib.hosts import dask_fleet
@@ -182,6 +183,25 @@ def test_a_killed_worker_is_reported_and_takes_its_host_process_along(tmp_path: 
         wait_until(lambda: not alive(host_process))
         assert [each.name for each in ear.fleet.workers()] == ["b"]
         assert ear.ask(addresses["a"], ReadClock(), 5.0).answer is None
+
+
+@pytest.mark.parametrize("who", ["worker", "scheduler"])
+def test_a_host_process_ends_with_an_orderly_end(who: str, tmp_path: Path) -> None:
+    """A worker that is told to end, or whose scheduler is, ends in order: the host process reads the end of stdin."""
+    with cluster(tmp_path, ("a",)) as dask, fleet_of(dask.address) as ear:
+        address = ear.workers(1)["a"]
+        stand_in(ear)
+        ear.fleet.hold([address])
+        assert isinstance(ear.answer(address, begin("r")), Begun)
+        assert ear.hear(address)["line"] == "ready"
+        worker = dask.workers["a"]
+        (host_process,) = children(worker.pid)
+        (worker if who == "worker" else dask.scheduler).terminate()
+        wait_until(lambda: not alive(host_process))
+        worker.wait(SECONDS)
+    log = dask.log.read_text()
+    assert "Fatal Python error" not in log
+    assert log.count("Run out-of-band function 'answer'") <= 1
 
 
 def test_a_scheduler_that_is_killed_is_reported(tmp_path: Path) -> None:
@@ -414,6 +434,29 @@ def test_hosts_on_this_machine() -> None:
     finally:
         fleet.close()
     assert not any(map(alive, pids))
+
+
+def test_hosts_on_this_machine_leave_nothing_if_a_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fleet = local_fleet(1, "r")
+    try:
+        ear = Ear(fleet)
+        address = ear.workers(1)["local-1"]
+        stand_in(ear)
+        assert isinstance(ear.answer(address, begin("r")), Begun)
+        assert ear.hear(address)["line"] == "ready"
+        assert fleet.cluster is not None
+        (worker,) = fleet.cluster.pids
+        (host_process,) = children(worker)
+        os.kill(worker, signal.SIGKILL)
+        ear.take(Left)
+        wait_until(lambda: not alive(host_process))
+    finally:
+        fleet.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_hosts_on_this_machine_end_with_the_driver() -> None:

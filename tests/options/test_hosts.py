@@ -80,7 +80,7 @@ def test_addresses(text: str, local: int | None, least: int, encrypted: bool, lo
 def test_what_is_no_address(text: str) -> None:
     told = refused(hosts=text)
     assert told.startswith("--hosts: ")
-    assert "is not the address of a Dask scheduler; give tcp://HOST:PORT, tls://HOST:PORT or local:N" in told
+    assert "is not the address of a Dask scheduler; give tls://HOST:PORT, tcp://HOST:PORT or local:N" in told
 
 
 @pytest.mark.parametrize(
