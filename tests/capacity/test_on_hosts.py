@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ from lib.results.line_file import LineFile
 from lib.run_on_hosts import carrying_out
 from lib.session import Session
 from tests.capacity.test_command import SCHEMA
+from tests.hosts.test_hostile_hosts import changed
 from tests.support.fake_fleet import DISTRIBUTED, FakeFleet, Process, Scene
 from tests.support.simulated import Time
 
@@ -242,3 +244,30 @@ def test_a_host_that_cannot_get_ready_ends_it_before_any_trial(played: Played) -
     played.fleet[3].refusal = "crane not found"
     assert played.search() == ExitStatus.FAILED
     assert played.found["reason"] == "the load did not begin: host load-3: crane not found"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_message_ends_the_search_in_order(played: Played, seed: int) -> None:
+    luck = random.Random(seed)
+    damaged = luck.randrange(1, 16)
+
+    def begin_damage() -> None:
+        write = played.process(2).write
+
+        def damage(number: int, line: str, incarnation: str | None = None) -> None:
+            if number == damaged:
+                message = json.loads(line)
+                for _ in range(luck.choice([1, 1, 2, 3])):
+                    message = changed(message, luck)
+                message["number"] = number
+                line = json.dumps(message)
+            write(number, line, incarnation)
+
+        played.process(2).write = damage  # type: ignore[method-assign]
+
+    played.at(0.3, begin_damage)
+    status = played.search()
+    assert status in (ExitStatus.OK, ExitStatus.FAILED)
+    reason = played.found["reason"] or "host load-2"
+    assert "host load-2" in reason or reason.startswith("the hosts do not prepare one load")
+    assert set(played.rates) <= {6.0, 12.0}
