@@ -30,7 +30,7 @@ from ..options.hosts import Hosts
 from .agent import answer, idle, release
 from .fleet import Answered, Heard, Input, Joined, Left, SchedulerLost
 from .local_cluster import LocalCluster
-from .package import PACKAGE
+from .package import PACKAGE, installing
 from .protocol import TOPIC, Request, decode_answer, encode
 from .reach import REFUSED, obstacle
 
@@ -40,7 +40,7 @@ try:
     from distributed.versions import VersionMismatchWarning
 except ImportError as error:
     raise UsageError(
-        "--hosts needs the package distributed: pip install 'ocidriver[distributed]'"
+        f"--hosts needs the package distributed; to install it, {installing()}"
         if (error.name or "").partition(".")[0] in ("distributed", "dask")
         else f"--hosts: the package distributed cannot be imported: {error}"
     ) from None
@@ -386,7 +386,7 @@ class DaskFleet:
             asked = self._client.run(version, DISTRIBUTION, workers=[address])
             found = str((await asyncio.wait_for(asked, _LOOK_SECONDS))[address])
         if found is None:
-            return "it has no ocidriver; install it there: pip install 'ocidriver[distributed]'"
+            return "it has no ocidriver; install it there (see docs/distributed.md)"
         if PACKAGE != "ocidriver_lib":
             return f"it has ocidriver {found} installed, but this is a checkout; run the installed ocidriver"
         return f"it has ocidriver {found}, which cannot be a host; install the same version there"

@@ -131,6 +131,7 @@ def test_a_good_run(played: Played) -> None:
     assert [each["pulled"] for each in summary["samples"]] == [12] * 5
     assert len((played.folder / "metrics").read_text().splitlines()) == 5
     assert [each["host"] for each in played.events] == ["load-1", "load-2", "load-3"] * 5
+    assert "waiting up to 1m for at least 1 host at tls://control:8786" in played.log
     assert "constant load of 6 workers for 10s, on 3 hosts" in played.log
     assert "warning" not in played.log
     assert len(played.fleet.held) == 3
