@@ -202,6 +202,15 @@ def test_a_signal_ends_it_at_any_moment_with_what_is_known(played: Played, secon
     assert "Traceback" not in played.log
 
 
+def test_a_second_signal_ends_the_clients_at_once(played: Played) -> None:
+    for host in played.fleet.hosts.values():
+        host.drain_seconds = 60.0
+    played.at(8.0, played.signal)
+    played.at(10.0, played.signal)
+    assert played.search() == 128 + signal.SIGINT
+    assert [sorted({each.stop for each in leases(played, host)}) for host in (1, 2, 3)] == [[0, 1, 2]] * 3
+
+
 def test_if_none_of_the_first_pulls_succeeds_the_search_ends(tmp_path: Path) -> None:
     played = Played(tmp_path, Scene(workers=WORKERS, holds=lambda _: False))
     assert played.search(slo="p95<1s") == ExitStatus.FAILED
