@@ -25,7 +25,8 @@ def stderr(tmp_path: Path, address: str) -> str:
 def test_it_warns_of_an_address_that_others_may_reach(tmp_path: Path) -> None:
     with refused_port() as address:
         said = stderr(tmp_path, f"tcp://{address.replace('127.0.0.1', '0.0.0.0')}")
-    assert "has no TLS: whoever reaches the scheduler can run any code on all hosts" in said
+    assert "has no TLS" in said
+    assert "whoever reaches the scheduler can run any code on all hosts" in said
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
