@@ -23,7 +23,6 @@ from lib.capacity.search import Search
 from lib.errors import ExitStatus
 from lib.hosts.fleet import Fleet
 from lib.hosts.protocol import Begin, Bye, EndTrial, Lease, Pass, Trial
-from lib.options.hosts import Hosts
 from lib.options.settings import make_settings
 from lib.options.thresholds import parse_slo
 from lib.results.line_file import LineFile
@@ -72,7 +71,7 @@ class Played:
         return status
 
     @contextmanager
-    def _connect(self, hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+    def _connect(self, *_: object) -> Iterator[tuple[Fleet, str]]:
         try:
             yield self.fleet, DISTRIBUTED
         finally:
