@@ -131,7 +131,7 @@ def clocks(images: Images, runs: int) -> None:
                 errors.append(abs(note["offset"] - true))
                 bounds.append(note["bound"])
                 late.append(note["error"])
-                begun.append(note["began"] - true)
+                begun.append(note["began"] + note["error"] - true)
             spreads.append(max(begun) - min(begun))
     figures = f"{runs} runs of {_HOSTS} hosts"
     show("error of the comparison of clocks", f"{milliseconds(errors)}, {figures}")

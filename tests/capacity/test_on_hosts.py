@@ -23,7 +23,6 @@ from lib.capacity.search import Search
 from lib.errors import ExitStatus
 from lib.hosts.fleet import Fleet
 from lib.hosts.protocol import Begin, Bye, EndTrial, Lease, Pass, Trial
-from lib.options.hosts import Hosts
 from lib.options.settings import make_settings
 from lib.options.thresholds import parse_slo
 from lib.results.line_file import LineFile
@@ -72,7 +71,7 @@ class Played:
         return status
 
     @contextmanager
-    def _connect(self, hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+    def _connect(self, *_: object) -> Iterator[tuple[Fleet, str]]:
         try:
             yield self.fleet, DISTRIBUTED
         finally:
@@ -200,6 +199,15 @@ def test_a_signal_ends_it_at_any_moment_with_what_is_known(played: Played, secon
     assert (played.found["interrupted"], played.found["reason"]) == (True, "interrupted by SIGINT")
     assert played.rates == [6.0] * (seconds > 14)
     assert "Traceback" not in played.log
+
+
+def test_a_second_signal_ends_the_clients_at_once(played: Played) -> None:
+    for host in played.fleet.hosts.values():
+        host.drain_seconds = 60.0
+    played.at(8.0, played.signal)
+    played.at(10.0, played.signal)
+    assert played.search() == 128 + signal.SIGINT
+    assert [sorted({each.stop for each in leases(played, host)}) for host in (1, 2, 3)] == [[0, 1, 2]] * 3
 
 
 def test_if_none_of_the_first_pulls_succeeds_the_search_ends(tmp_path: Path) -> None:
