@@ -88,8 +88,8 @@ def connecting(hosts: Hosts | None) -> Connect:
         try:
             if fleet.scheduler_version != fleet.version:
                 raise RunError(
-                    f"the scheduler has distributed {fleet.scheduler_version}, and this is {fleet.version}; install "
-                    "the same version"
+                    f"the scheduler has distributed {fleet.scheduler_version}, and the controller has {fleet.version}; "
+                    "install the same version"
                 )
             yield fleet, fleet.version
         finally:

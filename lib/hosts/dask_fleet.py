@@ -359,7 +359,7 @@ class DaskFleet:
 
     def _note_gone(self, address: str) -> None:
         if self._members.pop(address, None) is not None:
-            self.inbox.put(Left(address, "its worker is gone"))
+            self.inbox.put(Left(address, "its Dask worker is gone"))
             for call in self._calls.pop(address, ()):  # Dask would try for long to reach it
                 call.cancel()
 
@@ -416,7 +416,7 @@ class DaskFleet:
         if f"No module named '{PACKAGE}" in str(error):  # Dask may have made another exception of it
             return await self._without_package(address)
         if self._lost is None and address not in self._members:
-            return "its worker is gone"
+            return "its Dask worker is gone"
         match error:
             case asyncio.TimeoutError():
                 more = "" if address in self._answered else f"; can the scheduler reach it at {address}?"
@@ -430,7 +430,7 @@ class DaskFleet:
             case OSError():
                 return f"the scheduler cannot reach it at {address}"
             case KeyError() | asyncio.CancelledError():
-                return "its worker is gone"
+                return "its Dask worker is gone"
         return clean(f"{type(error).__name__}: {error}")
 
     async def _without_package(self, address: str) -> str:

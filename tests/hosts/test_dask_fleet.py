@@ -253,7 +253,7 @@ def test_a_request_ends_with_the_worker(tmp_path: Path) -> None:
         os.killpg(dask.workers["a"].pid, signal.SIGSTOP)
         token = ear.fleet.ask(address, Hello(), 10 * SECONDS)
         os.killpg(dask.workers["a"].pid, signal.SIGKILL)
-        assert ear.take(Answered, token=token).error == "its worker is gone"
+        assert ear.take(Answered, token=token).error == "its Dask worker is gone"
 
 
 @pytest.mark.parametrize("local", [False, True])
