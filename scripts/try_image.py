@@ -26,7 +26,7 @@ import yaml
 
 
 def ulimits() -> Iterator[str]:
-    """The limits of this process: podman would raise them, which takes a right that root in a sandbox lacks."""
+    """The limits of this process: podman would raise them, which takes a right that root in a container may lack."""
     for name, number, most in (("nofile", RLIMIT_NOFILE, 1 << 20), ("nproc", RLIMIT_NPROC, 1 << 15)):
         hard = getrlimit(number)[1]
         limit = most if hard == RLIM_INFINITY else min(hard, most)
