@@ -29,7 +29,7 @@ from .hosts.preparing import Order, assign, begin, say_bye, share_images, share_
 from .listing.selection import Selection
 from .load.pace import Schedule
 from .load.plan import Plan
-from .options.hosts import DEFAULTS, Hosts
+from .options.hosts import DEFAULTS, Hosts, parse_hosts
 from .options.settings import Settings
 from .pieces.gathered import Gathered
 from .pieces.whole import Whole
@@ -43,7 +43,8 @@ from .session import Session, network_of
 from .streams import warn
 
 # Connects to the hosts of a run, whose name is the text. Gives their fleet and the version of distributed here.
-Connect = Callable[[Hosts, str], AbstractContextManager[tuple[Fleet, str]]]
+# It calls the function several times per second meanwhile; what that raises ends the attempt.
+Connect = Callable[[Hosts, str, Callable[[], None]], AbstractContextManager[tuple[Fleet, str]]]
 # Carries out a capacity search on hosts that are prepared, in place of one load.
 Search = Callable[[Session, Hearing, list[Member], Selection], None]
 # The views read the states of the hosts this often, in seconds.
@@ -61,20 +62,26 @@ def carrying_out(
 
     With `search`, the hosts carry out its trials, and no other load.
 
-    Raises `UsageError` if the package `distributed` is missing.
+    Raises `UsageError` if the package `distributed` is missing, or if the files for TLS cannot be used.
     """
-    joined = connect or connecting()
+    joined = connect or connecting(parse_hosts(options))
     return lambda session, lasting: _OnHosts(session, options, joined, now, search).carry_out(lasting)
 
 
-def connecting() -> Connect:
-    """Returns what connects to a Dask cluster. Raises `UsageError` if the package `distributed` is missing."""
-    from .hosts.dask_fleet import open_fleet
+def connecting(hosts: Hosts | None) -> Connect:
+    """Returns what connects to a Dask cluster.
+
+    Raises `UsageError` if the package `distributed` is missing, or if the files of these hosts for TLS cannot be used.
+    """
+    from .hosts.dask_fleet import check_files, open_fleet
+
+    if hosts is not None:
+        check_files(hosts)
 
     @contextmanager
-    def connected(hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+    def connected(hosts: Hosts, run: str, heed: Callable[[], None]) -> Iterator[tuple[Fleet, str]]:
         try:
-            fleet = open_fleet(hosts, run)
+            fleet = open_fleet(hosts, run, heed)
         except UsageError as error:
             raise RunError(str(error)) from None
         try:
@@ -167,7 +174,7 @@ class _OnHosts:
             if danger is not None:
                 self._caution(danger)
             run = secrets.token_hex(8)
-            with self._connect(self._hosts, run) as (fleet, distributed):
+            with self._connect(self._hosts, run, stop.heed) as (fleet, distributed):
                 hearing = Hearing(fleet, run, Reports(log=outputs.log, caution=self._caution), now=self._now)
                 with stop.calling(lambda: fleet.inbox.put(StopAsked(stop.count))):
                     self._with_hosts(hearing, distributed, ready)

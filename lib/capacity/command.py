@@ -120,9 +120,9 @@ class Searching:
         self, session: Session, hearing: Hearing, members: Sequence[Member], selection: Selection
     ) -> None:
         """Carries out the search on hosts that are prepared."""
-        from .on_hosts import HostTrials
+        from .on_hosts import TrialsOnHosts
 
-        trials = HostTrials(session, hearing, members, selection, self._is_lost)
+        trials = TrialsOnHosts(session, hearing, members, selection, self._is_lost)
         self.client, self.hosts = trials.client, trials.names
         self.hunt.carry_out(trials, len(selection.image_sets), self.lines.write)
 

@@ -23,7 +23,7 @@ from .observed import Observed
 from .trial import Trial
 
 
-class HostTrials:
+class TrialsOnHosts:
     """Carries out trials on hosts that are prepared. `lost` says whether a trial that goes on cannot hold any more."""
 
     def __init__(

@@ -55,8 +55,8 @@ def checks(exam: Examination, options: Mapping[str, Any], way: Way | None = None
     run, cautions = secrets.token_hex(8), list[str]()
     reports = Reports(log=lambda _: None, caution=cautions.append)
     try:
-        connect = way.connect or connecting()
-        with connect(hosts, run) as (fleet, distributed):
+        connect = way.connect or connecting(hosts)
+        with connect(hosts, run, exam.stop.heed) as (fleet, distributed):
             hearing = Hearing(fleet, run, reports, now=way.now)
             with exam.stop.calling(lambda: fleet.inbox.put(StopAsked(exam.stop.count))):
                 yield from _Hosts(exam, hearing, hosts, cautions).checks(distributed, options)

@@ -30,6 +30,8 @@ _AT_ONCE: Final = 2
 MOST_BYTES: Final = 2 << 30
 # Time for one chunk, in seconds; and how often it is tried.
 _CHUNK_SECONDS, _TRIES = 20.0, 2
+# Time for a host to copy its events to a lasting place, in seconds. They may have many gigabytes.
+_KEEP_SECONDS: Final = 1800.0
 # The most that a chunk may have when it is decompressed, in bytes.
 _LONGEST_CHUNK: Final = 4 << 20
 _LONGEST_LINE: Final = 1 << 20
@@ -171,22 +173,29 @@ class Collection:
 
     def _keep(self, downloads: Sequence[_Download]) -> None:
         size = sum(each.size or 0 for each in downloads)
-        kept: dict[str, str] = {}
+        kept: dict[str, str | None] = {}
 
-        def note(member: Member, answered: Answered) -> None:
-            if isinstance(answered.answer, Kept):
-                kept[member.name] = answered.answer.path
+        def noting(member: Member) -> Callable[[Answered], None]:
+            def note(answered: Answered) -> None:
+                kept[member.name] = answered.answer.path if isinstance(answered.answer, Kept) else None
+
+            return note
 
         members = [each.member for each in downloads]
-        self._hearing.ask_each(
-            members, lambda _: Keep(run=self._hearing.run), _CHUNK_SECONDS, heed=False, then=note
-        )
+        for each in members:
+            self._hearing.ask(each.address, Keep(run=self._hearing.run), _KEEP_SECONDS, noting(each))
+
+        def answered() -> bool:
+            return all(each.name in kept or each.gone for each in members) or self._is_given_up()
+
+        self._hearing.wait(answered, heed=False)
         for name, path in kept.items():
-            self._hearing.log(f"host {name}: its events are in {clean(path)}")
+            if path is not None:
+                self._hearing.log(f"host {name}: its events are in {clean(path)}")
         self._hearing.caution(
             f"the events have {size_in_words(size)}, so they stay on the hosts; the log names their files"
         )
-        lacking = [*self.missing, *(each.name for each in members if each.name not in kept)]
+        lacking = [*self.missing, *(each.name for each in members if kept.get(each.name) is None)]
         self.missing += [each.name for each in members]
         if lacking:
             self._hearing.caution(f"events of {hosts(lacking)} are missing")

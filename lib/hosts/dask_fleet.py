@@ -12,7 +12,8 @@ import secrets
 import ssl
 import threading
 import warnings
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import wait
 from contextlib import suppress
 from importlib.metadata import version
 from itertools import count
@@ -51,8 +52,9 @@ DISTRIBUTION: Final = "ocidriver"
 # Time for the scheduler to answer, and for one look at its workers, in seconds.
 _CONNECT_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 5.0
-# How often the fleet looks who is there, in seconds.
+# How often the fleet looks who is there, in seconds. After a look of so long, it looks whether anybody listens.
 _LOOK_EVERY: Final = 0.5
+_SLOW_LOOK: Final = 1.0
 # A scheduler that refuses connections, or that does not answer, is lost after so many seconds.
 _REFUSED_SECONDS: Final = 2.0
 _SILENT_SECONDS: Final = 20.0
@@ -66,25 +68,34 @@ _MOST_AT_ONCE: Final = 256
 _PROBE_EVERY: Final = 0.25
 _CLOSE_SECONDS: Final = 10.0
 _RELEASE_SECONDS: Final = 2.0
+# While the fleet connects, a signal is heeded within so many seconds.
+_HEED_EVERY: Final = 0.1
 _LIBRARIES: Final = ("distributed", "dask", "tornado", "asyncio", "bokeh")
 
 
-def open_fleet(hosts: Hosts, run: str) -> DaskFleet:
+def check_files(hosts: Hosts) -> None:
+    """Raises `UsageError` if the files for TLS cannot be used."""
+    if hosts.local is None:
+        _security(hosts)
+
+
+def open_fleet(hosts: Hosts, run: str, heed: Callable[[], None] = lambda: None) -> DaskFleet:
     """Returns the fleet that `--hosts` names, connected. `run` is the name of this run, which no other run has.
 
-    For `local:N` it starts the hosts, which end when the fleet is closed. Raises `UsageError` or `RunError`.
+    For `local:N` it starts the hosts, which end when the fleet is closed. `heed` is called several times per second;
+    what it raises ends the attempt. Raises `UsageError` or `RunError`.
     """
     if hosts.local is not None:
-        return local_fleet(hosts.local, run)
-    return DaskFleet(hosts.address, run, _security(hosts))
+        return local_fleet(hosts.local, run, heed)
+    return DaskFleet(hosts.address, run, _security(hosts), heed=heed)
 
 
-def local_fleet(hosts: int, run: str) -> DaskFleet:
+def local_fleet(hosts: int, run: str, heed: Callable[[], None] = lambda: None) -> DaskFleet:
     """Starts so many hosts on this machine, and returns their fleet. Raises `RunError`."""
-    cluster = LocalCluster(hosts)
+    cluster = LocalCluster(hosts, heed)
     cluster.__enter__()
     try:
-        return DaskFleet(cluster.address, run, Security(require_encryption=False), cluster=cluster)
+        return DaskFleet(cluster.address, run, Security(require_encryption=False), cluster=cluster, heed=heed)
     except BaseException:
         cluster.__exit__()
         raise
@@ -98,11 +109,17 @@ class DaskFleet:
     """The workers of the scheduler at `address`. Implements `Fleet`.
 
     It hears the messages of this `run` only. Raises `RunError` if the scheduler cannot be reached. `cluster` is closed
-    with the fleet.
+    with the fleet. While it connects, it calls `heed` several times per second.
     """
 
     def __init__(
-        self, address: str, run: str, security: Security, *, cluster: LocalCluster | None = None
+        self,
+        address: str,
+        run: str,
+        security: Security,
+        *,
+        cluster: LocalCluster | None = None,
+        heed: Callable[[], None] = lambda: None,
     ) -> None:
         _silence()
         self.inbox: SimpleQueue[Input] = SimpleQueue()
@@ -124,13 +141,15 @@ class DaskFleet:
         self._tokens = count(1)
         self._probes: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # the calls of workers that have no answer yet, by address
+        self._calls: dict[str, set[asyncio.Future[Any]]] = {}
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(lambda *_: None)  # what matters is reported to the inbox
         self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
         self._thread = threading.Thread(target=self._loop.run_forever, name="hosts", daemon=True)
         self._thread.start()
         try:
-            self._wait(self._connect())
+            self._connect_heeding(heed)
         except BaseException:
             self._close_client()
             raise
@@ -161,6 +180,16 @@ class DaskFleet:
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _connect_heeding(self, heed: Callable[[], None]) -> None:
+        connecting = asyncio.run_coroutine_threadsafe(self._connect(), self._loop)
+        try:
+            while not wait([connecting], _HEED_EVERY).done:
+                heed()
+        except BaseException:
+            connecting.cancel()
+            raise
+        connecting.result()
 
     def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
@@ -213,9 +242,9 @@ class DaskFleet:
             set_as_default=False,
             name="ocidriver",
         )
+        self._client = client
         try:
             await client
-            self._client = client
             identity = await client.scheduler.identity()
             self._scheduler_id = identity["id"]
             self.scheduler_version = await self._version_there()
@@ -281,8 +310,9 @@ class DaskFleet:
         since: float | None = None
         while self._lost is None and not self._closing:
             await asyncio.sleep(_LOOK_EVERY)
+            began = monotonic()
             try:
-                await asyncio.wait_for(self._look(), _LOOK_SECONDS)
+                await self._look_in_time()
                 since = None
             except _OtherSchedulerError:
                 self._lose(f"another scheduler answers at {self.address}")
@@ -290,16 +320,30 @@ class DaskFleet:
                 Exception,
                 asyncio.CancelledError,
             ) as error:  # Dask cancels calls when a connection breaks
-                since = monotonic() if since is None else since
+                since = began if since is None else since
                 reason = await self._obstacle(_OBSTACLE_SECONDS)
                 patience = _REFUSED_SECONDS if reason == REFUSED else _SILENT_SECONDS
                 if monotonic() - since > patience:
                     self._lose(reason or clean(str(error)) or f"no answer within {spoken(_LOOK_SECONDS)}")
 
+    async def _look_in_time(self) -> None:
+        """Looks who is there. Raises an error after a time, and earlier if nobody listens at the address any more.
+
+        Dask tries to connect for long then.
+        """
+        looking = asyncio.ensure_future(self._look())
+        try:
+            await asyncio.wait([looking], timeout=_SLOW_LOOK)
+            if not looking.done() and await self._obstacle(_OBSTACLE_SECONDS) == REFUSED:
+                raise OSError(REFUSED)
+            await asyncio.wait_for(looking, _LOOK_SECONDS)
+        finally:
+            looking.cancel()
+
     async def _look(self) -> None:
         client = self._client
         scheduler = client.scheduler
-        if client.status != "running":
+        if client.status != "running" or client.scheduler_comm.comm.closed():
             raise OSError("the connection is broken")
         identity = await scheduler.identity(n_workers=0)
         if identity["id"] != self._scheduler_id:
@@ -316,6 +360,8 @@ class DaskFleet:
     def _note_gone(self, address: str) -> None:
         if self._members.pop(address, None) is not None:
             self.inbox.put(Left(address, "its worker is gone"))
+            for call in self._calls.pop(address, ()):  # Dask would try for long to reach it
+                call.cancel()
 
     def _note_members(self, found: dict[str, Any]) -> None:
         for address, worker in found.items():
@@ -356,13 +402,21 @@ class DaskFleet:
         self.inbox.put(answered)
 
     async def _call(self, address: str, request: Request) -> str:
-        answers = await self._client.run(answer, encode(request).decode(), workers=[address])
-        return str(answers[address])
+        """Returns the answer of a worker. It is cancelled when the worker goes."""
+        call = asyncio.ensure_future(self._client.run(answer, encode(request).decode(), workers=[address]))
+        self._calls.setdefault(address, set()).add(call)
+        try:
+            return str((await call)[address])
+        finally:
+            call.cancel()
+            self._calls.get(address, set()).discard(call)
 
     async def _why(self, error: BaseException, address: str, seconds: float) -> str:
         """Returns in words why there is no answer."""
         if f"No module named '{PACKAGE}" in str(error):  # Dask may have made another exception of it
             return await self._without_package(address)
+        if self._lost is None and address not in self._members:
+            return "its worker is gone"
         match error:
             case asyncio.TimeoutError():
                 more = "" if address in self._answered else f"; can the scheduler reach it at {address}?"

@@ -290,6 +290,8 @@ class Load:
 
     def _advice(self, lost: int) -> str:
         """Returns what the user can do after so many hosts were lost."""
+        if lost == len(self._members):
+            return _REPEAT
         return f"to go on without {'it' if lost == 1 else 'them'}, give --lost-hosts {lost}"
 
     def _judge_beginning(self) -> None:

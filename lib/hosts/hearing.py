@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -17,6 +18,7 @@ from ..figures import three
 from .fleet import Answered, Fleet, Heard, Input, Joined, Left, SchedulerLost, StopAsked
 from .member import ClockReading, Member, host_of
 from .protocol import Body, Bye, ClockRead, Failed, Lease, Note, Pass, ReadClock, Request, decode_message
+from .refusals import hosts
 
 # A lease goes to each host every so many seconds.
 LEASE_EVERY: Final = 5.0
@@ -39,6 +41,8 @@ LOOK: Final = 0.2
 _OWN_PAUSE: Final = 2.0
 # So many messages that came before their turn are kept of one host, and of one that has not begun.
 _MOST_EARLY, _MOST_UNCLAIMED = 10_000, 1000
+# A warning of a host is told after so many seconds at the latest, together with the same one of other hosts.
+_TOGETHER: Final = 1.0
 # So much of what is wrong with a message is shown, in characters.
 _SHOWN: Final = 300
 
@@ -81,6 +85,8 @@ class Hearing:
         self._looked = now()
         self._came_back: set[str] = set()
         self._drifted: set[str] = set()
+        # by their text: when warnings of hosts are told, and the names of the hosts
+        self._warnings: dict[str, tuple[float, list[str]]] = {}
         # by address: when a host whose process is dead is given up, and why
         self._dead: dict[str, tuple[float, str]] = {}
 
@@ -196,6 +202,7 @@ class Hearing:
             if now >= at:
                 del self._dead[address]
                 self.lose(self.members[address], reason)
+        self._tell_warnings(now)
         self.tick()
 
     def _forgive(self, seconds: float, now: float) -> None:
@@ -269,7 +276,22 @@ class Hearing:
             self.lose(member, f"what it sent does not fit the load: {clean(str(error), _SHOWN)}")
 
     def _note(self, member: Member, note: Note) -> None:
-        (self.caution if note.caution else self.log)(f"host {member.name}: {note.text}")
+        if not note.caution:
+            self.log(f"host {member.name}: {note.text}")
+            return
+        _, names = self._warnings.setdefault(note.text, (self.now() + _TOGETHER, []))
+        names.append(member.name)
+
+    def tell_warnings(self) -> None:
+        """Tells what hosts have warned of, without waiting for the same warning of other hosts."""
+        self._tell_warnings(inf)
+
+    def _tell_warnings(self, now: float) -> None:
+        for text, (at, names) in list(self._warnings.items()):
+            everyone = len(names) >= len(self.members)
+            if now >= at or everyone:
+                del self._warnings[text]
+                self.caution(f"{hosts(list(dict.fromkeys(names)))}: {text}")
 
     # ---- losing
 

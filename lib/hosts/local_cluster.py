@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -43,11 +43,13 @@ _WORKER: Final = (
 class LocalCluster:
     """A scheduler at `address` and this many workers, named local-1 and so on. Use it as a context manager.
 
-    Raises `RunError` if the scheduler does not start.
+    While the scheduler starts, `heed` is called several times per second. Raises what that raises, and `RunError` if
+    the scheduler does not start.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, heed: Callable[[], None] = lambda: None) -> None:
         self.address = ""
+        self._heed = heed
         self._count = count
         self._scratch = Scratch(f"{PREFIX}hosts-")
         self._scheduler: subprocess.Popen[bytes] | None = None
@@ -70,6 +72,7 @@ class LocalCluster:
             self._scheduler = self._start("scheduler", *_QUIET, "--port", "0", "--scheduler-file", str(known))
             self.address = self._wait_for_address(known)
             for number in range(1, self._count + 1):
+                self._heed()
                 place = ("--name", f"local-{number}", "--local-directory", str(folder))
                 self._workers.append(self._start("worker", self.address, *_QUIET, *_WORKER, *place))
         except OSError as error:
@@ -116,6 +119,7 @@ class LocalCluster:
                 return str(json.loads(known.read_text())["address"])
             if self._scheduler.poll() is not None:
                 raise RunError(f"the scheduler on this machine did not start: {self._last_line()}")
+            self._heed()
             time.sleep(_LOOK)
         raise RunError(f"the scheduler on this machine did not start within {spoken(_START_SECONDS)}")
 

@@ -63,3 +63,7 @@ class HostOutputs(Outputs):
         """Logs a message that the user should see."""
         self.own_log(message)
         self._notes.caution(message)
+
+    def tell(self, message: str) -> None:
+        """Logs a message that is no warning. The user of many hosts finds it in the log."""
+        self.log(message)

@@ -16,6 +16,8 @@ from .member import Member
 from .preparing import until_ready
 from .protocol import Done, EndTrial, Pass, Trial
 
+# The counts of a piece that all its pulls together have.
+_COUNTED: Final = ("pulled", "failed", "interrupted")
 _REPEAT: Final = "a search needs all of its hosts, so repeat it"
 
 
@@ -55,7 +57,10 @@ class TrialLoad(Load):
     def _note_pulls(self, line: PieceLine) -> None:
         if isinstance(line.pulls, UnsetType):
             raise ValueError("a piece of a trial has no pulls")
-        self._observe(unpack(line.pulls))
+        pulls = unpack(line.pulls)
+        if len(pulls) != sum(line.counts.numbers.get(name, 0) for name in _COUNTED):
+            raise ValueError("a piece of a trial counts more or fewer pulls than it has")
+        self._observe(pulls)
 
 
 def order_trial(hearing: Hearing, members: Sequence[Member], trial: Trial) -> None:

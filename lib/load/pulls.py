@@ -6,7 +6,6 @@ A column holds one value of each pull. The columns are compressed with zlib, in 
 from __future__ import annotations
 
 import base64
-import math
 import sys
 import zlib
 from array import array
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from ..outcomes import ErrorClass
+from ..units import LONGEST_SECONDS
 from .event import Event
 
 # More pulls than a host can make while a piece lasts.
@@ -113,8 +113,8 @@ def unpack(packed: PackedPulls) -> list[Pull]:
         start += count * size
     due, latency, own = (_floats(part) for part in parts[:3])
     retries, kinds = _integers(parts[3]), parts[4]
-    if not all(map(math.isfinite, (*due, *latency, *own))):
-        raise ValueError("the time of a pull is not a number")
+    if not all(abs(seconds) <= LONGEST_SECONDS for seconds in (*due, *latency, *own)):
+        raise ValueError("the time of a pull is too long")
     if min(retries, default=0) < _UNKNOWN:
         raise ValueError("a pull has a negative number of retries")
     if max(kinds, default=-1) >= len(packed.kinds):

@@ -123,6 +123,10 @@ class Outputs:
         if os.isatty(2) and not self.logs.is_on(2):
             say(message)
 
+    def tell(self, message: str) -> None:
+        """Does the same with a message that is no warning."""
+        self.caution(message)
+
     def finish(self, seconds: float) -> None:
         """Waits at most this many seconds for each reader that has stalled."""
         for file in self._files:

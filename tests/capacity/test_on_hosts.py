@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,13 +23,13 @@ from lib.capacity.search import Search
 from lib.errors import ExitStatus
 from lib.hosts.fleet import Fleet
 from lib.hosts.protocol import Begin, Bye, EndTrial, Lease, Pass, Trial
-from lib.options.hosts import Hosts
 from lib.options.settings import make_settings
 from lib.options.thresholds import parse_slo
 from lib.results.line_file import LineFile
 from lib.run_on_hosts import carrying_out
 from lib.session import Session
 from tests.capacity.test_command import SCHEMA
+from tests.hosts.test_hostile_hosts import changed
 from tests.support.fake_fleet import DISTRIBUTED, FakeFleet, Process, Scene
 from tests.support.simulated import Time
 
@@ -70,7 +71,7 @@ class Played:
         return status
 
     @contextmanager
-    def _connect(self, hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+    def _connect(self, *_: object) -> Iterator[tuple[Fleet, str]]:
         try:
             yield self.fleet, DISTRIBUTED
         finally:
@@ -200,6 +201,15 @@ def test_a_signal_ends_it_at_any_moment_with_what_is_known(played: Played, secon
     assert "Traceback" not in played.log
 
 
+def test_a_second_signal_ends_the_clients_at_once(played: Played) -> None:
+    for host in played.fleet.hosts.values():
+        host.drain_seconds = 60.0
+    played.at(8.0, played.signal)
+    played.at(10.0, played.signal)
+    assert played.search() == 128 + signal.SIGINT
+    assert [sorted({each.stop for each in leases(played, host)}) for host in (1, 2, 3)] == [[0, 1, 2]] * 3
+
+
 def test_if_none_of_the_first_pulls_succeeds_the_search_ends(tmp_path: Path) -> None:
     played = Played(tmp_path, Scene(workers=WORKERS, holds=lambda _: False))
     assert played.search(slo="p95<1s") == ExitStatus.FAILED
@@ -242,3 +252,30 @@ def test_a_host_that_cannot_get_ready_ends_it_before_any_trial(played: Played) -
     played.fleet[3].refusal = "crane not found"
     assert played.search() == ExitStatus.FAILED
     assert played.found["reason"] == "the load did not begin: host load-3: crane not found"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_message_ends_the_search_in_order(played: Played, seed: int) -> None:
+    luck = random.Random(seed)
+    damaged = luck.randrange(1, 16)
+
+    def begin_damage() -> None:
+        write = played.process(2).write
+
+        def damage(number: int, line: str, incarnation: str | None = None) -> None:
+            if number == damaged:
+                message = json.loads(line)
+                for _ in range(luck.choice([1, 1, 2, 3])):
+                    message = changed(message, luck)
+                message["number"] = number
+                line = json.dumps(message)
+            write(number, line, incarnation)
+
+        played.process(2).write = damage  # type: ignore[method-assign]
+
+    played.at(0.3, begin_damage)
+    status = played.search()
+    assert status in (ExitStatus.OK, ExitStatus.FAILED)
+    reason = played.found["reason"] or "host load-2"
+    assert "host load-2" in reason or reason.startswith("the hosts do not prepare one load")
+    assert set(played.rates) <= {6.0, 12.0}

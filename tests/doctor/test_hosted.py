@@ -19,7 +19,6 @@ from lib.errors import RunError, Stopped, UsageError
 from lib.hosts.fleet import Fleet
 from lib.hosts.protocol import Begin, Bye, Driving, Examined, Finding, FirstOrder, Lease, Note
 from lib.hosts.selected import unpack
-from lib.options.hosts import Hosts
 from lib.options.settings import make_settings
 from lib.prepare import Beginning
 from lib.processes.signals import Stop
@@ -62,7 +61,7 @@ class Patient:
                 self.checks.append(check)
 
     @contextmanager
-    def _connect(self, hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+    def _connect(self, *_: object) -> Iterator[tuple[Fleet, str]]:
         try:
             yield self.fleet, self.distributed
         finally:

@@ -41,7 +41,7 @@ from lib.hosts.protocol import (
     encode,
 )
 from tests.support.hosts import LOCK, begin, content
-from tests.support.processes import children, wait_until_gone
+from tests.support.processes import children, read_file, wait_until_gone
 from tests.support.waiting import SECONDS
 
 Asking = Callable[[Request], Awaitable[Answer]]
@@ -77,6 +77,12 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     yield
     wait_until_gone(set(children(os.getpid())) - before)
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def host_process() -> int:
+    """The pid of the only stand-in that runs. Servers of other tests may be children of this process, too."""
+    (pid,) = (each for each in children(os.getpid()) if STAND_IN[-1].encode() in read_file(each, "cmdline"))
+    return pid
 
 
 def played(scene: Callable[[Worker, Asking], Awaitable[None]]) -> None:
@@ -174,7 +180,7 @@ def test_the_lock_lives_as_long_as_what_the_host_process_started() -> None:
     async def scene(worker: Worker, ask: Asking) -> None:
         assert isinstance(await ask(begin("one", {"child": 1.5})), Begun)
         assert (await worker.message())["line"] == "ready"
-        (pid,) = set(children(os.getpid()))
+        pid = host_process()
         os.kill(pid, signal.SIGKILL)
         await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert isinstance(await ask(begin("two")), Failed)
@@ -238,7 +244,7 @@ def test_it_tells_how_the_host_process_ended(options: dict[str, Any], told: str)
 def test_it_tells_which_signal_killed_the_host_process() -> None:
     async def scene(worker: Worker, ask: Asking) -> None:
         assert isinstance(await ask(begin("one")), Begun)
-        (pid,) = set(children(os.getpid()))
+        pid = host_process()
         os.kill(pid, signal.SIGKILL)
         given = await until_ended(ask)
         assert given == Failed("the host process was killed by SIGKILL", ended=True)

@@ -177,6 +177,29 @@ def test_too_many_bytes_stay_on_the_hosts() -> None:
     assert len(collected(ended(3), size)[0]) == 90
 
 
+def test_many_bytes_have_time_to_be_copied() -> None:
+    control = ended(2)
+    control[1].keep_seconds = 600.0
+    collected(control, 1)
+    assert [line for line in control.logs if "its events are in /work/" in line] != []
+    assert not any("missing" in caution for caution in control.cautions)
+
+
+@pytest.mark.parametrize("way", ["signal", "loss"])
+def test_nobody_waits_for_the_copy_of_a_host(way: str) -> None:
+    control = ended(2)
+    control[1].keep_seconds = 600.0
+    happens = (
+        (lambda: control.fleet.signal(1)) if way == "signal" else (lambda: control.fleet.lose(control[1]))
+    )
+    control.time.after(5.0, happens)
+    began = control.time.now
+    collected(control, 1)
+    assert control.time.now - began < 6.0
+    assert control.cautions[-1] == "events of host load-1 are missing"
+    assert "host load-2: its events are in /work/worker-2.jsonl" in control.logs
+
+
 def test_the_sizes_are_known_before_the_rest_is_fetched() -> None:
     control = ended(2)
     for host in control.fleet.hosts.values():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from lib.errors import RunError, UsageError
+from lib.errors import RunError, Stopped, UsageError
 from lib.hosts.fleet import Answered, Heard, Joined, Left, SchedulerLost
 from lib.hosts.protocol import (
     Begun,
@@ -210,6 +212,71 @@ def test_a_scheduler_that_is_killed_is_reported(tmp_path: Path) -> None:
         dask.scheduler.kill()
         assert ear.take(SchedulerLost).reason == "connection refused"
         assert ear.ask(addresses["a"], ReadClock(), 5.0).error == "lost the scheduler: connection refused"
+
+
+def test_a_scheduler_that_ends_in_order_is_reported_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last words make Dask's client believe that the connection is well, and try for long to reach it."""
+    monkeypatch.setattr(dask_fleet, "_LOOK_SECONDS", 10 * SECONDS)
+    with cluster(tmp_path) as dask, fleet_of(dask.address) as ear:
+        fleet = ear.fleet
+        assert isinstance(fleet, DaskFleet)
+
+        async def look() -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(fleet, "_look", look)
+        dask.scheduler.terminate()
+        assert ear.take(SchedulerLost).reason == "connection refused"
+
+
+def test_a_stream_that_the_scheduler_has_closed_is_broken(ear: Ear) -> None:
+    fleet = ear.fleet
+    assert isinstance(fleet, DaskFleet)
+
+    async def look() -> None:
+        client = fleet._client
+        client._handle_report_task.cancel()  # so it does not connect again
+        await client.scheduler_comm.comm.close()
+        assert client.status == "running"
+        await fleet._look()
+
+    with pytest.raises(OSError, match="the connection is broken"):
+        fleet._wait(look())
+
+
+def test_a_request_ends_with_the_worker(tmp_path: Path) -> None:
+    """Dask would wait for the answer of a worker that has never answered."""
+    with cluster(tmp_path, ("a",)) as dask, fleet_of(dask.address) as ear:
+        address = ear.workers(1)["a"]
+        os.killpg(dask.workers["a"].pid, signal.SIGSTOP)
+        token = ear.fleet.ask(address, Hello(), 10 * SECONDS)
+        os.killpg(dask.workers["a"].pid, signal.SIGKILL)
+        assert ear.take(Answered, token=token).error == "its worker is gone"
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_signal_is_heeded_while_the_fleet_connects(
+    local: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(dask_fleet, "_CONNECT_SECONDS", 10 * SECONDS)
+    calls = iter(range(3))
+
+    def heed() -> None:
+        if next(calls, None) is None:
+            raise Stopped
+
+    with taken_port() as port:
+        address = "local:2" if local else f"tcp://127.0.0.1:{port}"
+        hosts = parse_hosts({**DEFAULTS, "hosts": address})
+        assert hosts is not None
+        with pytest.raises(Stopped):
+            open_fleet(hosts, "r", heed)
+    assert list(tmp_path.iterdir()) == []
+    assert not [each for each in threading.enumerate() if each.name == "hosts"]
 
 
 def test_another_scheduler_at_the_same_address_is_reported(tmp_path: Path) -> None:

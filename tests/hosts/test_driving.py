@@ -136,6 +136,13 @@ def test_more_than_the_lost_hosts_that_are_allowed_stop_the_load() -> None:
     assert process(control[1]).stop == 1
 
 
+def test_without_its_only_host_a_load_cannot_go_on() -> None:
+    control = Control(1)
+    reason = control.run(when=lambda: control.time.after(4.5, lambda: control.fleet.lose(control[1])))
+    assert reason is not None
+    assert reason.endswith("(its worker is gone); repeat the run")
+
+
 def test_the_load_goes_on_without_the_hosts_that_may_be_lost() -> None:
     control = Control(3)
     reason = control.run(

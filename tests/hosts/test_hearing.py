@@ -86,6 +86,31 @@ def test_notes_are_logged_with_the_name_of_the_host() -> None:
     assert control.cautions == ["host load-2: the disk is nearly full"]
 
 
+def test_equal_warnings_of_hosts_are_one_line() -> None:
+    control = Control(3)
+
+    def say() -> None:
+        for number in (1, 3):
+            process(control, number).note("the disk is nearly full", caution=True)
+        for number in (1, 2, 3):
+            process(control, number).note("crane is old", caution=True)
+
+    assert control.run(when=lambda: control.time.after(2.5, say)) is None
+    assert control.cautions == [
+        "3 hosts (load-1, load-2, load-3): crane is old",
+        "2 hosts (load-1, load-3): the disk is nearly full",
+    ]
+
+
+def test_a_warning_at_the_very_end_is_told() -> None:
+    control = Control(2)
+    control.prepare()
+    process(control, 2).note("the disk is nearly full", caution=True)
+    control.time.advance(0.01, lambda: False)
+    control.bye()
+    assert control.cautions == ["host load-2: the disk is nearly full"]
+
+
 def test_a_host_that_never_sends_what_is_missing_is_lost() -> None:
     control = Control(2, Scene(workers=2, seconds=60))
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
+from lib.clock import Clock
 from lib.host_process import HostProcess
-from lib.hosts.notes import Notes
+from lib.hosts.notes import HostOutputs, Notes
 from lib.hosts.outbox import Outbox
 from lib.hosts.protocol import Body, Lease, Note, decode_message
+from lib.options.settings import make_settings
 from lib.processes.signals import Stop
-from tests.support.hosting import first_order
+from tests.support.driving import NOBODY
+from tests.support.hosting import first_order, options_of
 
 
 def test_a_warning_that_is_logged_and_shown_is_one_note() -> None:
@@ -46,3 +50,13 @@ def test_a_host_that_sends_no_pieces_shows_that_it_lives() -> None:
     wanted = Note("waiting for the last pulls of 3 workers")
     assert [body for _, body in heard] == [wanted] * len(heard)
     assert [at for at, _ in heard] == [30.0, 45.0]
+
+
+def test_what_is_no_warning_is_only_logged(tmp_path: Path) -> None:
+    posted: list[Body] = []
+    files = (f"--{name}-file={tmp_path / name}" for name in ("metrics", "log"))
+    settings = make_settings(options_of(*NOBODY, "--workers=1", "--dry-run", *files))
+    outputs = HostOutputs(settings, Clock(), Notes(posted.append))
+    outputs.tell("warm-up: 3 of 3 images pulled in 1 s")
+    outputs.close()
+    assert posted == [Note("warm-up: 3 of 3 images pulled in 1 s")]

@@ -35,3 +35,15 @@ def test_it_does_not_warn_of_loopback(tmp_path: Path, host: str) -> None:
         said = stderr(tmp_path, f"tcp://{address.replace('127.0.0.1', host)}")
     assert "TLS" not in said
     assert "refused" in said
+
+
+def test_files_that_cannot_be_used_are_wrong_usage(tmp_path: Path) -> None:
+    """Nothing is opened or written then."""
+    folder, garbage = tmp_path / "results", tmp_path / "garbage"
+    folder.mkdir()
+    garbage.write_text("garbage")
+    tls = (f"--hosts-ca-file={garbage}", f"--hosts-cert={garbage}", f"--hosts-key={garbage}")
+    ended = drive(folder, "--hosts=tls://127.0.0.1:1", *tls, *NOBODY, "--workers=1", "--dry-run")
+    assert ended.status == 2
+    assert ended.stderr == f"ocidriver: --hosts-ca-file: {garbage} holds no certificate in PEM\n"
+    assert list(folder.iterdir()) == []

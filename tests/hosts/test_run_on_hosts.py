@@ -19,7 +19,6 @@ from lib.cli import _command
 from lib.errors import ExitStatus
 from lib.hosts.fleet import Fleet
 from lib.hosts.protocol import Begin, encode
-from lib.options.hosts import Hosts
 from lib.options.settings import make_settings
 from lib.run import run
 from lib.run_on_hosts import carrying_out, options_of_hosts
@@ -67,7 +66,7 @@ class Played:
         return status
 
     @contextmanager
-    def _connect(self, hosts: Hosts, run: str) -> Iterator[tuple[Fleet, str]]:
+    def _connect(self, *_: object) -> Iterator[tuple[Fleet, str]]:
         try:
             yield self.fleet, DISTRIBUTED
         finally:

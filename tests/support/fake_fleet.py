@@ -224,6 +224,7 @@ class Host:
     events: bytes = b""
     chunk: Callable[[bytes, int], Chunk | None] | None = None
     fetch_seconds: float = 0.0
+    keep_seconds: float = 0.0
     drain_seconds: float = 0.0
     frozen_until: float = 0.0
     gone: bool = False
@@ -322,7 +323,7 @@ class FakeFleet:
             case Fetch():
                 return self._chunk(host, request.offset), host.fetch_seconds
             case Keep():
-                return Kept(f"/work/{host.worker}.jsonl"), 0.0
+                return Kept(f"/work/{host.worker}.jsonl"), host.keep_seconds
             case Bye():
                 if host.process is not None:
                     host.process.leave()
