@@ -225,6 +225,9 @@ class DaskFleet:
             with suppress(Exception):
                 await client.cancel([held for held in self._held.values() if held is not None])
         self._held.clear()
+        reports = getattr(client, "_handle_report_task", None)
+        if self._lost is not None and reports is not None:
+            reports.cancel()  # Dask would wait for its last words
         with suppress(Exception):
             await client.close()
 
@@ -415,7 +418,7 @@ class DaskFleet:
         """Returns in words why there is no answer."""
         if f"No module named '{PACKAGE}" in str(error):  # Dask may have made another exception of it
             return await self._without_package(address)
-        if self._lost is None and address not in self._members:
+        if self._lost is None and (address not in self._members or await self._has_gone(error, address)):
             return "its worker is gone"
         match error:
             case asyncio.TimeoutError():
@@ -432,6 +435,13 @@ class DaskFleet:
             case KeyError() | asyncio.CancelledError():
                 return "its worker is gone"
         return clean(f"{type(error).__name__}: {error}")
+
+    async def _has_gone(self, error: BaseException, address: str) -> bool:
+        """Returns whether a connection has broken because the worker is gone, as the scheduler may know just now."""
+        if isinstance(error, OSError) and not isinstance(error, asyncio.TimeoutError):
+            with suppress(Exception):
+                return address not in await asyncio.wait_for(self._client.scheduler.ncores(), _LOOK_SECONDS)
+        return False
 
     async def _without_package(self, address: str) -> str:
         """Returns what is wrong with a host that does not find this package."""
