@@ -16,6 +16,7 @@ from typing import Any
 
 from .choices import BY_CLIENT
 from .counted import counted
+from .durations import spoken
 from .errors import RunError, Stopped, UsageError
 from .finish import log_result, pause_caution
 from .hosts.arming import arm
@@ -87,8 +88,8 @@ def connecting(hosts: Hosts | None) -> Connect:
         try:
             if fleet.scheduler_version != fleet.version:
                 raise RunError(
-                    f"the scheduler has distributed {fleet.scheduler_version}, and this is {fleet.version}; install "
-                    "the same version"
+                    f"the scheduler has distributed {fleet.scheduler_version}, and the controller has {fleet.version}; "
+                    "install the same version"
                 )
             yield fleet, fleet.version
         finally:
@@ -173,6 +174,7 @@ class _OnHosts:
             danger = open_to_others(self._hosts)
             if danger is not None:
                 self._caution(danger)
+            outputs.log(awaited(self._hosts))
             run = secrets.token_hex(8)
             with self._connect(self._hosts, run, stop.heed) as (fleet, distributed):
                 hearing = Hearing(fleet, run, Reports(log=outputs.log, caution=self._caution), now=self._now)
@@ -305,6 +307,14 @@ class _OnHosts:
         """Warns the user, and the log."""
         self._session.outputs.log(f"warning: {message}")
         warn(message)
+
+
+def awaited(hosts: Hosts) -> str:
+    """Returns in words which hosts the run waits for."""
+    if hosts.local is not None:
+        return f"starting {counted(hosts.local, 'host')} on this machine"
+    least = f"at least {counted(hosts.least, 'host')}"
+    return f"waiting up to {spoken(hosts.seconds)} for {least} at {hosts.address}"
 
 
 def open_to_others(hosts: Hosts) -> str | None:

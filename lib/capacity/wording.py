@@ -38,6 +38,13 @@ def limiter(trial: TrialResult) -> str | None:
     return f"the client side of {who}" if trial.limited_by == CLIENT else f"the {machine} of {who}"
 
 
+def _limited(trial: TrialResult) -> str:
+    """Returns a sentence without its end: what limited a trial."""
+    who = () if isinstance(trial.limited_hosts, UnsetType) else trial.limited_hosts
+    several = trial.limited_by == MACHINE and len(who) > 1
+    return f"{limiter(trial)} {'were' if several else 'was'} the limit"
+
+
 def trial_line(number: int, trial: TrialResult) -> str:
     """Returns a trial as one line, as it ends."""
     return f"trial {number}: {rate(trial.rate)} for {spoken(round(trial.seconds, 1))}: {_outcome(trial)}"
@@ -46,7 +53,7 @@ def trial_line(number: int, trial: TrialResult) -> str:
 def _outcome(trial: TrialResult) -> str:
     verdict = OUTCOMES[trial.held]
     if trial.limited_by is not None and trial.held is False:
-        verdict = f"no verdict on the server: {limiter(trial)} was the limit"
+        verdict = f"no verdict on the server: {_limited(trial)}"
     return f"{verdict} ({trial.missed or figures(trial)})"
 
 
@@ -106,7 +113,7 @@ def _what_did_not(found: Capacity) -> str:
         return "The search ended at --max-rate. The server may sustain a higher rate."
     if limit in _ADVICE:
         last, advice = found.trials[-1], _ADVICE_ON_HOSTS if of_hosts(found) else _ADVICE
-        return f"At {rate(last.rate)}, {limiter(last)} was the limit, not the server; {advice[limit]}."
+        return f"At {rate(last.rate)}, {_limited(last)}, not the server; {advice[limit]}."
     ended = "; --max-time ended the search" if limit == MAX_TIME else ""
     ended += "; a signal ended the search" if found.interrupted else ""
     if failed is None:

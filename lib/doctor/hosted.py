@@ -133,7 +133,9 @@ class _Hosts:
         self.hearing.check_scheduler()
         worst = max(members, key=lambda each: each.clock.bound)
         bound = f"±{three(1000 * worst.clock.bound)} ms"
-        yield Check("clocks", OK, f"how they differ is known to {bound} or better (host {worst.name})")
+        yield Check(
+            "clocks", OK, f"the differences are known to {bound} or better (least exactly: host {worst.name})"
+        )
 
     def _prunes(self, members: Sequence[Member]) -> Iterator[Check]:
         exam = self.exam

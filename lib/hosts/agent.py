@@ -173,7 +173,7 @@ class Agent:
     async def _pass(self, request: Pass) -> Answer:
         child = self._child(request.run)
         if child is None:
-            return Failed("this host does not know the run: its worker was started again", ended=True)
+            return Failed("this host does not know the run: its Dask worker was started again", ended=True)
         if child.has_ended():
             return Failed(await child.how_it_ended(), ended=True)
         child.order(encode(request.order))
@@ -197,7 +197,7 @@ class Agent:
         return (
             Kept(str(path))
             if path is not None
-            else Failed("neither its working nor its temporary folder takes them")
+            else Failed("they fit neither into its working folder nor into its temporary folder")
         )
 
     async def _bye(self, name: str) -> Answer:

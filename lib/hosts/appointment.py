@@ -60,7 +60,7 @@ class Appointment:
         if not self._open:
             return "the host is not ready"
         if self._armed is not None:
-            return "the host is armed for another moment already"
+            return "the host has confirmed another moment already"
         if ahead < -LATEST_START:
             return f"the moment was {three(-ahead)} s ago"
         if ahead > self._most_ahead:

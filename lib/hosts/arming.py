@@ -39,13 +39,15 @@ def arm(hearing: Hearing, members: Sequence[Member], start: float | None, clock_
     at = _moment(hearing, members, start)
     late = _arm_once(hearing, members, at, clock_offset)
     if late:
-        hearing.caution(f"not armed in time: {grouped(late)}; trying once more")
+        hearing.caution(f"not all hosts confirmed the beginning in time: {grouped(late)}; trying once more")
         _disarm(hearing, members)
         at = _moment(hearing, members, start)
         late = _arm_once(hearing, members, at, clock_offset)
     if late:
         _check_none_has_begun(members)
-        raise RunError(f"the load did not begin, because not all hosts were armed in time: {grouped(late)}")
+        raise RunError(
+            f"the load did not begin, because not all hosts confirmed its beginning in time: {grouped(late)}"
+        )
     if start is not None and at > start + _LATE:
         hearing.caution(
             f"the hosts were ready too late for --start-at; the load begins {three(at - start)} s after it"

@@ -78,7 +78,7 @@ def _judge(hearing: Hearing, members: Sequence[Member]) -> None:
     wide = [(each.name, each.clock.bound) for each in members if each.clock.bound > _CAUTION_BOUND]
     refused = [(name, _uncertain(bound)) for name, bound in wide if bound > _MOST_BOUND]
     if refused:
-        raise RunError(f"{grouped(refused)}; use hosts with a faster network between them")
+        raise RunError(f"{grouped(refused)}; use a faster network between controller and hosts")
     for name, bound in wide:
         hearing.caution(f"host {name}: {_uncertain(bound)}, so its intervals may be off by as much")
 

@@ -123,7 +123,7 @@ class Collection:
         self._fetch(downloads, lambda each: each.is_done)
         self.missing += [each.member.name for each in downloads if not each.is_whole]
         if self.missing:
-            self._hearing.caution(f"events of {hosts(self.missing)} are missing")
+            self._hearing.caution(f"the events of {hosts(self.missing)} are missing")
         whole = [each for each in downloads if each.is_whole]
         for number, line in enumerate(_merged(whole)):
             if number % _LINES_PER_LOOK == 0:
@@ -198,7 +198,7 @@ class Collection:
         lacking = [*self.missing, *(each.name for each in members if kept.get(each.name) is None)]
         self.missing += [each.name for each in members]
         if lacking:
-            self._hearing.caution(f"events of {hosts(lacking)} are missing")
+            self._hearing.caution(f"the events of {hosts(lacking)} are missing")
 
 
 def _merged(downloads: Sequence[_Download]) -> Iterator[EventLine]:

@@ -31,7 +31,7 @@ from ..options.hosts import Hosts
 from .agent import answer, idle, release
 from .fleet import Answered, Heard, Input, Joined, Left, SchedulerLost
 from .local_cluster import LocalCluster
-from .package import PACKAGE
+from .package import PACKAGE, installing
 from .protocol import TOPIC, Request, decode_answer, encode
 from .reach import REFUSED, obstacle
 
@@ -41,7 +41,7 @@ try:
     from distributed.versions import VersionMismatchWarning
 except ImportError as error:
     raise UsageError(
-        "--hosts needs the package distributed: pip install 'ocidriver[distributed]'"
+        f"--hosts needs the package distributed; to install it, {installing()}"
         if (error.name or "").partition(".")[0] in ("distributed", "dask")
         else f"--hosts: the package distributed cannot be imported: {error}"
     ) from None
@@ -362,7 +362,7 @@ class DaskFleet:
 
     def _note_gone(self, address: str) -> None:
         if self._members.pop(address, None) is not None:
-            self.inbox.put(Left(address, "its worker is gone"))
+            self.inbox.put(Left(address, "its Dask worker is gone"))
             for call in self._calls.pop(address, ()):  # Dask would try for long to reach it
                 call.cancel()
 
@@ -419,7 +419,7 @@ class DaskFleet:
         if f"No module named '{PACKAGE}" in str(error):  # Dask may have made another exception of it
             return await self._without_package(address)
         if self._lost is None and (address not in self._members or await self._has_gone(error, address)):
-            return "its worker is gone"
+            return "its Dask worker is gone"
         match error:
             case asyncio.TimeoutError():
                 more = "" if address in self._answered else f"; can the scheduler reach it at {address}?"
@@ -433,7 +433,7 @@ class DaskFleet:
             case OSError():
                 return f"the scheduler cannot reach it at {address}"
             case KeyError() | asyncio.CancelledError():
-                return "its worker is gone"
+                return "its Dask worker is gone"
         return clean(f"{type(error).__name__}: {error}")
 
     async def _has_gone(self, error: BaseException, address: str) -> bool:
@@ -450,7 +450,7 @@ class DaskFleet:
             asked = self._client.run(version, DISTRIBUTION, workers=[address])
             found = str((await asyncio.wait_for(asked, _LOOK_SECONDS))[address])
         if found is None:
-            return "it has no ocidriver; install it there: pip install 'ocidriver[distributed]'"
+            return "it has no ocidriver; install it there (see docs/distributed.md)"
         if PACKAGE != "ocidriver_lib":
             return f"it has ocidriver {found} installed, but this is a checkout; run the installed ocidriver"
         return f"it has ocidriver {found}, which cannot be a host; install the same version there"

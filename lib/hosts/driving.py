@@ -95,7 +95,7 @@ class Load:
                 part.address = member.address
                 self._readers[member.address], member.part = reader, part
         except (UsageError, ValueError) as error:
-            raise RunError(f"the hosts do not prepare one load: {clean(str(error))}") from None
+            raise RunError(f"the hosts prepared different loads: {clean(str(error))}") from None
         for caution in cautions(headers):
             self._hearing.caution(caution)
         self.whole = whole

@@ -108,7 +108,7 @@ def too_few_machines(members: Sequence[Member], hosts: Hosts) -> str | None:
     if len(members) >= hosts.least:
         return None
     return (
-        f"--min-hosts {hosts.least}: the workers are on {counted(len(members), 'machine')} only; start a worker on "
+        f"--min-hosts {hosts.least}: the Dask workers are on {counted(len(members), 'machine')} only; start one on "
         "each machine"
     )
 
@@ -123,14 +123,16 @@ def _facts_of(answered: Answered, distributed: str) -> HostFacts | str:
     if not isinstance(answer, HostFacts):
         return "it gave an answer of the wrong kind; install the same version of ocidriver"
     if answer.version != __version__:
-        return f"it has ocidriver {clean(answer.version, 40)}, and this is {__version__}; install the same version"
+        found = clean(answer.version, 40)
+        return f"it has ocidriver {found}, and the controller has {__version__}; install the same version"
     if answer.protocol != PROTOCOL:
         return (
-            f"its ocidriver has protocol {answer.protocol}, and this one {PROTOCOL}; install the same version"
+            f"its ocidriver has protocol {answer.protocol}, and that of the controller has {PROTOCOL}; "
+            "install the same version"
         )
     if answer.distributed != distributed:
         found = clean(answer.distributed, 40)
-        return f"it has distributed {found}, and this is {distributed}; install the same version"
+        return f"it has distributed {found}, and the controller has {distributed}; install the same version"
     if answer.driving is not None:
         return f"it has been driving another run since {clean(answer.driving.since)} (by {clean(answer.driving.by)})"
     return answer
@@ -148,7 +150,7 @@ def _one_for_each_machine(
             left_out.append(clean(each.name, _LONGEST_NAME))
     if left_out:
         hearing.caution(
-            f"{counted(len(left_out), 'worker')} left out, because another worker of the same machine takes part: "
+            f"{counted(len(left_out), 'Dask worker')} left out, because another one on the same machine takes part: "
             f"{named(left_out)}"
         )
     nodes = Counter(facts[each.address].node for each in chosen.values())

@@ -404,7 +404,7 @@ class Hearing:
             self.lose(member, f"silent for {LOST_AFTER:.0f} s")
         elif quiet >= SILENT_AFTER and not member.silent:
             member.silent = True
-            self.caution(f"host {member.name} silent for {SILENT_AFTER:.0f} s")
+            self.caution(f"host {member.name} has been silent for {SILENT_AFTER:.0f} s")
         elif quiet < SILENT_AFTER and member.silent:
             member.silent = False
             self.caution(f"host {member.name} is back")

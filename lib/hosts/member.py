@@ -42,7 +42,8 @@ class Member:
     `acked` is the number of its last message that has been taken; all before it have been taken, too. Messages that
     came too early wait in `early`, and those that came before its answer to `Begin` in `unclaimed`. `answered` is when
     it last answered, and `heard` when its process last said anything. `armed_at` and `arming` are moments by its own
-    clock: when its load begins, and when it is to begin. `gone`: its worker is gone. `leaving`: it was told to end.
+    clock: when its load begins, and when it is to begin. `gone`: its Dask worker is gone. `leaving`: it was told to
+    end.
     """
 
     address: str
@@ -77,7 +78,7 @@ class Member:
     def begin_again(self) -> None:
         """Forgets the load that has ended: another one is prepared. A host whose worker is gone by now is lost."""
         if self.is_alive and self.gone:
-            self.state, self.reason = "lost", "its worker is gone"
+            self.state, self.reason = "lost", "its Dask worker is gone"
         elif self.is_alive:
             self.state = "preparing"
         self.ready = self.part = self.end = None

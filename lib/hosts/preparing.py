@@ -172,4 +172,4 @@ def say_bye(hearing: Hearing, members: Sequence[Member]) -> None:
     hearing.tell_warnings()
     missing = [each.name for each in wanted if not left.get(each.name)]
     if missing and hearing.scheduler_lost is None:
-        hearing.log(f"no answer to the end of the run: {named(missing)}")
+        hearing.log(f"these hosts did not confirm the end of the run: {named(missing)}")

@@ -362,7 +362,7 @@ OPTIONS: list[click.Parameter] = [
         default="60s",
         show_default=True,
         metavar="S",
-        help="Wait up to S seconds until they have joined.",
+        help="Wait up to S seconds until the hosts have joined.",
     ),
     Section(
         ["--lost-hosts"],
@@ -376,7 +376,7 @@ OPTIONS: list[click.Parameter] = [
     _file(
         "--hosts-ca-file", HOSTS, "Trust the scheduler and the hosts by the CA certificate in this PEM file."
     ),
-    _file("--hosts-cert", HOSTS, "Own certificate (PEM) for the scheduler and the hosts."),
+    _file("--hosts-cert", HOSTS, "The certificate (PEM) of this machine, for the scheduler and the hosts."),
     _file(
         "--hosts-key",
         HOSTS,

@@ -9,6 +9,7 @@ from msgspec import UnsetType
 
 from ..pages.tables import Mark, Number, table
 from ..results.summary import HostCounts, Summary
+from .machine import LIMITS
 
 _ABOUT: Final = "Each host carried out its share of the load. CPU: what driver and clients used, on average."
 _ABOUT_CLOCKS: Final = (
@@ -67,6 +68,6 @@ def _milliseconds(value: float | UnsetType) -> Number:
 
 
 def _trouble(host: HostCounts) -> object:
-    limited = [] if host.limited_by is None else [f"limited by {host.limited_by}"]
+    limited = [] if host.limited_by is None else [LIMITS.get(host.limited_by, LIMITS["machine"])[0]]
     lost = [] if host.lost is None else [f"lost at {host.lost.at:,.1f} s: {host.lost.reason}"]
     return Mark("; ".join([*lost, *limited]), good=False) if lost or limited else "–"

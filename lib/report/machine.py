@@ -12,7 +12,7 @@ from .run_data import Findings
 from .timeline import ends, time_axis, when
 
 # What limited an interval, in words and in the colour of its markers.
-_LIMITS: Final = {"client": ("limit: driver and clients", ORANGE), "machine": ("limit: other programs", RED)}
+LIMITS: Final = {"client": ("limit: driver and clients", ORANGE), "machine": ("limit: other programs", RED)}
 # Where these markers lie, and the top of the axis, in percent.
 _MARKERS, _TOP = 104, 108
 # A share that never reaches this many percent is left out.
@@ -73,7 +73,7 @@ def _lines(findings: Findings, samples: Sequence[Sample], cores: Sequence[float]
         "name": "driver and clients, cores", "x": at, "y": [cores[0], *cores], "yaxis": "y2", "mode": "lines",
         "line": {"shape": "vh", "color": GREEN, "width": 2}, "hovertemplate": "%{y} cores",
     }  # fmt: skip
-    for limit, (name, colour) in _LIMITS.items():
+    for limit, (name, colour) in LIMITS.items():
         limited = [each for each in samples if each.limited_by == limit]
         if limited:
             yield {

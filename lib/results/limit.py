@@ -98,7 +98,9 @@ def _where_limited(summary: Summary) -> str:
     count, of = sum(host.limited_by is not None for host in summary.of_hosts), len(summary.of_hosts)
     if not count:
         return "a host"
-    return f"all {of:,} hosts" if count == of > 1 else f"{count:,} of {counted(of, 'host')}"
+    if count < of or of == 1:
+        return f"{count:,} of {counted(of, 'host')}"
+    return "both hosts" if of == 2 else f"all {of:,} hosts"
 
 
 def outside(summary: Summary, out: Sequence[Outage]) -> str | None:

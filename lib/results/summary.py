@@ -278,7 +278,7 @@ class HostCounts(msgspec.Struct, frozen=True, kw_only=True):
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")]
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the clients, in seconds.")]
     limited_by: Annotated[str | None, about("As for the whole run, of this host alone.")]
-    began: Annotated[Moment, about("Begin of the load by the host's clock, exact to a millisecond.")]
+    began: Annotated[Moment, about("When the load began on this host, exact to a millisecond.")]
     clock_error_ms: Annotated[
         Milliseconds | UnsetType,
         about(

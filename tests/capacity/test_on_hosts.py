@@ -189,7 +189,7 @@ def test_a_host_that_is_lost_between_two_trials_ends_it_too(played: Played) -> N
     played.at(70.0, lambda: played.fleet.lose(played.fleet[2]))
     assert played.search() == ExitStatus.FAILED
     assert played.rates == []
-    assert "host load-2: its worker is gone" in played.found["reason"]
+    assert "host load-2: its Dask worker is gone" in played.found["reason"]
 
 
 @pytest.mark.parametrize("seconds", [0.2, 2.0, 8.0, 14.5, 16.0, 22.0])
@@ -277,5 +277,5 @@ def test_a_damaged_message_ends_the_search_in_order(played: Played, seed: int) -
     status = played.search()
     assert status in (ExitStatus.OK, ExitStatus.FAILED)
     reason = played.found["reason"] or "host load-2"
-    assert "host load-2" in reason or reason.startswith("the hosts do not prepare one load")
+    assert "host load-2" in reason or reason.startswith("the hosts prepared different loads")
     assert set(played.rates) <= {6.0, 12.0}

@@ -66,17 +66,17 @@ def test_a_dry_run_says_nothing_about_a_server() -> None:
 @pytest.mark.parametrize(
     ("limit", "hosts", "who", "advice"),
     [
-        ("machine", ("b",), "the machine of host b", "use hosts that run nothing else"),
-        ("machine", ("a", "b"), "the machines of 2 hosts (a, b)", "use hosts that run nothing else"),
-        ("client", ("a", "b"), "the client side of 2 hosts (a, b)", "give more workers or hosts"),
-        ("client", (), "the client side", "give more workers or hosts"),
+        ("machine", ("b",), "the machine of host b was", "use hosts that run nothing else"),
+        ("machine", ("a", "b"), "the machines of 2 hosts (a, b) were", "use hosts that run nothing else"),
+        ("client", ("a", "b"), "the client side of 2 hosts (a, b) was", "give more workers or hosts"),
+        ("client", (), "the client side was", "give more workers or hosts"),
     ],
 )
 def test_a_limit_of_hosts_names_them(limit: str, hosts: tuple[str, ...], who: str, advice: str) -> None:
     last = trial(20.0, held=False, limited_by=limit, limited_hosts=hosts)
-    assert f"no verdict on the server: {who} was the limit" in trial_line(1, last)
+    assert f"no verdict on the server: {who} the limit" in trial_line(1, last)
     _, did_not = answer(found(last, limit=limit, hosts=("a", "b")))
-    assert did_not.startswith(f"At 20 pulls/s, {who} was the limit, not the server; ")
+    assert did_not.startswith(f"At 20 pulls/s, {who} the limit, not the server; ")
     assert did_not.endswith(f"{advice}.")
 
 

@@ -258,7 +258,7 @@ def test_hosts_that_cannot_take_part(tmp_path: Path) -> None:
     failed = patient.told(FAILURE)
     assert [failed[0].split(",")[0], *(each.split(";")[0] for each in failed[1:])] == [
         "hosts: it has ocidriver 0.0.1",
-        f"hosts: it has distributed 2020.1.0, and this is {DISTRIBUTED}",
+        f"hosts: it has distributed 2020.1.0, and the controller has {DISTRIBUTED}",
         "hosts: it has been driving another run since 12:01 (by ann on control)",
         "hosts: no answer within 10s",
     ]
@@ -286,7 +286,7 @@ def test_too_few_machines(patient: Patient) -> None:
     facts_with(patient[2], machine=patient[1].facts.machine)
     patient.examine("--min-hosts=3")
     (failed,) = patient.told(FAILURE)
-    assert failed.startswith("hosts: --min-hosts 3: the workers are on 2 machines only")
+    assert failed.startswith("hosts: --min-hosts 3: the Dask workers are on 2 machines only")
 
 
 def test_machines_that_differ(patient: Patient) -> None:
@@ -334,7 +334,7 @@ def test_a_host_that_is_lost(patient: Patient) -> None:
     patient[1].prepare_seconds = 50.0
     patient.time.after(20.0, lambda: patient.fleet.lose(patient[1]))
     patient.examine()
-    assert patient.told(FAILURE) == ["hosts: its worker is gone"]
+    assert patient.told(FAILURE) == ["hosts: its Dask worker is gone"]
     assert patient.named("client", OK).hosts == ("load-2", "load-3")
 
 

@@ -126,10 +126,12 @@ def test_a_cluster_with_two_workers_on_one_machine(
             (left_out,) = [
                 each["message"] for each in checks if each["name"] == "hosts" and each["status"] == "warning"
             ]
-            assert "1 worker left out, because another worker of the same machine takes part" in left_out
+            assert "1 Dask worker left out, because another one on the same machine takes part" in left_out
             assert [len(each["hosts"]) for each in checks if each["name"] == "pull"] == [1]
             failed = [each["message"] for each in checks if each["status"] == "failure"]
-            assert failed == [] or failed[0].startswith("--min-hosts 2: the workers are on 1 machine only")
+            assert failed == [] or failed[0].startswith(
+                "--min-hosts 2: the Dask workers are on 1 machine only"
+            )
 
 
 def test_no_scheduler(upstream: Upstream) -> None:

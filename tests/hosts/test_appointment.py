@@ -47,7 +47,7 @@ def test_it_is_not_armed_before_it_is_ready() -> None:
 def test_it_is_armed_for_one_moment_at_a_time() -> None:
     appointment = ready()
     appointment.arm(Arm(NOW + 5, 7.0))
-    assert appointment.arm(Arm(NOW + 6, 7.0)) == Unarmed("the host is armed for another moment already")
+    assert appointment.arm(Arm(NOW + 6, 7.0)) == Unarmed("the host has confirmed another moment already")
     assert appointment.disarm() == Unarmed("")
     assert appointment.arm(Arm(NOW + 6, 7.0)) == Armed(NOW + 6)
 

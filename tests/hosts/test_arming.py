@@ -89,7 +89,7 @@ def test_a_clock_that_is_too_uncertain_is_refused() -> None:
     control[2].there = control[2].back = 0.6
     control.prepare()
     assert refusal(control) == (
-        "host load-2: its clock is known only to ±600 ms; use hosts with a faster network between them"
+        "host load-2: its clock is known only to ±600 ms; use a faster network between controller and hosts"
     )
 
 
@@ -174,7 +174,7 @@ def test_a_host_that_is_lost_before_a_planned_start_ends_the_wait() -> None:
     control.prepare()
     control.time.after(10, lambda: control.fleet.lose(control[2]))
     before = control.time.now
-    assert refusal(control, before + 7200) == "the load did not begin: host load-2: its worker is gone"
+    assert refusal(control, before + 7200) == "the load did not begin: host load-2: its Dask worker is gone"
     assert control.time.now - before < 12
 
 
@@ -191,7 +191,7 @@ def test_a_host_that_is_lost_while_it_is_armed_stops_the_load() -> None:
     control.hearing.wait(lambda: control.load.hopeless is not None, at)
     reason = control.follow()
     assert reason is not None
-    assert reason.startswith("host load-2: lost at 0 s (its worker is gone); to go on without it")
+    assert reason.startswith("host load-2: lost at 0 s (its Dask worker is gone); to go on without it")
     assert process(control, 1).began is None or process(control, 1).over
 
 
@@ -203,7 +203,9 @@ def test_a_host_that_does_not_answer_has_a_second_try() -> None:
     control[2].arms = ["late"]
     control.prepare()
     at = control.arm()
-    assert control.cautions == ["not armed in time: host load-2: no answer in time; trying once more"]
+    assert control.cautions == [
+        "not all hosts confirmed the beginning in time: host load-2: no answer in time; trying once more"
+    ]
     assert control.follow() is None
     assert begun(control, at) == pytest.approx([0.0, 0.0], abs=0.0001)
     assert len(control.fleet.orders(Arm, control[1])) == 2
@@ -216,7 +218,8 @@ def test_a_host_that_does_not_arm_twice_ends_the_run() -> None:
     control[2].arms = ["the host is too busy", "the host is too busy"]
     control.prepare()
     assert refusal(control) == (
-        "the load did not begin, because not all hosts were armed in time: host load-2: the host is too busy"
+        "the load did not begin, because not all hosts confirmed its beginning in time: host load-2: the host is too "
+        "busy"
     )
     assert [process(control, number).began for number in (1, 2, 3)] == [None] * 3
 

@@ -101,7 +101,7 @@ def test_a_host_that_gives_no_answer_has_no_events() -> None:
     found, missing = collected(control)
     assert len(found) == 60
     assert missing == ["load-2"]
-    assert control.cautions == ["events of host load-2 are missing"]
+    assert control.cautions == ["the events of host load-2 are missing"]
 
 
 def test_a_host_that_is_gone_after_its_load_has_no_events_but_is_not_lost() -> None:
@@ -123,7 +123,7 @@ def test_the_events_of_a_lost_host_are_missing() -> None:
     found, missing = collected(control)
     assert found == [("load-1", "2026-01-31T12:00:01.000000+00:00")]
     assert missing == ["load-2"]
-    assert control.cautions[-1] == "events of host load-2 are missing"
+    assert control.cautions[-1] == "the events of host load-2 are missing"
 
 
 def test_a_lost_scheduler_ends_the_collection() -> None:
@@ -196,7 +196,7 @@ def test_nobody_waits_for_the_copy_of_a_host(way: str) -> None:
     began = control.time.now
     collected(control, 1)
     assert control.time.now - began < 6.0
-    assert control.cautions[-1] == "events of host load-1 are missing"
+    assert control.cautions[-1] == "the events of host load-1 are missing"
     assert "host load-2: its events are in /work/worker-2.jsonl" in control.logs
 
 

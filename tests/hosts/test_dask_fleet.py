@@ -253,7 +253,7 @@ def test_a_request_ends_with_the_worker(tmp_path: Path) -> None:
         os.killpg(dask.workers["a"].pid, signal.SIGSTOP)
         token = ear.fleet.ask(address, Hello(), 10 * SECONDS)
         os.killpg(dask.workers["a"].pid, signal.SIGKILL)
-        assert ear.take(Answered, token=token).error == "its worker is gone"
+        assert ear.take(Answered, token=token).error == "its Dask worker is gone"
 
 
 @pytest.mark.parametrize("local", [False, True])
@@ -459,7 +459,7 @@ def test_a_host_without_this_package(ear: Ear, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(dask_fleet, "answer", missing.answer)
     monkeypatch.setattr(dask_fleet, "PACKAGE", "missing_lib")
     address = ear.workers(3)["a"]
-    told = "it has no ocidriver; install it there: pip install 'ocidriver[distributed]'"
+    told = "it has no ocidriver; install it there (see docs/distributed.md)"
     assert ear.ask(address, Hello()).error == told
     monkeypatch.setattr(dask_fleet, "DISTRIBUTION", "pytest")
     assert ear.ask(address, Hello()).error.endswith(
@@ -567,4 +567,5 @@ def test_without_the_package_it_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "--hosts needs the package distributed: pip install 'ocidriver[distributed]'\n"
+    install = f"{sys.executable} -m pip install -r {ROOT}/requirements-distributed.txt"
+    assert done.stdout == f"--hosts needs the package distributed; to install it, run {install}\n"

@@ -98,7 +98,7 @@ def test_a_lost_host_stops_the_others_with_grace(way: str) -> None:
     reason = control.follow()
     control.bye()
     why = {
-        "worker": "its worker is gone",
+        "worker": "its Dask worker is gone",
         "process": "the host process was killed by SIGKILL",
         "line": "it sent a line that is not valid",
         "piece": "its load ended early: worker 3 ended with an error",
@@ -170,7 +170,7 @@ def test_without_its_only_host_a_load_cannot_go_on() -> None:
     control = Control(1)
     reason = control.run(when=lambda: control.time.after(4.5, lambda: control.fleet.lose(control[1])))
     assert reason is not None
-    assert reason.endswith("(its worker is gone); repeat the run")
+    assert reason.endswith("(its Dask worker is gone); repeat the run")
 
 
 def test_the_load_goes_on_without_the_hosts_that_may_be_lost() -> None:
@@ -196,7 +196,7 @@ def test_all_hosts_lost_is_a_failure_even_if_they_may_be() -> None:
             control.fleet.lose(control[number])
 
     reason = control.run(lost_hosts=2, when=lambda: control.time.after(4.5, fault))
-    assert reason == "no host carried out its share: 2 hosts (load-1, load-2): its worker is gone"
+    assert reason == "no host carried out its share: 2 hosts (load-1, load-2): its Dask worker is gone"
     assert control.summary().pulled == 24
     assert control.summary().complete is False
 
@@ -221,7 +221,7 @@ def test_a_silent_host_comes_back_and_nothing_is_lost() -> None:
     assert (
         control.run(when=lambda: control.time.after(5, lambda: control.fleet.freeze(control[2], 13))) is None
     )
-    assert control.cautions == ["host load-2 silent for 10 s", "host load-2 is back"]
+    assert control.cautions == ["host load-2 has been silent for 10 s", "host load-2 is back"]
     check_counts(control)
     assert control.summary().pulled == 120
     assert control.summary().complete is True
@@ -236,7 +236,7 @@ def test_a_host_that_stays_silent_is_lost() -> None:
     assert reason is not None
     assert "host load-2: lost at 3" in reason
     assert "(silent for 30 s)" in reason
-    assert control.cautions[0] == "host load-2 silent for 10 s"
+    assert control.cautions[0] == "host load-2 has been silent for 10 s"
     assert "host load-2 lost at 3" in control.cautions[1]
     assert control.hearing.now() < 3000
     # the host stops by itself: it has no lease
@@ -427,7 +427,7 @@ def test_a_signal_and_a_loss_at_the_same_time_leave_a_summary() -> None:
 
     control.run(when=lambda: control.time.after(6.2, fault))
     assert control.summary().pulled == 6 + 6
-    assert reasons(control)[1] == "its worker is gone"
+    assert reasons(control)[1] == "its Dask worker is gone"
 
 
 # ---- pieces

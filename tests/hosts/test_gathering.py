@@ -89,12 +89,18 @@ def test_the_scheduler_is_lost_while_hosts_are_asked() -> None:
 @pytest.mark.parametrize(
     ("facts", "told"),
     [
-        ({"version": "0.1"}, f"it has ocidriver 0.1, and this is {__version__}; install the same version"),
+        (
+            {"version": "0.1"},
+            f"it has ocidriver 0.1, and the controller has {__version__}; install the same version",
+        ),
         (
             {"protocol": 99},
-            f"its ocidriver has protocol 99, and this one {PROTOCOL}; install the same version",
+            f"its ocidriver has protocol 99, and that of the controller has {PROTOCOL}; install the same version",
         ),
-        ({"distributed": "1.0"}, "it has distributed 1.0, and this is 2026.8.0; install the same version"),
+        (
+            {"distributed": "1.0"},
+            "it has distributed 1.0, and the controller has 2026.8.0; install the same version",
+        ),
         (
             {"driving": Driving(run="r", since="2026-01-31 12:01:00", by="joe on there")},
             "it has been driving another run since 2026-01-31 12:01:00 (by joe on there)",
@@ -153,7 +159,7 @@ def test_one_worker_of_each_machine_takes_part() -> None:
     members = control.gather(hosts_option(2))
     assert [each.worker for each in members] == ["worker-1", "worker-3"]
     assert control.cautions == [
-        "2 workers left out, because another worker of the same machine takes part: worker-2, worker-4"
+        "2 Dask workers left out, because another one on the same machine takes part: worker-2, worker-4"
     ]
 
 
@@ -161,7 +167,7 @@ def test_too_few_machines() -> None:
     control = Control(2)
     facts_with(control[2], machine="machine 1")
     assert refusal(control, least=2) == (
-        "--min-hosts 2: the workers are on 1 machine only; start a worker on each machine"
+        "--min-hosts 2: the Dask workers are on 1 machine only; start one on each machine"
     )
 
 

@@ -140,7 +140,7 @@ def test_orders_to_arm(client: Path, controller: Controller) -> None:
     controller.send(Arm(now + 3600, 0.0))
     assert controller.hear(Armed) == Armed(now + 3600)
     controller.send(Arm(now + 3000, 0.0))
-    assert controller.hear(Unarmed, 3).reason == "the host is armed for another moment already"
+    assert controller.hear(Unarmed, 3).reason == "the host has confirmed another moment already"
     controller.send(Disarm())
     assert controller.hear(Unarmed, 4) == Unarmed("")
     controller.arm()

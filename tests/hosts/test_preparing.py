@@ -116,8 +116,8 @@ def test_messages_that_come_before_the_answer_count() -> None:
 def test_a_host_that_is_lost_while_it_prepares() -> None:
     control = Control(2)
     control[2].prepare_seconds = 100.0
-    control.time.after(10, lambda: control.fleet.lose(control[2], "its worker is gone"))
-    assert refusal(control) == "the load did not begin: host load-2: its worker is gone"
+    control.time.after(10, lambda: control.fleet.lose(control[2], "its Dask worker is gone"))
+    assert refusal(control) == "the load did not begin: host load-2: its Dask worker is gone"
     assert left(control) == [True, False]
     assert control.fleet.asked_of(Bye, control[2]) == []
 
@@ -152,7 +152,7 @@ def test_the_end_waits_for_the_answers_but_not_for_ever() -> None:
     before = control.time.now
     control.bye()
     assert 19 < control.time.now - before < 21
-    assert control.logs[-1] == "no answer to the end of the run: load-2"
+    assert control.logs[-1] == "these hosts did not confirm the end of the run: load-2"
 
 
 def test_the_end_hardly_waits_for_a_host_that_is_lost() -> None:

@@ -130,6 +130,7 @@ def test_a_good_run(played: Played) -> None:
     assert [each["pulled"] for each in summary["samples"]] == [12] * 5
     assert len((played.folder / "metrics").read_text().splitlines()) == 5
     assert [each["host"] for each in played.events] == ["load-1", "load-2", "load-3"] * 5
+    assert "waiting up to 1m for at least 1 host at tls://control:8786" in played.log
     assert "constant load of 6 workers for 10s, on 3 hosts" in played.log
     assert "warning" not in played.log
     assert len(played.fleet.held) == 3
@@ -205,12 +206,12 @@ def test_a_lost_host(played: Played, capfd: pytest.CaptureFixture[str]) -> None:
     assert played.run() == ExitStatus.FAILED
     summary = played.summary
     assert summary["complete"] is False
-    assert summary["hosts"][1]["lost"]["reason"] == "its worker is gone"
+    assert summary["hosts"][1]["lost"]["reason"] == "its Dask worker is gone"
     assert summary["reason"].startswith("host load-2: lost at 5.")
     told = capfd.readouterr().err.splitlines()
     assert any(line.startswith("ocidriver: warning: host load-2 lost at 5.") for line in told)
     assert told[-1] == f"ocidriver: {summary['reason']}"
-    assert "warning: events of host load-2 are missing" in played.log
+    assert "warning: the events of host load-2 are missing" in played.log
     played.check_left()
 
 
@@ -275,7 +276,7 @@ def test_a_host_that_is_not_ready(played: Played) -> None:
 def test_a_host_that_does_not_arm(played: Played) -> None:
     played.fleet[2].arms = ["too busy", "too busy"]
     assert played.run() == ExitStatus.FAILED
-    assert "not all hosts were armed in time: host load-2: too busy" in played.summary["reason"]
+    assert "not all hosts confirmed its beginning in time: host load-2: too busy" in played.summary["reason"]
     assert played.summary["hosts"][1]["pulled"] == 0
     played.check_left()
 
@@ -351,7 +352,7 @@ def test_a_signal_during_the_collection(played: Played) -> None:
     summary = played.summary
     assert summary["pulled"] == 60
     assert summary["complete"] is True
-    assert "events of 3 hosts (load-1, load-2, load-3) are missing" in played.log
+    assert "the events of 3 hosts (load-1, load-2, load-3) are missing" in played.log
     played.check_left()
 
 

@@ -71,6 +71,7 @@ def test_limited_hosts_are_counted_and_named() -> None:
     limited = [a_host(number, 3, limited_by="client") for number in (1, 2, 3)]
     every = a_summary(hosts=limited, complete=True, limited_by="client")
     assert limit(every).figure == "all 3 hosts"
+    assert limit(a_summary(hosts=limited[:2], complete=True, limited_by="client")).figure == "both hosts"
     assert not any(line.startswith("hosts") for line in ending(every, {}))
 
 

@@ -295,13 +295,13 @@ class FakeFleet:
                 self.inbox.put(Answered(token, answer, error, sent, self.time.now))
 
         if host.gone or self.lost:
-            put(None, "its worker is gone")
+            put(None, "its Dask worker is gone")
             return token
         wire = encode(request)
 
         def answer() -> None:
             if host.gone or self.lost:
-                put(None, "its worker is gone")
+                put(None, "its Dask worker is gone")
                 return
             found, takes = self._answer(host, decode_request(wire))
             self.time.after(
@@ -354,7 +354,7 @@ class FakeFleet:
         """Its worker is stopped, or the link is cut: all that goes there and comes from there waits."""
         host.frozen_until = self.time.now + seconds
 
-    def lose(self, host: Host, reason: str = "its worker is gone") -> None:
+    def lose(self, host: Host, reason: str = "its Dask worker is gone") -> None:
         """Its worker ends, and its process with it."""
         host.gone = True
         if host.process is not None:
