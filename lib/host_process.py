@@ -29,6 +29,7 @@ from .first_pulls import warm_up
 from .host_trials import HostTrials
 from .hosts.appointment import Appointment, wait_for
 from .hosts.kept import keep
+from .hosts.machine_lock import inherited
 from .hosts.notes import HostOutputs, Notes
 from .hosts.orders import Orders
 from .hosts.outbox import Outbox
@@ -372,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # see cli.main
     source, target = _taken_over()
     stop = Stop()
-    with stop.listening():
+    with inherited(), stop.listening():
         orders = Orders(source, lease_seconds)
         try:
             first = orders.first()

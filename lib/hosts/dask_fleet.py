@@ -68,6 +68,8 @@ _MOST_AT_ONCE: Final = 256
 _PROBE_EVERY: Final = 0.25
 _CLOSE_SECONDS: Final = 10.0
 _RELEASE_SECONDS: Final = 2.0
+# How often the fleet looks whether a worker that cannot be reached is gone, in seconds.
+_GONE_EVERY: Final = 0.05
 # While the fleet connects, a signal is heeded within so many seconds.
 _HEED_EVERY: Final = 0.1
 _LIBRARIES: Final = ("distributed", "dask", "tornado", "asyncio", "bokeh")
@@ -437,10 +439,13 @@ class DaskFleet:
         return clean(f"{type(error).__name__}: {error}")
 
     async def _has_gone(self, error: BaseException, address: str) -> bool:
-        """Returns whether a connection has broken because the worker is gone, as the scheduler may know just now."""
+        """Returns whether a connection has broken because the worker is gone. The scheduler may tell so a bit later."""
         if isinstance(error, OSError) and not isinstance(error, asyncio.TimeoutError):
-            with suppress(Exception):
-                return address not in await asyncio.wait_for(self._client.scheduler.ncores(), _LOOK_SECONDS)
+            until = monotonic() + _SLOW_LOOK
+            while self._lost is None and monotonic() < until:
+                if address not in self._members:
+                    return True
+                await asyncio.sleep(_GONE_EVERY)
         return False
 
     async def _without_package(self, address: str) -> str:
