@@ -278,7 +278,7 @@ def test_another_protocol(patient: Patient) -> None:
 def test_two_workers_on_one_machine(patient: Patient) -> None:
     facts_with(patient[2], machine=patient[1].facts.machine)
     patient.examine()
-    assert "1 worker left out" in patient.named("hosts", WARNING).message
+    assert "1 Dask worker left out" in patient.named("hosts", WARNING).message
     assert patient.exam.hosts == ("load-1", "load-3")
 
 
