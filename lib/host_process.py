@@ -29,6 +29,7 @@ from .first_pulls import warm_up
 from .host_trials import HostTrials
 from .hosts.appointment import Appointment, wait_for
 from .hosts.kept import keep
+from .hosts.machine_lock import inherited
 from .hosts.notes import HostOutputs, Notes
 from .hosts.orders import Orders
 from .hosts.outbox import Outbox
@@ -41,6 +42,7 @@ from .hosts.protocol import (
     LaterOrder,
     Lease,
     Leave,
+    Note,
     Ready,
     Refused,
     Started,
@@ -68,7 +70,8 @@ from .trial_load import TrialLoads
 
 # The load may be armed for a moment this far ahead, in seconds, and --hosts-timeout.
 _MOST_AHEAD: Final = 3600.0
-# A host whose clients finish their last pulls sends no pieces. It then says so every so many seconds, or fewer beats.
+# A host that prepares its load, or whose clients finish their last pulls, sends no pieces. It then shows every so many
+# seconds, or fewer beats, that it lives.
 _QUIET_SECONDS, _QUIET_BEATS = 10.0, 2
 # Options that name files on the host. JSON has no paths.
 _PATHS: Final = ("client_cert", "client_key")
@@ -135,10 +138,14 @@ class HostProcess:
                 self._stop.request(signal.SIGTERM)
 
     def _show_life(self) -> None:
-        driver = self._state.driver if self._state is not None else None
         quiet = max(_QUIET_SECONDS, _QUIET_BEATS * self._order.beat_seconds)
-        if self._loading and not self._ended and driver is not None and self._outbox.quiet_seconds > quiet:
+        if self._ended or self._outbox.quiet_seconds <= quiet:
+            return
+        driver = self._state.driver if self._state is not None else None
+        if self._loading and driver is not None:
             self._notes.log(f"waiting for the last pulls of {counted(driver.running, 'worker')}")
+        else:
+            self._outbox.post(Note(""))
 
     # ---- the load
 
@@ -366,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # see cli.main
     source, target = _taken_over()
     stop = Stop()
-    with stop.listening():
+    with inherited(), stop.listening():
         orders = Orders(source, lease_seconds)
         try:
             first = orders.first()

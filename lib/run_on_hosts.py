@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import platform
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from .choices import BY_CLIENT
 from .counted import counted
 from .durations import spoken
-from .errors import RunError, Stopped, UsageError
+from .errors import RunError, Stopped
 from .finish import log_result, pause_caution
 from .hosts.arming import arm
 from .hosts.collecting import Collection
 from .hosts.driving import Limits, Load
-from .hosts.fleet import Fleet, StopAsked
+from .hosts.fleet import StopAsked
 from .hosts.gathering import gather
 from .hosts.hearing import Hearing, Reports
 from .hosts.member import Member
-from .hosts.preparing import Order, assign, begin, say_bye, share_images, share_repositories
+from .hosts.preparing import assign, begin, say_bye
+from .hosts_setup import Connect, check_prunes, connecting, open_to_others, order_of
 from .listing.selection import Selection
 from .load.pace import Schedule
 from .load.plan import Plan
-from .options.hosts import DEFAULTS, Hosts, parse_hosts
-from .options.settings import Settings
+from .options.hosts import Hosts, parse_hosts
 from .pieces.gathered import Gathered
 from .pieces.whole import Whole
 from .prepare import Preparation, Surroundings
@@ -39,13 +34,9 @@ from .processes.cpu import own_seconds
 from .progress.choose import start_progress
 from .results.summary import Summary
 from .run import announce_length
-from .servers.prune_probe import probe_admin
 from .session import Session, network_of
 from .streams import warn
 
-# Connects to the hosts of a run, whose name is the text. Gives their fleet and the version of distributed here.
-# It calls the function several times per second meanwhile; what that raises ends the attempt.
-Connect = Callable[[Hosts, str, Callable[[], None]], AbstractContextManager[tuple[Fleet, str]]]
 # Carries out a capacity search on hosts that are prepared, in place of one load.
 Search = Callable[[Session, Hearing, list[Member], Selection], None]
 # The views read the states of the hosts this often, in seconds.
@@ -67,35 +58,6 @@ def carrying_out(
     """
     joined = connect or connecting(parse_hosts(options))
     return lambda session, lasting: _OnHosts(session, options, joined, now, search).carry_out(lasting)
-
-
-def connecting(hosts: Hosts | None) -> Connect:
-    """Returns what connects to a Dask cluster.
-
-    Raises `UsageError` if the package `distributed` is missing, or if the files of these hosts for TLS cannot be used.
-    """
-    from .hosts.dask_fleet import check_files, open_fleet
-
-    if hosts is not None:
-        check_files(hosts)
-
-    @contextmanager
-    def connected(hosts: Hosts, run: str, heed: Callable[[], None]) -> Iterator[tuple[Fleet, str]]:
-        try:
-            fleet = open_fleet(hosts, run, heed)
-        except UsageError as error:
-            raise RunError(str(error)) from None
-        try:
-            if fleet.scheduler_version != fleet.version:
-                raise RunError(
-                    f"the scheduler has distributed {fleet.scheduler_version}, and the controller has {fleet.version}; "
-                    "install the same version"
-                )
-            yield fleet, fleet.version
-        finally:
-            fleet.close()
-
-    return connected
 
 
 class _UnderWay:
@@ -315,83 +277,3 @@ def awaited(hosts: Hosts) -> str:
         return f"starting {counted(hosts.local, 'host')} on this machine"
     least = f"at least {counted(hosts.least, 'host')}"
     return f"waiting up to {spoken(hosts.seconds)} for {least} at {hosts.address}"
-
-
-def open_to_others(hosts: Hosts) -> str | None:
-    """Returns a warning if others may reach the scheduler; None if they cannot."""
-    if hosts.is_encrypted or hosts.is_loopback:
-        return None
-    return (
-        f"--hosts {hosts.address} has no TLS, so whoever reaches the scheduler can run any code on all hosts; "
-        "use tls:// (see docs/distributed.md)"
-    )
-
-
-def check_prunes(ready: Preparation, members: Sequence[Member]) -> None:
-    """Raises `RunError` if hosts would prune one image at the same time, and that damages the server's cache.
-
-    Warns if they may. A driver sends the prune calls of all its workers one after the other. Several hosts do not.
-    """
-    settings, connections = ready.settings, ready.connections()
-    pruning = settings.prune or settings.prune_first
-    if not pruning or settings.dry_run or settings.prune_via == BY_CLIENT:
-        return
-    selection, option = ready.selection(), "--prune" if settings.prune else "--prune-first"
-    if not share_repositories(members, selection):
-        return
-    server = connections.registry(settings.under_test.endpoint.url)
-    if not connections.network.run_until_stop(probe_admin(server)).works:
-        return
-    if share_images(members, selection):
-        raise RunError(
-            f"{option}: several hosts would prune the same images, and two prunes of one image at the same time "
-            f"damage Ociregistry's cache; give each worker images of its own (--deal split), or leave out {option}"
-        )
-    connections.caution(
-        f"{option}: several hosts prune images of the same repositories; if two tags name one image of several "
-        "platforms, prunes at the same time may damage Ociregistry's cache; to keep a repository on one host, use "
-        "--patterns"
-    )
-
-
-def order_of(settings: Settings, options: Mapping[str, Any], selection: Selection) -> Order:
-    """Returns what the hosts are to do. `options` are those of the main command."""
-    tls = settings.tls
-    local = settings.hosts is not None and settings.hosts.local is not None
-    return Order(
-        options=options_of_hosts(settings, options),
-        selection=selection,
-        ca_pem=tls.authorities.decode("ascii") if tls.authorities else None,
-        by=f"{_user()} on {platform.node()}",
-        lock=lambda member: f"local-{os.getpid()}-{member.share.number}" if local else "host",
-    )
-
-
-def options_of_hosts(settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options that each host gets: those of the command, with what this process has found out.
-
-    The values are those of JSON. Where results go is the hosts' own matter: only whether there are events is told.
-    """
-    found = {
-        "seed": settings.seed,
-        "batch": settings.batch,
-        "platform": settings.platform,
-        "upstream_name": settings.upstream_name,
-        "share": None,
-        **DEFAULTS,
-    }
-    return {name: _plain(value) for name, value in {**options, **found}.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as JSON has it. A name that is not UTF-8 is that of a file here, which hosts do not use."""
-    if isinstance(value, (Path, str)):
-        return str(value).encode("utf-8", "replace").decode()
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may have a user without a name
-        return f"user {os.getuid()}"

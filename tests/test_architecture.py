@@ -17,7 +17,17 @@ LIB = ROOT / "lib"
 FILES = sorted(LIB.rglob("*.py"))
 # What knows many folders: the top level, where a run is put together.
 TOP = (
-    *("cli", "run", "run_on_hosts", "host_process", "drive", "session", "prepare", "client_setup"),
+    *(
+        "cli",
+        "run",
+        "run_on_hosts",
+        "hosts_setup",
+        "host_process",
+        "drive",
+        "session",
+        "prepare",
+        "client_setup",
+    ),
     *("first_pulls", "crew", "record", "finish", "trial_load", "host_trials"),
 )
 # The views and the commands besides the load test may use the top level.

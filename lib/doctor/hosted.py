@@ -20,11 +20,11 @@ from ..hosts.member import Member
 from ..hosts.preparing import Order, assign, say_bye, start
 from ..hosts.protocol import Body, Examined, Refused
 from ..hosts.refusals import grouped, named
+from ..hosts_setup import Connect, check_prunes, connecting, open_to_others, order_of
 from ..images import Image
 from ..listing.selection import Selection
 from ..options.hosts import Hosts
 from ..results.summary import ClientInfo
-from ..run_on_hosts import Connect, check_prunes, connecting, open_to_others, order_of
 from .check import FAILURE, OK, WARNING, Check
 from .checks import checks_here
 from .examination import Examination

@@ -27,7 +27,7 @@ from ..user_files import named
 from .child import Child
 from .facts import host_facts
 from .kept import keep
-from .machine_lock import LockHeld, remove, take
+from .machine_lock import LockHeld, handed_on, remove, take
 from .package import PACKAGE, environment
 from .protocol import (
     TOPIC,
@@ -137,7 +137,8 @@ class Agent:
         except OSError as error:
             return Failed(f"cannot lock this machine: {named(error)}")
         try:
-            run.child = Child(COMMAND, environment(), lock, self._sender(run, worker))
+            variables = {**environment(), **handed_on(lock, request.lock)}
+            run.child = Child(COMMAND, variables, lock, self._sender(run, worker))
         except OSError as error:
             os.close(lock)
             remove(request.lock)

@@ -68,6 +68,8 @@ _MOST_AT_ONCE: Final = 256
 _PROBE_EVERY: Final = 0.25
 _CLOSE_SECONDS: Final = 10.0
 _RELEASE_SECONDS: Final = 2.0
+# How often the fleet looks whether a worker that cannot be reached is gone, in seconds.
+_GONE_EVERY: Final = 0.05
 # While the fleet connects, a signal is heeded within so many seconds.
 _HEED_EVERY: Final = 0.1
 _LIBRARIES: Final = ("distributed", "dask", "tornado", "asyncio", "bokeh")
@@ -225,6 +227,9 @@ class DaskFleet:
             with suppress(Exception):
                 await client.cancel([held for held in self._held.values() if held is not None])
         self._held.clear()
+        reports = getattr(client, "_handle_report_task", None)
+        if self._lost is not None and reports is not None:
+            reports.cancel()  # Dask would wait for its last words
         with suppress(Exception):
             await client.close()
 
@@ -415,7 +420,7 @@ class DaskFleet:
         """Returns in words why there is no answer."""
         if f"No module named '{PACKAGE}" in str(error):  # Dask may have made another exception of it
             return await self._without_package(address)
-        if self._lost is None and address not in self._members:
+        if self._lost is None and (address not in self._members or await self._has_gone(error, address)):
             return "its Dask worker is gone"
         match error:
             case asyncio.TimeoutError():
@@ -432,6 +437,16 @@ class DaskFleet:
             case KeyError() | asyncio.CancelledError():
                 return "its Dask worker is gone"
         return clean(f"{type(error).__name__}: {error}")
+
+    async def _has_gone(self, error: BaseException, address: str) -> bool:
+        """Returns whether a connection has broken because the worker is gone. The scheduler may tell so a bit later."""
+        if isinstance(error, OSError) and not isinstance(error, asyncio.TimeoutError):
+            until = monotonic() + _SLOW_LOOK
+            while self._lost is None and monotonic() < until:
+                if address not in self._members:
+                    return True
+                await asyncio.sleep(_GONE_EVERY)
+        return False
 
     async def _without_package(self, address: str) -> str:
         """Returns what is wrong with a host that does not find this package."""

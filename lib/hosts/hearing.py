@@ -276,6 +276,8 @@ class Hearing:
             self.lose(member, f"what it sent does not fit the load: {clean(str(error), _SHOWN)}")
 
     def _note(self, member: Member, note: Note) -> None:
+        if not note.text:
+            return
         if not note.caution:
             self.log(f"host {member.name}: {note.text}")
             return
@@ -395,8 +397,8 @@ class Hearing:
     def _watch(self, member: Member, now: float) -> None:
         """Finds out whether a member is silent, back, or lost."""
         quiet = now - max(member.answered, member.heard)
-        # a process that has nothing to count says so within two beats
-        if member.is_loading and now - member.heard >= LOST_AFTER + 2 * self.beat:
+        # a process that has nothing to count or to say shows within two beats that it lives
+        if now - member.heard >= LOST_AFTER + 2 * self.beat:
             self.lose(member, f"its process has said nothing for {now - member.heard:.0f} s")
         elif quiet >= LOST_AFTER:
             self.lose(member, f"silent for {LOST_AFTER:.0f} s")

@@ -1,7 +1,7 @@
 """The lock of a machine: one host process at a time. The file is in the temporary folder and says who holds it.
 
 The lock belongs to an open file. The host process inherits it, and so does all that it starts. So the machine is locked
-exactly as long as any of them runs, whatever ends the worker.
+exactly as long as any of them runs, whatever ends the worker. The host process removes the file when it ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import fcntl
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ import msgspec
 
 from .protocol import Driving
 
+# Names the lock for the host process: its descriptor, and its name.
+_VARIABLE: Final = "OCIDRIVER_HOST_LOCK"
 _LONGEST: Final = 64 * 1024
 # Opening and locking is tried so often, as the one that held the file may just remove it.
 _TRIES: Final = 100
@@ -53,6 +56,24 @@ def take(name: str, driving: Driving) -> int:
             raise
         os.close(descriptor)
     raise OSError(errno.EAGAIN, "it is removed again and again", str(path))
+
+
+def handed_on(descriptor: int, name: str) -> dict[str, str]:
+    """Returns the variable that tells a host process of the lock that it inherits."""
+    return {_VARIABLE: f"{descriptor} {name}"}
+
+
+@contextmanager
+def inherited() -> Iterator[None]:
+    """In the host process: at the end gives the inherited lock back, and removes its file if nobody else holds it."""
+    descriptor, _, name = os.environ.pop(_VARIABLE, "").partition(" ")
+    try:
+        yield
+    finally:
+        if name and descriptor.isdecimal():
+            with suppress(OSError):
+                os.close(int(descriptor))
+            remove(name)
 
 
 def sweep() -> None:

@@ -148,7 +148,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_fiel
 
 
 class Note(msgspec.Struct, frozen=True, tag="note", tag_field="line"):
-    """A line for the log of the run; a `caution` is also shown to the user."""
+    """A line for the log of the run; a `caution` is also shown to the user. Without text, it is a sign of life."""
 
     text: _Text
     caution: bool = False

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.errors import RunError
 from lib.hosts.protocol import Bye, Lease, Refused
 from lib.pieces.wire import CountsLine, Header
 from lib.results.summary import ClientInfo
@@ -134,6 +135,35 @@ def test_more_than_the_lost_hosts_that_are_allowed_stop_the_load() -> None:
     assert reason.startswith("2 hosts (load-2, load-3): lost") or reason.startswith("host load-2: lost at 4")
     assert reason.endswith("to go on without them, give --lost-hosts 2")
     assert process(control[1]).stop == 1
+
+
+@pytest.mark.parametrize("phase", ["preparing", "armed", "loading"])
+def test_a_process_that_says_nothing_is_lost_although_its_agent_answers(phase: str) -> None:
+    control = Control(2, Scene(workers=2, seconds=120))
+
+    def freeze() -> None:
+        frozen = process(control[2])
+        frozen.heed = frozen.post = lambda *_: None  # type: ignore[method-assign,assignment]
+
+    if phase == "preparing":
+        control[2].prepare_seconds = 1.0
+        control.time.after(0.5, freeze)
+        with pytest.raises(RunError, match="host load-2: its process has said nothing for 3"):
+            control.prepare()
+        return
+    control.prepare()
+    at = control.arm()
+    control.time.after(at - control.time.now + {"armed": -0.5, "loading": 3.5}[phase], freeze)
+    reason = control.follow()
+    assert reason is not None
+    assert "its process has said nothing for 3" in reason
+
+
+def test_a_long_preparation_is_no_loss() -> None:
+    control = Control(2)
+    control[2].prepare_seconds = 600.0
+    assert control.run() is None
+    assert control.cautions == []
 
 
 def test_without_its_only_host_a_load_cannot_go_on() -> None:

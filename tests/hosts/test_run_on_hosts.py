@@ -19,9 +19,10 @@ from lib.cli import _command
 from lib.errors import ExitStatus
 from lib.hosts.fleet import Fleet
 from lib.hosts.protocol import Begin, encode
+from lib.hosts_setup import options_of_hosts
 from lib.options.settings import make_settings
 from lib.run import run
-from lib.run_on_hosts import carrying_out, options_of_hosts
+from lib.run_on_hosts import carrying_out
 from lib.session import Session
 from tests.doubles.certificates import Authority
 from tests.doubles.serving import serving

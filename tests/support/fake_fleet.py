@@ -392,7 +392,7 @@ class Process:
         self._armed: Arm | None = None
         self._arms = list(host.arms)
         self._second = 0
-        self._leased = self._time.now
+        self._leased = self._said = self._time.now
         self._numbers = itertools.count()
         self._written: dict[int, tuple[str, float]] = {}
         self._attempts: dict[int, int] = {}
@@ -407,7 +407,7 @@ class Process:
     # ---- messages
 
     def post(self, body: Body) -> None:
-        number = next(self._numbers)
+        number, self._said = next(self._numbers), self._time.now
         self.write(number, encode(Message(number, body)).decode())
 
     def write(self, number: int, line: str, incarnation: str | None = None) -> None:
@@ -450,6 +450,8 @@ class Process:
         for number, (line, at) in list(self._written.items()):
             if at < self._time.now - 3.0:
                 self.write(number, line)
+        if self._time.now - self._said > 10.0 and not self.over:
+            self.post(Note(""))
         if lease.stop > self.stop:
             self.stop = lease.stop
             self._stop("interrupted by SIGTERM")
