@@ -290,6 +290,8 @@ class Load:
 
     def _advice(self, lost: int) -> str:
         """Returns what the user can do after so many hosts were lost."""
+        if self._hearing.stopped:
+            return f"this process was stopped for {spoken(round(self._hearing.stopped))}; {_REPEAT}"
         if lost == len(self._members):
             return _REPEAT
         return f"to go on without {'it' if lost == 1 else 'them'}, give --lost-hosts {lost}"

@@ -13,11 +13,24 @@ from time import monotonic
 from typing import Final
 
 from ..clean import clean
+from ..durations import spoken
 from ..errors import RunError, Stopped, UsageError
 from ..figures import three
 from .fleet import Answered, Fleet, Heard, Input, Joined, Left, SchedulerLost, StopAsked
 from .member import ClockReading, Member, host_of
-from .protocol import Body, Bye, ClockRead, Failed, Lease, Note, Pass, ReadClock, Request, decode_message
+from .protocol import (
+    LEASE_SECONDS,
+    Body,
+    Bye,
+    ClockRead,
+    Failed,
+    Lease,
+    Note,
+    Pass,
+    ReadClock,
+    Request,
+    decode_message,
+)
 from .refusals import hosts
 
 # A lease goes to each host every so many seconds.
@@ -60,7 +73,8 @@ class Hearing:
 
     `take` receives each new message of a member, in their order; `lost` each member that is lost. `tick` is called
     several times per second. `signals` is the number of signals so far, and `stops` the number of stops that the hosts
-    know of. A beat lasts `beat` seconds. `second` returns the second of the load; None before it begins.
+    know of. `stopped` is how many seconds this process itself was stopped, if hosts may have ended their load for lack
+    of a lease. A beat lasts `beat` seconds. `second` returns the second of the load; None before it begins.
     """
 
     def __init__(
@@ -79,6 +93,7 @@ class Hearing:
         self.signals = 0
         self.stops = 0
         self.scheduler_lost: str | None = None
+        self.stopped = 0.0
         self._then: dict[int, Callable[[Answered], None]] = {}
         self._leased = 0.0
         self._leases = 0
@@ -178,6 +193,7 @@ class Hearing:
             arrived: Input = (
                 self.fleet.inbox.get(timeout=timeout) if timeout > 0 else self.fleet.inbox.get_nowait()
             )
+            self._notice_pause()
             self._handle(arrived)
             for _ in range(1000):  # but not for ever
                 self._handle(self.fleet.inbox.get_nowait())
@@ -190,9 +206,8 @@ class Hearing:
         since = now - self._looked
         if since < LOOK / 2:
             return
+        self._notice_pause()
         self._looked = now
-        if since > _OWN_PAUSE:
-            self._forgive(since, now)
         if now - self._leased >= LEASE_EVERY:
             self.lease()
         for member in self._having_process():
@@ -205,8 +220,18 @@ class Hearing:
         self._tell_warnings(now)
         self.tick()
 
-    def _forgive(self, seconds: float, now: float) -> None:
+    def _notice_pause(self) -> None:
         """Does not count a time in which this process itself was stopped."""
+        now = self.now()
+        seconds = now - self._looked
+        if seconds <= _OWN_PAUSE:
+            return
+        self._looked = now
+        if seconds > LEASE_SECONDS - LEASE_EVERY and self._having_process():
+            self.stopped = seconds
+            self.caution(
+                f"this process was stopped for {spoken(round(seconds))}; a host without a lease ends its load"
+            )
         for member in self.members.values():
             member.answered = min(now, member.answered + seconds)
             member.heard = min(now, member.heard + seconds)

@@ -159,6 +159,20 @@ def test_a_process_that_says_nothing_is_lost_although_its_agent_answers(phase: s
     assert "its process has said nothing for 3" in reason
 
 
+def test_hosts_that_end_because_the_controller_was_stopped_are_told_as_such() -> None:
+    control = Control(2, Scene(workers=2, seconds=120))
+    reason = control.run(when=lambda: control.time.after(4.5, lambda: control.time.advance(31.0)))
+    assert reason is not None
+    assert reason.endswith("; this process was stopped for 31s; repeat the run")
+    assert control.cautions[0] == "this process was stopped for 31s; a host without a lease ends its load"
+
+
+def test_a_short_stop_of_the_controller_does_no_harm() -> None:
+    control = Control(2, Scene(workers=2, seconds=60))
+    assert control.run(when=lambda: control.time.after(4.5, lambda: control.time.advance(12.0))) is None
+    assert control.cautions == []
+
+
 def test_a_long_preparation_is_no_loss() -> None:
     control = Control(2)
     control[2].prepare_seconds = 600.0
