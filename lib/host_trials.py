@@ -52,7 +52,9 @@ class HostTrials:
                 self._post(line)
 
         session.state.settings = of_trial(session.state.settings, pace)
-        driver = self._loads.make(pace, Watching(observe=observe, on_sample=session.outputs.on_sample))
+        # the controller warns of a stop itself
+        watching = Watching(observe=observe, on_sample=session.outputs.on_sample, caution=session.outputs.log)
+        driver = self._loads.make(pace, watching)
         self._driver = driver
         return record
 

@@ -37,10 +37,14 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """Who watches a trial: `observe` receives each Event, and `on_sample` each tally interval that is closed."""
+    """Who watches a trial.
+
+    `observe` receives each Event, `on_sample` each tally interval that is closed, and `caution` the driver's warnings.
+    """
 
     observe: Callable[[Event], None]
     on_sample: Callable[[Sample], None]
+    caution: Callable[[str], None]
 
 
 def of_trial(settings: Settings, pace: Pace) -> Settings:
@@ -98,7 +102,7 @@ class TrialLoads:
             session.stop,
             self._rules(settings, pace),
             self._clients(),
-            Reports(observe=watching.observe, log=session.outputs.log, caution=session.outputs.caution),
+            Reports(observe=watching.observe, log=session.outputs.log, caution=watching.caution),
         )
         state.tally, state.driver, state.load = tally, driver, plan.about
         state.workers = crew(settings, prepared, schedule, driver)

@@ -119,7 +119,9 @@ class Trials:
             observed.add(event)
             outputs.on_event(event)
 
-        driver = self._loads.make(Pace(rate, seconds), Watching(observe=on_event, on_sample=on_sample))
+        driver = self._loads.make(
+            Pace(rate, seconds), Watching(observe=on_event, on_sample=on_sample, caution=outputs.caution)
+        )
         tally = state.own_tally
         driver.drive(state.workers, monotonic())
         observed.unstarted = tally.unstarted(driver.second) or 0

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import UnsetType
 
-from lib.hosts.protocol import Armed, EndTrial, FirstOrder, Ready, Refused, Started, Trial
+from lib.hosts.protocol import Armed, EndTrial, FirstOrder, Note, Ready, Refused, Started, Trial
 from lib.lab.servers import lab_cache
 from lib.load.pulls import Pull, unpack
 from lib.pieces.wire import End, PieceLine
@@ -176,6 +176,7 @@ def test_a_stop_ends_the_trial_and_the_search(client: Path, controller: Controll
     assert (end.reason, end.interrupted) == ("interrupted by SIGTERM", True)
     assert {pull.outcome for pull in pulls_of(controller, 1)} == {"interrupted"}
     assert controller.leave() == ""
+    assert [note.text for note in controller.all(Note) if note.caution] == []  # the controller warns
 
 
 def test_a_stop_between_two_trials_ends_the_search(client: Path, controller: Controller) -> None:
