@@ -54,7 +54,7 @@ LOOK: Final = 0.2
 _OWN_PAUSE: Final = 2.0
 # So many messages that came before their turn are kept of one host, and of one that has not begun.
 _MOST_EARLY, _MOST_UNCLAIMED = 10_000, 1000
-# A warning of a host is told after so many seconds at the latest, together with the same one of other hosts.
+# A note of a host is told after so many seconds at the latest, together with the same one of other hosts.
 _TOGETHER: Final = 1.0
 # So much of what is wrong with a message is shown, in characters.
 _SHOWN: Final = 300
@@ -100,8 +100,8 @@ class Hearing:
         self._looked = now()
         self._came_back: set[str] = set()
         self._drifted: set[str] = set()
-        # by their text: when warnings of hosts are told, and the names of the hosts
-        self._warnings: dict[str, tuple[float, list[str]]] = {}
+        # when notes of hosts are told, and the names of the hosts
+        self._notes: dict[Note, tuple[float, list[str]]] = {}
         # by address: when a host whose process is dead is given up, and why
         self._dead: dict[str, tuple[float, str]] = {}
 
@@ -217,7 +217,7 @@ class Hearing:
             if now >= at:
                 del self._dead[address]
                 self.lose(self.members[address], reason)
-        self._tell_warnings(now)
+        self._tell_notes(now)
         self.tick()
 
     def _notice_pause(self) -> None:
@@ -303,22 +303,23 @@ class Hearing:
     def _note(self, member: Member, note: Note) -> None:
         if not note.text:
             return
-        if not note.caution:
+        if not note.caution and member.is_loading:  # lines about its own workers
             self.log(f"host {member.name}: {note.text}")
             return
-        _, names = self._warnings.setdefault(note.text, (self.now() + _TOGETHER, []))
+        _, names = self._notes.setdefault(note, (self.now() + _TOGETHER, []))
         names.append(member.name)
 
-    def tell_warnings(self) -> None:
-        """Tells what hosts have warned of, without waiting for the same warning of other hosts."""
-        self._tell_warnings(inf)
+    def tell_notes(self) -> None:
+        """Tells what hosts have noted, without waiting for the same note of other hosts."""
+        self._tell_notes(inf)
 
-    def _tell_warnings(self, now: float) -> None:
-        for text, (at, names) in list(self._warnings.items()):
+    def _tell_notes(self, now: float) -> None:
+        for note, (at, names) in list(self._notes.items()):
             everyone = len(names) >= len(self.members)
             if now >= at or everyone:
-                del self._warnings[text]
-                self.caution(f"{hosts(list(dict.fromkeys(names)))}: {text}")
+                del self._notes[note]
+                tell = self.caution if note.caution else self.log
+                tell(f"{hosts(list(dict.fromkeys(names)))}: {note.text}")
 
     # ---- losing
 

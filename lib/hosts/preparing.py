@@ -169,7 +169,7 @@ def say_bye(hearing: Hearing, members: Sequence[Member]) -> None:
         return all(each.name in left or each in given_up for each in wanted)
 
     hearing.wait(over, hearing.now() + BYE_SECONDS, heed=False)
-    hearing.tell_warnings()
+    hearing.tell_notes()
     missing = [each.name for each in wanted if not left.get(each.name)]
     if missing and hearing.scheduler_lost is None:
         hearing.log(f"these hosts did not confirm the end of the run: {named(missing)}")

@@ -167,6 +167,7 @@ def _facts(parts: Sequence[Part], thresholds: Sequence[Threshold]) -> Facts:
         driver_cpu_seconds=sum(end.driver_cpu_seconds for end in ends),
         machine=_known_limit([part.header.machine for part in parts]),
         wall=lambda second: clock.wall(first.began + second),
+        hosts=parts[0].share.of,
     )
 
 

@@ -9,8 +9,12 @@ from typing import Final
 from ..counted import counted
 from ..errors import UsageError
 from ..load.share import parse_share
-from .summary import HostCounts, Lost, Summary
+from .precision import of_all
+from .precision import why_no_peak as why_steps_tell_none
+from .summary import HostCounts, Lost, Step, Summary
 
+# Why a load may have no peak although its steps were long.
+NO_WHOLE_STEP: Final = "every step lacks a host"
 # A line names at most so many hosts.
 _MOST_NAMED: Final = 5
 
@@ -20,6 +24,19 @@ def planned(summary: Summary) -> int:
     with suppress(UsageError):  # the summary is from a file
         return max((parse_share("share", host.share).of for host in summary.of_hosts), default=1)
     return len(summary.of_hosts)
+
+
+def whole_steps(summary: Summary) -> Sequence[Step]:
+    """Returns the steps that all hosts carried out; only they can be the peak, or show the knee."""
+    return of_all(summary.steps, planned(summary)) if summary.has_hosts else summary.steps
+
+
+def why_no_peak(summary: Summary) -> str | None:
+    """Returns why the peak is not known, and what helps; None if it is known, or if nothing was pulled."""
+    steps = whole_steps(summary)
+    if summary.steps and not steps:
+        return f"{NO_WHOLE_STEP}; repeat the run"
+    return why_steps_tell_none(steps, summary.settings)
 
 
 def losses(summary: Summary) -> Iterator[str]:

@@ -18,7 +18,7 @@ from ..load.herd_tally import HerdTally
 from ..load.warm_up import WarmUp
 from ..processes import machine
 from .facts import Facts
-from .precision import peak, precision, why_no_peak
+from .precision import of_all, peak, precision, why_no_peak
 from .quantity import judge
 from .run_state import Run
 from .sample import MachineUse, Sample
@@ -120,7 +120,7 @@ def summarize(facts: Facts, counts: Account) -> Summary:
         steps=steps,
         samples=tuple(sample_of(each, facts.wall(each.at)) for each in counts.samples),
         drain=_drain(counts.drain),
-        peak=peak(_whole(steps, facts.interrupted)),
+        peak=peak(of_all(_whole(steps, facts.interrupted), facts.hosts)),
         precision=precision(steps),
         driver_cpu_seconds=round(facts.driver_cpu_seconds, 3),
         client_cpu_seconds=round(counts.client_cpu_seconds, 3),

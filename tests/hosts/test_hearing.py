@@ -102,6 +102,15 @@ def test_equal_warnings_of_hosts_are_one_line() -> None:
     ]
 
 
+def test_equal_notes_before_the_load_are_one_line() -> None:
+    control = Control(2)
+    control.prepare()
+    for number in (1, 2):
+        process(control, number).note("client crane 0.22")
+    control.arm()
+    assert "2 hosts (load-1, load-2): client crane 0.22" in control.logs
+
+
 def test_a_warning_at_the_very_end_is_told() -> None:
     control = Control(2)
     control.prepare()

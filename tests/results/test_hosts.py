@@ -8,9 +8,11 @@ import pytest
 
 from lib.results.annotations import commands
 from lib.results.ending import ending
-from lib.results.hosts import losses, planned, trouble
+from lib.results.hosts import losses, planned, trouble, whole_steps, why_no_peak
 from lib.results.limit import limit
+from lib.results.scalability import steps_of
 from lib.results.summary_file import summary_of, summary_text
+from lib.results.verdict import verdict
 from tests.support.summaries import DOCUMENT, a_host, a_summary
 
 LOST = a_host(2, 3, lost={"at": 312.4, "reason": "worker gone"}, counted_until=310.0)
@@ -41,6 +43,18 @@ def test_a_share_without_a_record_is_missing() -> None:
     assert (planned(run), trouble(run)) == (3, "no record of share 2/3")
     run = a_summary(hosts=[LOST], complete=False)
     assert trouble(run) == f"{LOSS}; no record of shares 1/3, 3/3"
+
+
+def test_only_steps_of_all_hosts_can_be_the_peak() -> None:
+    steps = [{**DOCUMENT["steps"][0], "hosts": number} for number in (3, 2)]
+    hosts = [a_host(1, 3), LOST, a_host(3, 3)]
+    run = a_summary(hosts=hosts, complete=False, steps=steps)
+    assert list(whole_steps(run)) == list(run.steps[:1])
+    assert steps_of(run) == list(run.steps[:1])
+    broken = a_summary(hosts=hosts, complete=False, steps=steps[1:], peak=None)
+    assert why_no_peak(broken) == "every step lacks a host; repeat the run"
+    assert "peak       unknown: every step lacks a host" in ending(broken, {})
+    assert "The peak is not known, because every step lacks a host." in verdict(broken)
 
 
 def test_many_lost_hosts_are_not_all_named() -> None:
