@@ -1,6 +1,6 @@
 """The driver's pull rate against what people write by hand: the same crane, the same cached images, pairs in turn.
 
-    python -m benchmarks.rivals [--pairs 7] [--seconds 4]
+    python -m benchmarks.rivals [--pairs 7] [--seconds 10]
 
 `xargs -P`, GNU parallel, the Python package `sh`; single launches and batches. All give crane the same environment.
 `benchmarks.other_driver` is for drivers of their own.
@@ -62,19 +62,14 @@ def by_sh(workers: int) -> Callable[[Sequence[str]], float]:
 
 
 def driver_rate(images: Images, workers: int, seconds: float, batch: int = 1) -> float:
-    """Of the steps with all workers, which together take `seconds`."""
-    options = [
-        f"--workers={workers}",
-        f"--batch={batch}",
-        f"--iteration-seconds={seconds / 2}",
-        "--layout=direct",
-    ]
+    """Of a constant load of so many seconds."""
+    options = [f"--workers={workers}", f"--batch={batch}", f"--duration={seconds}", "--layout=direct"]
     return peak_rate(drive(images.host, *options))
 
 
 @click.command()
 @click.option("--pairs", default=7, show_default=True)
-@click.option("--seconds", default=4.0, show_default=True, help="Length of each measurement.")
+@click.option("--seconds", default=10.0, show_default=True, help="Length of each measurement.")
 @click.option("--only", default="", help="Just the rows whose name has this in it.")
 def main(pairs: int, seconds: float, only: str) -> None:
     """Print the table of docs/benchmarks.md."""

@@ -80,7 +80,7 @@ def drive(server: str, *options: str, upstream: str | None = None) -> dict[str, 
         argv = [sys.executable, str(SCRIPT), *words, *options]
         process, peak = subprocess.Popen(argv, env=lean()), 0
         while process.poll() is None:
-            peak = max(peak, _peak_memory(process.pid))
+            peak = max(peak, peak_memory(process.pid))
             time.sleep(0.2)
         if process.returncode:
             raise click.ClickException(f"the driver ended with status {process.returncode}")
@@ -88,7 +88,7 @@ def drive(server: str, *options: str, upstream: str | None = None) -> dict[str, 
         return found | {"peak_memory": peak}
 
 
-def _peak_memory(pid: int) -> int:
+def peak_memory(pid: int) -> int:
     """VmHWM of proc(5), in bytes: unlike rusage's it leaves out what its parent used before it was started."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -20,7 +20,7 @@ from .options.settings import make_settings
 from .options.subcommands import SUBCOMMANDS
 from .options.usage import EXAMPLES, called
 from .processes.first_process import stand_in_as_first_process
-from .streams import say
+from .streams import open_standard_descriptors, say
 from .user_files import named
 
 _COMPLETE = "_OCIDRIVER_COMPLETE"
@@ -38,7 +38,11 @@ def load_test(**options: Any) -> int:
     from .run import run
 
     words, show = click.get_current_context().obj
-    return run(settings, (called(), *words), show=show)
+    if settings.hosts is None:
+        return run(settings, (called(), *words), show=show)
+    from .run_on_hosts import carrying_out
+
+    return run(settings, (called(), *words), show=show, carry_out=carrying_out(options))
 
 
 def _command() -> click.Command:
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler if subcommand else signal.SIG_DFL)
     # a parent may have left SIGCHLD ignored; the kernel would then hide the exit statuses of the clients
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _open_standard_descriptors()
+    open_standard_descriptors()
     return carry_out(words)
 
 
@@ -146,12 +150,3 @@ def _command_of(error: click.ClickException) -> str:
 
 def _one_line(error: click.ClickException) -> str:
     return " ".join(error.format_message().split()).rstrip(".")
-
-
-def _open_standard_descriptors() -> None:
-    """Opens /dev/null for a closed stdin, stdout or stderr. Otherwise the next opened file would get its number."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)

@@ -11,8 +11,8 @@ from .clock import Clock
 from .counted import counted
 from .errors import ExitStatus, UsageError
 from .figures import rate, three
+from .load.account import Account
 from .load.closed import CLIENT, MACHINE
-from .load.tally import Tally
 from .options.settings import Settings
 from .processes.signals import Stop
 from .progress.choose import wants_live
@@ -47,11 +47,11 @@ def finish(clock: Clock, stop: Stop, outputs: Outputs, state: Run, *, show: bool
     if state.reason is not None and tally.errors and not tally.pulled:
         state.reason += hint(settings.layout, settings.upstream_name, tally.errors.most_common(1)[0][0])
     facts = facts_of(state, clock)
-    summary = summarize(facts, tally)
+    summary = summarize(facts, tally) if state.summarized is None else state.summarized()
     if outputs.pieces is not None:
-        from .record import record_end
+        from .record import record_end, to_file
 
-        record_end(outputs.pieces, state, facts)
+        record_end(to_file(outputs.pieces), state, facts)
     outputs.finish(0.0 if stop.count else READER_SECONDS)
     unwritten = None
     if settings.summary_file is not None:
@@ -165,13 +165,14 @@ def log_result(log: Callable[[str], None], state: Run) -> None:
     )
 
 
-def pause_caution(tally: Tally) -> str | None:
-    """Returns a warning if the driver itself was stopped during the load."""
+def pause_caution(tally: Account) -> str | None:
+    """Returns a warning if the driver itself, or a host, was stopped during the load."""
     paused = sum(1 for sample in tally.samples if sample.paused_seconds)
     if not paused:
         return None
+    who = "the driver itself" if all(sample.hosts is None for sample in tally.samples) else "a host"
     return (
-        f"the driver itself was stopped for {three(tally.paused_seconds)} s in {paused} of "
+        f"{who} was stopped for {three(tally.paused_seconds)} s in {paused} of "
         f"{counted(len(tally.samples), 'interval')} (paused_seconds), so their rates and "
         "latencies are not those of the server; repeat the run"
     )
@@ -180,6 +181,11 @@ def pause_caution(tally: Tally) -> str | None:
 def _cautions(state: Run) -> Iterator[str]:
     """Yields a warning for each reason why the result may not show what the server can do."""
     tally = state.tally
+    here, more, alone = (
+        ("a host", "more hosts", "the hosts on machines of their own")
+        if state.hosts
+        else ("this machine", "more machines (--start-at)", "the driver on a machine of its own")
+    )
     stopped = pause_caution(tally)
     if stopped is not None:
         yield stopped
@@ -189,15 +195,15 @@ def _cautions(state: Run) -> Iterator[str]:
     limits = [sample.limited_by for sample in tally.samples]
     if tally.limited_by == CLIENT:
         yield (
-            f"driver and clients used nearly all CPU that they may use on this machine in {limits.count(CLIENT):,} of "
+            f"driver and clients used nearly all CPU that they may use on {here} in {limits.count(CLIENT):,} of "
             f"{counted(len(limits), 'interval')}, so the server may not be the limit; "
-            "pull more images per launch (--batch) or use more machines (--start-at)"
+            f"pull more images per launch (--batch) or use {more}"
         )
     if tally.limited_by == MACHINE:
         yield (
-            f"other programs used nearly all CPU of this machine in {limits.count(MACHINE):,} of "
+            f"other programs used nearly all CPU of {here} in {limits.count(MACHINE):,} of "
             f"{counted(len(limits), 'interval')}, so latencies include their load; "
-            "run the driver on a machine of its own"
+            f"run {alone}"
         )
     if tally.late_no_worker or state.unstarted:
         yield (
@@ -212,12 +218,12 @@ def _cautions(state: Run) -> Iterator[str]:
         )
     if tally.late_machine:
         yield (
-            f"this machine was too slow to start {counted(tally.late_machine, 'scheduled pull')} in time; give a lower "
-            "rate, or use more machines (--start-at)"
+            f"{here} was too slow to start {counted(tally.late_machine, 'scheduled pull')} in time; give a lower "
+            f"rate, or use {more}"
         )
 
 
-def _nothing_pulled(tally: Tally, settings: Settings) -> str:
+def _nothing_pulled(tally: Account, settings: Settings) -> str:
     if not tally.errors:
         longer = (
             "--duration" if settings.duration else "--stage" if settings.stages else "--iteration-seconds"

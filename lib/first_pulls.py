@@ -60,7 +60,7 @@ def warm_up(prepared: Prepared, kill: Callable[[], None], stop: Stop, outputs: O
     outputs.log(f"warm-up begins: {counted(warming.total, 'image')}, {workers} at a time")
     with warming_up(settings, warming, outputs):
         warming.carry_out(stop)
-    outputs.caution(warmed_up(warming))
+    outputs.tell(warmed_up(warming))
     if warming.failure is not None:
         image, failure = warming.failure
         advice = hint(settings.layout, settings.upstream_name, failure.error_class)

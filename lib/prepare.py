@@ -350,7 +350,7 @@ class Preparation(Staged):
     @stage
     def plan(self) -> Plan:
         """Returns the plan of the load: how many workers run when."""
-        return make_plan(self.settings, [len(each.images) for each in self.selection().whole])
+        return make_plan(self.settings, self.selection().lengths)
 
     @stage
     def schedule(self) -> Schedule | None:

@@ -1,8 +1,9 @@
-"""Writes the pieces file of a run: what `ocidriver merge` adds up to the summary of the whole load."""
+"""Records the pieces of a run: what `ocidriver merge` or a controller adds up to the summary of the whole load."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -13,7 +14,7 @@ from .images import distinct
 from .load.piece import IntervalEnd, Piece, Place
 from .load.plan import WITH_THE_LAST_WORKER
 from .load.share import WHOLE
-from .pieces.wire import End, Header, RateLine, StepLine, counts_line, encoded, piece_line, set_lines
+from .pieces.wire import End, Header, Line, RateLine, StepLine, counts_line, encoded, piece_line, set_lines
 from .prepare import Prepared, make_plan
 from .processes.cpu import cores
 from .results.facts import Facts
@@ -23,8 +24,8 @@ from .results.run_state import Run
 
 def header_of(run: Run, ready: Prepared, facts: Facts) -> Header:
     """Returns the header of a load that is prepared, but for the time when it begins."""
-    settings, whole = run.settings, ready.selection.whole
-    plan = make_plan(replace(settings, share=WHOLE), [len(each.images) for each in whole])
+    settings, selection = run.settings, ready.selection
+    plan = make_plan(replace(settings, share=WHOLE), selection.lengths)
     steps = [
         StepLine(
             step.workers, step.direction, step.start, None if step.end == WITH_THE_LAST_WORKER else step.end
@@ -45,9 +46,9 @@ def header_of(run: Run, ready: Prepared, facts: Facts) -> Header:
         client=facts.client,
         listed=facts.listed,
         foreign=facts.foreign,
-        images=len(distinct(whole)),
+        images=len(distinct(selection.image_sets)) if selection.total is None else selection.total,
         image_sets=list(facts.image_sets),
-        workers=len(whole),
+        workers=len(selection.lengths),
         load=plan.about,
         steps=steps,
         rates=None
@@ -62,20 +63,24 @@ def header_of(run: Run, ready: Prepared, facts: Facts) -> Header:
     )
 
 
-def record_pieces(file: LineFile, run: Run, header: Header, clock: Clock) -> None:
+def record_pieces(write: Callable[[Line], None], run: Run, header: Header, clock: Clock) -> None:
     """Writes the header now, and each piece when it ends. Call it when `run.begin` is set, just before the load."""
-    began = run.begin or 0.0
-    file.write(encoded(msgspec.structs.replace(header, clock_offset=clock.offset, began=began)))
+    write(begun(header, run, clock))
 
-    def write(piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
-        file.write(encoded(piece_line(piece, place, interval)))
+    def write_piece(piece: Piece, place: Place, interval: IntervalEnd | None) -> None:
+        write(piece_line(piece, place, interval))
 
-    run.tally.on_piece = write
+    run.own_tally.on_piece = write_piece
 
 
-def record_end(file: LineFile, run: Run, facts: Facts) -> None:
+def begun(header: Header, run: Run, clock: Clock) -> Header:
+    """Returns the complete header of a load that begins at `run.begin`."""
+    return msgspec.structs.replace(header, clock_offset=clock.offset, began=run.begin or 0.0)
+
+
+def record_end(write: Callable[[Line], None], run: Run, facts: Facts) -> None:
     """Writes the end of the load, if it began. Call it when nothing more is counted."""
-    tally = run.tally
+    tally = run.own_tally
     if tally.on_piece is None:
         return
     end = End(
@@ -92,4 +97,9 @@ def record_end(file: LineFile, run: Run, facts: Facts) -> None:
         herds=facts.herds,
         driver_cpu_seconds=facts.driver_cpu_seconds,
     )
-    file.write(encoded(end))
+    write(end)
+
+
+def to_file(file: LineFile) -> Callable[[Line], None]:
+    """Returns what writes lines to a pieces file."""
+    return lambda line: file.write(encoded(line))

@@ -7,34 +7,35 @@ from contextlib import ExitStack
 from datetime import datetime
 from time import monotonic
 
-from .choices import POISSON
-from .crew import crew
+from .drive import drive, made_ready, staffed
 from .durations import spoken
-from .errors import RunError, Stopped
+from .errors import Stopped
 from .finish import finish, log_result, pause_caution
-from .first_pulls import prune_first, warm_up
-from .load.driver import Clients, Driver, Reports, Rules
+from .load.driver import Rules
 from .load.plan import Plan
-from .load.tally import Tally
 from .options.settings import Settings
 from .prepare import Prepared
-from .processes.cpu import cores
 from .processes.signals import Stop
 from .progress.choose import start_progress
 from .results.output import Outputs
-from .results.run_state import COLD
 from .results.summarize import facts_of
-from .session import Session, opened, prepared, recorded
+from .session import Session, opened, recorded
 from .streams import say, warn
 
 # A load that takes longer than this states its length before it starts.
 _LONG_SECONDS = 3600.0
 
 
-def run(settings: Settings, command: tuple[str, ...] = (), *, show: bool = True) -> int:
+def run(
+    settings: Settings,
+    command: tuple[str, ...] = (),
+    *,
+    show: bool = True,
+    carry_out: Callable[[Session, ExitStack], None] | None = None,
+) -> int:
     """Carries out the load test and returns the exit status. Writes the summary even if the run fails.
 
-    `show`: the result is shown at the end.
+    `show`: the result is shown at the end. `carry_out` carries out the load in place of this process.
 
     Raises UsageError or RunError, before any traffic, if the first stages (`Beginning`) or the outputs fail.
     """
@@ -42,7 +43,7 @@ def run(settings: Settings, command: tuple[str, ...] = (), *, show: bool = True)
     with session.stop.listening(), ExitStack() as lasting:
         try:
             with recorded(session):
-                _carry_out(session, lasting)
+                (carry_out or _carry_out)(session, lasting)
         finally:
             status = finish(session.clock, session.stop, session.outputs, session.state, show=show)
             session.outputs.close()
@@ -51,30 +52,13 @@ def run(settings: Settings, command: tuple[str, ...] = (), *, show: bool = True)
 
 def _carry_out(session: Session, lasting: ExitStack) -> None:
     """Prepares and drives the load. `lasting` is closed by the caller, after the summary is written."""
-    stop, outputs, state = session.stop, session.outputs, session.state
-    with prepared(session, lasting) as (ready, kill):
-        state.tally = Tally(
-            len(ready.selection.image_sets),
-            retries_known=ready.client_setup.retries_known,
-            on_sample=outputs.on_sample,
-            schedule=ready.schedule,
-            cores=cores(),
-        )
-        state.tally.sized = ready.has_sizes
-        _announce_length(ready.plan, outputs)
-        if state.settings.prune_first and ready.pruner is not None:
-            folder = ready.scratch.folder("prune-first")
-            with stop.calling(kill):
-                prune_first(ready.pruner, ready.selection, folder, stop, outputs, state.tally)
-            state.first_pulls = COLD
-        if state.settings.warm_up:
-            warm_up(ready, kill, stop, outputs, state)
+    with made_ready(session, lasting, announce_length) as (ready, kill):
         record = _recording(session, ready)
-        _wait_until(ready.start_at, stop, outputs)
+        _wait_until(ready.start_at, session.stop, session.outputs)
         _drive(session, ready, kill, record)
 
 
-def _announce_length(plan: Plan, outputs: Outputs) -> None:
+def announce_length(plan: Plan, outputs: Outputs) -> None:
     """Tells the user how long the load takes, if that is longer than an hour."""
     if plan.end is not None and plan.end > _LONG_SECONDS:
         message = f"this load takes {spoken(round(plan.end))}"
@@ -101,45 +85,21 @@ def _drive(
     session: Session, prepared: Prepared, kill: Callable[[], None], record: Callable[[], None]
 ) -> None:
     """Drives the load. `record` is called when it begins."""
-    stop, outputs, state = session.stop, session.outputs, session.state
-    settings, launcher, plan = state.settings, prepared.client_setup.launcher, prepared.plan
-    driver = Driver(
-        plan,
-        state.tally,
-        stop,
-        Rules(tally_seconds=settings.tally_seconds, grace=settings.grace, keep_going=settings.keep_going),
-        Clients(kill=kill, running_cpu=launcher.running_cpu_seconds if launcher else lambda: 0.0),
-        Reports(observe=outputs.on_event, log=outputs.log, caution=outputs.caution),
-    )
-    state.driver = driver
-    state.workers = crew(settings, prepared, prepared.schedule, driver)
-    state.load = plan.about
-    outputs.log(plan.about)
-    if settings.draw is not None or settings.arrivals == POISSON:
-        outputs.log(
-            "random: "
-            + (f"draw {settings.draw}, " if settings.draw is not None else "")
-            + f"arrivals {settings.arrivals}, seed {settings.seed}"
-        )
-    progress = start_progress(settings.progress, state, plan, outputs)
-    outputs.began = state.begin = monotonic()
+    outputs, state = session.outputs, session.state
+    settings = state.settings
+    rules = Rules(tally_seconds=settings.tally_seconds, grace=settings.grace, keep_going=settings.keep_going)
+    driver = staffed(session, prepared, kill, rules, outputs.caution)
+    progress = start_progress(settings.progress, state, prepared.plan, outputs)
+    state.begin = monotonic()
     record()
     try:
-        driver.drive(state.workers, state.begin)
+        drive(session, driver)
     finally:
-        state.elapsed = driver.elapsed
-        state.driver_cpu_seconds = driver.cpu_seconds
-        if state.tally.schedule is not None:
-            state.unstarted = state.tally.schedule.unstarted(driver.second)
-        if settings.herd and settings.prune and state.tally.pruned and not state.tally.prune_failed:
-            state.first_pulls = COLD
         log_result(outputs.log, state)
         progress.end()
         stopped = pause_caution(state.tally)
         if stopped is not None:
             warn(stopped)
-    if driver.hopeless is not None:
-        raise RunError(driver.hopeless)
 
 
 def _recording(session: Session, prepared: Prepared) -> Callable[[], None]:
@@ -147,7 +107,7 @@ def _recording(session: Session, prepared: Prepared) -> Callable[[], None]:
     file, state, clock = session.outputs.pieces, session.state, session.clock
     if file is None:
         return lambda: None
-    from .record import header_of, record_pieces
+    from .record import header_of, record_pieces, to_file
 
     header = header_of(state, prepared, facts_of(state, clock))
-    return lambda: record_pieces(file, state, header, clock)
+    return lambda: record_pieces(to_file(file), state, header, clock)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from .capacity.result import Capacity
-from .results.event_line import BATCH_FIELDS, HERD_FIELDS, SIZE_FIELDS, EventLine
+from .results.event_line import BATCH_FIELDS, HERD_FIELDS, HOST_FIELDS, SIZE_FIELDS, EventLine
 from .results.summary import Summary
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +28,7 @@ def event_schema() -> dict[str, Any]:
     return _schema(
         EventLine,
         "One line of an ocidriver events file (--events-file)",
-        optional=(*BATCH_FIELDS, *HERD_FIELDS, *SIZE_FIELDS),
+        optional=(*BATCH_FIELDS, *HERD_FIELDS, *HOST_FIELDS, *SIZE_FIELDS),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
 from time import monotonic
+from typing import Any
 
 from .clock import Clock
 from .errors import RunError, Stopped
@@ -30,34 +31,53 @@ from .streams import say, warn
 _SWITCH_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a session need not find or make itself.
+
+    `values` are those of stages, by their names: these stages are not carried out. `outputs` opens the outputs.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    stop: Stop = field(default_factory=Stop)
+    outputs: Callable[[Settings, Clock], Outputs] = Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """One load test or capacity search that has opened its outputs. `began` is monotonic."""
 
     beginning: Beginning
     clock: Clock
-    stop: Stop
     outputs: Outputs
     state: Run
     began: float
+    given: Given
+
+    @property
+    def stop(self) -> Stop:
+        """The signals so far."""
+        return self.given.stop
 
 
-def opened(settings: Settings, command: tuple[str, ...]) -> Session:
+def opened(settings: Settings, command: tuple[str, ...], given: Given | None = None) -> Session:
     """Carries out the first stages and opens the outputs.
 
     Raises UsageError or RunError, before any traffic, if one of them fails.
     """
+    given = given or Given()
     beginning = Beginning(settings)
+    beginning.values.update(given.values)
     beginning.carry_out()
     clock, began = Clock(), monotonic()
     if settings.summary_file is not None:
         check_path(settings.summary_file, "--summary-file")
     if settings.report_file is not None:
         check_path(settings.report_file, "--report-file")
-    outputs = Outputs(settings, clock)
+    outputs = given.outputs(settings, clock)
     state = Run(settings, clock.wall(began), Tally(0, retries_known=True, on_sample=outputs.on_sample))
     state.command = command
-    return Session(beginning=beginning, clock=clock, stop=Stop(), outputs=outputs, state=state, began=began)
+    return Session(beginning=beginning, clock=clock, outputs=outputs, state=state, began=began, given=given)
 
 
 @contextmanager
@@ -90,8 +110,7 @@ def prepared(session: Session, lasting: ExitStack) -> Iterator[tuple[Prepared, C
     `lasting` keeps open what must outlive the block. The caller closes it, after the result is written.
     """
     stop, outputs, state = session.stop, session.outputs, session.state
-    _announce(session)
-    network = lasting.enter_context(Network(stop))
+    network = network_of(session, lasting)
     with ExitStack() as resources:
         around = Surroundings(
             network=network,
@@ -102,7 +121,9 @@ def prepared(session: Session, lasting: ExitStack) -> Iterator[tuple[Prepared, C
             warn=warn,
             state=state,
         )
-        ready = Preparation(session.beginning, around).carry_out(state.select)
+        preparation = Preparation(session.beginning, around)
+        preparation.values.update(session.given.values)
+        ready = preparation.carry_out(state.select)
         state.client = ready.client_setup.client
         state.sizes = ready.sizes
 
@@ -114,6 +135,12 @@ def prepared(session: Session, lasting: ExitStack) -> Iterator[tuple[Prepared, C
                 ready.client_setup.launcher.kill_all()
 
         yield ready, kill
+
+
+def network_of(session: Session, lasting: ExitStack) -> Network:
+    """Logs the beginning of the test, and returns its network thread, which `lasting` ends."""
+    _announce(session)
+    return lasting.enter_context(Network(session.stop))
 
 
 def _announce(session: Session) -> None:

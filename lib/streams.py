@@ -50,3 +50,12 @@ def is_stdout(path: str | Path) -> bool:
     with suppress(OSError):
         return os.path.samestat(os.stat(path), os.fstat(1))
     return False
+
+
+def open_standard_descriptors() -> None:
+    """Opens /dev/null for a closed stdin, stdout or stderr. Otherwise the next opened file would get its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

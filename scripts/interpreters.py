@@ -34,6 +34,7 @@ _TEST_PACKAGES = (
 FAST = (
     "tests/clients/test_failures.py",
     "tests/compare/test_compare.py",
+    "tests/hosts/test_agent.py",
     "tests/http/test_credentials.py",
     "tests/http/test_tls.py",
     "tests/load",

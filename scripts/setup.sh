@@ -102,7 +102,7 @@ is_stamped() { [ "$(cat "$venv/.stamp-$1" 2>/dev/null)" = "$2" ]; }
 
 install_packages() {
     run_stamp=$(stamp_of requirements.txt)
-    dev_stamp=$(stamp_of requirements.txt requirements-dev.txt)
+    dev_stamp=$(stamp_of requirements.txt requirements-distributed.txt requirements-dev.txt)
     case $kind in
         run) file=requirements.txt stamp=$run_stamp ;;
         dev) file=requirements-dev.txt stamp=$dev_stamp ;;

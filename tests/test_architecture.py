@@ -16,7 +16,20 @@ from tests.support.paths import ROOT
 LIB = ROOT / "lib"
 FILES = sorted(LIB.rglob("*.py"))
 # What knows many folders: the top level, where a run is put together.
-TOP = ("cli", "run", "session", "prepare", "client_setup", "first_pulls", "crew", "record", "finish")
+TOP = (
+    *(
+        "cli",
+        "run",
+        "run_on_hosts",
+        "hosts_setup",
+        "host_process",
+        "drive",
+        "session",
+        "prepare",
+        "client_setup",
+    ),
+    *("first_pulls", "crew", "record", "finish", "trial_load", "host_trials"),
+)
 # The views and the commands besides the load test may use the top level.
 MAY_USE_TOP = ("capacity", "doctor", "lab")
 # Where the name of a client may stand: its own folder, and what only helps: texts, and the servers of the lab.

@@ -136,6 +136,9 @@ def test_a_record_that_breaks_off_is_a_lost_host(tmp_path: Path, words: list[str
         assert found["hosts"][0]["lost"] is None
         assert found["hosts"][1]["lost"]["at"] == found["hosts"][1]["counted_until"]
         assert found["pulled"] == sum(host["pulled"] for host in found["hosts"])
+        # no step lacks a host and is the peak
+        whole = [step["rate"] for step in found["steps"] if step["hosts"] == 2]
+        assert found["peak"] is None or found["peak"]["rate"] in whole
     alone = merged(first, "--lost-hosts=1", f"--summary-file={tmp_path}/merged.json")
     assert (alone.returncode, json.loads((tmp_path / "merged.json").read_text())["complete"]) == (0, False)
 

@@ -17,7 +17,10 @@ import pytest
 
 from tests.support.paths import ROOT
 
-PARTS = ("pyproject.toml", "MANIFEST.in", "requirements.txt", "README.md", "LICENSE", "THIRD_PARTY.md")
+PARTS = (
+    "pyproject.toml", "MANIFEST.in", "requirements.txt", "requirements-distributed.txt", "README.md", "LICENSE",
+    "THIRD_PARTY.md",
+)  # fmt: skip
 LICENCES = ("LICENSE", "THIRD_PARTY.md")
 
 
@@ -67,6 +70,16 @@ def test_the_command_runs_the_installed_copy(environment: Path, tmp_path: Path) 
     assert lib == "None"
 
 
+def test_the_process_of_a_host_is_a_module_of_the_installed_copy(environment: Path, tmp_path: Path) -> None:
+    argv = [str(environment / "bin" / "python"), "-m", "ocidriver_lib.host_process"]
+    ran = subprocess.run(
+        argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("ocidriver: a host process needs its orders on stdin")
+
+
 def sources() -> set[str]:
     """The files of lib: its modules, and the charting library of the pages."""
     return {
@@ -87,9 +100,20 @@ def test_the_wheel_tells_its_version_and_dependencies(wheel: Path) -> None:
     assert version is not None
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"ocidriver-{version[1]}.dist-info/METADATA").decode()
-    needed = re.findall(r"^(\S+==.+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert set(re.findall(r"^Requires-Dist: (.+)$", metadata, re.MULTILINE)) == set(needed) != set()
+    told = re.findall(r"^Requires-Dist: (.+)$", metadata, re.MULTILINE)
+    extra = '; extra == "distributed"'
+    assert {each for each in told if "extra ==" not in each} == pins("requirements.txt")
+    assert {each.partition(";")[0] for each in told if extra in each.replace(" and extra", "; extra")} == {
+        each.partition(";")[0] for each in pins("requirements-distributed.txt")
+    }
     assert "\nRequires-Python: >=3.10\n" in metadata
+
+
+def pins(name: str) -> set[str]:
+    """The requirements in a file."""
+    found = set(re.findall(r"^(\S+==.+)$", (ROOT / name).read_text(), re.MULTILINE))
+    assert found
+    return found
 
 
 def test_wheel_and_sdist_hold_the_licences(wheel: Path) -> None:
@@ -114,7 +138,7 @@ def test_the_sdist_holds_no_tests_but_all_that_a_wheel_is_made_of(wheel: Path) -
 
 
 def test_every_requirement_is_pinned() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-distributed.txt", "requirements-dev.txt"):
         lines = (ROOT / name).read_text().splitlines()
         wanted = [line for line in lines if line and not line.startswith(("#", "-r "))]
         assert wanted

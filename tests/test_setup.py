@@ -16,7 +16,7 @@ import pytest
 from tests.support.paths import ROOT
 
 NOBODY_ELSE = 64_999
-PARTS = ("scripts", "requirements.txt", "requirements-dev.txt", "Makefile")
+PARTS = ("scripts", "requirements.txt", "requirements-distributed.txt", "requirements-dev.txt", "Makefile")
 APT = """#!/bin/sh
 echo "apt-get $*" >>{record}
 case " $* " in *" --simulate "*) cat {simulated} 2>/dev/null; exit 0 ;; *" install "*) touch {record}.installed ;; esac

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
 
 from ..errors import ExitStatus, UsageError
 from ..finish import READER_SECONDS
 from ..first_pulls import warm_up
+from ..listing.selection import Selection
 from ..load.curve import MOST_PULLS_PER_SECOND
 from ..options.sections import SectionedCommand
+from ..options.settings import Settings, make_settings
 from ..options.usage import called
 from ..results.line_file import LineFile
 from ..results.summary import ClientInfo
@@ -22,7 +27,8 @@ from ..session import Session, opened, prepared, recorded
 from ..streams import STDOUT, say
 from .hunt import Bounds, Hunt
 from .judge import Verdict, is_lost
-from .options import PARAMETERS, settings_of, slos_of
+from .observed import Observed
+from .options import PARAMETERS, of_first_trial, slos_of
 from .result import (
     Capacity,
     FailedAt,
@@ -33,6 +39,10 @@ from .result import (
 from .search import Search
 from .trial import Trials
 from .wording import answer
+
+if TYPE_CHECKING:
+    from ..hosts.hearing import Hearing
+    from ..hosts.member import Member
 
 
 def find_capacity(
@@ -54,32 +64,76 @@ def find_capacity(
         Search(first, within, max_rate or MOST_PULLS_PER_SECOND),
         Bounds(trial=trial, most_seconds=max_time),
     )
-    session = opened(settings_of(options, first, trial), (called(), *sys.argv[1:]))
+    given = of_first_trial(options, first, trial)
+    settings = make_settings(given)
     # a reader that is gone or has stalled must not end the search, whose files hold the same; the end tells of it
-    lines = LineFile(STDOUT, "trials", lambda _: None)
-    with session.stop.listening(), ExitStack() as lasting:
-        try:
-            with recorded(session):
-                _search(session, lasting, hunt, lines)
-        finally:
-            status = _finish(session, hunt, lines)
-            session.outputs.close()
-    return status
+    searching = Searching(hunt, LineFile(STDOUT, "trials", lambda _: None))
+    carry_out = searching.from_here if settings.hosts is None else searching.from_hosts(given)
+    return searching.carry_out(settings, carry_out)
 
 
-def _search(session: Session, lasting: ExitStack, hunt: Hunt, lines: LineFile) -> None:
-    stop, outputs, state = session.stop, session.outputs, session.state
-    with prepared(session, lasting) as (ready, kill):
-        if state.settings.warm_up:
-            warm_up(ready, kill, stop, outputs, state)
-        trials = Trials(ready, state, outputs, stop, kill, lambda observed: is_lost(observed, hunt.slos))
-        hunt.carry_out(trials, len(ready.selection.image_sets), lines.write)
+@dataclass(slots=True)
+class Searching:
+    """A search whose lines go to `lines`. `client` and `hosts` are known once the trials are prepared."""
+
+    hunt: Hunt
+    lines: LineFile
+    client: ClientInfo | None = None
+    hosts: tuple[str, ...] | UnsetType = UNSET
+
+    def carry_out(self, settings: Settings, search: Callable[[Session, ExitStack], None]) -> int:
+        """Carries out `search`, writes the result, and returns the exit status.
+
+        Raises UsageError or RunError, before any traffic, if the first stages or the outputs fail.
+        """
+        session = opened(settings, (called(), *sys.argv[1:]))
+        with session.stop.listening(), ExitStack() as lasting:
+            try:
+                with recorded(session):
+                    search(session, lasting)
+            finally:
+                status = _finish(session, self)
+                session.outputs.close()
+        return status
+
+    def from_here(self, session: Session, lasting: ExitStack) -> None:
+        """Carries out the search from this machine."""
+        stop, outputs, state = session.stop, session.outputs, session.state
+        with prepared(session, lasting) as (ready, kill):
+            client = ready.client_setup.client
+            self.client = ClientInfo(name=client.name, version=client.executable.version) if client else None
+            if state.settings.warm_up:
+                warm_up(ready, kill, stop, outputs, state)
+            trials = Trials(session, ready, kill, self._is_lost)
+            self.hunt.carry_out(trials, len(ready.selection.image_sets), self.lines.write)
+
+    def from_hosts(self, options: Mapping[str, Any]) -> Callable[[Session, ExitStack], None]:
+        """Returns what carries out the search from the hosts. `options` are those of the first trial.
+
+        Raises UsageError if the package `distributed` is missing.
+        """
+        from ..run_on_hosts import carrying_out
+
+        return carrying_out(options, search=self.on_hosts)
+
+    def on_hosts(
+        self, session: Session, hearing: Hearing, members: Sequence[Member], selection: Selection
+    ) -> None:
+        """Carries out the search on hosts that are prepared."""
+        from .on_hosts import TrialsOnHosts
+
+        trials = TrialsOnHosts(session, hearing, members, selection, self._is_lost)
+        self.client, self.hosts = trials.client, trials.names
+        self.hunt.carry_out(trials, len(selection.image_sets), self.lines.write)
+
+    def _is_lost(self, observed: Observed) -> bool:
+        return is_lost(observed, self.hunt.slos)
 
 
-def _finish(session: Session, hunt: Hunt, lines: LineFile) -> int:
+def _finish(session: Session, searching: Searching) -> int:
     """Writes the result, and returns the exit status. One line on stderr says why the search failed."""
-    state, stop, outputs = session.state, session.stop, session.outputs
-    found = _capacity(session, hunt)
+    state, stop, outputs, lines = session.state, session.stop, session.outputs, searching.lines
+    found = _capacity(session, searching)
     for line in answer(found):
         lines.write(line)
     patience = 0.0 if stop.count else READER_SECONDS
@@ -102,10 +156,10 @@ def _finish(session: Session, hunt: Hunt, lines: LineFile) -> int:
     return ExitStatus.OK if found.held is not None else ExitStatus.THRESHOLD
 
 
-def _capacity(session: Session, hunt: Hunt) -> Capacity:
-    state, search = session.state, hunt.search
+def _capacity(session: Session, searching: Searching) -> Capacity:
+    state, hunt = session.state, searching.hunt
+    search = hunt.search
     held, failed = search.held, search.failed
-    client = state.client
     return Capacity(
         started=as_written(state.started, "seconds"),
         elapsed_seconds=round(monotonic() - session.began, 3),
@@ -114,7 +168,8 @@ def _capacity(session: Session, hunt: Hunt) -> Capacity:
         command=state.command,
         settings=state.settings.as_json(),
         slos=tuple(slo.expression for slo in hunt.slos),
-        client=ClientInfo(name=client.name, version=client.executable.version) if client else None,
+        client=searching.client,
+        hosts=searching.hosts,
         held=None if held is None else _held(held, search.verdicts[held], hunt.results),
         failed_at=None if failed is None else FailedAt(rate=failed, reason=hunt.reasons[failed]),
         limit=hunt.limit if state.reason is None else None,

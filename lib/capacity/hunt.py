@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal, Protocol
 
+from msgspec import UNSET, UnsetType
+
 from ..options.thresholds import Threshold
 from ..outcomes import FAILED, OK
 from .judge import Verdict, judge, refuses
@@ -84,6 +86,8 @@ class Hunt:
         why = missed(verdict, workers, lacked_workers=lacked, unstarted=trial.observed.unstarted)
         self.results.append(_result(trial, verdict, limited_by, why))
         self.search.add(rate, verdict)
+        if not self.search.may_repeat(rate):
+            del self._observed[rate]  # many hosts make millions of pulls
         self._unjudged.discard(rate)
         if not_held and limited_by is not None:  # no verdict on the server
             self._unjudged.add(rate)
@@ -118,5 +122,13 @@ def _result(
         late_no_worker=tally.late_no_worker,
         late_machine=tally.late_machine,
         limited_by=limited_by,
+        limited_hosts=_limited_hosts(trial, limited_by),
         missed=why,
     )
+
+
+def _limited_hosts(trial: Trial, limited_by: str | None) -> tuple[str, ...] | UnsetType:
+    """Returns the names of the hosts that were limited; none if the limit was of another kind."""
+    if not trial.hosts:
+        return UNSET
+    return trial.limited_hosts if limited_by is not None and limited_by == trial.limited_by else ()

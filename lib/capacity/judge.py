@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..latency import PERCENTILES, rank
+from ..load.pulls import Pull
 from ..options.thresholds import ERROR_GROUPS, Threshold
 from ..outcomes import FAILED, OK, ErrorClass
 from ..student import reach
-from .observed import Observed, Pull, all_judged
+from .observed import Observed, all_judged
 
 # A rate does not hold if a larger share of its pulls never started.
 MOST_UNSTARTED: Final = 0.01

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import convert
 
 from ..latency import LEAST, PERCENTILES, Latency, rank
 from ..load.event import PULL, Event
+from ..load.pulls import Pull, pull_of
 from ..outcomes import FAILED, OK
 
 # The part of a trial at its beginning that is not judged: queues and connections have to build up.
 SETTLING: Final = 0.1
 # The judged time is divided into so many bins of equal length. Pulls of one bin may depend on each other.
 BINS: Final = 12
-
-
-class Pull(NamedTuple):
-    """One pull. `due` counts from the beginning of the trial. Times are in seconds.
-
-    `latency` counts from when the pull was due, `own` from the start of its launch. An image that was pulled again
-    alone, after its batch had failed, was not due then: it is not `timed`, and only its outcome counts.
-    """
-
-    due: float
-    latency: float
-    own: float
-    outcome: str
-    error_class: str | None = None
-    first: bool = False
-    retries: int | None = 0
-    timed: bool = True
 
 
 @dataclass(slots=True)
@@ -51,22 +35,8 @@ class Observed:
 
     def add(self, event: Event) -> None:
         """Adds the pull of an Event; ignores prunes."""
-        if event.op != PULL:
-            return
-        began = event.ended if event.began is None else event.began
-        failure = event.failure
-        self.pulls.append(
-            Pull(
-                due=event.ended - event.seconds - self.began,
-                latency=event.seconds,
-                own=event.ended - began,
-                outcome=event.outcome,
-                error_class=failure.error_class if failure else None,
-                first=event.first,
-                retries=event.retries,
-                timed=not event.repulled,
-            )
-        )
+        if event.op == PULL:
+            self.pulls.append(pull_of(event, self.began))
 
     @property
     def judged_from(self) -> float:

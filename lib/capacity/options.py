@@ -14,7 +14,6 @@ from ..errors import UsageError
 from ..load.curve import MOST_PULLS_PER_SECOND
 from ..options.definitions import OPTIONS
 from ..options.sections import Section
-from ..options.settings import Settings, make_settings
 from ..options.thresholds import Threshold, parse_slo
 from ..options.types import Seconds
 
@@ -30,6 +29,7 @@ _REFUSED: Final[Mapping[str, str]] = {
     "herd": "a trial starts pulls on a schedule, and herds do not; leave it out",
     "share": "each trial depends on the one before, so one machine makes them all; leave it out",
     "pieces_file": "it records one load, and a search has many; leave it out",
+    "lost_hosts": "a search needs all of its hosts; leave it out",
     "threshold": "give --slo instead",
     "start_at": "leave it out, and start capacity at that time, for example with sleep",
     "metrics_listen": "it serves the metrics of one load, and a search has many; leave it out",
@@ -44,6 +44,7 @@ _DECIDED: Final[Mapping[str, Any]] = {
     "herd": False,
     "share": None,
     "pieces_file": None,
+    "lost_hosts": 0,
     "threshold": (),
     "start_at": None,
     "metrics_listen": None,
@@ -163,8 +164,8 @@ SEARCH_OPTIONS: Final[list[click.Parameter]] = [
 PARAMETERS: Final = [*SEARCH_OPTIONS, *_of_the_load_test()]
 
 
-def settings_of(options: Mapping[str, Any], first: float, trial: float) -> Settings:
-    """Returns the settings of the first trial. Raises `UsageError` that names the wrong option."""
+def of_first_trial(options: Mapping[str, Any], first: float, trial: float) -> dict[str, Any]:
+    """Returns the load test's options that make the first trial. Raises `UsageError` that names the wrong option."""
     given = {**options, **_DECIDED, "rate": f"{first:f}", "duration": trial}
     if not given["patterns"] and given["workers"] is None:
         if given["prune"] or given["prune_first"]:
@@ -172,7 +173,7 @@ def settings_of(options: Mapping[str, Any], first: float, trial: float) -> Setti
                 "capacity: --prune needs --workers or --patterns; give one of them, with at least one image per worker"
             )
         given["workers"], given["deal"] = _WORKERS, given["deal"] or ALL
-    return make_settings(given)
+    return given
 
 
 def slos_of(texts: tuple[str, ...]) -> tuple[Threshold, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..durations import spoken
 from ..figures import milliseconds, percent, rate
+from ..hosts.refusals import hosts as hosts_in_words
 from ..latency import SHOWN_PERCENTILES
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, PURPLE, RED, Chart, Trace, label
 from ..pages.chart import milliseconds as of_milliseconds
@@ -16,7 +17,7 @@ from ..pages.document import NO_SCRIPT, document, place_of, section, verdict, wa
 from ..pages.tables import Mark, Number, safe, table, tiles
 from ..results.headline import CACHE_UNKNOWN, CACHED
 from ..results.whole_file import write_whole
-from .result import Capacity, TrialResult
+from .result import Capacity, TrialResult, of_hosts
 from .wording import LIMITERS, OUTCOMES, answer
 
 _COLOURS: Final = dict(zip(SHOWN_PERCENTILES, (BLUE, ORANGE, PURPLE), strict=True))
@@ -76,6 +77,7 @@ def _about(found: Capacity) -> str:
         f"SLO {', '.join(found.slos)}",
         f"upstream {settings.get('registry_url', 'unknown')}",
         *([f"client {found.client}"] if found.client else []),
+        *([f"from {hosts_in_words([*names])}"] if (names := of_hosts(found)) else []),
         cold,
     ]
     return " · ".join(words)

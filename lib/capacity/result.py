@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..latency import Latency
 from ..results.summary import ClientInfo
@@ -50,9 +51,16 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     limited_by: Annotated[
         Literal["client", "machine"] | None,
         about(
-            "What limited the trial, other than the server: the client side, or this machine. Null: nothing else."
+            "What limited the trial, other than the server: the client side, or this machine. With `--hosts`, one "
+            "limited host is enough. Null: nothing else."
         ),
     ]
+    limited_hosts: Annotated[
+        tuple[str, ...] | UnsetType,
+        about(
+            "Names of the hosts that were limited in this way. Only searches with `--hosts` have this field."
+        ),
+    ] = UNSET
     missed: Annotated[
         str | None, about("Why the rate did not hold, in words; null if nothing spoke against it.")
     ]
@@ -87,6 +95,10 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     settings: Annotated[Mapping[str, Any], about("Options, by name.")]
     slos: Annotated[tuple[str, ...], about("The SLOs, as given.")]
     client: Annotated[ClientInfo | None, about("Client; null if none was found.")]
+    hosts: Annotated[
+        tuple[str, ...] | UnsetType,
+        about("Names of the hosts that made the pulls. Only searches with `--hosts` have this field."),
+    ] = UNSET
     held: Annotated[Held | None, about("Highest rate that held; null if none did.")]
     failed_at: Annotated[FailedAt | None, about("Lowest rate that did not hold; null if all held.")]
     limit: Annotated[
@@ -96,6 +108,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     trials: Annotated[tuple[TrialResult, ...], about("The trials, in order.")]
+
+
+def of_hosts(found: Capacity) -> tuple[str, ...]:
+    """Returns the names of the hosts; none if this machine made the pulls."""
+    return () if isinstance(found.hosts, UnsetType) else found.hosts
 
 
 def capacity_text(found: Capacity) -> str:

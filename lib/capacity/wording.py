@@ -4,19 +4,45 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import UnsetType
+
+from ..counted import counted
 from ..durations import spoken
 from ..figures import milliseconds, percent, rate
+from ..hosts.refusals import hosts
 from ..latency import SHOWN_PERCENTILES
 from ..results.verdict import DRY_RUN
 from .judge import Verdict
-from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult
+from .result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, Capacity, TrialResult, of_hosts
 
 OUTCOMES: Final = {True: "held", False: "did not hold", None: "not certain"}
-_ADVICE = {
+_ADVICE: Final = {
     CLIENT: "pull more images per launch (--batch), or give more workers or cores",
     MACHINE: "run ocidriver on a machine of its own",
 }
+_ADVICE_ON_HOSTS: Final = {
+    CLIENT: "pull more images per launch (--batch), or give more workers or hosts",
+    MACHINE: "use hosts that run nothing else",
+}
 LIMITERS: Final = {CLIENT: "the client side", MACHINE: "this machine"}
+
+
+def limiter(trial: TrialResult) -> str | None:
+    """Returns what limited a trial, other than the server; None if nothing did."""
+    if trial.limited_by is None:
+        return None
+    if isinstance(trial.limited_hosts, UnsetType) or not trial.limited_hosts:
+        return LIMITERS[trial.limited_by]
+    who = hosts(list(trial.limited_hosts))
+    machine = "machine" if len(trial.limited_hosts) == 1 else "machines"
+    return f"the client side of {who}" if trial.limited_by == CLIENT else f"the {machine} of {who}"
+
+
+def _limited(trial: TrialResult) -> str:
+    """Returns a sentence without its end: what limited a trial."""
+    who = () if isinstance(trial.limited_hosts, UnsetType) else trial.limited_hosts
+    several = trial.limited_by == MACHINE and len(who) > 1
+    return f"{limiter(trial)} {'were' if several else 'was'} the limit"
 
 
 def trial_line(number: int, trial: TrialResult) -> str:
@@ -27,7 +53,7 @@ def trial_line(number: int, trial: TrialResult) -> str:
 def _outcome(trial: TrialResult) -> str:
     verdict = OUTCOMES[trial.held]
     if trial.limited_by is not None and trial.held is False:
-        verdict = f"no verdict on the server: {LIMITERS[trial.limited_by]} was the limit"
+        verdict = f"no verdict on the server: {_limited(trial)}"
     return f"{verdict} ({trial.missed or figures(trial)})"
 
 
@@ -72,7 +98,9 @@ def answer(found: Capacity) -> tuple[str, ...]:
 def _what_held(found: Capacity) -> str:
     held = found.held
     if held is not None:
-        return f"The server sustains {rate(held.rate)}{_sure(found, held.rate)}: {figures(_last(found, held.rate))}."
+        where = f" from {counted(len(names), 'host')}" if (names := of_hosts(found)) else ""
+        sure = _sure(found, held.rate)
+        return f"The server sustains {rate(held.rate)}{where}{sure}: {figures(_last(found, held.rate))}."
     if found.failed_at is None:
         return "The search has no result for the server: no rate held."
     first = found.failed_at.rate
@@ -84,7 +112,8 @@ def _what_did_not(found: Capacity) -> str:
     if limit == MAX_RATE:
         return "The search ended at --max-rate. The server may sustain a higher rate."
     if limit in _ADVICE:
-        return f"At {rate(found.trials[-1].rate)}, {LIMITERS[limit]} was the limit, not the server; {_ADVICE[limit]}."
+        last, advice = found.trials[-1], _ADVICE_ON_HOSTS if of_hosts(found) else _ADVICE
+        return f"At {rate(last.rate)}, {_limited(last)}, not the server; {advice[limit]}."
     ended = "; --max-time ended the search" if limit == MAX_TIME else ""
     ended += "; a signal ended the search" if found.interrupted else ""
     if failed is None:

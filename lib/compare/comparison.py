@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..counted import counted
 from ..options.thresholds import Threshold
+from ..results.hosts import losses, planned
 from .mixes import Mix, Weighted, different_mixes, equally_weighted
 from .notes import LIMIT, LOADS, RUNS, SETTINGS, Note, listed, ordered
 from .pair import Pair
@@ -144,11 +146,31 @@ def _of_the_runs(runs: Runs) -> Iterator[Note]:
             verb = "" if told == "pulled nothing" else "were " if len(names) > 1 else "was "
             text = f"{listed(names)} {verb}{told}"
             yield Note(text, text, RUNS)
+    for run in runs:
+        for loss in losses(run.summary):
+            yield Note(
+                f"the load of {run.file} is not complete, so its figures lack pulls: {loss}",
+                f"the load of {run.file} is not complete",
+                RUNS,
+            )
+    yield from _of_hosts(runs)
     for limit in sorted({run.summary.limited_by or "" for run in runs} - {""}):
         names = [run.file for run in runs if run.summary.limited_by == limit]
         verb, whose = ("were", "their") if len(names) > 1 else ("was", "its")
         text = f"{listed(names)} {verb} limited by {whose} {limit}"
         yield Note(f"{text}, so the server may be faster than the figures show", text, LIMIT)
+
+
+def _of_hosts(runs: Runs) -> Iterator[Note]:
+    """Yields a note if the runs had different numbers of hosts: then each client side had another load."""
+    found = {run.file: planned(run.summary) for run in runs}
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{file} on {counted(number, 'host')}" for file, number in found.items())
+        yield Note(
+            f"the runs had different numbers of hosts ({told}), so more than the server may have changed",
+            "different numbers of hosts",
+            LOADS,
+        )
 
 
 def _of_the_settings(group: Runs) -> Iterator[Note]:

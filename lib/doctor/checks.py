@@ -6,8 +6,9 @@ options would solve a problem, the remaining checks use these options.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 
 from ..clients.files import client_environment
 from ..clients.find import Found, candidates, find_client
@@ -23,8 +24,41 @@ from .examination import Examination, failure
 
 def checks(exam: Examination) -> Iterator[Check]:
     """Yields all checks. If none fails, every stage of the preparation has been carried out in the end."""
+    yield from _to_the_end(exam, chain(_beginning(exam), _rest(exam, _servers)))
+
+
+def checks_here(exam: Examination) -> Iterator[Check]:
+    """Yields the checks of what the controller of a load on hosts does itself: it lists and selects the images."""
+    yield from _beginning(exam)
+    settings, preparation = exam.settings, exam.preparation
+    lists = settings.image_list is None
+    asked = [settings.registry] if lists else []
+    connected = yield from exam.carry_out("credentials", preparation.connections)
+    if connected and (yield from registries.ways(exam, asked)):
+        upstream_answers = lists and (yield from registries.upstream(exam))
+        chosen = yield from images.selection(exam, upstream_answers)
+        if lists:
+            yield from registries.credentials(exam, asked)
+        if chosen and (yield from exam.carry_out("load", exam.preparation.plan)):
+            yield from exam.carry_out("load", exam.preparation.schedule)
+    yield from exam.carry_out("descriptors", preparation.beginning.descriptors)
+
+
+def checks_of_host(exam: Examination) -> Iterator[Check]:
+    """Yields the checks of a host, whose images the controller has selected.
+
+    If there are none, nothing is pulled, and the other checks are carried out.
+    """
+    if "selection" in exam.preparation.values:
+        yield from _to_the_end(exam, _rest(exam, _servers_of_host))
+    else:
+        yield from _rest(exam, _servers_of_host)
+
+
+def _to_the_end(exam: Examination, found: Iterable[Check]) -> Iterator[Check]:
+    """Yields these checks. If none fails, carries out what is left of the preparation."""
     well = True
-    for check in _all(exam):
+    for check in found:
         well &= check.status != FAILURE
         yield check
     if well and (
@@ -33,17 +67,20 @@ def checks(exam: Examination) -> Iterator[Check]:
         yield from images.sizes(exam)
 
 
-def _all(exam: Examination) -> Iterator[Check]:
+def _beginning(exam: Examination) -> Iterator[Check]:
     yield from _start(exam)
     yield from _files(exam)
     yield from _endpoint(exam)
+
+
+def _rest(exam: Examination, servers: Callable[[Examination], Iterator[Check]]) -> Iterator[Check]:
     room = yield from exam.carry_out("room", exam.preparation.scratch)
     if room:
         yield from _clients(exam)
     # after the clients, which differ in where they look for logins first
     connected = yield from exam.carry_out("credentials", exam.preparation.connections)
     if connected:
-        yield from _servers(exam)
+        yield from servers(exam)
     yield from _machine(exam, room)
 
 
@@ -141,10 +178,27 @@ def _servers(exam: Examination) -> Iterator[Check]:
     if asked:
         yield from registries.credentials(exam)
     if chosen and answers:
-        image = exam.preparation.selection().images[0]
-        fits = yield from trial.layouts(exam, image)
-        if fits and "found" in exam.preparation.values:
-            yield from trial.pull_and_prune(exam, image)
+        yield from _trial(exam)
+
+
+def _servers_of_host(exam: Examination) -> Iterator[Check]:
+    dry = exam.settings.dry_run
+    if not (yield from registries.ways(exam)):
+        return
+    answers = not dry and (yield from registries.server(exam))
+    if answers or dry:
+        yield from registries.mixed_up(exam)
+    if not dry:
+        yield from registries.credentials(exam)
+    if answers and "selection" in exam.preparation.values:
+        yield from _trial(exam)
+
+
+def _trial(exam: Examination) -> Iterator[Check]:
+    image = trial.trial_image(exam.preparation.selection())
+    fits = yield from trial.layouts(exam, image)
+    if fits and "found" in exam.preparation.values:
+        yield from trial.pull_and_prune(exam, image)
 
 
 def _machine(exam: Examination, room: bool) -> Iterator[Check]:

@@ -5,29 +5,27 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import click
 
 from ..clean import clean
 from ..errors import ExitStatus, RunError, Stopped, UsageError
-from ..http.network import Network
-from ..load.tally import Tally
 from ..options.definitions import OPTIONS
 from ..options.sections import SectionedCommand
-from ..options.settings import Settings, make_settings
+from ..options.settings import make_settings
 from ..options.usage import called
-from ..prepare import Beginning, Preparation, Surroundings
+from ..prepare import Beginning
 from ..processes.signals import Stop
-from ..results.run_state import Run
 from ..streams import LINE_LENGTH
 from .check import FAILURE, OK, WARNING, Check
 from .checks import checks as all_checks
 from .examination import Examination
+from .examining import examining
+from .merged import worded
 from .next_steps import HEADINGS, next_steps, without
 
 _MARKS = {OK: "✓", WARNING: "!", FAILURE: "✗"}
@@ -44,20 +42,8 @@ def examine(as_json: bool, **options: Any) -> int:
     stop = Stop()
     with stop.listening():
         try:
-            with Network(stop) as network, ExitStack() as resources, ExitStack() as lasting:
-                cautions: list[str] = []
-                around = Surroundings(
-                    network=network,
-                    resources=resources,
-                    lasting=lasting,
-                    stopped=stop.wait,
-                    log=lambda _: None,  # doctor reports by its checks
-                    warn=cautions.append,
-                    state=_nothing_yet(settings),
-                )
-                examination = Examination(Preparation(beginning, around), cautions, stop)
-                for check in all_checks(examination):
-                    checks.append(check)
+            with examining(beginning, stop) as examination, closing(_checks(examination, options)) as found:
+                for check in worded(_kept(found, checks), lambda: len(examination.hosts)):
                     if not as_json:
                         click.echo(line(check, _marks()))
         except Stopped:
@@ -72,8 +58,15 @@ def examine(as_json: bool, **options: Any) -> int:
         steps = next_steps(called(), words, examination.settings, prunable=wanted or prunable)
         after = dict(steps) if well else {}
     if as_json:
-        found = {"ok": well, "checks": [asdict(check) for check in checks], "command": command, "next": after}
-        click.echo(json.dumps(found, indent=2))
+        result = {
+            "ok": well,
+            "checks": [_as_json(each) for each in checks],
+            "command": command,
+            "next": after,
+        }
+        if settings.hosts is not None:
+            result["hosts"] = examination.hosts
+        click.echo(json.dumps(result, indent=2))
     else:
         click.echo(f"\n{_recommendation(well, command)}")
         for name, each in after.items():
@@ -81,9 +74,25 @@ def examine(as_json: bool, **options: Any) -> int:
     return ExitStatus.OK if well else ExitStatus.FAILED
 
 
-def _nothing_yet(settings: Settings) -> Run:
-    """Returns a run that has not begun, for the metrics endpoint."""
-    return Run(settings, datetime.now(), Tally(0, retries_known=True, on_sample=lambda _: None))
+def _checks(examination: Examination, options: Mapping[str, Any]) -> Generator[Check, None, None]:
+    if examination.settings.hosts is None:
+        yield from all_checks(examination)
+        return
+    from .hosted import checks as checks_with_hosts  # only this needs the hosts
+
+    yield from checks_with_hosts(examination, options)
+
+
+def _kept(found: Iterator[Check], checks: list[Check]) -> Iterator[Check]:
+    """Yields the checks and keeps them in the list."""
+    for check in found:
+        checks.append(check)
+        yield check
+
+
+def _as_json(check: Check) -> dict[str, Any]:
+    """Returns a check as it is written as JSON. One of this machine has no hosts."""
+    return {name: value for name, value in asdict(check).items() if name != "hosts" or value}
 
 
 def _recommendation(well: bool, command: Sequence[str] | None) -> str:
@@ -119,6 +128,7 @@ doctor = SectionedCommand(
 
     doctor takes the options of the load test and checks all that a run checks before its load. It starts no load, and
     it writes no files. It pulls one image. With --prune or --prune-first, it then prunes this image, even if the cache
-    held it before. At the end, it recommends a command line. The exit status is 0 if a run would work.""",
+    held it before. With --hosts, every host does so with an image of its own share. At the end, doctor recommends a
+    command line. The exit status is 0 if a run would work.""",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )

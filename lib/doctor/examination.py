@@ -21,20 +21,22 @@ class Examination:
     """Carries out the stages of a preparation, each as a check. The stages add their warnings to `cautions`.
 
     `changes` collects options to set (or, with None, to leave out) in the recommended command. If `undecided`, no
-    command is recommended: an option has to change, and only the user knows how.
+    command is recommended: an option has to change, and only the user knows how. `hosts` are the names of the
+    hosts that were examined.
     """
 
     def __init__(self, preparation: Preparation, cautions: list[str], stop: Stop) -> None:
         self.preparation = preparation
-        self._stop = stop
+        self.stop = stop
         self.cautions = cautions
         self.changes: dict[str, str | None] = {}
         self.undecided = False
+        self.hosts: tuple[str, ...] = ()
         self._reported: set[Exception] = set()
 
     def heed(self) -> None:
         """Raises Stopped after a signal."""
-        self._stop.heed()
+        self.stop.heed()
 
     @property
     def settings(self) -> Settings:
@@ -58,9 +60,9 @@ class Examination:
             if launcher is not None:
                 launcher.kill_all()
 
-        with self._stop.calling(kill):
+        with self.stop.calling(kill):
             yield
-        if self._stop.count:
+        if self.stop.count:
             raise Stopped
 
     def is_told(self, stage: Callable[[], object]) -> None:

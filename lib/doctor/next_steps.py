@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
-from ..options.definitions import CLIENT, IMAGES, OPTIONS, SERVERS, TLS
+from ..options.definitions import CLIENT, HOSTS, IMAGES, OPTIONS, SERVERS, TLS
 from ..options.sections import Section
 from ..options.settings import Settings
 
-# Options that describe the servers, the images and the client stay; each command has a load and outputs of its own.
-_KEPT_SECTIONS: Final = (SERVERS, TLS, IMAGES, CLIENT)
+# Options that describe servers, images, client and hosts stay; each command has a load and outputs of its own.
+_KEPT_SECTIONS: Final = (SERVERS, TLS, IMAGES, CLIENT, HOSTS)
 _KEPT: Final = ("patterns", "workers")
-_LEFT_OUT: Final = ("dry_run",)
+_LEFT_OUT: Final = ("dry_run", "share")
 # What each command shows, in words.
 HEADINGS: Final = {
     "a first look": "A first look, with short steps",

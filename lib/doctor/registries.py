@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..clients.find import Found
 from ..errors import RunError
@@ -49,13 +49,16 @@ def server(exam: Examination) -> Checks:
     return (yield from exam.carry_out("server under test", exam.preparation.ping))
 
 
-def ways(exam: Examination) -> Checks:
-    """Checks and shows by which proxy the driver and the client reach each server. Both read the same variables."""
+def ways(exam: Examination, endpoints: Sequence[Endpoint] | None = None) -> Checks:
+    """Checks and shows by which proxy the driver and the client reach each server. Both read the same variables.
+
+    `endpoints` are the servers to show; by default, all that a run asks.
+    """
     if not (yield from exam.carry_out("proxy", exam.preparation.ways)):
         return False
     yield from exam.warnings("proxy")
     found: Found | None = exam.preparation.values.get("found")
-    for endpoint in asked(exam.settings):
+    for endpoint in asked(exam.settings) if endpoints is None else endpoints:
         way = _way(endpoint)
         if found is None or endpoint != exam.settings.under_test.endpoint:
             yield Check("proxy", OK, f"to {endpoint.name}, the driver goes {way}")
@@ -80,13 +83,18 @@ def mixed_up(exam: Examination) -> Iterator[Check]:
     yield from exam.warnings("servers")
 
 
-def credentials(exam: Examination) -> Iterator[Check]:
-    """Checks that the logins can be read, and lists the servers that have one."""
+def credentials(exam: Examination, endpoints: Sequence[Endpoint] | None = None) -> Iterator[Check]:
+    """Checks that the logins can be read, and lists the servers that have one.
+
+    `endpoints` are the servers to look at; by default, the upstream and the server under test.
+    """
     connections = exam.preparation.connections()
     where = ", ".join(map(str, connections.credentials.files)) or "no Docker configuration"
-    endpoints = dict.fromkeys((exam.settings.registry, exam.settings.pullthrough))
+    both = dict.fromkeys((exam.settings.registry, exam.settings.pullthrough))
     try:
-        known = [name for each in endpoints for name in _with_logins(each, connections.logins(each.url))]
+        known = [
+            name for each in endpoints or both for name in _with_logins(each, connections.logins(each.url))
+        ]
     except RunError as error:
         yield Check("credentials", FAILURE, str(error))
         return

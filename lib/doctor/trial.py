@@ -10,6 +10,7 @@ from ..clients.table import NAMES, client_kind
 from ..errors import RunError, UsageError
 from ..figures import milliseconds
 from ..images import Image
+from ..listing.selection import Selection
 from ..prepare import Preparation
 from ..servers.layout import parse_layout
 from ..servers.manifests import ACCEPT
@@ -21,6 +22,11 @@ from .registries import REFUSALS, ask, refused
 
 # The status of a manifest that the server has.
 _SERVED = 200
+
+
+def trial_image(selection: Selection) -> Image:
+    """Returns the image that doctor pulls: the first one of the first worker."""
+    return next(selection.image_sets[0].in_order())
 
 
 def layouts(exam: Examination, image: Image) -> Checks:

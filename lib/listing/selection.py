@@ -87,13 +87,15 @@ class Catalog:
 class Selection:
     """The images of each worker; `listed` counts the images before the filter, `foreign` those of other upstreams.
 
-    With `--share`, these are the workers of this share. `whole` has the image sets of all workers of the load.
+    With a share of a load, these are the workers of this share. `lengths` has the number of images of each worker of
+    the whole load, and `total` is the number of its distinct images; None if this is the whole load.
     """
 
     listed: int
     image_sets: tuple[ImageSet, ...]
     foreign: int = 0
-    whole: tuple[ImageSet, ...] = ()
+    lengths: tuple[int, ...] = ()
+    total: int | None = None
 
     @property
     def images(self) -> list[Image]:
@@ -185,7 +187,14 @@ def select(settings: Settings, listing: Listing, connections: Connections) -> Se
             f"--share {settings.share} has no worker, because the load has {counted(len(whole), 'worker')}; leave this "
             "share out, or give more workers"
         )
-    selection = Selection(listed, own, foreign, tuple(whole))
+    total = None if settings.share.is_whole else len(distinct(whole))
+    selection = Selection(
+        listed=listed,
+        image_sets=own,
+        foreign=foreign,
+        lengths=tuple(len(each.images) for each in whole),
+        total=total,
+    )
     if settings.deal != ALL:  # else the user wants the workers to share images
         _warn_of_overlaps(selection.image_sets, connections, heed)
     return selection

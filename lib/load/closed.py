@@ -29,7 +29,8 @@ class Sample:
     The CPU seconds are those that the driver and the clients used in the interval. `cores` is the number of cores that
     this machine (or its container) may use. `machine` is how busy the whole machine was. `errors` counts the failed
     pulls by class. The driver itself was stopped for `paused_seconds`. `bytes` is what the pulls fetched, or
-    None. `limits` has what limited each limited host; None if there is one host only.
+    None. `limits` has what limited each limited host, and so many `hosts` have ended the interval; both are None if
+    there is one host only.
     """
 
     at: float
@@ -47,6 +48,7 @@ class Sample:
     paused_seconds: float = 0.0
     bytes: int | None = None
     limits: tuple[str, ...] | None = None
+    hosts: int | None = None
 
     @property
     def rate(self) -> float:
@@ -111,7 +113,8 @@ class StepTally:
 
     With a schedule, `offered` is the rate of due pulls in the step, in pulls per second.
     `retried` is None if the client does not report its retries. `bytes` is what the pulls fetched that ended in the
-    step; None if unknown. `sized`: sizes of images are known.
+    step; None if unknown. `sized`: sizes of images are known. So many `hosts` have ended the step; None if there is one
+    host only.
     """
 
     step: Step
@@ -124,6 +127,7 @@ class StepTally:
     retried: int | None = None
     bytes: int | None = None
     sized: bool = False
+    hosts: int | None = None
 
     @property
     def rate(self) -> float:

@@ -38,10 +38,11 @@ HOPELESS_AFTER = 10
 
 @dataclass(frozen=True, slots=True)
 class _Boundary:
-    """The end of `step`, or of a tally interval if `step` is None, at `at` seconds after the load began."""
+    """What ends at `at` seconds after the load began: `step`, or without one a beat or a tally interval."""
 
     at: float
-    step: Step | None
+    step: Step | None = None
+    is_beat: bool = False
 
 
 @dataclass(slots=True)
@@ -57,12 +58,14 @@ class Rules:
     """The limits that a load observes.
 
     A tally interval lasts `tally_seconds`. After a stop, clients have `grace` seconds to finish.
-    `keep_going`: the load goes on even if none of the first pulls succeeds.
+    `keep_going`: the load goes on even if none of the first pulls succeeds. A piece lasts at most `beat_seconds`, if
+    they are given.
     """
 
     tally_seconds: float
     grace: float
     keep_going: bool
+    beat_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,7 @@ class Driver:
         self._closed_steps = 0
         self._closed_samples = 0
         self._sampled_until = 0.0
+        self._cut_at = 0.0
         self._meter: MachineMeter | None = None
         self._stopping_since: float | None = None
         self._kill_at: float | None = None
@@ -177,7 +181,7 @@ class Driver:
         self._queue.put(worker)
 
     def give_up(self, reason: str) -> None:
-        """Ends the load early. Only a callback of this driver, which its own thread calls, may call this."""
+        """Ends the load early. Any thread may call this. The driver notices it after its callback, or within `LOOK`."""
         if self.hopeless is None:
             self.hopeless = reason
 
@@ -366,19 +370,25 @@ class Driver:
             )
 
     def _next_boundary(self) -> _Boundary | None:
-        """Returns the end of the open interval or step, whichever is first; None if all are closed.
+        """Returns the end of the open interval or step, or the next beat, whichever is first; None if all are closed.
 
-        The last interval and the last step end with the plan, or with a stop.
+        The last interval and the last step end with the plan, or with a stop. There is no beat where one of them ends.
         """
         ends, end = [], self._planned_end
         if self._sampled_until < end - _ROUNDING or not self._closed_samples:
             sample_end = (self._closed_samples + 1) * self._rules.tally_seconds
-            ends.append(_Boundary(sample_end if sample_end < end - _ROUNDING else end, None))
+            ends.append(_Boundary(sample_end if sample_end < end - _ROUNDING else end))
         if self._closed_steps < len(self._steps):
             step = self._steps[self._closed_steps]
             if not self._closed_steps or step.start < end - _ROUNDING:
                 ends.append(_Boundary(min(step.end, end), step))
-        return min(ends, key=lambda boundary: boundary.at, default=None)
+        first = min(ends, key=lambda boundary: boundary.at, default=None)
+        beat = self._rules.beat_seconds
+        if beat is not None and first is not None:
+            at = (math.floor((self._cut_at + _ROUNDING) / beat) + 1) * beat
+            if at < first.at - _ROUNDING:
+                return _Boundary(at, is_beat=True)
+        return first
 
     def _close_what_is_due(self) -> None:
         now = self._now()
@@ -387,7 +397,10 @@ class Driver:
             self._close(boundary)
 
     def _close(self, boundary: _Boundary) -> None:
-        if boundary.step is not None:
+        self._cut_at = boundary.at
+        if boundary.is_beat:
+            self._tally.beat(boundary.at)
+        elif boundary.step is not None:
             self._tally.close_step(boundary.at, boundary.step)
             self._closed_steps += 1
         else:

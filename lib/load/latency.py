@@ -144,6 +144,24 @@ class Latencies:
         """The number of latencies."""
         return self._count
 
+    def buckets(self) -> Buckets:
+        """Returns the counts per bucket of `BOUNDS`. A latency within 0.1 % of a bound may be on its other side.
+
+        Other threads may call this while latencies are added.
+        """
+        found = Buckets()
+        if self._histogram is None:
+            return found
+        found.sum = self._sum
+        totals = _totals(self._histogram)
+        below = 0
+        for place, bound in enumerate(BOUNDS):
+            index = self._histogram.get_counts_array_index(round(bound * 1e6))
+            until = totals[min(index, len(totals) - 1)]
+            found.counts[place], below = until - below, until
+        found.counts[-1] = totals[-1] - below
+        return found
+
     def spectrum(self, per_decade: int = 40) -> list[tuple[float, float]]:
         """Returns (share, milliseconds): so many latencies took at most so long. A share is from 0 to below 1.
 

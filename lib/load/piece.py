@@ -1,6 +1,7 @@
-"""A piece of a load: all that was counted between two consecutive ends of tally intervals and steps.
+"""A piece of a load: all that was counted between two consecutive ends of tally intervals, steps and beats.
 
-A piece lies in exactly one interval and in one step. Intervals, steps and totals are sums of pieces, in any order. So
+A beat ends a piece so that it can be sent before its interval ends. A piece lies in exactly one interval and in one
+step. Intervals, steps and totals are sums of pieces, in any order. So
 pieces of several hosts, which carry out the same plan, add up as those of one host do.
 """
 
@@ -15,7 +16,7 @@ from .event import Event
 from .latency import Latencies
 from .shares import Shares
 
-ENDS = Literal["interval", "step", "load"]
+ENDS = Literal["interval", "step", "beat", "load"]
 
 
 class Place(NamedTuple):

@@ -13,11 +13,11 @@ from ..latency import Latency
 from ..outcomes import FAILED, OK
 from ..processes.machine import MachineUse
 from ..processes.pauses import Pauses
-from .account import Account
 from .closed import Drain, Sample, SetTally, StepTally
 from .counts import Counts, Sums, WorkerTally
 from .event import PRUNE, Event
 from .latency import Buckets, Latencies
+from .live_account import LiveAccount
 from .pace import Schedule
 from .piece import ENDS, IntervalEnd, Piece, Place
 from .plan import Step
@@ -63,7 +63,7 @@ def _interval_end(sample: Sample) -> IntervalEnd:
 OnPiece = Callable[[Piece, Place, IntervalEnd | None], None]
 
 
-class Tally(Account):
+class Tally(LiveAccount):
     """Counts Events.
 
     `retries_known` is False for a client that does not report its retries. `schedule` is set for the open model only.
@@ -87,11 +87,11 @@ class Tally(Account):
             retries_known=retries_known,
             totals=Counts(workers={index: WorkerTally() for index in range(workers)}),
             image_sets=workers,
+            schedule=schedule,
+            pauses=pauses,
         )
         self.on_piece: OnPiece | None = None
         self.pieces = 0
-        self.schedule = schedule
-        self.pauses = pauses or Pauses()
         self.first_buckets = Buckets()
         self.repeat_buckets = Buckets()
         self._on_sample = on_sample
@@ -115,6 +115,18 @@ class Tally(Account):
         for latencies in (open_.latencies, piece.first, piece.repeat):
             together.merge(latencies)
         return together.result()
+
+    def buckets(self) -> tuple[Buckets, Buckets]:
+        """Returns the latencies of first and of repeat pulls so far. They are exact."""
+        return self.first_buckets, self.repeat_buckets
+
+    def unstarted(self, second: float) -> int | None:
+        """Returns how many pulls of the schedule were due by this second and have not started; None without one."""
+        return None if self.schedule is None else self.schedule.unstarted(second)
+
+    def rate_until(self, second: float) -> float:
+        """Returns the successful pulls per second of the load up to this second."""
+        return self.pulled / second if second > 0 else 0.0
 
     def begin(self, at: float) -> None:
         """Begins the first interval (monotonic). The CPU time of pruning before the load belongs to no interval."""
@@ -200,6 +212,10 @@ class Tally(Account):
         self._pass_on(piece, "interval", _interval_end(sample))
         self.samples.append(sample)
         self._on_sample(sample)
+
+    def beat(self, at: float) -> None:
+        """Ends the open piece at `at` seconds after the load began. Its interval and its step go on."""
+        self._pass_on(self._cut(at), "beat")
 
     def end(self, at: float, workers: int, driver_cpu_seconds: float = 0.0) -> None:
         """Ends the counting, after all intervals and steps. What ended since the planned end becomes the drain."""

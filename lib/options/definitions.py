@@ -47,7 +47,7 @@ def _switch(names: list[str], section: str, text: str) -> Section:
 
 
 SERVERS, TLS, LOAD, IMAGES, CLIENT = "Servers", "TLS", "Load", "What is pulled", "Client"
-PRUNE, OUTPUT, VERDICT = "Pruning", "Output", "Ending and verdict"
+PRUNE, HOSTS, OUTPUT, VERDICT = "Pruning", "Many hosts", "Output", "Ending and verdict"
 
 
 def _file(name: str, section: str, text: str) -> Section:
@@ -139,13 +139,6 @@ OPTIONS: list[click.Parameter] = [
         is_flag=True,
         help="With --workers: all workers pull the same image at the same moment, then the next one, as nodes do in a "
         "rollout. With --prune, each image is pruned before its herd.",
-    ),
-    Section(
-        ["--share"],
-        section=LOAD,
-        metavar="K/N",
-        help="Take the K-th of N shares of the load: of its workers and of its schedule. Start the other shares on "
-        "other machines, with the same options and the same --start-at.",
     ),
     Section(
         ["--iteration-seconds"],
@@ -346,6 +339,55 @@ OPTIONS: list[click.Parameter] = [
         help="client: the client's delete command (ctr has none). ociregistry: Ociregistry's admin API. auto: the "
         "first that works. auto tries the admin API first with --layout ociregistry, and deletes first with other "
         "layouts.",
+    ),
+    Section(
+        ["--hosts"],
+        section=HOSTS,
+        metavar="ADDRESS",
+        help="Carry out the load on the Dask workers of this scheduler, one on each machine: tls://HOST:PORT or "
+        "tcp://HOST:PORT. --workers, --patterns and --rate are totals of all hosts. local:N starts N hosts on this "
+        "machine.",
+    ),
+    Section(
+        ["--min-hosts"],
+        section=HOSTS,
+        type=Whole(1),
+        metavar="N",
+        help="Begin when at least N hosts have joined.  [default: 1, or all of local:N]",
+    ),
+    Section(
+        ["--hosts-timeout"],
+        section=HOSTS,
+        type=Seconds(),
+        default="60s",
+        show_default=True,
+        metavar="S",
+        help="Wait up to S seconds until the hosts have joined.",
+    ),
+    Section(
+        ["--lost-hosts"],
+        section=HOSTS,
+        type=Whole(0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Go on if up to N hosts are lost. One more stops the load.",
+    ),
+    _file(
+        "--hosts-ca-file", HOSTS, "Trust the scheduler and the hosts by the CA certificate in this PEM file."
+    ),
+    _file("--hosts-cert", HOSTS, "The certificate (PEM) of this machine, for the scheduler and the hosts."),
+    _file(
+        "--hosts-key",
+        HOSTS,
+        "The key of this certificate, without a passphrase.  [default: in the file of --hosts-cert]",
+    ),
+    Section(
+        ["--share"],
+        section=HOSTS,
+        metavar="K/N",
+        help="Without --hosts: take the K-th of N shares of the load: of its workers and of its schedule. Start the "
+        "other shares on other machines, with the same options and the same --start-at.",
     ),
     Section(
         ["--tally-seconds"],

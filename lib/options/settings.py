@@ -23,6 +23,7 @@ from ..load.share import WHOLE, Share, parse_share
 from ..load.stages import Stage, most_workers, parse_stages
 from ..servers.layout import DIRECT, Layout, parse_layout
 from ..servers.under_test import ServerUnderTest
+from .hosts import Hosts, parse_hosts
 from .thresholds import Threshold, parse_threshold
 from .usage import called
 
@@ -44,6 +45,7 @@ _LATER: Final[Mapping[str, Any]] = {
     "sizes": AUTO,
     "share": WHOLE,
     "pieces_file": None,
+    "hosts": None,
 }
 
 # These do not change the load: they only say where results go and how they are judged.
@@ -52,6 +54,7 @@ OF_NO_WEIGHT: Final = frozenset(
         *("metrics_file", "log_file", "summary_file", "events_file", "pieces_file", "report_file"),
         *("metrics_format", "metrics_listen", "progress", "annotations", "threshold"),
         *("start_at", "grace", "keep_going"),
+        *("hosts_ca_file", "hosts_cert", "hosts_key", "min_hosts", "lost_hosts"),
     )
 )
 
@@ -72,6 +75,7 @@ class Settings:
     deal: str
     herd: bool
     share: Share
+    hosts: Hosts | None
     iteration_seconds: float | None
     passes: int | None
     warm_up: bool
@@ -141,7 +145,7 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, Endpoint):
                 shown[f"{field.name}_url"] = value.url
-            elif isinstance(value, Tls):
+            elif isinstance(value, (Tls, Hosts)):
                 shown.update(value.as_json())
             elif isinstance(value, Layout):
                 shown[field.name] = value.name
@@ -166,6 +170,7 @@ def check_together(settings: Settings) -> None:
         )
     _check_shape(settings)
     _check_deal(settings)
+    _check_hosts(settings)
     for option, regexes in (("--patterns", settings.patterns), ("--filter", (settings.filter or "",))):
         for regex in regexes:
             compile_regex(option, regex)
@@ -236,6 +241,10 @@ def _check_deal(settings: Settings) -> None:
         )
     if not settings.herd:
         return
+    if settings.hosts is not None:
+        raise UsageError(
+            "--herd and --hosts cannot be combined, because a herd pulls at the same moment; leave one of them out"
+        )
     if not settings.share.is_whole:
         raise UsageError(
             "--herd and --share cannot be combined, because a herd pulls at the same moment; leave one of them out"
@@ -249,6 +258,21 @@ def _check_deal(settings: Settings) -> None:
     if settings.batch > 1:
         raise UsageError(
             "--herd and --batch cannot be combined, because a herd pulls one image; leave one of them out"
+        )
+
+
+def _check_hosts(settings: Settings) -> None:
+    """Raises `UsageError` if an option is for one host only."""
+    if settings.hosts is None:
+        return
+    if not settings.share.is_whole:
+        raise UsageError(
+            "--hosts and --share cannot be combined, because --hosts gives each host its share; leave one of them out"
+        )
+    if settings.pieces_file is not None:
+        raise UsageError(
+            "--hosts and --pieces-file cannot be combined, because the driver adds the hosts up itself; leave out "
+            "--pieces-file"
         )
 
 
@@ -270,6 +294,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         deal=_deal(options["deal"], herd=options["herd"]),
         herd=options["herd"],
         share=parse_share("--share", options["share"]) if options["share"] is not None else WHOLE,
+        hosts=parse_hosts(options),
         iteration_seconds=_iteration_seconds(options),
         passes=options["passes"],
         warm_up=options["warm_up"],

@@ -36,7 +36,7 @@ details { margin: .3rem 0; } summary { cursor: pointer; color: var(--faint); }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { unicode-bidi: isolate; overflow-wrap: anywhere; } th { color: var(--faint); font-weight: 600; }
-th.n, td.n { text-align: right; } td.n, td.s { white-space: nowrap; }
+th.n, td.n { text-align: right; } td.n, td.s { white-space: nowrap; } td:not(.n):not(.s) { min-width: 8rem; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--faint); }
 th[aria-sort=ascending] button::after { content: " \\25B4"; } th[aria-sort=descending] button::after { content: " \\25BE"; }
 .good { color: var(--good); } .bad { color: var(--bad); }

@@ -16,6 +16,7 @@ from ..load.counts import Counts
 from ..load.piece import Place
 from ..load.share import WHOLE, Share, parse_share
 from ..user_files import MIB, open_bounded, reason, short_lines
+from .bounds import check_end, check_header, check_piece
 from .fold import Ended
 from .wire import FORMAT, End, Header, PieceLine, counts_of, decoded, piece_of
 
@@ -80,20 +81,37 @@ class Reader:
             _check_version(self.name, text)
         try:
             line = decoded(text)
+        except ValueError as error:
+            raise self._not_valid(error) from None
+        return self._checked(line)
+
+    def accept(self, line: Header | PieceLine | End) -> Header | Ended | End | None:
+        """Does the same as `take` with a line that is decoded already."""
+        self._lines += 1
+        return self._checked(line)
+
+    def _checked(self, line: Header | PieceLine | End) -> Header | Ended | End | None:
+        try:
             if isinstance(line, Header) != (self._lines == 1) or self.end is not None:
                 raise ValueError("it is in the wrong place")
             if isinstance(line, PieceLine):
+                check_piece(line)
                 return self._piece(line)
             if isinstance(line, Header):
+                check_header(line)
                 self._begin(line)
             else:
+                check_end(line)
                 self._check_lengths(line.passes, line.image_sets)
                 self.end = line
         except ValueError as error:
-            raise UsageError(
-                f"{self.name}: line {self._lines} is not valid: {clean(str(error), 200)}; {self._hint}"
-            ) from None
+            raise self._not_valid(error) from None
         return line
+
+    def _not_valid(self, error: ValueError) -> UsageError:
+        return UsageError(
+            f"{self.name}: line {self._lines} is not valid: {clean(str(error), 200)}; {self._hint}"
+        )
 
     def _piece(self, line: PieceLine) -> Ended | None:
         ended = _ended_of(line)
@@ -134,6 +152,10 @@ class Reader:
         # what ends after the last step lies in none of them
         if any(not 0 <= step <= len(self.header.steps) for step in (ended.place.step, *piece.shares)):
             raise ValueError("a piece lies in a step that the load does not have")
+        if ended.place.ends == "step" and ended.place.step == len(self.header.steps):
+            raise ValueError("a step ends that the load does not have")
+        if ended.place.sample > ended.place.number:
+            raise ValueError("a piece lies in a tally interval that the load does not have")
         if piece.end < piece.start:
             raise ValueError("a piece ends before it starts")
 

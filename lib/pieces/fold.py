@@ -9,7 +9,7 @@ that got pieces last have one. The others keep theirs as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -54,7 +54,7 @@ class Load:
 
 @dataclass(slots=True)
 class _Sum:
-    """Pieces that lie in one interval or step. `closed`: a host has ended it.
+    """Pieces that lie in one interval or step. So many `hosts` have ended it.
 
     Its latencies are in `latencies` or, as text, in `packed`.
     """
@@ -65,7 +65,7 @@ class _Sum:
     start: float = float("inf")
     end: float = 0.0
     ends: list[IntervalEnd] = field(default_factory=list)
-    closed: bool = False
+    hosts: int = 0
 
     def add(self, ended: Ended, closed: bool) -> None:
         piece = ended.piece
@@ -74,14 +74,25 @@ class _Sum:
             self.latencies.merge(piece.first)
             self.latencies.merge(piece.repeat)
         self.start, self.end = min(self.start, piece.start), max(self.end, piece.end)
-        self.closed |= closed
+        self.hosts += closed
         if closed and ended.interval is not None:
             self.ends.append(ended.interval)
+
+    def rate(self) -> float:
+        seconds = self.end - self.start
+        return self.counts.pulled / seconds if seconds > 0 else 0.0
 
     def latency(self) -> Latency | None:
         if self.latencies is not None:
             return self.latencies.result()
         return None if self.packed is None else Latencies.unpacked(self.packed).result()
+
+    def latency_now(self) -> Latency | None:
+        """Returns the latency so far, also while another thread adds pieces; None if it is only there as text."""
+        together = Latencies(count_bytes=DECODED_COUNT_BYTES)
+        if self.latencies is not None:
+            together.merge(self.latencies)
+        return together.result()
 
 
 class _Sums:
@@ -101,9 +112,13 @@ class _Sums:
     def __getitem__(self, number: int) -> _Sum:
         return self._all.setdefault(number, _Sum())
 
+    def get(self, number: int) -> _Sum | None:
+        """Returns a sum; None if it has no piece."""
+        return self._all.get(number)
+
     def closed(self) -> list[int]:
         """The numbers of those that any host has ended, in order."""
-        return sorted(number for number, each in self._all.items() if each.closed)
+        return sorted(number for number, each in self._all.items() if each.hosts)
 
     def _unpack(self, number: int, wanted: _Sum) -> None:
         """Gives it a histogram. The one that got pieces longest ago passes on its own, if there are too many."""
@@ -147,7 +162,7 @@ class Fold:
         # the last one is for what ended after the last step
         self._shares = [*(Shares(step.start) for step in load.steps), Shares(0.0)]
         self._samples, self._steps = _Sums(detailed), _Sums(detailed)
-        self._drain = _Sum()
+        self._drain = _Sum(latencies=Latencies(count_bytes=DECODED_COUNT_BYTES) if detailed else None)
 
     def before(self, counts: Counts, number_in_whole: Callable[[int], int]) -> None:
         """Adds the counts of what a host pruned before the load."""
@@ -176,13 +191,40 @@ class Fold:
             account.latencies.clear()
             account.latencies.merge(account.first)
             account.latencies.merge(account.repeat)
-        account.samples = [self._sample(number) for number in self._samples.closed()]
-        account.steps = [self._step(number) for number in self._steps.closed()]
+        account.samples = [self.sample(number) for number in self._samples.closed()]
+        account.steps = [self.step(number) for number in self._steps.closed()]
         account.drain = _drain(account, self._drain)
         return account
 
-    def _sample(self, number: int) -> Sample:
-        found, account = self._samples[number], self.account
+    def sample(self, number: int) -> Sample:
+        """Returns a tally interval that a host has ended, as far as its pieces are there."""
+        return self._sample_of(self._samples[number])
+
+    def samples_from(self, number: int) -> Iterator[Sample]:
+        """Yields the tally intervals from this one on that a host has ended, then the drain if pulls ended in it."""
+        yield from (self.sample(each) for each in self._samples.closed() if each >= number)
+        if self._drain.counts.pulled or self._drain.counts.failed:
+            yield self._sample_of(self._drain)
+
+    def rates(self) -> tuple[float | None, ...]:
+        """Returns the pulls per second of each tally interval, by its number; None for one that no host has ended."""
+        closed = self._samples.closed()
+        found = {number: self._samples[number] for number in closed}
+        return tuple(
+            found[number].rate() if number in found else None
+            for number in range(closed[-1] + 1 if closed else 0)
+        )
+
+    def latency_in(self, number: int, least: int) -> Latency | None:
+        """Returns the latency so far in a tally interval; None if it has fewer than `least` pulls.
+
+        Other threads may call this.
+        """
+        found = self._samples.get(number)
+        return None if found is None or found.counts.pulled < least else found.latency_now()
+
+    def _sample_of(self, found: _Sum) -> Sample:
+        account = self.account
         counts, ends, seconds = found.counts, found.ends, found.end - found.start
         limits = [limit(seconds, each) for each in ends]
         several = self.load.hosts > 1
@@ -202,9 +244,11 @@ class Fold:
             paused_seconds=max((each.paused_seconds for each in ends), default=0.0),
             bytes=account.known(counts),
             limits=tuple(each for each in limits if each is not None) if several else None,
+            hosts=found.hosts if several else None,
         )
 
-    def _step(self, number: int) -> StepTally:
+    def step(self, number: int) -> StepTally:
+        """Returns a step that a host has ended, as far as its pieces are there."""
         found, account, curve = self._steps[number], self.account, self.load.curve
         counts, shares = found.counts, self._shares[number]
         shares.close(found.end, sloped=curve is not None and curve.is_sloped(found.start, found.end))
@@ -219,6 +263,7 @@ class Fold:
             retried=counts.retried if account.retries_known else None,
             bytes=account.known(counts),
             sized=account.sized,
+            hosts=found.hosts if self.load.hosts > 1 else None,
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
+
+from msgspec import UNSET, UnsetType
 
 from ..clock import Clock
 from ..errors import RunError
@@ -16,17 +18,27 @@ from ..results.times import as_written
 from .fold import Ended, Fold, Load
 from .wire import End, Header, counts_of
 
+T = TypeVar("T")
 _BROKEN_OFF: Final = "its record breaks off"
 
 
 class Part:
-    """The part of one host. `name` names its record in messages. `end` is None as long as the record has no end."""
+    """The part of one host. `name` names its record in messages. `end` is None as long as the record has no end.
+
+    A controller sets the rest, which a record does not have: the `address` of the host, how far its clock may be off
+    and how late it began (milliseconds), and why and at which second it was lost, if it was.
+    """
 
     def __init__(self, name: str, header: Header, share: Share) -> None:
         self.name = name
         self.header = header
         self.share = share
         self.end: End | None = None
+        self.address: str | None = None
+        self.clock_error_ms: float | None = None
+        self.start_error_ms: float | None = None
+        self.lost_reason: str | None = None
+        self.lost_at: float | None = None
         self.counted_until = 0.0
         self.pieces = 0
         own = replace(load_of(header), workers=len(header.image_sets))
@@ -59,8 +71,11 @@ class Part:
         latency = account.latencies.result()
         began = Clock(header.clock_offset).wall(header.began)
         until = round(self.counted_until, 6)
+        lost_at = None if self.lost_at is None else round(self.lost_at, 6)
+        reason = self.lost_reason or (_BROKEN_OFF if end is None else None)
         return HostCounts(
             name=header.host,
+            address=_known(self.address),
             share=str(self.share),
             cores=header.cores,
             client=header.client,
@@ -70,6 +85,7 @@ class Part:
             failed=account.failed,
             interrupted_pulls=account.interrupted,
             rate=account.rate,
+            rates=tuple(None if each is None else round(each, 3) for each in self.fold.rates()),
             latency_ms=None if latency is None else latency.rounded(),
             driver_cpu_seconds=round(
                 end.driver_cpu_seconds
@@ -80,8 +96,10 @@ class Part:
             client_cpu_seconds=round(account.client_cpu_seconds, 3),
             limited_by=account.limited_by,
             began=as_written(began, "milliseconds"),
+            clock_error_ms=_known(_rounded(self.clock_error_ms)),
+            start_error_ms=_known(_rounded(self.start_error_ms)),
             counted_until=until,
-            lost=Lost(at=until, reason=_BROKEN_OFF) if end is None else None,
+            lost=None if reason is None else Lost(at=until if lost_at is None else lost_at, reason=reason),
         )
 
 
@@ -100,6 +118,14 @@ def load_of(header: Header) -> Load:
         curve=None if rates is None else Curve(rates),
         hosts=int(header.share.partition("/")[2]),
     )
+
+
+def _known(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)
 
 
 def _own(index: int) -> int:

@@ -51,6 +51,7 @@ class Whole:
             if other.share.number == share.number:
                 raise UsageError(f"{other.name} and {name} are both share {share}; give each share once")
         self._parts.append(part)
+        self.fold.account.sized &= header.sized
         self.fold.before(counts_of(header.before), share.number_in_whole)
         return part
 
@@ -66,7 +67,6 @@ class Whole:
     def summary(self, facts: Facts) -> Summary:
         """Returns the summary of what has been added."""
         parts = self.parts
-        self.fold.account.sized = all(part.header.sized for part in parts)
         account = self.fold.finish()
         account.image_sets = _image_sets(parts)
         summary = summarize(facts, account)
@@ -167,6 +167,7 @@ def _facts(parts: Sequence[Part], thresholds: Sequence[Threshold]) -> Facts:
         driver_cpu_seconds=sum(end.driver_cpu_seconds for end in ends),
         machine=_known_limit([part.header.machine for part in parts]),
         wall=lambda second: clock.wall(first.began + second),
+        hosts=parts[0].share.of,
     )
 
 

@@ -12,18 +12,20 @@ from dataclasses import fields
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..load.closed import SetTally
 from ..load.counts import Counts, WorkerTally
 from ..load.latency import COARSE, Latencies, Packed
 from ..load.piece import ENDS, IntervalEnd, Piece, Place
+from ..load.pulls import PackedPulls
 from ..load.shares import Shares, State
 from ..results.summary import ClientInfo, Herds, KnownLimit, WarmUpCounts
 from ..results.times import Moment
 
 FORMAT: Final = 1
-# The type of the number of pulls and the like.
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+# The type of the number of pulls and the like. Larger ones are not exact in JSON (RFC 8259, section 6).
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -101,7 +103,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="header", tag_field=
 class PieceLine(msgspec.Struct, frozen=True, kw_only=True, tag="piece", tag_field="line"):
     """One piece. `number` counts the pieces of a host from 0; `sample` and `step` are those that the piece lies in.
 
-    `ends` says what ends with it: a tally interval (with `interval`), a step, or the load.
+    `ends` says what ends with it: a tally interval (with `interval`), a step, a beat, or the load. In a trial of a
+    capacity search, `pulls` has its pulls one by one.
     """
 
     number: _Count
@@ -115,6 +118,7 @@ class PieceLine(msgspec.Struct, frozen=True, kw_only=True, tag="piece", tag_fiel
     repeat: Packed | None
     shares: dict[int, State]
     interval: IntervalEnd | None = None
+    pulls: PackedPulls | UnsetType = UNSET
 
 
 class SetLine(NamedTuple):

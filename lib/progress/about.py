@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..clean import clean
+from ..counted import counted
 from ..load.plan import Plan
 from ..options.settings import Settings
 from ..results.headline import in_cache
@@ -14,7 +15,9 @@ def about(run: Run, plan: Plan) -> tuple[str, str]:
 
     `cache:8080 with crane 0.22.1, first pulls cold` and `constant load of 4 workers for 10m`.
     """
-    by = "in a dry run" if run.client is None else f"with {run.client.name} {run.client.executable.version}"
+    info = run.client_info
+    by = "in a dry run" if info is None else f"with {info}"
+    by += f" on {counted(len(run.hosts), 'host')}" if run.hosts else ""
     address = run.settings.pullthrough.url.partition("://")[2]
     known = (f"{address} {by}", cache_state(run.settings, run.first_pulls))
     return clean(", ".join(word for word in known if word)), clean(plan.about)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from msgspec import UNSET
+
 from ..load.closed import Sample
 from ..results.limit import limit
 from ..results.outage import Outage, spans
@@ -43,6 +45,7 @@ def limit_now(run: Run, last: Sample, limited_by: str | None, late: tuple[int, i
         samples=(sample_of(last, began),) if last.pulled else (),
         limited_by=limited_by,
         thresholds=(),
+        hosts=() if run.hosts else UNSET,
     )
     return limit(of_now)
 

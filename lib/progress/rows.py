@@ -11,8 +11,8 @@ from ..counted import counted
 from ..figures import three
 from ..latency import SHOWN_PERCENTILES, Latency
 from ..load.closed import Sample, StepTally
+from ..load.live_account import LiveAccount
 from ..load.plan import DOWN, HOLD, UP
-from ..load.tally import Tally
 from .plain import duration
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def step_row(each: StepTally) -> Row:
     )
 
 
-def interval_row(name: str, sample: Sample, tally: Tally) -> Row:
+def interval_row(name: str, sample: Sample, tally: LiveAccount) -> Row:
     """Returns the row of a tally interval that is over."""
     schedule = tally.schedule
     return Row(
@@ -69,7 +69,7 @@ def interval_row(name: str, sample: Sample, tally: Tally) -> Row:
     )
 
 
-def until_row(sample: Sample, tally: Tally) -> Row:
+def until_row(sample: Sample, tally: LiveAccount) -> Row:
     """Returns the row of a tally interval, named by its end: `until 1:15`."""
     return interval_row(f"until {duration(sample.at)}", sample, tally)
 

@@ -14,6 +14,7 @@ from ..load.plan import Plan
 from ..processes.cpu import cores, own_seconds
 from ..results.run_state import Run
 from .about import about
+from .host_rows import HostRow, host_rows, states
 from .limit import limit_now, outage_now
 from .plain import share_done, to_do
 from .rows import Row, interval_row, recent, step_row
@@ -41,7 +42,9 @@ class Snapshot:
     `late` counts the late pulls of a schedule by reason; None without a schedule.
     `limit` says what limits the rate now, or None if that is not known. `limited`: it is not the server.
     `bars` and `p95_bars` are recent rates and p95, the oldest first. `rows` are some of the workers, and `more` is the
-    number of others that are busy. `doing` counts all workers by what they do.
+    number of others that are busy. `doing` counts all workers by what they do. If several hosts carry out the load,
+    `hosts` are some of them in place of workers, `more` is the number of the others, `states` counts all of them by
+    state, and the CPU use is that of all of them in the last interval.
     """
 
     target: str
@@ -71,6 +74,8 @@ class Snapshot:
     rows: tuple[WorkerRow, ...]
     more: int
     doing: tuple[tuple[str, int], ...]
+    hosts: tuple[HostRow, ...] = ()
+    states: tuple[tuple[str, int], ...] = ()
 
 
 class _Reading(NamedTuple):
@@ -104,20 +109,21 @@ class Watch:
         self._samples = 0
 
     def snapshot(self, *, rows: int, steps: int) -> Snapshot:
-        """Returns the run now, with at most `rows` of its workers and `steps` of its steps."""
+        """Returns the run now, with at most `rows` of its workers or hosts, and `steps` of its steps."""
         now = self._reading()
         before = self._reading_before(now)
         seconds = max(now.at - before.at, 1e-3)
         self._doings.look(now.at)
         latency = self._recent_latency(now.at)
+        hosts, more_hosts = host_rows(self.run.hosts, now.at, rows)
         self._draw_bars(now.at, now.pulled)
         slow = max(SLOW_SECONDS, (latency.p95 or 0.0) / 1000) if latency else SLOW_SECONDS
         tally, driver = self.run.tally, self.run.driver
         running, planned = (driver.running, driver.planned) if driver else (0, 0)
         shown, more = self._doings.rows(tally.workers, now.at, rows, slow)
         last = tally.samples[-1] if tally.samples else None
-        cpu = [max(0.0, now[k] - before[k]) / seconds for k in (2, 3)]
-        limited_by = self._limited_by(last, sum(cpu))
+        driver_cpu, client_cpu, allowed = self._cpu(now, before, last)
+        limited_by = self._limited_by(last, driver_cpu + client_cpu)
         outage = outage_now(tally.samples, now.pulled, self._second(now.at))
         late = now.late_no_worker - before.late_no_worker, now.late_machine - before.late_machine
         limit = outage.told_so_far() if outage else self._limit(last, limited_by, late)
@@ -132,11 +138,11 @@ class Watch:
             else to_do(self._plan, self._second(now.at), tally.attempts),
             running=running,
             planned=planned,
-            peak=len(self.run.workers),
+            peak=len(self.run.workers) or len(self.run.image_sets),
             whole=self._whole(now, ending=not planned),
             interval=interval_row("last interval", last, tally) if last else None,
             steps=tuple(map(step_row, recent(tuple(tally.steps), steps))),
-            rate=(now.pulled - before.pulled) / seconds,
+            rate=self._rate_of_hosts() if self.run.hosts else (now.pulled - before.pulled) / seconds,
             offered=self._offered(before.at, now.at) if planned else None,
             bars=tuple(self._bars),
             latency=latency,
@@ -145,12 +151,14 @@ class Watch:
             late=self._late(),
             limit=limit,
             limited=outage is not None or limited_by is not None or any(late),
-            driver_cpu=cpu[0],
-            client_cpu=cpu[1],
-            cores=self._cores,
+            driver_cpu=driver_cpu,
+            client_cpu=client_cpu,
+            cores=allowed,
             rows=shown,
-            more=more,
+            more=more + more_hosts,
             doing=self._doings.counts(),
+            hosts=hosts,
+            states=states(self.run.hosts),
         )
 
     def _whole(self, now: _Reading, *, ending: bool) -> Row:
@@ -161,7 +169,7 @@ class Watch:
             self._whole_latency = tally.latencies.result()
         return Row(
             name="whole run",
-            rate=tally.rate if ending else now.pulled / seconds if seconds > 0 else 0.0,
+            rate=tally.rate if ending else tally.rate_until(seconds),
             offered=None,
             pulled=now.pulled,
             failed=tally.failed,
@@ -171,9 +179,25 @@ class Watch:
 
     def _limited_by(self, last: Sample | None, cpu: float) -> str | None:
         """Returns what else than the server is the limit now: by the CPU use of the moment, or the last interval."""
-        if cpu >= CLIENT_LIMITED * self._cores:
+        if not self.run.hosts and cpu >= CLIENT_LIMITED * self._cores:
             return CLIENT
         return last.limited_by if last else None
+
+    def _cpu(self, now: _Reading, before: _Reading, last: Sample | None) -> tuple[float, float, float]:
+        """Returns the CPU use of driver and clients, in cores, and how many cores they may use.
+
+        Of several hosts, only that of the last interval is known.
+        """
+        if self.run.hosts:
+            if last is None or last.seconds <= 0:
+                return 0.0, 0.0, 0.0
+            return last.driver_cpu_seconds / last.seconds, last.client_cpu_seconds / last.seconds, last.cores
+        seconds = max(now.at - before.at, 1e-3)
+        driver, clients = now.driver_cpu - before.driver_cpu, now.client_cpu - before.client_cpu
+        return max(0.0, driver) / seconds, max(0.0, clients) / seconds, self._cores
+
+    def _rate_of_hosts(self) -> float:
+        return sum(host.rate for host in self.run.hosts)
 
     def _limit(self, last: Sample | None, limited_by: str | None, late: tuple[int, int]) -> str | None:
         """Returns what limits the rate now; None before the first interval ends, as nothing is known."""
@@ -216,7 +240,9 @@ class Watch:
         """Adds the bars that are over. If several are, they share their pulls evenly."""
         over = int((now - self._bar_began) / BAR_SECONDS)
         if over:
-            rate = (pulled - self._bar_pulled) / (over * BAR_SECONDS)
+            # hosts report all pulls of some seconds together, which the bars would show as peaks
+            hosts = self.run.hosts
+            rate = self._rate_of_hosts() if hosts else (pulled - self._bar_pulled) / (over * BAR_SECONDS)
             self._bars.extend([rate] * min(over, _MOST_BARS))
             p95 = self._latency.p95 if self._latency and pulled > self._bar_pulled else None
             self._p95_bars.extend([p95] * min(over, _MOST_BARS))

@@ -1,4 +1,4 @@
-"""Makes the lines of the live view: the run and its figures first, then a line for each busy worker."""
+"""Makes the lines of the live view: the run and its figures first, then a line for each busy worker or each host."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..figures import milliseconds, percent, rate, three
 from ..load.worker import PRUNING, PULLING, STOPPED
 from ..results.headline import by_class
 from .bar import bar
+from .host_table import host_table
 from .plain import duration
 from .rows import table
 from .snapshot import Snapshot
@@ -59,7 +60,7 @@ class _Line(NamedTuple):
 
 def view_lines(snapshot: Snapshot, width: int, height: int) -> list[Text]:
     """Returns the view for a terminal of this size. A low terminal lacks the lines that matter least."""
-    lines = [*_head(snapshot, width - 1), *(_Line(9, text) for text in _workers(snapshot, width - 1))]
+    lines = [*_head(snapshot, width - 1), *(_Line(9, text) for text in _rows(snapshot, width - 1))]
     ranks = sorted((line.rank, place) for place, line in enumerate(lines))
     shown = {place for _, place in ranks[: max(height - 1, 0)]}  # the cursor has the last line
     return [_cut(line.text, width - 1) for place, line in enumerate(lines) if place in shown]
@@ -110,6 +111,10 @@ def _time(snapshot: Snapshot, width: int) -> Text:
 def _workers_now(snapshot: Snapshot, width: int) -> Text:
     doing = ", ".join(f"{count} {what}" for what, count in snapshot.doing)
     planned = f"{snapshot.running} of {snapshot.planned} planned, {snapshot.peak} in all"
+    if snapshot.states:
+        hosts = counted(sum(count for _, count in snapshot.states), "host")
+        doing = ", ".join(f"{count} {state}" for state, count in snapshot.states)
+        return _labelled("workers", f"{planned}, on {hosts}: {doing}", width)
     return _labelled("workers", f"{planned}: {doing}", width)
 
 
@@ -129,12 +134,14 @@ def _errors(snapshot: Snapshot, width: int) -> Text:
 
 def _limit(snapshot: Snapshot, width: int) -> Text:
     """Returns what limits the rate now, and the CPU use of driver and clients if it fits."""
+    drivers = "CPU of the hosts: drivers" if snapshot.states else "CPU now: driver"
     cpu = (
-        f"CPU now: driver {percent(snapshot.driver_cpu)}, clients {percent(snapshot.client_cpu)} "
+        f"{drivers} {percent(snapshot.driver_cpu)}, clients {percent(snapshot.client_cpu)} "
         f"of {percent(snapshot.cores)}"
     )
     if snapshot.limit is None:
-        return _labelled("limit now", (f"not known yet; {cpu}", "dim"), width)
+        known = "not known yet" if not snapshot.cores else f"not known yet; {cpu}"
+        return _labelled("limit now", (known, "dim"), width)
     style = "yellow" if snapshot.limited else ""
     line = _labelled("limit now", (snapshot.limit, style), width)
     if line.cell_len > width:  # what to do about it comes after a semicolon
@@ -166,6 +173,11 @@ class _Columns:
 
 
 _COUNTS = ("pass", "image", "pulled", "failed")
+
+
+def _rows(snapshot: Snapshot, width: int) -> Iterator[Text]:
+    """Yields the table of the hosts if there are several, else that of the workers."""
+    return host_table(snapshot.hosts, snapshot.more, width) if snapshot.states else _workers(snapshot, width)
 
 
 def _workers(snapshot: Snapshot, width: int) -> Iterator[Text]:

@@ -7,6 +7,7 @@ from .distribution import distribution
 from .failed_images import failed_images
 from .failed_pulls import failed_pulls
 from .herds import herds
+from .host_rates import host_rates
 from .latency import latency
 from .latency_by_load import latency_by_load
 from .latency_by_size import latency_by_size
@@ -25,6 +26,7 @@ def charts(findings: Findings) -> list[Chart]:
     samples = merged(summary.samples)
     return [
         rate(findings, samples),
+        *host_rates(findings),
         latency(findings, samples),
         failed_pulls(findings, samples),
         retries(findings, samples),

@@ -1,4 +1,4 @@
-"""The chart of this machine's CPU over time, and of what limited each interval."""
+"""The chart of the CPU over time, of this machine or of all hosts, and of what limited each interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .run_data import Findings
 from .timeline import ends, time_axis, when
 
 # What limited an interval, in words and in the colour of its markers.
-_LIMITS: Final = {"client": ("limit: driver and clients", ORANGE), "machine": ("limit: other programs", RED)}
+LIMITS: Final = {"client": ("limit: driver and clients", ORANGE), "machine": ("limit: other programs", RED)}
 # Where these markers lie, and the top of the axis, in percent.
 _MARKERS, _TOP = 104, 108
 # A share that never reaches this many percent is left out.
@@ -20,8 +20,9 @@ _LEAST_PERCENT = 1
 
 
 def machine(findings: Findings, samples: Sequence[Sample]) -> Chart:
-    """Draws how busy this machine was, and which cores driver and clients used."""
-    name, title = "machine", "CPU of this machine over time"
+    """Draws how busy this machine was, or all hosts on average, and which cores driver and clients used."""
+    several = findings.summary.has_hosts
+    name, title = "machine", f"CPU of {'the hosts' if several else 'this machine'} over time"
     if not any(each.machine for each in samples):
         return Chart(name, title, "This system does not report its CPU use.")
     cores = [
@@ -40,7 +41,10 @@ def machine(findings: Findings, samples: Sequence[Sample]) -> Chart:
         "hovermode": "x unified",
     }  # fmt: skip
     note = (
-        "Busy: the CPU use of all programs on this machine. Cores: what driver and clients used. Squares mark the "
+        "Busy: the CPU use of all programs, averaged over the hosts. Cores: what driver and clients of all hosts used. "
+        f"Squares mark the intervals in which a host was the limit.{told}"
+        if several
+        else "Busy: the CPU use of all programs on this machine. Cores: what driver and clients used. Squares mark the "
         f"intervals in which this machine was the limit.{told}"
     )
     return Chart(name, title, note, data=list(_lines(findings, samples, cores)), layout=layout)
@@ -69,7 +73,7 @@ def _lines(findings: Findings, samples: Sequence[Sample], cores: Sequence[float]
         "name": "driver and clients, cores", "x": at, "y": [cores[0], *cores], "yaxis": "y2", "mode": "lines",
         "line": {"shape": "vh", "color": GREEN, "width": 2}, "hovertemplate": "%{y} cores",
     }  # fmt: skip
-    for limit, (name, colour) in _LIMITS.items():
+    for limit, (name, colour) in LIMITS.items():
         limited = [each for each in samples if each.limited_by == limit]
         if limited:
             yield {

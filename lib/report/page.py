@@ -12,9 +12,10 @@ from ..pages.command_line import REBUILT, command_line
 from ..pages.document import NO_SCRIPT, document, place_of, section, warning
 from ..pages.tables import safe
 from ..results import headline
+from ..results.hosts import losses
 from ..results.summary import Herds, Summary
 from ..results.whole_file import write_whole
-from . import tables
+from . import hosts, tables
 from .charts import charts
 from .run_data import Findings, find
 from .top import top
@@ -87,6 +88,8 @@ def _body(
         yield section("The whole run, and its intervals", tables.intervals(summary), _of_steps(summary))
     elif summary.steps:
         yield section("Steps", tables.steps(summary), _of_steps(summary))
+    if summary.of_hosts:
+        yield section("Hosts", hosts.hosts(summary), hosts.about(summary))
     if summary.workers:
         yield section("Workers", tables.workers(summary))
     if summary.image_sets:
@@ -123,10 +126,13 @@ def _cautions(findings: Findings, remark: str | None) -> Iterator[str]:
         yield "The run was interrupted, so its last step is incomplete."
     elif summary.reason:
         yield f"The run failed: {summary.reason}"
+    for each in losses(summary):
+        yield f"The load is not complete, so its figures lack pulls: {each}."
     paused = sum(sample.paused_seconds for sample in summary.samples)
     if paused:
+        who = "A host" if summary.has_hosts else "The driver itself"
         yield (
-            f"The driver itself was stopped for {paused:,.1f} s, by a signal or because its machine was paused. Rates "
+            f"{who} was stopped for {paused:,.1f} s, by a signal or because its machine was paused. Rates "
             "and latencies of that time are not those of the server."
         )
     if summary.latency_unit == "launch":

@@ -8,7 +8,7 @@ from typing import Any
 from ..counted import counted
 from ..load.plan import DOWN, HOLD, UP
 from ..pages.chart import BLUE, GREEN, GREY, HEADROOM, ORANGE, PURPLE, RED, Chart, Trace, whole_numbers
-from ..results.precision import why_no_peak
+from ..results.hosts import why_no_peak
 from ..results.scalability import known_steps, law, steps_of, unknown_set
 from ..results.summary import LEAST_DIFFERENT, Step, Summary
 from ..results.usl import Fit, Interval
@@ -173,11 +173,12 @@ def _computed(fitted: Fit, steps: int) -> Iterator[str]:
 
 
 def _cautions(summary: Summary) -> Iterator[str]:
-    no_peak = why_no_peak(summary.steps, summary.settings) if summary.peak is None else None
+    no_peak = why_no_peak(summary) if summary.peak is None else None
     if no_peak is not None:
         yield f"The highest rate is not known: {no_peak}."
     if summary.limited_by:
-        yield "The CPU of this machine was used up, so the server may not be the limit."
+        whose = "a host" if summary.has_hosts else "this machine"
+        yield f"The CPU of {whose} was used up, so the server may not be the limit."
 
 
 def _shown(interval: Interval) -> str:

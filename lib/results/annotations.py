@@ -22,6 +22,7 @@ from ..load.event import PRUNE, PULL
 from ..streams import warn, write_line
 from .ending import answers
 from .headline import percentiles
+from .hosts import losses
 from .sample import Sample
 from .summary import Step, Summary
 
@@ -61,10 +62,11 @@ def annotate(summary: Summary, examples: Examples, environment: Mapping[str, str
 
 
 def commands(summary: Summary, examples: Examples) -> list[str]:
-    """Returns workflow commands: errors for why the run failed, and warnings for the most frequent error classes."""
+    """Returns workflow commands: errors for why the run failed, and warnings for lost hosts and frequent errors."""
     made = []
     if summary.reason:
         made.append(_command("error", "ocidriver", summary.reason))
+    made += [_command("warning", "ocidriver: the load is not complete", each) for each in losses(summary)]
     for miss in summary.missed:
         made.append(_command("error", "ocidriver: threshold missed", miss.told))
     for each in _errors(summary)[:_ERRORS_SHOWN]:

@@ -1,4 +1,4 @@
-"""The end of a run in six to ten lines, the same on a terminal and in a pipe."""
+"""The end of a run in six to eleven lines, the same on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from ..clean import clean
 from ..streams import LINE_LENGTH
 from . import headline
+from .hosts import trouble
 from .limit import limit
 from .summary import Summary
 
@@ -30,6 +31,9 @@ def answers(summary: Summary, files: Mapping[str, str]) -> Iterator[tuple[str, s
     if summary.in_herds is not None:
         yield "herds", headline.herds(summary.in_herds)
     yield "limit", limit(summary)
+    hosts = trouble(summary)
+    if hosts is not None:
+        yield "hosts", hosts
     yield "average", headline.average(summary)
     thresholds = headline.thresholds(summary)
     if thresholds is not None:

@@ -24,6 +24,8 @@ BATCH_FIELDS: Final = ("launch", "timed", "repulled")
 HERD_FIELDS: Final = ("herd", "started")
 # Only successful pulls of images whose size is known have this field.
 SIZE_FIELDS: Final = ("bytes",)
+# Only loads on several hosts have this field.
+HOST_FIELDS: Final = ("host",)
 
 
 # A reader accepts lines without the fields that have a default, and uses `known` for those that it needs. The time is
@@ -104,6 +106,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             "What a successful pull fetched, in bytes: config and layers for the platform. Absent if that is unknown."
         ),
     ] = UNSET
+    host: Annotated[str | UnsetType, about("Name of the host that did it.")] = UNSET
 
     @property
     def moment(self) -> datetime:

@@ -19,7 +19,7 @@ class Facts:
     of images), one for each worker; `passes` are those that each worker finished. `unstarted` pulls of a schedule were
     due and never started. `working` is (pulling, running): the seconds that all workers ran without pruning, and in
     all; None if no worker prunes. `wall` turns seconds since the load began into wall-clock time. The others are as in
-    the summary.
+    the summary. So many `hosts` were to carry it out.
     """
 
     started: datetime
@@ -45,3 +45,4 @@ class Facts:
     driver_cpu_seconds: float
     machine: KnownLimit | None
     wall: Callable[[float], datetime]
+    hosts: int = 1

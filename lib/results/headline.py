@@ -16,7 +16,8 @@ from ..figures import data_rate, milliseconds, percent, rate, three
 from ..latency import MAIN_PERCENTILES, SHOWN_PERCENTILES, Latency
 from ..load.plan import DOWN, UP
 from .answer import Answer, joined
-from .precision import highest, in_words, longer, why_no_peak
+from .hosts import NO_WHOLE_STEP, planned, whole_steps, why_no_peak
+from .precision import highest, in_words, longer
 from .summary import LEAST_DIFFERENT, Herds, Peak, Summary
 
 TOO_SHORT: Final = "too short to tell"
@@ -32,9 +33,10 @@ def target(summary: Summary) -> str:
 
 
 def tested(summary: Summary) -> str:
-    """Returns what was tested and how: target, client, shape of the load, and what is known of the cache."""
+    """Returns what was tested and how: target, client, hosts, shape of the load, and what is known of the cache."""
     by = "in a dry run" if summary.settings.get("dry_run") else f"with {summary.client or 'no client'}"
-    words = [f"{target(summary)} {by}", summary.load, cache_state(summary)]
+    on = f" on {counted(planned(summary), 'host')}" if summary.has_hosts else ""
+    words = [f"{target(summary)} {by}{on}", summary.load, cache_state(summary)]
     return f"{', '.join(word for word in words if word)} ({counted(summary.images, 'image')})"
 
 
@@ -70,9 +72,11 @@ def peak(summary: Summary) -> Answer:
         return Answer(figure, f"{interval} (95 % confidence), {where}", f"{figure} ({interval}) {where}")
     if not summary.pulled:
         return Answer("none", "no pull succeeded", "no pull succeeded")
+    if summary.steps and not whole_steps(summary):
+        return Answer(UNKNOWN, NO_WHOLE_STEP, f"unknown: {NO_WHOLE_STEP}")
     highest_step = highest(summary.steps)
     helps = f"give {longer(highest_step, summary.settings)}" if highest_step is not None else ""
-    return Answer(TOO_SHORT, helps, why_no_peak(summary.steps, summary.settings) or TOO_SHORT)
+    return Answer(TOO_SHORT, helps, why_no_peak(summary) or TOO_SHORT)
 
 
 def _data(bytes_per_second: float | UnsetType | None) -> str:

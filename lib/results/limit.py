@@ -14,10 +14,18 @@ from .headline import UNKNOWN, by_class
 from .outage import Outage, outages, rate_outside
 from .summary import Summary
 
-# Who used the CPU of this machine, and what helps.
+# Who used the CPU of this machine, and what helps: on one host, and on several.
 _MACHINE_LIMITS: Final = {
-    CLIENT: ("driver and clients", "pull more images per launch (--batch), or use more machines"),
-    MACHINE: ("other programs", "run ocidriver on a machine of its own"),
+    CLIENT: (
+        "driver and clients",
+        "pull more images per launch (--batch), or use more machines",
+        "pull more images per launch (--batch), or use more hosts",
+    ),
+    MACHINE: (
+        "other programs",
+        "run ocidriver on a machine of its own",
+        "run ocidriver on machines of their own",
+    ),
 }
 # From this share of pulls on, failures or delays of one kind are what limited the run.
 _MANY: Final = 0.01
@@ -41,9 +49,13 @@ def limit(summary: Summary) -> Answer:
             "an outage", f"no pull succeeded from {span}{more}{besides}", f"{out[0].told()}{more}{besides}"
         )
     if summary.limited_by is not None:
-        who, advice = _MACHINE_LIMITS.get(summary.limited_by, _MACHINE_LIMITS[MACHINE])
-        told = f"{who} used nearly all CPU"
-        return Answer("this machine", f"{told}; {advice}", f"{told} of this machine; {advice}")
+        who, *advices = _MACHINE_LIMITS.get(summary.limited_by, _MACHINE_LIMITS[MACHINE])
+        told, advice, where = (
+            f"{who} used nearly all CPU",
+            advices[summary.has_hosts],
+            _where_limited(summary),
+        )
+        return Answer(where, f"{told}; {advice}", f"{told} of {where}; {advice}")
     refused = summary.errors.get(ErrorClass.RATE_LIMITED, 0)
     many = _MANY * max(summary.ended + summary.unstarted, 1)
     if refused >= many:
@@ -57,7 +69,7 @@ def limit(summary: Summary) -> Answer:
         return Answer("the server, or too few workers", told, told)
     if summary.late_machine >= many:
         return joined(
-            "this machine",
+            "a host" if summary.has_hosts else "this machine",
             " ",
             f"was slow to start {counted(summary.late_machine, 'pull')}; give a lower rate",
         )
@@ -66,13 +78,29 @@ def limit(summary: Summary) -> Answer:
         return joined("the offered rate", ": ", f"{which} pulls started on time, and {_not_this(summary)}")
     known = summary.limit_of_machine
     if known is not None and known.share >= _NEAR:
-        told = f"{limit_of_machine(summary)}, although {_busy(summary, 'its')}"
-        return joined("perhaps this machine", ": ", told)
+        told = f"{limit_of_machine(summary)}, although {_busy(summary, named=False)}"
+        return joined(f"perhaps {_here(summary)}", ": ", told)
     if summary.knee is not None:
         told = f"the rate levelled off near {three(summary.knee.workers)} workers, and {_not_this(summary)}"
         return Answer("the server or network", told, f"the server, or the network to it: {told}")
-    checked = "this machine" if _tells_its_use(summary) else "driver and clients"
-    return joined(f"{UNKNOWN}, but not {checked}", ": ", _not_this(summary, "its"))
+    checked = _here(summary) if _tells_its_use(summary) else "driver and clients"
+    return joined(f"{UNKNOWN}, but not {checked}", ": ", _not_this(summary, named=False))
+
+
+def _here(summary: Summary) -> str:
+    return "the hosts" if summary.has_hosts else "this machine"
+
+
+def _where_limited(summary: Summary) -> str:
+    """Returns which machine was limited, or how many of the hosts were for a tenth of the load."""
+    if not summary.has_hosts:
+        return "this machine"
+    count, of = sum(host.limited_by is not None for host in summary.of_hosts), len(summary.of_hosts)
+    if not count:
+        return "a host"
+    if count < of or of == 1:
+        return f"{count:,} of {counted(of, 'host')}"
+    return "both hosts" if of == 2 else f"all {of:,} hosts"
 
 
 def outside(summary: Summary, out: Sequence[Outage]) -> str | None:
@@ -88,26 +116,30 @@ def limit_of_machine(summary: Summary) -> str | None:
         return None
     images = f"{counted(known.layers, 'layer')} of {known.layer_bytes:,} bytes"
     what = "peak" if summary.peak is not None else "rate"
-    return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached here ({images})"
+    where = "on all hosts together" if summary.has_hosts else "here"
+    return f"the {what} is {percent(known.share)} of the {rate(known.rate)} that calibrate reached {where} ({images})"
 
 
 def _tells_its_use(summary: Summary) -> bool:
     return any(each.machine is not None for each in summary.samples)
 
 
-def _not_this(summary: Summary, whose: str = "this machine's") -> str:
+def _not_this(summary: Summary, *, named: bool = True) -> str:
     """Returns why this machine was not the limit: how much of its CPU was used, and of what calibrate found."""
     known = limit_of_machine(summary)
-    return ", ".join([_busy(summary, whose), *([known] if known is not None else [])])
+    return ", ".join([_busy(summary, named=named), *([known] if known is not None else [])])
 
 
-def _busy(summary: Summary, whose: str) -> str:
-    """Returns how busy the CPU was, or in how many intervals it was used up."""
+def _busy(summary: Summary, *, named: bool) -> str:
+    """Returns how busy the CPU was, or in how many intervals it was used up. `named`: the words name the machine."""
     if not _tells_its_use(summary):
-        return "driver and clients did not use up the CPU of this machine"
+        return f"driver and clients did not use up the CPU of {_here(summary)}"
+    own, other = ("the hosts'", "their") if summary.has_hosts else ("this machine's", "its")
+    whose = own if named else other
     samples = summary.samples
     limited = sum(each.limited_by is not None for each in samples)
     if limited:
         return f"{whose} CPU was used up in {limited:,} of {counted(len(samples), 'interval')}"
     most = max(1 - each.machine.idle for each in samples if each.machine is not None)
-    return f"{whose} CPU was at most {percent(most)} busy"
+    mean = " on average" if summary.has_hosts else ""
+    return f"{whose} CPU was at most {percent(most)} busy{mean}"

@@ -29,10 +29,16 @@ FAILURES_LOGGED = 100
 
 
 class Outputs:
-    """The outputs of a run: metrics, log and events. Raises `UsageError` if a file cannot be opened."""
+    """The outputs of a run: metrics, log and events. Raises `UsageError` if a file cannot be opened.
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    In each tally interval, at most `failures_logged` failures get a log line of their own.
+    """
+
+    log: Callable[[str], None]
+
+    def __init__(self, settings: Settings, clock: Clock, *, failures_logged: int = FAILURES_LOGGED) -> None:
         self._clock = clock
+        self._failures_logged = failures_logged
         self._unlogged: Counter[str] = Counter()
         self._logged = 0
         self._batched = settings.batch > 1
@@ -96,7 +102,7 @@ class Outputs:
 
     def _log_failure(self, event: Event) -> None:
         assert event.failure is not None
-        if self._logged >= FAILURES_LOGGED:
+        if self._logged >= self._failures_logged:
             self._unlogged[event.failure.error_class] += 1
             return
         self._logged += 1
@@ -116,6 +122,10 @@ class Outputs:
         self.log(message)
         if os.isatty(2) and not self.logs.is_on(2):
             say(message)
+
+    def tell(self, message: str) -> None:
+        """Does the same with a message that is no warning."""
+        self.caution(message)
 
     def finish(self, seconds: float) -> None:
         """Waits at most this many seconds for each reader that has stalled."""

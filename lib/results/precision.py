@@ -33,6 +33,11 @@ def peak(steps: Sequence[Step]) -> Peak | None:
     )
 
 
+def of_all(steps: Sequence[Step], hosts: int) -> Sequence[Step]:
+    """Returns the steps that all hosts carried out. After a loss, fewer workers pull than the step says."""
+    return [each for each in steps if each.hosts is UNSET or each.hosts >= hosts]
+
+
 def highest(steps: Sequence[Step]) -> Step | None:
     """Returns the step with the highest rate; of equal ones, one with an interval."""
     return max(steps, key=lambda step: (step.rate, step.low is not None), default=None)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
+from time import monotonic, process_time
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
@@ -31,6 +32,7 @@ from ..http.listener import Listener
 from ..load.latency import BOUNDS, Buckets
 from ..load.pace import MACHINE, NO_WORKER
 from ..outcomes import FAILED, INTERRUPTED, OK, ErrorClass
+from .host_line import HOST_STATES
 from .run_state import Run
 
 PATH = "/metrics"
@@ -47,6 +49,7 @@ class RunCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._workers()
+        yield from self._hosts()
         yield from self._outcomes()
         yield from self._errors()
         yield self._repulled()
@@ -54,7 +57,7 @@ class RunCollector(Collector):
         yield from self._schedule()
         yield self._latencies()
         yield from self._cpu()
-        if self._run.client is not None or self._run.settings.dry_run:
+        if self._run.client_info is not None or self._run.settings.dry_run:
             yield self._build()
 
     def _workers(self) -> Iterator[Metric]:
@@ -69,6 +72,35 @@ class RunCollector(Collector):
             "Workers that the plan wants running now. With --passes, also those that have finished.",
             value=driver.planned if driver else 0,
         )
+
+    def _hosts(self) -> Iterator[Metric]:
+        """Yields the metrics of the hosts, if several carry out the load."""
+        hosts = self._run.hosts
+        if not hosts:
+            return
+        states = Counter(host.state for host in hosts)
+        family = GaugeMetricFamily("ocidriver_hosts", "Hosts by state.", labels=("state",))
+        for state in HOST_STATES:
+            family.add_metric((state,), states[state])
+        yield family
+        pulls = CounterMetricFamily(
+            "ocidriver_host_pulls",
+            "Ended pulls by host and outcome, as far as the host has reported them.",
+            labels=("host", "outcome"),
+        )
+        ages = GaugeMetricFamily(
+            "ocidriver_host_last_piece_seconds",
+            "Seconds since the host last reported pulls. A running host reports every few seconds.",
+            labels=("host",),
+        )
+        now = monotonic()
+        for host in hosts:
+            for outcome, count in ((OK, host.pulled), (FAILED, host.failed), (INTERRUPTED, host.interrupted)):
+                pulls.add_metric((host.name, outcome), count)
+            if host.last_piece is not None:
+                ages.add_metric((host.name,), max(0.0, now - host.last_piece))
+        yield pulls
+        yield ages
 
     def _outcomes(self) -> Iterator[Metric]:
         labels = ("worker", "pattern", "outcome")
@@ -120,6 +152,7 @@ class RunCollector(Collector):
         tally, driver = self._run.tally, self._run.driver
         if tally.schedule is None:
             return
+        unstarted = tally.unstarted(driver.second) if driver else 0
         late = CounterMetricFamily(
             "ocidriver_late_pulls",
             "Pulls that started more than 50 ms after they were due, by reason. no-worker: all workers were busy. "
@@ -129,11 +162,12 @@ class RunCollector(Collector):
         late.add_metric((NO_WORKER,), tally.late_no_worker)
         late.add_metric((MACHINE,), tally.late_machine)
         yield late
-        yield GaugeMetricFamily(
-            "ocidriver_unstarted_pulls",
-            "Pulls that are due but that no worker has started yet.",
-            value=tally.schedule.unstarted(driver.second) if driver else 0,
-        )
+        if unstarted is not None:
+            yield GaugeMetricFamily(
+                "ocidriver_unstarted_pulls",
+                "Pulls that are due but that no worker has started yet.",
+                value=unstarted,
+            )
 
     def _latencies(self) -> Metric:
         family = HistogramMetricFamily(
@@ -142,8 +176,7 @@ class RunCollector(Collector):
             "kind first: an image's first pull of the run or after its prune.",
             labels=("kind",),
         )
-        tally = self._run.tally
-        for kind, buckets in (("first", tally.first_buckets), ("repeat", tally.repeat_buckets)):
+        for kind, buckets in zip(("first", "repeat"), self._run.tally.buckets(), strict=True):
             family.add_metric((kind,), buckets=_cumulative(buckets), sum_value=buckets.sum)
         return family
 
@@ -154,18 +187,20 @@ class RunCollector(Collector):
             value=self._run.tally.client_cpu_seconds,
         )
         yield CounterMetricFamily(
-            "ocidriver_driver_cpu_seconds", "CPU time of the driver itself.", value=time.process_time()
+            "ocidriver_driver_cpu_seconds",
+            "CPU time of the driver itself, and of those on other hosts.",
+            value=process_time() + self._run.tally.elsewhere_cpu_seconds,
         )
 
     def _build(self) -> Metric:
-        client = self._run.client
+        client = self._run.client_info
         return InfoMetricFamily(
             "ocidriver_build",
             "Versions of ocidriver and its client. A dry run has no client.",
             value={
                 "version": __version__,
                 "client": client.name if client else "",
-                "client_version": client.executable.version if client else "",
+                "client_version": client.version if client else "",
             },
         )
 

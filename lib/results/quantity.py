@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from ..options.thresholds import ERROR_GROUPS, FIELDS, KNEE, KNEE_FIELDS, PEAK, PEAK_FIELDS, Threshold
-from .precision import why_no_peak
+from .hosts import why_no_peak
 from .summary import Knee, Peak, Summary, ThresholdResult
 
 
@@ -42,7 +42,7 @@ def judge(threshold: Threshold, summary: Summary) -> ThresholdResult:
     if value is None and threshold.quantity.endswith(("bytes", "bytes_per_second")):
         why = _why_no_bytes(summary)
     if value is None and threshold.quantity.startswith(PEAK) and summary.peak is None:
-        why = why_no_peak(summary.steps, summary.settings)
+        why = why_no_peak(summary)
     return ThresholdResult(expression=threshold.expression, value=value, passed=passed, why=why)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -10,11 +11,15 @@ from ..clients.client import Client
 from ..images import ImageSet
 from ..listing.selection import Selection
 from ..load.driver import Driver
+from ..load.live_account import LiveAccount
 from ..load.tally import Tally
+from ..load.under_way import UnderWay
 from ..load.warm_up import WarmUp
 from ..load.worker import Worker
 from ..options.settings import Settings
 from ..sizes import Sizes
+from .host_line import HostLine
+from .summary import ClientInfo, Summary
 
 # What is known about the first pulls of the images: that they were pruned before, or pulled before, or nothing.
 COLD: Final = "cold"
@@ -29,19 +34,20 @@ class Run:
     `load` is the load in words. `begin` is the monotonic time at which the load began, or None before it.
 
     `first_pulls` says whether the first pulls were proved `COLD` or `WARM`. `warm_up` is None without a warm-up,
-    `sizes` if no sizes were read.
+    `sizes` if no sizes were read. `hosts` are those that carry out the load; this process does if there
+    is none. They are added up by `summarized`, which returns the summary.
     """
 
     settings: Settings
     started: datetime
-    tally: Tally
+    tally: LiveAccount
     load: str = ""
     client: Client | None = None
     listed: int = 0
     foreign: int = 0
     image_sets: tuple[ImageSet, ...] = ()
     workers: tuple[Worker, ...] = ()
-    driver: Driver | None = None
+    driver: UnderWay | None = None
     begin: float | None = None
     elapsed: float = 0.0
     interrupted: bool = False
@@ -52,11 +58,26 @@ class Run:
     first_pulls: Literal["cold", "warm", "unknown"] = UNKNOWN
     warm_up: WarmUp | None = None
     sizes: Sizes | None = None
+    summarized: Callable[[], Summary] | None = None
+    hosts: Sequence[HostLine] = ()
 
     def select(self, selection: Selection) -> None:
         """Records what the workers will pull."""
         self.listed, self.foreign = selection.listed, selection.foreign
         self.image_sets = selection.image_sets
+
+    @property
+    def client_info(self) -> ClientInfo | None:
+        """The client of this process, or of the hosts; None in a dry run, and before it is found."""
+        if self.client is not None:
+            return ClientInfo(name=self.client.name, version=self.client.executable.version)
+        return next((host.client for host in self.hosts if host.client is not None), None)
+
+    @property
+    def own_tally(self) -> Tally:
+        """The tally of a load that this process itself drives."""
+        assert isinstance(self.tally, Tally)
+        return self.tally
 
     @property
     def rate(self) -> float:
@@ -66,7 +87,7 @@ class Run:
     @property
     def working(self) -> tuple[float, float] | None:
         """(pulling, running): the seconds that all workers ran without pruning, and in all; None if none prunes."""
-        if not self.settings.prune or self.driver is None:
+        if not self.settings.prune or not isinstance(self.driver, Driver):
             return None
         pruning, running = self.driver.worker_seconds()
         return max(0.0, running - pruning), running

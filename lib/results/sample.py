@@ -75,16 +75,25 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         about(
             "Seconds in which the driver itself was stopped, by a signal or with its machine. Rate and latencies are "
-            "then not those of the server."
+            "then not those of the server. Of several hosts, those of the host that was stopped for longest."
         ),
     ] = 0.0
     limited_by: Annotated[
         str | None,
         about(
             "`client` if driver and clients used nearly all CPU time that they may use in the interval, or if the "
-            "kernel throttled them; `machine` if other programs used it or the hypervisor took it away; else null."
+            "kernel throttled them; `machine` if other programs used it or the hypervisor took it away; else null. Of "
+            "several hosts, one that was limited is enough."
         ),
     ] = None
+    hosts: Annotated[
+        Count | UnsetType,
+        about("Hosts that reported the whole interval. Absent if one host only drove the load."),
+    ] = UNSET
+    limited_hosts: Annotated[
+        Count | UnsetType,
+        about("Hosts that were limited. Absent if none was, or if one host only drove the load."),
+    ] = UNSET
 
 
 def sample_line(sample: Sample) -> str:

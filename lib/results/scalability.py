@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Final
 
+from .hosts import whole_steps
 from .summary import ImageSetCounts, Step, Summary
 from .usl import Fit, Law, Point, best_law, fit
 
@@ -37,8 +38,10 @@ def law(summary: Summary) -> Fit | None:
 
 
 def steps_of(summary: Summary) -> list[Step]:
-    """Returns the steps that were carried out. A last step that was interrupted is left out."""
-    steps = summary.steps[:-1] if summary.interrupted else summary.steps
+    """Returns the steps that all hosts carried out. A last step that was interrupted is left out."""
+    steps = whole_steps(summary)
+    if summary.interrupted and steps and steps[-1] is summary.steps[-1]:
+        steps = steps[:-1]
     return [each for each in steps if each.seconds > 0 and each.workers > 0]
 
 

@@ -18,7 +18,7 @@ from ..load.herd_tally import HerdTally
 from ..load.warm_up import WarmUp
 from ..processes import machine
 from .facts import Facts
-from .precision import peak, precision, why_no_peak
+from .precision import of_all, peak, precision, why_no_peak
 from .quantity import judge
 from .run_state import Run
 from .sample import MachineUse, Sample
@@ -46,8 +46,7 @@ _LEAST_RATE: Final = 0.001
 
 def facts_of(run: Run, clock: Clock) -> Facts:
     """Returns what the summary of this run says besides its counts."""
-    settings, client, begin = run.settings, run.client, run.begin or 0.0
-    info = ClientInfo(name=client.name, version=client.executable.version) if client else None
+    settings, info, begin = run.settings, run.client_info, run.begin or 0.0
     return Facts(
         started=run.started,
         elapsed=run.elapsed,
@@ -121,7 +120,7 @@ def summarize(facts: Facts, counts: Account) -> Summary:
         steps=steps,
         samples=tuple(sample_of(each, facts.wall(each.at)) for each in counts.samples),
         drain=_drain(counts.drain),
-        peak=peak(_whole(steps, facts.interrupted)),
+        peak=peak(of_all(_whole(steps, facts.interrupted), facts.hosts)),
         precision=precision(steps),
         driver_cpu_seconds=round(facts.driver_cpu_seconds, 3),
         client_cpu_seconds=round(counts.client_cpu_seconds, 3),
@@ -223,6 +222,8 @@ def sample_of(sample: closed.Sample, ended: datetime) -> Sample:
         client_cpu_seconds=round(sample.client_cpu_seconds, 3),
         paused_seconds=round(sample.paused_seconds, 3),
         limited_by=sample.limited_by,
+        hosts=_known(sample.hosts),
+        limited_hosts=_known(len(sample.limits) if sample.limits else None),
     )
 
 
@@ -250,6 +251,7 @@ def _step(each: closed.StepTally) -> Step:
         offered=each.offered,
         bytes=each.bytes,
         bytes_per_second=each.bytes_per_second,
+        hosts=_known(each.hosts),
     )
 
 

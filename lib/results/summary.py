@@ -17,7 +17,7 @@ from ..figures import three
 from ..latency import LEAST, Latency
 from ..load.plan import HOLD
 from ..options.thresholds import parse_threshold
-from ..units import Bytes, BytesPerSecond, Count, CpuSeconds, Rate, Seconds, Share, about
+from ..units import Bytes, BytesPerSecond, Count, CpuSeconds, Milliseconds, Rate, Seconds, Share, about
 from .sample import Sample
 from .times import Moment
 
@@ -152,6 +152,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
             "Bytes per second, of each pull by the share of its time that lies in the step; null if a size is unknown."
         ),
     ] = None
+    hosts: Annotated[
+        Count | UnsetType,
+        about("Hosts that reported the whole step. Absent if one host only drove the load."),
+    ] = UNSET
 
 
 class ThresholdResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,7 +241,10 @@ class MachineLimit(KnownLimit, frozen=True, kw_only=True):
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
     """How a host was lost."""
 
-    at: Annotated[Seconds, about("Second of the load until which the host's pulls are counted.")]
+    at: Annotated[
+        Seconds,
+        about("Second of the load at which it was lost; in a merge of files, that of its last pulls."),
+    ]
     reason: Annotated[str, about("Why the host was lost.")]
 
 
@@ -245,6 +252,10 @@ class HostCounts(msgspec.Struct, frozen=True, kw_only=True):
     """One of several hosts that together carried out the load."""
 
     name: Annotated[str, about("Name of the host.")]
+    address: Annotated[
+        str | UnsetType,
+        about("Address of its Dask worker. Absent if `ocidriver merge` made the summary from files."),
+    ] = UNSET
     share: Annotated[str, about("Its share of the load, such as `2/3`.")]
     cores: Annotated[float, about("Cores that driver and clients may use.")]
     client: Annotated[ClientInfo | None, about("The client of this host; null in a dry run.")]
@@ -256,11 +267,29 @@ class HostCounts(msgspec.Struct, frozen=True, kw_only=True):
     failed: Annotated[Count, about("Pulls that failed.")]
     interrupted_pulls: Annotated[Count, about("Pulls that the driver ended because the run was stopped.")]
     rate: Annotated[Rate, about("Successful pulls per second up to the planned end of the load.")]
+    rates: Annotated[
+        tuple[Rate | None, ...],
+        about(
+            "Its successful pulls per second in each tally interval, in the order of `samples`; null for an interval "
+            "that it did not report."
+        ),
+    ] = ()
     latency_ms: Annotated[Latency | None, about("Latency of the successful pulls; null without one.")]
     driver_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the driver, in seconds.")]
     client_cpu_seconds: Annotated[CpuSeconds, about("CPU time of the clients, in seconds.")]
     limited_by: Annotated[str | None, about("As for the whole run, of this host alone.")]
-    began: Annotated[Moment, about("Begin of the load by the host's clock, exact to a millisecond.")]
+    began: Annotated[Moment, about("When the load began on this host, exact to a millisecond.")]
+    clock_error_ms: Annotated[
+        Milliseconds | UnsetType,
+        about(
+            "The most by which its clock may differ from the controller's, after correction, in milliseconds. Absent "
+            "in a merge of files."
+        ),
+    ] = UNSET
+    start_error_ms: Annotated[
+        Milliseconds | UnsetType,
+        about("How late it began the load, in milliseconds. Absent in a merge of files."),
+    ] = UNSET
     counted_until: Annotated[Seconds, about("Second of the load until which its pulls are counted.")]
     lost: Annotated[Lost | None, about("Null if the host carried out its share to the end.")] = None
 
@@ -427,6 +456,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def limit_of_machine(self) -> MachineLimit | None:
         """What this machine can drive; None if that is not known."""
         return None if self.machine_limit is UNSET else self.machine_limit
+
+    @property
+    def of_hosts(self) -> tuple[HostCounts, ...]:
+        """The hosts of the load; empty if it ran on one host only."""
+        return () if self.hosts is UNSET else self.hosts
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether several hosts carried out the load."""
+        return self.hosts is not UNSET
+
+    @property
+    def lost_hosts(self) -> list[tuple[HostCounts, Lost]]:
+        """The hosts that were lost, each with how."""
+        return [(each, each.lost) for each in self.of_hosts if each.lost is not None]
 
     @property
     def ended(self) -> int:

@@ -30,6 +30,8 @@ _KINDS: Final = {
 }
 # Enough for 300,000 tally intervals.
 _LONGEST_FILE: Final = 256 * MIB
+# The rates of a host, of which there may be thousands, are on one line. A quote within a text has a backslash.
+_RATES: Final = re.compile(r'"rates": \[[^]]*\]')
 _WITH_PLACE: Final = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
 
 
@@ -37,7 +39,8 @@ def summary_text(summary: Summary) -> str:
     """Returns the content of the file."""
     shown: dict[str, Any] = msgspec.to_builtins(summary, builtin_types=(datetime,))
     shown["started"] = summary.started.isoformat(timespec="seconds")
-    return json.dumps(shown, indent=2, default=to_milliseconds) + "\n"
+    text = json.dumps(shown, indent=2, default=to_milliseconds) + "\n"
+    return _RATES.sub(lambda rates: " ".join(rates[0].split()), text) if summary.of_hosts else text
 
 
 def read_summary(path: Path) -> Summary:

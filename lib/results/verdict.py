@@ -7,6 +7,7 @@ from typing import Final
 from ..counted import counted
 from ..figures import percent
 from .headline import TOO_SHORT, by_class, peak
+from .hosts import NO_WHOLE_STEP, whole_steps
 from .limit import limit, outside
 from .outage import outages
 from .precision import highest
@@ -38,9 +39,11 @@ def verdict(summary: Summary) -> list[str]:
 def _served(summary: Summary) -> str:
     best = summary.peak
     if best is None:
+        if not whole_steps(summary):
+            return f"The peak is not known, because {NO_WHOLE_STEP}."
         helps = peak(summary).more
         return f"The run was {TOO_SHORT} the peak{f'; {helps}' if helps else ''}."
-    step = highest(summary.steps)
+    step = highest(whole_steps(summary))
     if step is not None and step.failed >= _MANY * (step.pulled + step.failed) > 0:
         share = percent(step.failed / (step.pulled + step.failed))
         if summary.has_one_step:  # its failed pulls are those of the whole load

@@ -10,10 +10,11 @@ import pytest
 
 from lib.capacity.hunt import Bounds, Hunt
 from lib.capacity.judge import is_lost
-from lib.capacity.observed import Observed, Pull
+from lib.capacity.observed import Observed
 from lib.capacity.result import CLIENT, MACHINE, MAX_RATE, MAX_TIME, SLO, UNSTARTED
 from lib.capacity.search import REPEATS, Search
 from lib.capacity.trial import Trial
+from lib.load.pulls import Pull
 from lib.load.tally import Tally
 from lib.options.thresholds import Threshold, parse_slo
 from lib.outcomes import FAILED, OK

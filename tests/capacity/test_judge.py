@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from lib.capacity.judge import is_lost, judge, share_interval
-from lib.capacity.observed import BINS, Observed, Pull
+from lib.capacity.observed import BINS, Observed
+from lib.load.pulls import Pull
 from lib.options.thresholds import parse_slo
 from lib.outcomes import FAILED, INTERRUPTED, OK
 

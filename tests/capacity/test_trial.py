@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lib.capacity.observed import Observed
@@ -44,3 +46,35 @@ def test_a_busy_machine_limits_a_trial(seconds: float, idle: list[float], limit:
 @pytest.mark.parametrize(("cpu", "limit"), [(0.75, "client"), (0.6, None)])
 def test_busy_clients_limit_a_trial(cpu: float, limit: str | None) -> None:
     assert a_trial(0.4, [0.3] * 12, cpu).limited_by == limit
+
+
+def on_hosts(**trials: Trial) -> Trial:
+    """A trial of hosts, each with its own part."""
+    accounts = {name: each.tally for name, each in trials.items()}
+    return Trial(Observed(10.0, 30.0, lasted=30.0), next(iter(accounts.values())), accounts)
+
+
+def test_one_limited_host_limits_a_trial() -> None:
+    good, busy, own = a_trial(2.5, [0.6] * 12), a_trial(2.5, [0.05] * 12), a_trial(2.5, [0.6] * 12, cpu=4.8)
+    trial = on_hosts(a=good, b=good)
+    assert (trial.limited_by, trial.limited_hosts) == (None, ())
+    trial = on_hosts(a=good, b=busy, c=busy)
+    assert (trial.limited_by, trial.limited_hosts) == ("machine", ("b", "c"))
+    trial = on_hosts(a=good, b=busy, c=own)
+    assert (trial.limited_by, trial.limited_hosts) == ("client", ("c",))
+
+
+def test_the_late_pulls_of_one_host_limit_a_trial() -> None:
+    good, late = a_trial(2.5, [0.6] * 12), a_trial(2.5, [0.6] * 12)
+    for each, many in ((good, 0), (late, 20)):
+        each.tally.totals.pulled, each.tally.totals.late_machine = 100, many
+    trial = on_hosts(a=good, b=late)
+    assert (trial.limited_by, trial.limited_hosts) == ("machine", ("b",))
+
+
+def test_a_limit_is_judged_by_each_host_alone() -> None:
+    """The intervals of a host's part name the limit of this part; joined ones must not keep that of the last."""
+    part = a_trial(0.4, [0.6] * 11 + [0.05])
+    part.tally.samples = [replace(each, limits=("machine",) if each is part.tally.samples[-1] else (), hosts=1)
+                          for each in part.tally.samples]  # fmt: skip
+    assert on_hosts(a=part).limited_by is None

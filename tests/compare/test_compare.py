@@ -17,6 +17,7 @@ from lib.compare.quantities import Quantity
 from lib.compare.recorded_run import read_run
 from lib.compare.settings_changed import differences
 from tests.support.made import Made
+from tests.support.summaries import a_host
 
 
 def compared(folder: Path, a: Made, b: Made, *, events: bool = False, seed: int = 1) -> dict[str, Quantity]:
@@ -270,3 +271,31 @@ def test_longer_runs_have_narrower_intervals() -> None:
         halves.append(float(np.median([ends[1] - ends[0] for ends in found if ends])))
         assert halves[-1] / halves[0] == pytest.approx(predicted[bins - 6] / predicted[0], rel=0.15)
     assert all(later < 1.05 * earlier for earlier, later in pairwise(halves))
+
+
+def notes_of(folder: Path, a: Made, b: Made) -> list[str]:
+    runs = [read_run(made.write(folder, name)) for name, made in (("a", a), ("b", b))]
+    return list(compare((runs[0],), (runs[1],), Rules()).notes)
+
+
+def on_hosts(count: int, *there: dict[str, Any]) -> Made:
+    made = Made()
+    made.document["hosts"] = list(there) or [a_host(number, count) for number in range(1, count + 1)]
+    made.document["complete"] = all(each["lost"] is None for each in there)
+    return made
+
+
+def test_different_numbers_of_hosts_are_noted(tmp_path: Path) -> None:
+    assert not any("host" in note for note in notes_of(tmp_path, on_hosts(3), on_hosts(3)))
+    (note,) = [note for note in notes_of(tmp_path, Made(), on_hosts(3)) if "numbers of hosts" in note]
+    assert "a.json on 1 host, " in note
+    assert "b.json on 3 hosts)" in note
+
+
+def test_a_load_that_is_not_complete_is_noted(tmp_path: Path) -> None:
+    lost = a_host(2, 2, lost={"at": 12.0, "reason": "worker gone"}, counted_until=12.0)
+    first = notes_of(tmp_path, on_hosts(2), on_hosts(2, a_host(1, 2), lost))[0]
+    assert first.endswith(
+        "b.json is not complete, so its figures lack pulls: host host-2 lost at 12.0 s (worker gone); its share is "
+        "missing after that"
+    )

@@ -137,6 +137,14 @@ REFUSED = {
     "a server that refuses deletes": Refused(
         {"--prune": "true", "--prune-via": "client"}, "--prune: {cache} cannot be pruned: it refuses", mended=True
     ),
+    "no scheduler": Refused({"--hosts": "tcp://127.0.0.1:1"}, "cannot reach the hosts' scheduler tcp://127.0.0.1:1"),
+    "hosts without a client": Refused(
+        {"--hosts": "local:2", "--client": "{folder}/none"}, "the client '{folder}/none' was not found"
+    ),
+    "hosts that would prune one image": Refused(
+        {"--hosts": "local:2", "--deal": "all", "--prune": "true"}, "--prune: several hosts would prune the same",
+        mended=True,
+    ),
 }  # fmt: skip
 # What both take for wrong usage: they make the settings in the same way.
 WRONG = {
@@ -182,6 +190,8 @@ def test_what_a_run_refuses_the_doctor_finds(
     name: str, place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     case = REFUSED[name]
+    if "--hosts" in case.options:
+        pytest.importorskip("distributed")
     words, told = words_of(case.options, place), placed(case.told, place)
     for key, value in case.environment.items():
         monkeypatch.setenv(key, placed(value, place))
@@ -261,6 +271,8 @@ def test_the_doctor_carries_out_every_stage(
 
 # Where a run may be refused before its load: by which function, and what shows it to the doctor.
 SETTINGS, LATER, OTHERS = "the settings", "the load", "other commands"
+# As checks of `doctor --hosts`.
+HOSTS = "the hosts"
 PLACES = {
     "cli.py: _subcommand": OTHERS,
     "clients/client.py: parse_platform": SETTINGS,
@@ -276,8 +288,24 @@ PLACES = {
     "clients/find.py: _ask": "found",
     "clients/find.py: _identify": "found",
     "clients/find.py: find_client": "found",
+    "drive.py: drive": LATER,
     "first_pulls.py: prune_first": LATER,  # the doctor prunes one image
     "first_pulls.py: warm_up": LATER,  # the doctor pulls one image
+    "host_process.py: _given": HOSTS,
+    "hosts/appointment.py: wait_for": LATER,
+    "hosts/arming.py: _check_none_has_begun": LATER,
+    "hosts/arming.py: arm": LATER,
+    "hosts/clocks.py: _judge": HOSTS,
+    "hosts/collecting.py: write": LATER,
+    "hosts/dask_fleet.py: ": HOSTS,
+    "hosts/dask_fleet.py: _check": HOSTS,
+    "hosts/dask_fleet.py: _connect": HOSTS,
+    "hosts/driving.py: assemble": HOSTS,
+    "hosts/gathering.py: gather": HOSTS,
+    "hosts/hearing.py: check_scheduler": HOSTS,
+    "hosts/local_cluster.py: __enter__": HOSTS,
+    "hosts/local_cluster.py: _wait_for_address": HOSTS,
+    "hosts/preparing.py: raise_why": HOSTS,
     "http/address.py: _check_host": SETTINGS,
     "http/address.py: parse_endpoint": SETTINGS,
     "http/address.py: parse_listen": SETTINGS,
@@ -303,8 +331,13 @@ PLACES = {
     "options/files.py: _check_outputs": SETTINGS,
     "options/files.py: _check_streams": SETTINGS,
     "options/files.py: check_apart": SETTINGS,
+    "options/hosts.py: _check_address": SETTINGS,
+    "options/hosts.py: _check_alone": SETTINGS,
+    "options/hosts.py: _check_together": SETTINGS,
+    "options/hosts.py: parse_hosts": SETTINGS,
     "options/settings.py: _batch": SETTINGS,
     "options/settings.py: _check_deal": SETTINGS,
+    "options/settings.py: _check_hosts": SETTINGS,
     "options/settings.py: _check_shape": SETTINGS,
     "options/settings.py: _iteration_seconds": SETTINGS,
     "options/settings.py: _client": SETTINGS,
@@ -326,7 +359,9 @@ PLACES = {
     "results/prometheus.py: start": "endpoint",
     "results/summary_file.py: read_summary": OTHERS,
     "results/whole_file.py: check_path": "files",
-    "run.py: _drive": LATER,
+    "run_on_hosts.py: _drive": LATER,
+    "hosts_setup.py: check_prunes": HOSTS,
+    "hosts_setup.py: connected": HOSTS,
     "servers/choose_prune.py: choose": "pruner",
     "servers/gateway.py: check_fit": "client_setup",
     "servers/layout.py: _check_sample": SETTINGS,
@@ -361,7 +396,7 @@ def test_every_refusal_in_the_code_is_a_stages_or_the_settings() -> None:
         for function in refusing(ast.parse((LIB / path).read_text()))
     }
     assert found == set(PLACES)
-    assert set(PLACES.values()) - {SETTINGS, LATER, OTHERS} <= {name for _, name in STAGES}
+    assert set(PLACES.values()) - {SETTINGS, LATER, OTHERS, HOSTS} <= {name for _, name in STAGES}
 
 
 # --- any set of options

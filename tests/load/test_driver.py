@@ -7,12 +7,14 @@ from signal import SIGTERM
 
 import pytest
 
+from lib.latency import Latency
 from lib.load.curve import Rate
 from lib.load.pace import Schedule
 from lib.load.passes import plan_passes
 from lib.load.plan import Plan
 from lib.load.ramp import plan_ramp, plan_schedule
 from lib.load.stages import parse_stages, plan_stages
+from lib.load.tally import OnPiece, Tally
 from lib.load.worker import Worker
 from lib.outcomes import FAILED
 from tests.support.simulated import Simulation
@@ -126,6 +128,62 @@ def test_rounding_adds_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = Simulation(monkeypatch, plan_ramp(1, 0.45), tally=0.15)
     ramp.drive()
     assert len(ramp.tally.samples) == 6
+
+
+def noting(places: list[tuple[float, str]]) -> OnPiece:
+    """Notes where each piece ends, and what ends with it."""
+    return lambda piece, place, _: places.append((piece.end, place.ends))
+
+
+@pytest.mark.parametrize("beat", [0.1, 0.15, 0.3, 0.7, 2.0])
+def test_beats_cut_pieces_and_change_nothing_else(monkeypatch: pytest.MonkeyPatch, beat: float) -> None:
+    """None of them coincides with the end of an interval or step, and none comes after the planned end."""
+    ended: list[list[tuple[float, str]]] = []
+    tallies = []
+    for seconds in (None, beat):
+        ramp = Simulation(monkeypatch, plan_ramp(2, 0.45), pull=0.04, tally=0.3, beat=seconds)
+        places: list[tuple[float, str]] = []
+        ended.append(places)
+        ramp.tally.on_piece = noting(places)
+        ramp.drive()
+        tallies.append(ramp.tally)
+    without, with_beats = ended
+    assert [each for each in with_beats if each[1] != "beat"] == without
+    others = [at for at, ends in without if ends != "load"]
+    wanted = [
+        k * beat for k in range(1, 100) if k * beat < 1.8 and all(abs(k * beat - at) > 1e-6 for at in others)
+    ]
+    assert [at for at, ends in with_beats if ends == "beat"] == pytest.approx(wanted)
+    assert with_beats == sorted(with_beats, key=lambda each: each[0])
+    one, other = map(figures, tallies)
+    assert one == other
+
+
+def figures(tally: Tally) -> tuple[object, ...]:
+    """Those that beats must not change. Means may be rounded otherwise."""
+    return (
+        tally.totals,
+        [(each.at, each.seconds, each.workers, each.pulled, told(each.latency)) for each in tally.samples],
+        [
+            (each.step, each.seconds, each.pulled, round(each.rate, 9), told(each.latency))
+            for each in tally.steps
+        ],
+        tally.drain,
+        told(tally.latencies.result()),
+    )
+
+
+def told(latency: Latency | None) -> object:
+    return None if latency is None else (latency.count, latency.p50, latency.max, round(latency.mean, 9))
+
+
+def test_beats_end_with_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Simulation(monkeypatch, plan_passes([2, 2], 1000, None), pull=0.1, tally=10.0, beat=0.5)
+    ends: list[float] = []
+    work.tally.on_piece = lambda piece, *_: ends.append(piece.end)
+    work.time.after(1.25, lambda: work.stop.request(SIGTERM))
+    work.drive()
+    assert ends == pytest.approx([0.5, 1.0, 1.25, 1.25, 1.3])
 
 
 def test_a_stop_while_many_workers_start_keeps_the_others_from_starting(

@@ -25,8 +25,8 @@ from lib.pieces.wire import PieceLine, decoded, encoded, piece_line, piece_of
 from tests.properties.test_accounts import WORKERS, events
 
 HOSTS = 3
-# A pull or prune by a host, or the end of a step or of an interval on all of them.
-HAPPENINGS = st.lists(events() | st.sampled_from(["step", "interval"]), max_size=50)
+# A pull or prune by a host, or the end of a step, of an interval or of a beat on all of them.
+HAPPENINGS = st.lists(events() | st.sampled_from(["step", "interval", "beat"]), max_size=50)
 
 
 class Host:
@@ -57,6 +57,8 @@ def carried_out(happenings: list[Event | str], tallies: list[Host]) -> list[Step
     steps, at, begun = [], 0.0, 0.0
     for happening in [*happenings, "interval", "step", "load"]:
         at += 1.0
+        if happening == "nothing":
+            continue
         if isinstance(happening, Event):
             host = tallies[happening.worker % len(tallies)]
             event = happening._replace(ended=at, size=happening.retries)
@@ -70,6 +72,8 @@ def carried_out(happenings: list[Event | str], tallies: list[Host]) -> list[Step
                 host.tally.close_sample(at, 1, driver_cpu_seconds=at * (number + 1) / 10)
             elif happening == "step":
                 host.tally.close_step(at, steps[-1])
+            elif happening == "beat":
+                host.tally.beat(at)
             else:
                 host.tally.end(at, 0)
     return steps
@@ -106,6 +110,32 @@ def test_hosts_add_up_to_the_whole(happenings: list[Event | str], seed: int) -> 
     for merged, single in zip(found.steps, one.steps, strict=True):
         assert merged.rate == pytest.approx(single.rate)
         assert merged.bytes_per_second == pytest.approx(single.bytes_per_second)
+
+
+@given(HAPPENINGS, st.integers(0, 100))
+def test_beats_change_no_figure(happenings: list[Event | str], seed: int) -> None:
+    """Nothing happens in their place, so that both loads have the same times."""
+    found = []
+    for silent in (True, False):
+        hosts = [Host(Share(number, HOSTS)) for number in range(1, HOSTS + 1)]
+        played = ["nothing" if silent and each == "beat" else each for each in happenings]
+        steps = carried_out(played, hosts)
+        found.append((folded(steps, hosts, random.Random(seed).shuffle), [host.tally for host in hosts]))
+    (without, tallies), (with_beats, same_tallies) = found
+    for one, other in [(without, with_beats), *zip(tallies, same_tallies, strict=True)]:
+        assert of_account(other) == of_account(one)
+
+
+def of_account(account: Account) -> tuple[object, ...]:
+    """All its figures; sums of fractions may be rounded otherwise."""
+    totals = replace(account.totals, client_cpu_seconds=round(account.client_cpu_seconds, 6), examples={})
+    return (
+        totals,
+        *(exact(each.result()) for each in (account.latencies, account.first, account.repeat)),
+        [(of_sample(each), each.workers, round(each.client_cpu_seconds, 6)) for each in account.samples],
+        [(of_step(each), round(each.rate, 6)) for each in account.steps],
+        account.drain,
+    )
 
 
 def exact(latency: Latency | None) -> Latency | None:

@@ -106,8 +106,8 @@ def test_a_snapshot_reads_the_counters_and_cleans_names(clock: Clock) -> None:
     run = run_of(Doing(PULLING, 1, hostile), Doing(STOPPED, 1), Doing(WAITING))
     watch = Watch(run, plan_ramp(3, 10.0))
     for _ in range(30):
-        run.tally.add(event(0, 0.010))
-    run.tally.add(event(1, 0.010, Failure("not-found", "gone"))._replace(retries=2))
+        run.own_tally.add(event(0, 0.010))
+    run.own_tally.add(event(1, 0.010, Failure("not-found", "gone"))._replace(retries=2))
     run.driver = cast(Driver, Driving(1, 1, client_cpu_seconds=15.5))
     clock.now += 2.0
     seen = watch.snapshot(rows=3, steps=3)
@@ -134,7 +134,7 @@ def test_a_snapshot_reads_the_counters_and_cleans_names(clock: Clock) -> None:
 
 def test_workers_that_are_to_end_have_nothing_left_to_do(clock: Clock) -> None:
     run = run_of(Doing(PULLING, 1, IMAGE))
-    run.tally.add(event(0, 0.010))
+    run.own_tally.add(event(0, 0.010))
     for plan, to_do, done in (
         (plan_ramp(1, 10.0), "0:20 left", 0.0),
         (plan_passes([12], 3, None), "1 of 36 pulls done", 1 / 36),
@@ -212,10 +212,10 @@ def test_the_last_interval_and_the_steps_are_apart_from_the_whole_run(clock: Clo
     watch = Watch(run, plan)
     for at, pulls in ((10.0, 40), (20.0, 20)):
         for _ in range(pulls):
-            run.tally.add(event(0, 0.010 if at == 10.0 else 0.100)._replace(retries=1))
-        run.tally.close_sample(at, 1)
-        run.tally.close_step(at, plan.steps[int(at / 10) - 1])
-    run.tally.add(event(0, 0.010))
+            run.own_tally.add(event(0, 0.010 if at == 10.0 else 0.100)._replace(retries=1))
+        run.own_tally.close_sample(at, 1)
+        run.own_tally.close_step(at, plan.steps[int(at / 10) - 1])
+    run.own_tally.add(event(0, 0.010))
     clock.now += 20.0
     seen = watch.snapshot(rows=1, steps=5)
     assert seen.interval is not None
@@ -234,22 +234,22 @@ def test_an_outage_that_goes_on_is_what_limits(clock: Clock) -> None:
     run = run_of(Doing(PULLING, 1, IMAGE))
     watch = Watch(run, plan_ramp(1, 60.0))
     assert (watch.snapshot(rows=1, steps=1).limit, watch.snapshot(rows=1, steps=1).limited) == (None, False)
-    run.tally.add(event(0, 0.010))
-    run.tally.close_sample(15.0, 1)
+    run.own_tally.add(event(0, 0.010))
+    run.own_tally.close_sample(15.0, 1)
     clock.now += 15.0
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
     assert "no pull has succeeded" not in seen.limit
     assert not seen.limited
     for _ in range(3):
-        run.tally.add(event(0, 0.010, Failure("refused", "no")))
-    run.tally.close_sample(30.0, 1)
+        run.own_tally.add(event(0, 0.010, Failure("refused", "no")))
+    run.own_tally.close_sample(30.0, 1)
     clock.now += 15.0
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
     assert re.fullmatch(r"since \d\d:\d\d:\d\d, no pull has succeeded: refused \(3\)", seen.limit)
     assert seen.limited
-    run.tally.add(event(0, 0.010))
+    run.own_tally.add(event(0, 0.010))
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
     assert "no pull has succeeded" not in seen.limit
@@ -262,8 +262,8 @@ def test_what_limits_now_is_of_now(clock: Clock) -> None:
     run = run_of(Doing(WAITING), schedule=schedule)
     watch = Watch(run, plan_ramp(1, 60.0))
     assert watch.snapshot(rows=1, steps=1).limit is None  # no interval is over
-    run.tally.add(event(0, 0.010)._replace(late="no-worker"))
-    run.tally.close_sample(2.0, 1)
+    run.own_tally.add(event(0, 0.010)._replace(late="no-worker"))
+    run.own_tally.close_sample(2.0, 1)
     clock.now += 2.0
     seen = watch.snapshot(rows=1, steps=1)
     assert seen.limit is not None
@@ -285,8 +285,8 @@ def test_a_dry_run_is_limited_by_nothing(clock: Clock) -> None:
     run = run_of(Doing(WAITING))
     cast(SimpleNamespace, run.settings).dry_run = True
     watch = Watch(run, plan_ramp(1, 60.0))
-    run.tally.add(event(0, 0.010))
-    run.tally.close_sample(2.0, 1)
+    run.own_tally.add(event(0, 0.010))
+    run.own_tally.close_sample(2.0, 1)
     clock.now += 2.0
     assert str(watch.snapshot(rows=1, steps=1).limit).startswith("dry run: nothing was pulled")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from lib.report.timeline import merged
 from lib.results.summary_file import summary_of
 from tests.support.held import held
 from tests.support.made import BEGAN, Made
-from tests.support.summaries import LATENCY
+from tests.support.summaries import LATENCY, a_host
 
 
 def drawn(document: dict[str, Any], events: Path | None = None) -> dict[str, Chart]:
@@ -215,3 +216,59 @@ def test_the_formula_is_folded() -> None:
     before, _, folded = place_of(chart).partition("<details>")
     assert "λ" not in before
     assert "λ" in folded
+
+
+def with_hosts(*rates: Sequence[float | None]) -> dict[str, Any]:
+    document = Made().document
+    hosts = [a_host(number, len(rates), rates=each) for number, each in enumerate(rates, 1)]
+    return {**document, "hosts": hosts, "complete": True}
+
+
+def test_hosts_have_a_band_and_lines() -> None:
+    assert "host-rates" not in drawn(Made().document)
+    count = len(Made().document["samples"])
+    chart = drawn(with_hosts([2.0] * count, [3.0] * (count - 1), [1.0, None, 5.0]))["host-rates"]
+    low, high, *lines = chart.data
+    assert low["y"][:4] == [1.0, 1.0, 2.0, 2.0]  # the first value also stands at the beginning
+    assert high["y"][:4] == [3.0, 3.0, 3.0, 5.0]
+    assert (low["y"][-1], high["y"][-1]) == (2.0, 2.0)
+    assert [line["name"] for line in lines] == ["host-3", "host-2", "host-1"]
+    assert lines[0]["y"][:4] == [1.0, 1.0, None, 5.0]
+    assert {len(each["x"]) for each in chart.data} == {len(each["y"]) for each in chart.data} == {count + 1}
+    assert "Lines: each host." in chart.note
+
+
+def test_many_hosts_have_the_band_alone() -> None:
+    count = len(Made().document["samples"])
+    assert len(drawn(with_hosts(*[[1.0] * count] * 20))["host-rates"].data) == 22
+    assert len(drawn(with_hosts(*[[1.0] * count] * 21))["host-rates"].data) == 2
+
+
+def test_the_rates_of_a_long_run_are_means() -> None:
+    document = with_hosts([], [])
+    sample = document["samples"][0]
+    document["samples"] = [
+        {**sample, "time": (BEGAN + timedelta(seconds=5.0 * (place + 1))).isoformat()}
+        for place in range(1000)
+    ]
+    document["hosts"][0]["rates"] = [1.0, 3.0] * 500
+    document["hosts"][1]["rates"] = [1.0, None] * 500
+    other, one = drawn(document)["host-rates"].data[2:]
+    assert set(one["y"]) == {2.0}
+    assert set(other["y"]) == {1.0}
+    assert len(one["y"]) == 501
+
+
+def test_the_loss_of_hosts_is_marked_in_every_chart_over_time() -> None:
+    document = with_hosts([1.0], [2.0], [3.0], [4.0])
+    for host, at in zip(document["hosts"], (None, 30.2, 30.4, 1e6), strict=True):
+        host["lost"] = at and {"at": at, "reason": "worker gone"}
+    end = sum(each["seconds"] for each in document["samples"])
+    for name in ("rate", "host-rates", "latency"):
+        chart = drawn(document)[name]
+        assert "a host was lost" in chart.note
+        lines = [each["x0"] for each in chart.layout["shapes"] if each["type"] == "line"]
+        assert lines == [
+            (BEGAN + timedelta(seconds=second)).replace(tzinfo=None).isoformat(" ", "milliseconds")
+            for second in (30.2, end)
+        ]

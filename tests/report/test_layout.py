@@ -12,7 +12,7 @@ from lib.report.run_data import find
 from lib.results.summary_file import summary_of
 from tests.report.test_page import run_of, written
 from tests.support.browser import probed
-from tests.support.summaries import DOCUMENT
+from tests.support.summaries import DOCUMENT, a_host
 
 _OVERFLOWING = """
   const wide = (each) => each.scrollWidth > each.clientWidth + 1;
@@ -53,6 +53,22 @@ def a_page(folder: Path, **changes: Any) -> str:
 @pytest.mark.parametrize("width", [1400, 420])
 def test_nothing_overflows(width: int, tmp_path: Path) -> None:
     assert probed(a_page(tmp_path), tmp_path, width, _OVERFLOWING) == [width, []]
+
+
+@pytest.mark.parametrize("hosts", [2, 20, 100])
+@pytest.mark.parametrize("width", [1400, 420])
+def test_nothing_overflows_with_many_hosts(width: int, hosts: int, tmp_path: Path) -> None:
+    lost = {"at": 10.0, "reason": "the worker is gone, because its machine was shut down"}
+    found = [
+        a_host(
+            number, hosts, name=f"ip-10-1-2-{number}.eu-central-1.compute.internal", limited_by="client",
+            clock_error_ms=0.41, start_error_ms=0.08, rates=[1.0 * number, None, 2.0],
+            lost=lost if number == 2 else None,
+        )
+        for number in range(1, hosts + 1)
+    ]  # fmt: skip
+    made = a_page(tmp_path, hosts=found, complete=False)
+    assert probed(made, tmp_path, width, _OVERFLOWING) == [width, []]
 
 
 @pytest.mark.parametrize("width", [1400, 420])

@@ -31,7 +31,7 @@ def steps(*workers: int, **others: Any) -> list[dict[str, Any]]:
 def texts(of: Summary, **files: str) -> dict[str, str]:
     """The lines by their names."""
     lines = ending(of, files)
-    assert 6 <= len(lines) <= 10
+    assert 6 <= len(lines) <= 11
     return {line[:11].strip(): line[11:] for line in lines}
 
 

@@ -32,6 +32,7 @@ from lib.load.tally import Tally
 from lib.options.settings import make_settings
 from lib.outcomes import FAILED, INTERRUPTED, OK, Failure
 from lib.processes.signals import Stop
+from lib.results.host_line import HostLine
 from lib.results.prometheus import Exporter, RunCollector, _accepted_hosts
 from lib.results.run_state import Run
 from tests.doubles.fake_crane import install, launches, open_gate, wait_for_launches
@@ -79,13 +80,38 @@ def shown(run: Run) -> str:
     return generate_latest(registry).decode()
 
 
+def test_hosts_have_metrics_of_their_own() -> None:
+    run = a_run("x")
+    assert "ocidriver_host" not in shown(run)
+    now = time.monotonic()
+    run.hosts = [
+        HostLine(name="a", state="running", pulled=7, failed=2, interrupted=1, last_piece=now - 5.0),
+        HostLine(name='b"\n', state="lost", pulled=3),
+    ]
+    run.tally.elsewhere_cpu_seconds = 1e6
+    found = samples(shown(run))
+    assert total(found, "ocidriver_hosts") == 2
+    assert (
+        total(found, "ocidriver_hosts", state="running") == total(found, "ocidriver_hosts", state="lost") == 1
+    )
+    for outcome, count in ((OK, 7), (FAILED, 2), (INTERRUPTED, 1)):
+        assert total(found, "ocidriver_host_pulls_total", host="a", outcome=outcome) == count
+    assert total(found, "ocidriver_host_pulls_total", host='b"\n') == 3
+    ages = {
+        dict(labels)["host"]: age for (name, labels), age in found.items() if name.endswith("piece_seconds")
+    }
+    assert list(ages) == ["a"]
+    assert ages["a"] >= 5.0
+    assert total(found, "ocidriver_driver_cpu_seconds_total") > 1e6
+
+
 def test_counts_by_worker_pattern_and_outcome() -> None:
     run = a_run("-0001", 'a"b\\c\n')
     for each in (
         event(PULL, 0, OK), event(PULL, 1, OK), event(PULL, 1, OK), event(PULL, 1, FAILED), event(PULL, 0, INTERRUPTED),
         event(PRUNE, 0, OK), event(PRUNE, 1, FAILED), event(PRUNE, 1, INTERRUPTED),
     ):  # fmt: skip
-        run.tally.add(each)
+        run.own_tally.add(each)
     found = samples(shown(run))
     for name, by_worker in (
         ("ocidriver_pulls_total", [(1, 0, 1), (2, 1, 0)]),
@@ -107,16 +133,16 @@ def test_bytes_are_there_as_long_as_they_are_known() -> None:
     assert "ocidriver_pulled_bytes" not in shown(run)
     run.tally.sized = True
     for size in (1000, 200):
-        run.tally.add(event(PULL, 0, OK)._replace(size=size))
+        run.own_tally.add(event(PULL, 0, OK)._replace(size=size))
     assert total(samples(shown(run)), "ocidriver_pulled_bytes_total") == 1200
-    run.tally.add(event(PULL, 0, OK))
+    run.own_tally.add(event(PULL, 0, OK))
     assert "ocidriver_pulled_bytes" not in shown(run)
 
 
 def test_images_that_were_pulled_again_are_counted() -> None:
     run = a_run("x")
     for repulled in (True, False, True):
-        run.tally.add(event(PULL, 0, OK)._replace(repulled=repulled))
+        run.own_tally.add(event(PULL, 0, OK)._replace(repulled=repulled))
     found = samples(shown(run))
     assert total(found, "ocidriver_repulls_total") == 2
     # the closed model owes nobody a pull
@@ -128,7 +154,7 @@ def test_what_a_schedule_is_late_with_is_told() -> None:
     run.tally.schedule = Schedule(Curve(((Rate(10.0, 10.0), 100.0),)))
     found = samples(shown(run))
     assert total(found, "ocidriver_late_pulls_total") == total(found, "ocidriver_unstarted_pulls") == 0
-    run.tally.add(event(PULL, 0, OK)._replace(late="machine"))
+    run.own_tally.add(event(PULL, 0, OK)._replace(late="machine"))
     run.tally.schedule.taken = 1
     run.driver = cast(Driver, SimpleNamespace(running=1, planned=1, second=2.0))
     found = samples(shown(run))
@@ -139,7 +165,7 @@ def test_what_a_schedule_is_late_with_is_told() -> None:
 def test_the_histogram_has_cumulative_buckets_whose_bounds_are_inclusive() -> None:
     run = a_run("x")
     for seconds, first in ((BOUNDS[0], True), (0.1, False), (0.1001, False), (1e6, False)):
-        run.tally.add(event(PULL, 0, OK, seconds, first=first))
+        run.own_tally.add(event(PULL, 0, OK, seconds, first=first))
     found = samples(shown(run))
     name = "ocidriver_pull_duration_seconds"
     repeat = {bound: total(found, f"{name}_bucket", kind="repeat", le=str(bound)) for bound in BOUNDS}

@@ -17,7 +17,15 @@ from msgspec import UNSET
 from msgspec.structs import fields
 
 from lib.lab.servers import lab_cache
-from lib.results.event_line import BATCH_FIELDS, HERD_FIELDS, SIZE_FIELDS, EventLine, read_event, write_event
+from lib.results.event_line import (
+    BATCH_FIELDS,
+    HERD_FIELDS,
+    HOST_FIELDS,
+    SIZE_FIELDS,
+    EventLine,
+    read_event,
+    write_event,
+)
 from lib.results.summary import Summary
 from lib.results.summary_file import read_summary, summary_text
 from lib.schema import FILES, text_of
@@ -206,6 +214,7 @@ def test_real_runs_write_what_the_schemas_say(ran: Ran) -> None:
         left_out = {
             *(BATCH_FIELDS if prune or ran.ended.summary["latency_unit"] == "pull" else ()),
             *(() if herd else HERD_FIELDS),
+            *HOST_FIELDS,
             *(["started"] if prune else ()),
             *(SIZE_FIELDS if prune or "sized_images" not in document else ()),
         }

@@ -163,6 +163,7 @@ class Simulation:
         grace: float = 5.0,
         keep_going: bool = False,
         images: int = 2,
+        beat: float | None = None,
     ) -> None:
         self.time = Time()
         self.plan = plan
@@ -182,7 +183,7 @@ class Simulation:
             plan,
             self.tally,
             self.stop,
-            Rules(tally_seconds=tally, grace=grace, keep_going=keep_going),
+            Rules(tally_seconds=tally, grace=grace, keep_going=keep_going, beat_seconds=beat),
             Clients(kill=self._kill, running_cpu=lambda: self.running_cpu),
             Reports(observe=self.events.append, log=self.log.append, caution=self.log.append),
         )

@@ -76,3 +76,14 @@ DOCUMENT: dict[str, Any] = {
 
 def a_summary(**changes: Any) -> Summary:
     return summary_of({**DOCUMENT, **changes})
+
+
+def a_host(number: int, of: int, **changes: Any) -> dict[str, Any]:
+    """A host of a load on several hosts, as the summary has it."""
+    return {
+        "name": f"host-{number}", "share": f"{number}/{of}", "cores": 2.0,
+        "client": {"name": "crane", "version": "0.20"},
+        "workers": 1, "images": 3, "pulled": 5, "failed": 1, "interrupted_pulls": 0, "rate": 2.5, "rates": [2.5],
+        "latency_ms": LATENCY, "driver_cpu_seconds": 0.1, "client_cpu_seconds": 1.0, "limited_by": None,
+        "began": "2026-01-31T12:00:00.000+00:00", "counted_until": 2.0, "lost": None, **changes,
+    }  # fmt: skip
