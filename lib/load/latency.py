@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+import weakref
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -64,7 +65,7 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         if self._histogram is None:
-            self._histogram = HdrHistogram(1, _LONGEST_US, self._digits, self._count_bytes)
+            self._histogram = _freed_at_once(HdrHistogram(1, _LONGEST_US, self._digits, self._count_bytes))
         if not self._count:
             self._least = self._most = seconds
         self._histogram.record_value(min(max(1, round(seconds * 1e6)), _LONGEST_US))
@@ -78,7 +79,7 @@ class Latencies:
         if other._histogram is None or not other._count:
             return
         if self._histogram is None:
-            self._histogram = HdrHistogram(1, _LONGEST_US, self._digits, self._count_bytes)
+            self._histogram = _freed_at_once(HdrHistogram(1, _LONGEST_US, self._digits, self._count_bytes))
         if not self._count:
             self._least, self._most = other._least, other._most
         self._histogram.add(other._histogram)
@@ -194,7 +195,17 @@ def _decoded(text: str, digits: int) -> HdrHistogram:
     shape = (found.lowest_trackable_value, found.highest_trackable_value, found.significant_figures)
     if shape != (1, _LONGEST_US, digits):
         raise ValueError("the histogram has other bounds, or another number of digits")
-    return found
+    return _freed_at_once(found)
+
+
+def _freed_at_once(histogram: HdrHistogram) -> HdrHistogram:
+    """Returns the histogram, which is freed with its last reference.
+
+    hdrh's histogram and its encoder refer to each other. So only the garbage collector frees them, and it waits for
+    thousands of objects. A controller of many hosts decodes a hundred histograms per second.
+    """
+    histogram.encoder.histogram = weakref.proxy(histogram)
+    return histogram
 
 
 def _percentiles(histogram: HdrHistogram) -> dict[str, int]:

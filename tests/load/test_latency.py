@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,3 +108,29 @@ def test_a_histogram_of_another_shape_or_number_is_refused() -> None:
         Latencies.unpacked(packed)
     with pytest.raises(ValueError, match="another number"):
         Latencies.unpacked(packed._replace(number=2), COARSE)
+
+
+def filled() -> Latencies:
+    """With one latency."""
+    found = Latencies()
+    found.add(0.1)
+    return found
+
+
+def packed(latencies: Latencies) -> Packed:
+    found = latencies.packed()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("make", [filled, lambda: Latencies.unpacked(packed(filled()))])
+def test_a_histogram_is_freed_with_its_last_reference(make: Callable[[], Latencies]) -> None:
+    """Not by the garbage collector, which may come long after a hundred others."""
+    gc.disable()
+    try:
+        latencies = make()
+        alive = weakref.ref(latencies._histogram)
+        del latencies
+        assert alive() is None
+    finally:
+        gc.enable()
