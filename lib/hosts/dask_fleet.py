@@ -292,10 +292,8 @@ class DaskFleet:
             del self._probes[probe]
 
     def _hear(self, event: object) -> None:
-        """Takes an event: the time when it came to the scheduler, and its message."""
-        message = event[1] if isinstance(event, (tuple, list)) and len(event) == 2 else None
-        if not isinstance(message, dict):
-            return
+        """Takes an event of the topic."""
+        message = _message(event)
         if message.get("run") == self._run:
             words = [str(message.get(name, "")) for name in ("worker", "incarnation", "line")]
             self.inbox.put(Heard(*words))
@@ -304,8 +302,8 @@ class DaskFleet:
 
     def _hear_of_workers(self, event: object) -> None:
         """Takes an event of the scheduler. A look now and then would miss a worker that comes back at once."""
-        message = event[1] if isinstance(event, (tuple, list)) and len(event) == 2 else None
-        if isinstance(message, dict) and message.get("action") == "remove-worker":
+        message = _message(event)
+        if message.get("action") == "remove-worker":
             self._note_gone(str(message.get("worker")))
 
     # ---- who is there
@@ -481,6 +479,12 @@ class DaskFleet:
             self._held[address] = self._client.submit(
                 idle, name, key=name, pure=False, workers=[address], allow_other_workers=False
             )
+
+
+def _message(event: object) -> dict[Any, Any]:
+    """Returns the message of an event, which also has the time when it came to the scheduler. Empty if it has none."""
+    message = event[1] if isinstance(event, (tuple, list)) and len(event) == 2 else None
+    return message if isinstance(message, dict) else {}
 
 
 def _security(hosts: Hosts) -> Security:

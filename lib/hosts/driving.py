@@ -12,8 +12,9 @@ from ..clean import clean
 from ..durations import spoken
 from ..errors import RunError, UsageError
 from ..figures import three
-from ..load.driver import HOPELESS_AFTER
+from ..load.driver import HOPELESS_AFTER, none_succeeded, stopping
 from ..load.event import PULL
+from ..outcomes import Failure
 from ..pieces.bounds import check_header
 from ..pieces.file import Reader
 from ..pieces.fold import Ended
@@ -192,9 +193,7 @@ class Load:
         if signals <= self._heeded:
             return
         if not self._heeded:
-            self._hearing.caution(
-                f"stopping: clients have {spoken(self._limits.grace)} to finish; a second signal ends them at once"
-            )
+            self._hearing.caution(stopping(self._limits.grace))
         self._heeded = signals
         self._hearing.stop(signals)
 
@@ -303,10 +302,7 @@ class Load:
         if totals.failed >= HOPELESS_AFTER and self.hopeless is None and self._all_have_begun():
             examples = ((key[1], text) for key, text in totals.examples.items() if key[0] == PULL)
             error_class, message = next(examples, ("other", "the host gives no message"))
-            self._end_hopeless(
-                f"none of the first {totals.failed:,} pulls succeeded: {error_class}: {clean(message)} "
-                "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
-            )
+            self._end_hopeless(none_succeeded(totals.failed, Failure(error_class, clean(message))))
 
     def _all_have_begun(self) -> bool:
         """Returns whether each host that is not lost has delivered a piece, or has had enough time for it."""

@@ -17,7 +17,7 @@ from time import monotonic
 
 from ..counted import counted
 from ..durations import spoken
-from ..outcomes import FAILED
+from ..outcomes import FAILED, Failure
 from ..processes.cpu import own_seconds
 from ..processes.machine import MachineMeter
 from ..processes.signals import Stop
@@ -34,6 +34,19 @@ _ROUNDING = 1e-6
 LOOK = 0.2
 # Without --keep-going, a run ends after this many failed pulls if no pull has succeeded.
 HOPELESS_AFTER = 10
+
+
+def stopping(grace: float) -> str:
+    """Returns what to tell the user after the first signal. Clients have `grace` seconds to finish."""
+    return f"stopping: clients have {spoken(grace)} to finish; a second signal ends them at once"
+
+
+def none_succeeded(failed: int, failure: Failure) -> str:
+    """Returns why a load ends early: none of its first pulls succeeded. `failure` is one of theirs."""
+    return (
+        f"none of the first {failed:,} pulls succeeded: {failure.error_class}: {failure.message} "
+        "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,9 +305,7 @@ class Driver:
         if since is None:
             return
         if self._kill_at is None and self._stop.count:
-            self._caution(
-                f"stopping: clients have {spoken(self._rules.grace)} to finish; a second signal ends them at once"
-            )
+            self._caution(stopping(self._rules.grace))
         self._stop_all(workers, hurry=True)
         self._kill_at = since + self._rules.grace
         if not self._killed and (self._stop.count > 1 or self._now() >= self._kill_at):
@@ -364,10 +375,7 @@ class Driver:
     def _judge_beginning(self, event: Event) -> None:
         failed, failure = self._tally.failed, event.failure
         if failed >= HOPELESS_AFTER and not self._tally.pulled and failure is not None:
-            self.hopeless = (
-                f"none of the first {failed} pulls succeeded: {failure.error_class}: {failure.message} "
-                "(to find the cause, run ocidriver doctor; to continue regardless, use --keep-going)"
-            )
+            self.hopeless = none_succeeded(failed, failure)
 
     def _next_boundary(self) -> _Boundary | None:
         """Returns the end of the open interval or step, or the next beat, whichever is first; None if all are closed.
